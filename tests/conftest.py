@@ -1,0 +1,40 @@
+"""A data set small enough to train on in a fraction of a second, and the real ones where they are."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from trainables.datasets import Dataset, Split
+
+torch.set_num_threads(1)
+
+
+def make_dataset(count: int = 96, size: int = 12, classes: int = 3, seed: int = 0) -> Dataset:
+    """Return images whose class is the channel that is brightest, with noise: learnable in a few steps."""
+    rng = np.random.default_rng(seed)
+
+    def split(n: int) -> Split:
+        labels = np.arange(n) % classes
+        images = rng.integers(0, 120, (n, size, size, 3), dtype=np.uint8)
+        images[np.arange(n), :, :, labels % 3] += 60
+        return Split(images, labels.astype(np.int64))
+
+    names = tuple(f"class{n}" for n in range(classes))
+    return Dataset("tiny", names, split(count), split(24), split(30), f"{seed:064x}", (0.3, 0.3, 0.3), (0.15, 0.15, 0.15))
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Dataset:
+    return make_dataset()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The real data sets' folder, or a skip that says how to name one."""
+    folder = Path(os.environ.get("CNN_SWEEPS_DATA", Path.home() / ".cache" / "cnn-sweeps-data"))
+    if not (folder / "cifar-10-batches-bin").is_dir():
+        pytest.skip(f"no real data in {folder}; CNN_SWEEPS_DATA names another folder")
+    return folder

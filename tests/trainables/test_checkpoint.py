@@ -1,0 +1,85 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from trainables.checkpoint import CURVES, TRIAL, WEIGHTS, CheckpointError, history, load, pack, unpack
+from trainables.config import CNN, Training, Trial
+from trainables.train import evaluate, replicate, train
+
+CPU = torch.device("cpu")
+
+
+def trial(epochs=4, optimizer="sgd"):
+    model = CNN(conv_layers=1, channels=4, batch_norm=True, fc_layers=2, fc_widths=8, fc_dropout=0.3)
+    return Trial(model=model, training=Training(epochs=epochs, batch_size=16, optimizer=optimizer, lr=0.01, schedule="exponential"))
+
+
+def run(spec, data, members):
+    for _ in train(spec, data, members, CPU):
+        pass
+    return pack(spec, data, members)
+
+
+def untimed(files):
+    form = json.loads(files[CURVES])
+    for rows in form["seeds"].values():
+        for row in rows:
+            del row["seconds"], row["images_per_second"]
+    return form
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_trial_that_goes_on_from_its_snapshot_equals_an_undisturbed_one(tiny, optimizer):
+    undisturbed = run(trial(4, optimizer), tiny, [replicate(trial(4, optimizer), tiny, seed, CPU) for seed in (0, 1)])
+    half = run(trial(2, optimizer), tiny, [replicate(trial(2, optimizer), tiny, seed, CPU) for seed in (0, 1)])
+    whole = run(trial(4, optimizer), tiny, unpack(half, trial(4, optimizer), tiny, (0, 1), CPU))
+    assert untimed(whole) == untimed(undisturbed)
+    for name in (WEIGHTS, "state/seed-0.safetensors", "state/seed-1.safetensors"):
+        assert whole[name] == undisturbed[name]
+
+
+def test_seeds_added_later_equal_seeds_from_the_start(tiny):
+    both = run(trial(), tiny, [replicate(trial(), tiny, seed, CPU) for seed in (0, 1)])
+    first = run(trial(), tiny, [replicate(trial(), tiny, 0, CPU)])
+    grown = run(trial(), tiny, unpack(first, trial(), tiny, (0, 1), CPU))
+    assert untimed(grown) == untimed(both)
+    assert grown[WEIGHTS] == both[WEIGHTS]
+
+
+def test_what_the_snapshot_has_beside_the_seeds_asked_for_is_not_lost(tiny):
+    files = run(trial(1), tiny, [replicate(trial(1), tiny, seed, CPU) for seed in (0, 1)])
+    assert [member.seed for member in unpack(files, trial(2), tiny, (0,), CPU)] == [0, 1]
+
+
+def test_load_gives_the_best_networks_with_what_they_need(tiny, tmp_path):
+    files = run(trial(), tiny, [replicate(trial(), tiny, seed, CPU) for seed in (0, 7)])
+    for name in (WEIGHTS, TRIAL):
+        (tmp_path / name.rpartition("/")[2]).write_bytes(files[name])
+    loaded = load(tmp_path)
+    assert loaded.trial == trial()
+    assert loaded.class_names == tiny.class_names
+    assert [entry["seed"] for entry in loaded.info["replicates"]] == [0, 7]
+    images, labels = torch.from_numpy(tiny.val.images), torch.from_numpy(tiny.val.labels)
+    for model, chosen in zip(loaded.models, history(files).chosen(), strict=True):
+        assert evaluate(model, images, labels, 3).accuracy == chosen.val_accuracy
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda files: files.pop(WEIGHTS), r"the checkpoint has no checkpoint/weights.safetensors; it has .*trial.json"),
+        (lambda files: files.update({WEIGHTS: files[WEIGHTS][:-9]}), r"checkpoint/weights.safetensors is not whole: "),
+        (lambda files: files.update({TRIAL: files[TRIAL][:-9]}), r"checkpoint/trial.json is not whole: "),
+        (
+            lambda files: files.update({WEIGHTS: save({"head.weight": torch.zeros(1, 3, 9), "foot": torch.zeros(1)})}),
+            r"the weights do not fit: missing .*head.bias.*; unexpected foot; misshapen head.weight$",
+        ),
+    ],
+)
+def test_a_broken_checkpoint_says_what_is_wrong(tiny, break_it, message):
+    files = run(trial(1), tiny, [replicate(trial(1), tiny, 0, CPU)])
+    break_it(files)
+    with pytest.raises(CheckpointError, match=message):
+        load(files)

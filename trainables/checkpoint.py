@@ -1,0 +1,180 @@
+"""The one door for trained models: a trial's snapshot as small files, and the way back.
+
+A snapshot is a mapping of file name to bytes, ready for a folder, an object store or MLflow:
+
+    curves.json                      every record of every replicate
+    per_class.json                   test accuracy per class at each replicate's best validation epoch
+    checkpoint/weights.safetensors   each replicate's weights at its best validation accuracy; leading axis: replicate
+    checkpoint/trial.json            config, class names, normalisation, and per replicate its seed, epoch and metrics; versions
+    state/seed-<n>.safetensors       what replicate n needs to train on: weights, optimizer, random numbers
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+import torchvision
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from trainables.config import Trial
+from trainables.datasets import Dataset
+from trainables.errors import UserError
+from trainables.history import History, Record
+from trainables.models import ConvNet
+from trainables.train import Replicate, Weights, optimizer_tensors, replicate, restore_optimizer
+
+CURVES, PER_CLASS, WEIGHTS, TRIAL = "curves.json", "per_class.json", "checkpoint/weights.safetensors", "checkpoint/trial.json"
+
+Files = Mapping[str, bytes]
+
+
+class CheckpointError(UserError):
+    """A checkpoint is not whole, or does not fit the configuration it names."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A finished trial, ready to be asked: one network per replicate, in the order of the seeds."""
+
+    trial: Trial
+    models: tuple[ConvNet, ...]  # on the CPU, in evaluation mode
+    class_names: tuple[str, ...]
+    info: dict[str, Any]  # trial.json as it stands
+
+
+def pack(trial: Trial, data: Dataset, replicates: list[Replicate]) -> dict[str, bytes]:
+    """Return the snapshot of replicates that have each run at least one epoch."""
+    history = History({member.seed: tuple(member.records) for member in replicates})
+    best = [max(member.records, key=lambda record: record.val_accuracy) for member in replicates]
+    per_class = {
+        member.seed: dict(zip(data.class_names, at.class_accuracy, strict=True)) for member, at in zip(replicates, best, strict=True)
+    }
+    files = {CURVES: _json(history.to_dict()), PER_CLASS: _json(per_class), TRIAL: _json(_describe(trial, data, replicates, best))}
+    names = replicates[0].best
+    files[WEIGHTS] = save_tensors({name: torch.stack([member.best[name] for member in replicates]).contiguous() for name in names})
+    return files | {_state_file(member.seed): _pack_state(member) for member in replicates}
+
+
+def history(files: Files) -> History:
+    """Return the snapshot's records. Raises CheckpointError where it has none."""
+    return History.from_dict(_read_json(files, CURVES))
+
+
+def unpack(files: Files, trial: Trial, data: Dataset, seeds: tuple[int, ...], device: torch.device) -> list[Replicate]:
+    """Return the replicates of `seeds` as the snapshot left them; those that it lacks come untrained.
+
+    Also those that it has beside `seeds`, so that the next snapshot loses nothing. An empty snapshot gives untrained replicates.
+    """
+    if not files:
+        return [replicate(trial, data, seed, device) for seed in seeds]
+    done = history(files)
+    kept = [entry["seed"] for entry in _read_json(files, TRIAL)["replicates"]]
+    stacked = _tensors(files, WEIGHTS)
+    members = [replicate(trial, data, seed, device) for seed in sorted({*seeds, *done.seeds})]
+    for member in members:
+        if member.seed in done.seeds:
+            _unpack_state(_tensors(files, _state_file(member.seed)), member)
+            member.records = list(done.records[member.seed])
+            member.best = {name: tensor[kept.index(member.seed)] for name, tensor in stacked.items()}
+    return members
+
+
+def load(source: Path | Files) -> Checkpoint:
+    """Load the best weights from a folder that holds `weights.safetensors` and `trial.json`, or from a snapshot.
+
+    Raises CheckpointError naming the missing file, or the missing, unexpected and misshapen tensors.
+    """
+    files = _read_folder(source) if isinstance(source, Path) else source
+    info = _read_json(files, TRIAL)
+    trial = Trial.from_dict(info["config"])
+    stacked = _tensors(files, WEIGHTS)
+    models = []
+    for index in range(len(info["replicates"])):
+        model = ConvNet(trial.model, tuple(info["image_shape"]), len(info["class_names"]), tuple(info["mean"]), tuple(info["sd"]))
+        _load_strictly(model, {name: tensor[index] for name, tensor in stacked.items()})
+        models.append(model.eval())
+    return Checkpoint(trial, tuple(models), tuple(info["class_names"]), info)
+
+
+def _describe(trial: Trial, data: Dataset, replicates: list[Replicate], best: list[Record]) -> dict[str, Any]:
+    return {
+        "config": trial.to_dict(),
+        "data_digest": data.digest,
+        "class_names": data.class_names,
+        "image_shape": data.image_shape,
+        "mean": data.mean,
+        "sd": data.sd,
+        "replicates": [
+            {"seed": member.seed, "epoch": member.records.index(record) + 1, "metrics": asdict(record)}
+            for member, record in zip(replicates, best, strict=True)
+        ],
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__},
+    }
+
+
+def _pack_state(member: Replicate) -> bytes:
+    tensors = {f"model.{name}": tensor for name, tensor in member.model.state_dict().items()}
+    tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(member.optimizer).items()}
+    return save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()} | {"rng": member.rng.cpu()})
+
+
+def _unpack_state(tensors: Weights, member: Replicate) -> None:
+    part = {kind: {n.removeprefix(kind): t for n, t in tensors.items() if n.startswith(kind)} for kind in ("model.", "optimizer.")}
+    _load_strictly(member.model, part["model."])
+    restore_optimizer(member.optimizer, part["optimizer."])
+    member.rng = tensors["rng"]
+
+
+def _state_file(seed: int) -> str:
+    return f"state/seed-{seed}.safetensors"
+
+
+def _load_strictly(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    own = model.state_dict()
+    wrong = {
+        "missing": sorted(own.keys() - tensors.keys()),
+        "unexpected": sorted(tensors.keys() - own.keys()),
+        "misshapen": sorted(name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape),
+    }
+    if any(wrong.values()):
+        told = (f"{what} {', '.join(names)}" for what, names in wrong.items() if names)
+        raise CheckpointError(f"the weights do not fit: {'; '.join(told)}")
+    model.load_state_dict(dict(tensors))
+
+
+def _tensors(files: Files, name: str) -> Weights:
+    try:
+        return load_tensors(_bytes(files, name))
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{name} is not whole: {error}") from error
+
+
+def _read_json(files: Files, name: str) -> dict[str, Any]:
+    try:
+        return json.loads(_bytes(files, name))
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{name} is not whole: {error}") from error
+
+
+def _bytes(files: Files, name: str) -> bytes:
+    if name not in files:
+        raise CheckpointError(f"the checkpoint has no {name}; it has {', '.join(sorted(files)) or 'nothing'}")
+    return files[name]
+
+
+def _read_folder(folder: Path) -> dict[str, bytes]:
+    names = {name: folder / Path(name).name for name in (WEIGHTS, TRIAL)}
+    return {name: path.read_bytes() for name, path in names.items() if path.is_file()}
+
+
+def _json(form: Mapping[Any, Any]) -> bytes:
+    return json.dumps(form, indent=1).encode()

@@ -1,0 +1,17 @@
+"""The one kind of error that is the user's to mend: shown as a single line, exit status 2, no traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A value from outside (flag, study, file) breaks a rule. The message is one line: the value and the rule, or the alternatives."""
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the known word nearest to `word`, else "; known: a, b, c"."""
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"

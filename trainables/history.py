@@ -1,0 +1,113 @@
+"""What training leaves behind: one record per epoch and replicate, and the trial's history made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from trainables.errors import UserError
+
+METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy", "lr", "images_per_second", "seconds")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One epoch of one replicate. Losses are mean cross-entropies (nats), accuracies fractions in 0..1.
+
+    `train_loss` and `train_accuracy` are means over the epoch, taken as the weights move (dropout and augmentation included);
+    `class_accuracy` is on the test set, None for a class that it lacks; `images_per_second` is of training alone, `seconds` of the
+    whole epoch with its evaluations.
+    """
+
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    lr: float
+    images_per_second: float
+    seconds: float
+    class_accuracy: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch of a trial: for each metric an array over the replicates, in the order of `seeds`."""
+
+    number: int  # from 1
+    seeds: tuple[int, ...]
+    records: tuple[Record, ...]
+
+    def values(self, metric: str) -> np.ndarray:
+        """Return one metric, (replicates,)."""
+        return np.array([getattr(record, metric) for record in self.records], dtype=np.float64)
+
+    def mean(self, metric: str) -> float:
+        """Return one metric's mean over the replicates."""
+        return float(self.values(metric).mean())
+
+    def sd(self, metric: str) -> float | None:
+        """Return one metric's standard deviation over the replicates (n − 1), None for a single one."""
+        return float(self.values(metric).std(ddof=1)) if len(self.records) > 1 else None
+
+
+@dataclass(frozen=True)
+class History:
+    """All epochs of a trial's replicates: seed → records, epoch 1 first. Replicates added later may be shorter than the others."""
+
+    records: Mapping[int, tuple[Record, ...]]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The replicates' seeds, ascending."""
+        return tuple(sorted(self.records))
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs that every replicate has run."""
+        return min((len(records) for records in self.records.values()), default=0)
+
+    def covers(self, seeds: tuple[int, ...], epochs: int) -> bool:
+        """Tell whether each of `seeds` has run `epochs` epochs."""
+        return all(len(self.records.get(seed, ())) >= epochs for seed in seeds)
+
+    def cut(self, seeds: tuple[int, ...], epochs: int) -> History:
+        """Return the part that a study of these seeds and so many epochs would have seen."""
+        return History({seed: self.records[seed][:epochs] for seed in seeds if seed in self.records})
+
+    def at(self, epoch: int) -> Epoch:
+        """Return epoch number `epoch` of all replicates."""
+        return Epoch(epoch, self.seeds, tuple(self.records[seed][epoch - 1] for seed in self.seeds))
+
+    def curve(self, metric: str) -> np.ndarray:
+        """Return one metric over the epochs that all replicates have, (replicates, epochs)."""
+        rows = [[getattr(record, metric) for record in self.records[seed][: self.epochs]] for seed in self.seeds]
+        return np.array(rows, dtype=np.float64)
+
+    def chosen(self) -> tuple[Record, ...]:
+        """Return each replicate's record at its best validation accuracy (the earliest such epoch), in the order of the seeds."""
+        return tuple(self.records[seed][best - 1] for seed, best in zip(self.seeds, self.chosen_epochs(), strict=True))
+
+    def chosen_epochs(self) -> tuple[int, ...]:
+        """Return the epoch, from 1, at which each replicate's validation accuracy was best first."""
+        return tuple(int(np.argmax(row)) + 1 for row in self.curve("val_accuracy"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {"seeds": {str(seed): [asdict(record) for record in self.records[seed]] for seed in self.seeds}}
+
+    @classmethod
+    def from_dict(cls, form: Mapping[str, Any]) -> History:
+        """Build a history from to_dict()'s form. Raises UserError where it is none."""
+        try:
+            return cls({int(seed): tuple(map(_record, rows)) for seed, rows in form["seeds"].items()})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"these curves cannot be read: {error!r}") from error
+
+
+def _record(row: Mapping[str, Any]) -> Record:
+    return Record(**(dict(row) | {"class_accuracy": tuple(row["class_accuracy"])}))

@@ -1,0 +1,95 @@
+"""What a configuration builds, known without building it: per layer the shape, parameters, FLOPs and receptive field.
+
+Plain arithmetic, no torch: a plan of hundreds of trials is ready before torch would have been imported.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from trainables.config import CNN
+from trainables.errors import UserError
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of the plan.
+
+    `shape` is its output for one image: (channels, height, width), or (features,). `flops` counts the multiplications and additions of one
+    forward pass of one image (2 × multiply-adds of convolutions and FC layers; the rest is left out). The unit at column x sees the
+    `receptive_field` input pixels around input position `start` + x × `jump` (in pixels, centre of pixel 0 at 0). Araujo et al.,
+    "Computing receptive fields of convolutional neural networks", Distill 2019.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    parameters: int = 0
+    flops: int = 0
+    receptive_field: int = 1
+    jump: int = 1
+    start: float = 0.0
+
+
+def plan(model: CNN, image_shape: tuple[int, int, int], classes: int) -> tuple[Layer, ...]:
+    """Return the layers of `model` on images of `image_shape` (C, H, W).
+
+    Raises UserError, in one line, where a kernel or pooling window does not fit the map it is applied to.
+    """
+    return tuple(_layers(model, image_shape, classes))
+
+
+def parameters(layers: tuple[Layer, ...]) -> int:
+    """Return the number of trained parameters."""
+    return sum(layer.parameters for layer in layers)
+
+
+def flops(layers: tuple[Layer, ...]) -> int:
+    """Return the FLOPs of one forward pass of one image."""
+    return sum(layer.flops for layer in layers)
+
+
+def _layers(model: CNN, image_shape: tuple[int, int, int], classes: int) -> Iterator[Layer]:
+    at = Layer("input", image_shape)
+    number = 0
+    for block in range(1, model.blocks + 1):
+        channels, kernel, stride, padding = (model.per_block(name)[block - 1] for name in ("channels", "kernel", "stride", "padding"))
+        for first in range(model.convs_per_block):
+            number += 1
+            at = _conv(at, f"conv{number}", channels, kernel, 1 if first else stride, padding)
+            yield at
+            if model.batch_norm:
+                yield replace(at, name=f"norm{number}", parameters=2 * channels, flops=0)
+        if model.pools(block):
+            at = _window(at, f"pool{block}", model.pool_size, model.pool_stride, 0)
+            yield at
+    at = replace(at, name="flat", shape=(math.prod(at.shape),), parameters=0, flops=0)
+    yield at
+    for number, width in enumerate((*model.hidden_widths, classes), start=1):
+        inputs = at.shape[0]
+        at = replace(at, name=f"fc{number}", shape=(width,), parameters=inputs * width + width, flops=2 * inputs * width)
+        yield at
+        if model.fc_batch_norm and number < model.fc_layers:
+            yield replace(at, name=f"fc_norm{number}", parameters=2 * width, flops=0)
+
+
+def _conv(at: Layer, name: str, channels: int, kernel: int, stride: int, padding: int) -> Layer:
+    out = _window(at, name, kernel, stride, padding)
+    weights = kernel * kernel * at.shape[0] * channels
+    shape = (channels, *out.shape[1:])
+    return replace(out, shape=shape, parameters=weights + channels, flops=2 * weights * shape[1] * shape[2])
+
+
+def _window(at: Layer, name: str, size: int, stride: int, padding: int) -> Layer:
+    _, height, width = at.shape
+    if min(height, width) + 2 * padding < size:
+        raise UserError(f"{name} cannot be built: its {size}×{size} window does not fit the {height}×{width} map padded by {padding}")
+    shape = (at.shape[0], (height + 2 * padding - size) // stride + 1, (width + 2 * padding - size) // stride + 1)
+    return Layer(
+        name,
+        shape,
+        receptive_field=at.receptive_field + (size - 1) * at.jump,
+        jump=at.jump * stride,
+        start=at.start + ((size - 1) / 2 - padding) * at.jump,
+    )
