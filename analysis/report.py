@@ -1,0 +1,312 @@
+"""Tables and the report: one description of what was measured, written for the terminal, for print, and for other programs.
+
+A number that is not known stays unknown on every way out: "–" for people, empty in CSV, null in JSON.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import rich.box
+import rich.table
+from rich.text import Text
+
+Cell = str | int | float | None
+
+MISSING = "–"
+TERMINAL_COLUMNS = 12  # more than these do not fit in a line, so that the table is turned
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's header, and how its cells are printed and compared."""
+
+    name: str
+    best: str | None = None  # "max" or "min": the best of the column is highlighted; None: nothing is
+    digits: int | None = None  # decimals of its floats
+    show: bool = True  # False: in CSV and JSON only
+
+    def __post_init__(self) -> None:
+        if self.best not in ("max", "min", None):
+            raise ValueError(f'column {self.name!r}: best is {self.best!r}, but must be "max", "min" or None')
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A mean over n replicates with its standard deviation. One replicate has no spread: its sd is None, never 0."""
+
+    mean: float
+    sd: float | None
+    n: int
+
+    def __post_init__(self) -> None:
+        if self.n < 1 or (self.n == 1 and self.sd is not None):
+            raise ValueError(f"n is {self.n} with sd {self.sd}, but n must be at least 1, and the sd of a single value is None")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under named columns. Rows that are not eligible (stopped early, failed) are printed but never best."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell | Measured, ...], ...]
+    eligible: tuple[bool, ...] | None = None  # one per row; None: all are
+
+    def __post_init__(self) -> None:
+        for number, row in enumerate(self.rows):
+            if len(row) != len(self.columns):
+                raise ValueError(f"table {self.title!r}: row {number} has {len(row)} cells, but there are {len(self.columns)} columns")
+        if self.eligible is not None and len(self.eligible) != len(self.rows):
+            raise ValueError(f"table {self.title!r}: eligible has {len(self.eligible)} entries, but there are {len(self.rows)} rows")
+
+    def text(self, row: int, col: int) -> str:
+        """Return a cell as it is printed."""
+        cell, digits = self.rows[row][col], self.columns[col].digits
+        if cell is None:
+            return MISSING
+        if isinstance(cell, str):
+            return cell
+        if not isinstance(cell, Measured):
+            return _number(cell, digits)
+        spread = "" if cell.sd is None else f" ± {_number(cell.sd, digits)}"
+        return f"{_number(cell.mean, digits)}{spread}" + (f" ({cell.n})" if cell.n > 1 else "")
+
+    def best(self) -> set[tuple[int, int]]:
+        """Return the (row, column) of the highlighted cells: those that tie for best before rounding."""
+        return {(row, col) for col in range(len(self.columns)) for row in self._best_rows(col)}
+
+    def to_csv(self) -> str:
+        """Return all columns in full precision; one with a Measured in it becomes three: "name", "name_sd", "name_n"."""
+        measured = [any(isinstance(row[col], Measured) for row in self.rows) for col in range(len(self.columns))]
+        headers: list[tuple[Cell, Cell, Cell]] = [(name, f"{name}_sd", f"{name}_n") for name in (column.name for column in self.columns)]
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        for row in (headers, *([_parts(cell) for cell in row] for row in self.rows)):
+            writer.writerow([part for parts, three in zip(row, measured, strict=True) for part in parts[: 3 if three else 1]])
+        return out.getvalue()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all columns as data; rows are lists, as headers (class names among them) may repeat."""
+        return {
+            "title": self.title,
+            "columns": [column.name for column in self.columns],
+            "rows": [[_data(cell) for cell in row] for row in self.rows],
+            "eligible": [self._ranked(row) for row in range(len(self.rows))],
+            "best": sorted(self.best()),
+        }
+
+    def to_rich(self) -> rich.table.Table:
+        """Return the table for a terminal: the best in bold green, rows that are not ranked dimmed.
+
+        One with many more columns than a terminal is wide lies on its side: a column per row.
+        """
+        shown = self._shown()
+        turned = len(shown) > max(TERMINAL_COLUMNS, len(self.rows))
+        lines = [[Text(self.columns[col].name) for col in shown]]  # Text everywhere: a label in brackets is no markup
+        lines += [[Text(self.text(row, col), style=self._rich_style(row, col)) for col in shown] for row in range(len(self.rows))]
+        numeric = [col > 0 for col in range(len(lines))] if turned else [self._numeric(col) for col in shown]
+        headers, *body = zip(*lines, strict=True) if turned else lines
+        table = rich.table.Table(title=Text(self.title, style="bold"), title_justify="left", box=rich.box.SIMPLE_HEAD)
+        for header, right in zip(headers, numeric, strict=True):
+            table.add_column(header, justify="right" if right else "left", overflow="fold")  # fold: a number cut short is a wrong number
+        for cells in body:
+            table.add_row(*cells)
+        return table
+
+    def to_markdown(self) -> str:
+        """Return the table in Markdown: the title as a line of its own, the best in bold."""
+        best, shown = self.best(), self._shown()
+        lines = [[_markdown(self.columns[col].name) for col in shown], ["--:" if self._numeric(col) else ":--" for col in shown]]
+        for row in range(len(self.rows)):
+            cells = [(_markdown(self.text(row, col)), (row, col) in best) for col in shown]
+            lines.append([f"**{text}**" if bold else text for text, bold in cells])
+        return "\n".join([_markdown(self.title), "", *(f"| {' | '.join(line)} |" for line in lines)]) + "\n"
+
+    def to_html(self) -> str:
+        """Return the table as an HTML element, all text escaped; the best as <td class="best">."""
+        kinds = {col: _class("number" if self._numeric(col) else "") for col in self._shown()}
+        heads = "".join(f'<th scope="col"{kind}>{escape(self.columns[col].name)}</th>' for col, kind in kinds.items())
+        rows = "\n".join(self._html_row(row) for row in range(len(self.rows)))
+        return f"<table>\n<caption>{escape(self.title)}</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
+
+    def _html_row(self, row: int) -> str:
+        best, cells = self.best(), []
+        for col in self._shown():
+            kind = "best" if (row, col) in best else "number" if self._numeric(col) else ""
+            cells.append(f"<td{_class(kind)}>{escape(self.text(row, col))}</td>")
+        return f"<tr{_class('' if self._ranked(row) else 'unranked')}>{''.join(cells)}</tr>"
+
+    def _best_rows(self, col: int) -> list[int]:
+        if self.columns[col].best is None:
+            return []
+        values = {row: _value(cells[col]) for row, cells in enumerate(self.rows) if self._ranked(row)}
+        known = [value for value in values.values() if value is not None]
+        top = (max if self.columns[col].best == "max" else min)(known, default=None)
+        return [row for row, value in values.items() if value is not None and value == top]
+
+    def _rich_style(self, row: int, col: int) -> str:
+        if (row, col) in self.best():
+            return "bold green"
+        return "" if self._ranked(row) else "dim"
+
+    def _ranked(self, row: int) -> bool:
+        return self.eligible is None or self.eligible[row]
+
+    def _shown(self) -> list[int]:
+        return [col for col, column in enumerate(self.columns) if column.show]
+
+    def _numeric(self, col: int) -> bool:
+        return not any(isinstance(row[col], str) for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: words, tables, and figures as (PNG file, caption)."""
+
+    title: str
+    text: tuple[str, ...]
+    tables: tuple[Table, ...] = ()
+    figures: tuple[tuple[Path, str], ...] = ()
+
+
+def write_html(path: Path, title: str, intro: Sequence[str], sections: Sequence[Section]) -> None:
+    """Write the report as one file that needs no other: style and figures are inside, and there are no scripts."""
+    legend = _LEGEND if any(section.tables for section in sections) else ""
+    contents = "".join(f'<li><a href="#section-{i}">{escape(section.title)}</a></li>' for i, section in enumerate(sections, 1))
+    nav = f'<nav aria-label="Contents"><ol>{contents}</ol></nav>\n' if contents else ""
+    body = "\n".join(_html_section(section, f"section-{i}") for i, section in enumerate(sections, 1))
+    head = f"{_META}\n<title>{escape(title)}</title>\n<style>{_STYLE}</style>"
+    start = f"<h1>{escape(title)}</h1>\n{_paragraphs(intro)}\n{legend}{nav}"
+    page = f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{start}{body}\n</body>\n</html>\n'
+    write_whole(path, page.encode())
+
+
+def write_json(path: Path, title: str, intro: Sequence[str], sections: Sequence[Section]) -> None:
+    """Write the content of the report as data; figures by their file names."""
+    content = {
+        "title": title,
+        "intro": list(intro),
+        "sections": [
+            {
+                "title": section.title,
+                "text": section.text,
+                "tables": [table.to_json() for table in section.tables],
+                "figures": [{"file": file.name, "caption": caption} for file, caption in section.figures],
+            }
+            for section in sections
+        ],
+    }
+    write_whole(path, (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _number(value: float, digits: int | None) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:g}" if digits is None else f"{value:z,.{digits}f}"  # z: no "-0.0"
+
+
+def _value(cell: Cell | Measured) -> float | None:
+    """Return what a cell is ranked by; None for words, the unknown, and what is not finite (a diverged loss is nobody's best)."""
+    number = cell.mean if isinstance(cell, Measured) else cell
+    return number if isinstance(number, int | float) and math.isfinite(number) else None
+
+
+def _parts(cell: Cell | Measured) -> tuple[Cell, Cell, Cell]:
+    return (cell.mean, cell.sd, cell.n) if isinstance(cell, Measured) else (cell, None, None)
+
+
+def _data(cell: Cell | Measured) -> Any:
+    """Return a cell for JSON, which has no NaN and no infinity: they become null."""
+    if isinstance(cell, Measured):
+        return {name: _data(part) for name, part in asdict(cell).items()}
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+
+
+def _markdown(text: str) -> str:
+    return re.sub(r"([\\|*<`])", r"\\\1", " ".join(text.split()))
+
+
+def _class(name: str) -> str:
+    return f' class="{name}"' if name else ""
+
+
+def _paragraphs(text: Iterable[str]) -> str:
+    return "\n".join(f"<p>{escape(line)}</p>" for line in text)
+
+
+def _html_section(section: Section, anchor: str) -> str:
+    tables = "\n".join(f'<div class="wide" tabindex="0">{table.to_html()}</div>' for table in section.tables)
+    figures = "\n".join(_html_figure(*figure) for figure in section.figures)
+    parts = [
+        f"<h2>{escape(section.title)}</h2>",
+        _paragraphs(section.text),
+        tables,
+        f'<div class="figures">{figures}</div>' if figures else "",
+    ]
+    return f'<section id="{anchor}">\n' + "\n".join(part for part in parts if part) + "\n</section>"
+
+
+def _html_figure(file: Path, caption: str) -> str:
+    data, text = base64.b64encode(file.read_bytes()).decode(), escape(caption)
+    return f'<figure><img src="data:image/png;base64,{data}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+
+
+_META = '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">'
+
+_LEGEND = (
+    '<p class="legend"><b class="best">Bold</b>: the best of its column, decided before rounding. a ± b (n): mean and standard deviation '
+    'over n replicates. –: not known. <span class="unranked">Slanted rows</span> are not ranked.</p>\n'
+)
+
+# System colours follow the reader's light or dark setting; the green is see-through, so that it suits both; bold says the same in print.
+_STYLE = """
+:root { color-scheme: light dark; --line: rgb(128 128 128 / .4); }
+body { max-width: 80rem; margin: 2rem auto; padding: 0 1rem; font: 15px/1.5 system-ui, sans-serif; color: CanvasText; background: Canvas; }
+h1, h2 { line-height: 1.2; break-after: avoid; }
+h2 { margin-top: 2.5rem; padding-top: .5rem; border-top: 1px solid var(--line); }
+p { max-width: 50rem; }
+.legend, figcaption { font-size: .87em; }
+.wide { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; font-size: .87em; font-variant-numeric: tabular-nums; }
+caption { text-align: left; font-weight: 600; padding: .3rem 0; }
+th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line); }
+th { vertical-align: bottom; }
+th:first-child, td:first-child { position: sticky; left: 0; background: Canvas; }
+.number, td.best { text-align: right; }
+td.number, td.best { white-space: nowrap; }
+.best { font-weight: 700; background: rgb(0 158 115 / .2); }
+.unranked { font-style: italic; color: color-mix(in srgb, CanvasText 70%, Canvas); }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 34rem), 1fr)); gap: 1rem; }
+figure { margin: 0; break-inside: avoid; }
+img { max-width: 100%; background: white; }
+@page { size: landscape; margin: 12mm; }
+@media print {
+  body { max-width: none; margin: 0; }
+  .wide { overflow: visible; }
+  table { font-size: .6em; }
+  tr { break-inside: avoid; }
+  th, td.number, td.best { padding: .2rem; white-space: normal; }
+}
+"""

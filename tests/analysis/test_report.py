@@ -1,0 +1,189 @@
+"""The tables and the report against values worked out by hand."""
+
+import base64
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from analysis.report import Column, Measured, Section, Table, write_html, write_json, write_whole
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+
+# The first two accuracies print alike; the first three losses tie; the last row would win everything, but was stopped early.
+TABLE = Table(
+    "conv_layers",
+    (
+        Column("layers"),
+        Column("acc", best="max", digits=1),
+        Column("loss", best="min", digits=2),
+        Column("runs"),
+        Column("key", show=False),
+    ),
+    (
+        ("0 <b>&", Measured(68.31, 0.42, 3), 0.5, 3, "a"),
+        ("1", Measured(68.34, 0.05, 3), 0.5, 12345, "b"),
+        ("2 | x", Measured(60.0, None, 1), 0.5, None, "c"),
+        ("3", None, float("nan"), 1, "d"),
+        ("4", Measured(99.0, 1.0, 3), 0.1, 1, "e"),
+    ),
+    (True, True, True, True, False),
+)
+
+
+def column(table: Table, col: int) -> list[str]:
+    return [table.text(row, col) for row in range(len(table.rows))]
+
+
+def printed(table: Table, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width, record=True)
+    console.print(table.to_rich())
+    return console.export_text(styles=True)
+
+
+def test_the_best_are_decided_before_rounding_with_ties_among_eligible_rows():
+    assert TABLE.best() == {(1, 1), (0, 2), (1, 2), (2, 2)}
+
+
+def test_nothing_is_best_where_no_eligible_row_has_a_number():
+    assert Table("t", (Column("x", best="max"),), ((1.0,), (None,), ("n/a",)), (False, True, True)).best() == set()
+
+
+@pytest.mark.parametrize("best", ["max", "min"])
+def test_what_diverged_is_never_best(best: str):
+    cells = (float("nan"), float("inf"), -float("inf"), Measured(float("nan"), 1.0, 2), 2.0)
+    assert Table("t", (Column("x", best=best),), tuple((cell,) for cell in cells)).best() == {(4, 0)}
+
+
+def test_cells_are_printed_with_spread_and_n_and_the_missing_as_a_dash():
+    assert column(TABLE, 1) == ["68.3 ± 0.4 (3)", "68.3 ± 0.1 (3)", "60.0", "–", "99.0 ± 1.0 (3)"]
+    assert column(TABLE, 2) == ["0.50", "0.50", "0.50", "nan", "0.10"]
+    assert column(TABLE, 3) == ["3", "12,345", "–", "1", "1"]
+
+
+def test_a_spread_of_zero_over_several_replicates_is_known_and_printed():
+    assert Table("t", (Column("x", digits=1),), ((Measured(1.0, 0.0, 3),),)).text(0, 0) == "1.0 ± 0.0 (3)"
+
+
+def test_a_rounded_zero_has_no_sign():
+    assert Table("t", (Column("x", digits=1),), ((-0.04,),)).text(0, 0) == "0.0"
+
+
+def test_csv_reads_back_in_full_precision():
+    header, *rows = csv.reader(io.StringIO(TABLE.to_csv()))
+    assert header == ["layers", "acc", "acc_sd", "acc_n", "loss", "runs", "key"]
+    assert rows[0] == ["0 <b>&", "68.31", "0.42", "3", "0.5", "3", "a"]
+    assert rows[2] == ["2 | x", "60.0", "", "1", "0.5", "", "c"]
+    assert rows[3] == ["3", "", "", "", "nan", "1", "d"]
+    third = Table("t", (Column("x", digits=1),), ((1 / 3,),)).to_csv()
+    assert float(third.splitlines()[1]) == 1 / 3
+
+
+def test_json_keeps_the_missing_as_null():
+    data = json.loads(json.dumps(TABLE.to_json(), allow_nan=False))
+    assert data["columns"] == ["layers", "acc", "loss", "runs", "key"]
+    assert data["rows"][0] == ["0 <b>&", {"mean": 68.31, "sd": 0.42, "n": 3}, 0.5, 3, "a"]
+    assert data["rows"][2] == ["2 | x", {"mean": 60.0, "sd": None, "n": 1}, 0.5, None, "c"]
+    assert data["rows"][3] == ["3", None, None, 1, "d"]
+    assert data["eligible"] == [True, True, True, True, False]
+    assert data["best"] == [[0, 2], [1, 1], [1, 2], [2, 2]]
+
+
+def test_markdown_is_bold_where_best_and_escapes_what_would_break_the_table():
+    lines = TABLE.to_markdown().splitlines()
+    assert lines[2:5] == ["| layers | acc | loss | runs |", "| :-- | --: | --: | --: |", r"| 0 \<b>& | 68.3 ± 0.4 (3) | **0.50** | 3 |"]
+    assert lines[6] == r"| 2 \| x | 60.0 | **0.50** | – |"
+
+
+def test_html_escapes_and_marks_the_best():
+    html = TABLE.to_html()
+    assert "0 &lt;b&gt;&amp;" in html
+    assert "<b>" not in html
+    assert html.count('<td class="best">') == 4
+    assert '<td class="best">68.3 ± 0.1 (3)</td>' in html
+    assert '<tr class="unranked"><td>4</td>' in html
+    assert "key" not in html
+
+
+def test_the_terminal_shows_the_best_in_bold_green_and_takes_labels_literally():
+    text = printed(Table("[red]t", (Column("[b]"), Column("x", best="max")), (("[i]", 1), ("b", 2))))
+    assert "[red]t" in text
+    assert "[b]" in text
+    assert "[i]" in text
+    assert re.search(r"\x1b\[1;32m *2", text)
+    assert not re.search(r"\x1b\[1;32m *1", text)
+
+
+def test_a_table_with_many_columns_is_turned_in_the_terminal():
+    classes = tuple(Column(f"class {i}", digits=1) for i in range(20))
+    rows = tuple((name, *(Measured(10.0 * row + i, 1.5, 3) for i in range(20))) for row, name in enumerate(("one", "two")))
+    turned = Table("t", (Column("layers"), *classes), rows).to_rich()
+    assert [str(column.header) for column in turned.columns] == ["layers", "one", "two"]
+    assert turned.row_count == 20
+    assert "29.0 ± 1.5 (3)" in printed(Table("t", (Column("layers"), *classes), rows), width=60)
+
+
+def test_a_narrow_terminal_breaks_numbers_rather_than_cutting_them():
+    text = printed(Table("t", (Column("a"), Column("b")), ((123456789, 987654321),)), width=12)
+    assert sorted(re.sub(r"\x1b\[[0-9;]*m|[^0-9]", "", text)) == sorted("123456789987654321")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Column("x", best="most"), "'most'"),
+        (lambda: Measured(1.0, 0.0, 1), "n is 1"),
+        (lambda: Measured(1.0, None, 0), "n is 0"),
+        (lambda: Table("t", (Column("x"),), ((1, 2),)), "row 0 has 2 cells, but there are 1 columns"),
+        (lambda: Table("t", (Column("x"),), ((1,),), ()), "0 entries, but there are 1 rows"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_by_value(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.fixture
+def sections(tmp_path: Path) -> list[Section]:
+    (tmp_path / "loss.png").write_bytes(PNG)
+    return [Section("A & <B>", ("x < y",), (TABLE,), ((tmp_path / "loss.png", 'the "loss"'),)), Section("Skipped", ("Not run.",))]
+
+
+def test_the_report_is_one_file_that_needs_no_other(tmp_path: Path, sections: list[Section]):
+    write_html(tmp_path / "report.html", "part <a>", ["seeds & epochs"], sections)
+    html = (tmp_path / "report.html").read_text()
+    assert [base64.b64decode(data) for data in re.findall(r'src="data:image/png;base64,([^"]*)"', html)] == [PNG]
+    assert not re.search(r"https?:|<script|<link|@import|url\(", html)
+    assert set(re.findall(r'href="([^"]*)"', html)) == {f"#{anchor}" for anchor in re.findall(r'<section id="([^"]*)"', html)}
+    for text in ("<h1>part &lt;a&gt;</h1>", "seeds &amp; epochs", "<h2>A &amp; &lt;B&gt;</h2>", "x &lt; y", 'alt="the &quot;loss&quot;"'):
+        assert text in html
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["loss.png", "report.html"]
+
+
+def test_the_report_as_data_has_the_same_content(tmp_path: Path, sections: list[Section]):
+    write_json(tmp_path / "report.json", "part_a", ["intro"], sections)
+    data = json.loads((tmp_path / "report.json").read_text())
+    assert (data["title"], data["intro"], [section["title"] for section in data["sections"]]) == (
+        "part_a",
+        ["intro"],
+        ["A & <B>", "Skipped"],
+    )
+    assert data["sections"][0]["figures"] == [{"file": "loss.png", "caption": 'the "loss"'}]
+    assert data["sections"][0]["tables"] == [json.loads(json.dumps(TABLE.to_json()))]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def half(path: Path, content: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError("no space left on device")
+
+    write_whole(tmp_path / "report.html", b"old")
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(OSError, match="no space"):
+        write_whole(tmp_path / "report.html", b"the new content")
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("report.html", b"old")]
