@@ -1,0 +1,1 @@
+"""The service: studies, and how they run on Ray and are kept in MLflow."""

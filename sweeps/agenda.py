@@ -1,0 +1,174 @@
+"""What is to be run next: the study's stages unrolled, as winners become known, into trials that nobody has finished yet. Pure.
+
+Stages that do not wait for one another are open side by side, so that no worker idles at a stage's end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from sweeps.study import Cell, Stage, Study
+from sweeps.winner import Outcome, Winner, choose, relabelled
+from trainables.config import Trial
+from trainables.history import History
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the store has of a trial: how it ended last time, and its history so far."""
+
+    status: str
+    history: History
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """A trial to run. `known` is what it goes on from."""
+
+    stage: str
+    cell: Cell
+    key: str
+    known: Known | None
+
+    @property
+    def name(self) -> str:
+        """The trial's name in MLflow and on screen."""
+        return f"{self.stage}: {self.cell.label}"
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """A stage that is decided. `skipped` says why none of its trials ran."""
+
+    stage: Stage
+    outcomes: tuple[Outcome, ...] = ()
+    winner: Winner | None = None
+    skipped: str | None = None
+
+
+@dataclass
+class _Open:
+    stage: Stage
+    cells: list[tuple[Cell, str]]
+    result: StageResult | None = None
+
+
+@dataclass
+class Agenda:
+    """The trials of a study, in order, and what has come of them.
+
+    `on_stage` is called once for each stage as it is decided. With `early_stopping`, what was stopped early in an earlier run stays so.
+    """
+
+    study: Study
+    seeds: tuple[int, ...]
+    digest: str
+    validation_images: int
+    early_stopping: bool
+    known: Mapping[str, Known]
+    on_stage: Callable[[StageResult], None]
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    tasks: dict[str, Task] = field(default_factory=dict)  # given out or to be, by key
+    queue: list[Task] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)  # keys that the store had
+    _stages: dict[str, _Open] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._advance()
+
+    def next(self) -> Task | None:
+        """Return the next trial to run; None where nothing is ready before a running one ends."""
+        return self.queue.pop(0) if self.queue else None
+
+    @property
+    def over(self) -> bool:
+        """Whether every stage is decided."""
+        return len(self.results) == len(self.study.stages)
+
+    @property
+    def results(self) -> list[StageResult]:
+        """The decided stages, in the study's order."""
+        stages = (self._stages.get(stage.name) for stage in self.study.stages)
+        return [entry.result for entry in stages if entry and entry.result]
+
+    @property
+    def failed(self) -> list[Outcome]:
+        """The outcomes that failed, each once."""
+        return [outcome for outcome in self.outcomes.values() if outcome.status == "failed"]
+
+    def finish(self, key: str, history: History, *, reason: str | None = None) -> Outcome:
+        """Note how a trial ended: failed where there is a `reason`, done where it ran in full, else censored.
+
+        May decide stages and open others.
+        """
+        task = self.tasks[key]
+        self.outcomes[key] = self._outcome(task.cell, key, history, reason)
+        self._advance()
+        return self.outcomes[key]
+
+    def _outcome(self, cell: Cell, key: str, history: History, reason: str | None = None) -> Outcome:
+        epochs = cell.trial.training.epochs
+        full = history.covers(self.seeds, epochs)
+        return Outcome(cell, key, "failed" if reason else "done" if full else "censored", history.cut(self.seeds, epochs), reason)
+
+    def _advance(self) -> None:
+        """Open every stage whose start is known and decide every stage whose trials have ended, until nothing moves."""
+        while any([self._open_next(), self._decide_next()]):
+            pass
+
+    def _open_next(self) -> bool:
+        for stage in self.study.stages:
+            if stage.name in self._stages:
+                continue
+            parent = self.study.parent(stage)
+            before = self._stages[parent].result if parent and parent in self._stages else None
+            if parent and not before:
+                continue
+            if before and not before.winner:
+                self._settle(_Open(stage, []), StageResult(stage, skipped=f"stage {parent} has no winner to start from"))
+            else:
+                self._open(stage, before.winner.outcome.cell.trial if before and before.winner else self.study.base(stage))
+            return True
+        return False
+
+    def _open(self, stage: Stage, start: Trial) -> None:
+        cells = [(cell, cell.trial.key(self.digest)) for cell in stage.cells(start)]
+        self._stages[stage.name] = _Open(stage, cells)
+        for cell, key in cells:
+            if key in self.outcomes or key in self.tasks:
+                continue
+            known = self.known.get(key)
+            if known and self._settled(known, cell.trial):
+                self.outcomes[key] = self._outcome(cell, key, known.history)
+                self.reused.append(key)
+            else:
+                self.tasks[key] = Task(stage.name, cell, key, known)
+                self.queue.append(self.tasks[key])
+
+    def _settled(self, known: Known, trial: Trial) -> bool:
+        if known.history.covers(self.seeds, trial.training.epochs):
+            return True
+        stopped = known.status == "censored" and set(self.seeds) <= set(known.history.seeds)
+        return self.early_stopping and stopped
+
+    def _decide_next(self) -> bool:
+        for entry in self._stages.values():
+            if entry.result is None and all(key in self.outcomes for _, key in entry.cells):
+                outcomes = tuple(relabelled(self.outcomes[key], cell) for cell, key in entry.cells)
+                self._settle(entry, StageResult(entry.stage, outcomes, choose(outcomes, self.validation_images)))
+                return True
+        return False
+
+    def _settle(self, entry: _Open, result: StageResult) -> None:
+        entry.result = result
+        self._stages[entry.stage.name] = entry
+        self.on_stage(result)
+
+    def expected(self) -> Iterator[Trial]:
+        """Go through the trials still ahead of those known now: queued ones, and for stages not open yet their cells from the baseline."""
+        yield from (task.cell.trial for task in self.queue)
+        for stage in self.study.stages:
+            if stage.name not in self._stages:
+                yield from (cell.trial for cell in stage.cells(self.study.base(stage)))

@@ -1,0 +1,78 @@
+"""Connecting to Ray, on this machine or a cluster, and what one trial may take of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from sweeps.options import RunOptions
+from sweeps.tracking import Tracker
+from trainables.errors import UserError
+
+PACKAGES = ("trainables", "analysis", "sweeps")
+GPU_SHARE_BYTES = 4 * 2**30  # what one trial may take of a GPU: data set, network, activations and CUDA's own part, generously
+MOST_TRIALS_PER_GPU = 8
+
+
+@contextmanager
+def connect(options: RunOptions) -> Iterator[None]:
+    """Join the cluster at `options.address`, with today's code, or start Ray on this machine; leave it at the end.
+
+    Where this process has joined one already, that one is used. Raises UserError where this machine has fewer GPUs than asked for, or no
+    cluster answers.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    root = Path(__file__).resolve().parent.parent
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if options.address:
+        try:
+            ray.init(options.address, runtime_env={"py_modules": [str(root / name) for name in PACKAGES]}, **quiet)
+        except (ConnectionError, RuntimeError) as error:
+            raise UserError(f"no Ray cluster answers at {options.address}: {error}") from error
+    else:
+        _check_gpus(options.num_gpus)
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        ray.init("local", num_cpus=options.num_cpus or os.cpu_count(), num_gpus=options.num_gpus, include_dashboard=False, **quiet)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def trial_resources(options: RunOptions) -> dict[str, float]:
+    """Return what one trial takes: a core, and with GPUs its share of one."""
+    if not options.num_gpus:
+        return {"cpu": 1}
+    return {"cpu": 1, "gpu": 1 / (options.trials_per_gpu or _trials_per_gpu(options))}
+
+
+def start_tracker(uri: str, experiment: str, spool: Path) -> Any:
+    """Start the Tracker as an actor on the driver's node, beside the workers' resources."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(Tracker).options(num_cpus=0, scheduling_strategy=here, max_restarts=-1).remote(uri, experiment, spool)
+
+
+def _check_gpus(wanted: int) -> None:
+    if not wanted:
+        return
+    import torch
+
+    if wanted > torch.cuda.device_count():
+        raise UserError(f"--num-gpus is {wanted}, but this machine has {torch.cuda.device_count()} that torch can use")
+
+
+def _trials_per_gpu(options: RunOptions) -> int:
+    import torch
+
+    memory = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else GPU_SHARE_BYTES
+    cores = (options.num_cpus or os.cpu_count() or 1) // options.num_gpus
+    return max(1, min(memory // GPU_SHARE_BYTES, cores, MOST_TRIALS_PER_GPU))

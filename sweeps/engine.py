@@ -1,0 +1,115 @@
+"""The main path on one screen: plan, what is known already, trials, winners, tables, curves, report."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from sweeps import results
+from sweeps.agenda import Agenda, Known, StageResult
+from sweeps.options import QUICK_DATASET, QUICK_EPOCHS, RunOptions
+from sweeps.planning import print_plan
+from sweeps.study import PlannedStage, Study, plan_study
+from sweeps.tables import Facts, stage_table, words
+from sweeps.tracking import Store, check_uri, default_uri
+from trainables import datasets
+from trainables.datasets import Dataset
+from trainables.history import History
+
+DRAIN_SECONDS = 120.0  # at the end, for what MLflow has not got yet; what is left then stays in the spool for the next start
+
+
+def run(study: Study, options: RunOptions, console: Console) -> int:
+    """Run a study as far as it is not done, write what came of it, and return the exit status: 0, or 1 where trials failed.
+
+    Raises UserError for what the user can mend, before anything starts; KeyboardInterrupt after keeping what was done.
+    """
+    study = chosen(study, options)
+    planned = plan_study(study, *datasets.image_shape(study.baseline.dataset, options.data_dir))
+    if options.dry_run:
+        print_plan(study, planned, options, console)
+        return 0
+    uri = check_uri(options.tracking_uri) if options.tracking_uri else default_uri()
+    folder = results.prepare(options.output / study.name, planned)
+    data = datasets.load(study.baseline.dataset, options.data_dir)
+    store, spool = Store(uri), folder / ".spool"
+    for line in store.deliver(spool):
+        console.print(f"warning: {line}", highlight=False)
+    known = _known(store, planned, data)
+    if options.fresh:
+        store.supersede(known)
+        known = {}
+
+    def decided(result: StageResult) -> None:
+        console.print(stage_table(result, Facts(data.class_names, data.image_shape, {})).to_rich())
+        for line in words(result, len(data.val)):
+            console.print(line, highlight=False)
+
+    agenda = Agenda(study, tuple(range(options.seeds)), data.digest, len(data.val), options.early_stopping, known, decided)
+    runs = {key: entry.run_id for key, entry in known.items()}
+    try:
+        if not agenda.over:
+            _execute(agenda, data, options, uri, spool, runs, console)
+    finally:
+        results.write(folder, agenda, Facts(data.class_names, data.image_shape, runs), options, data)
+    store.describe(study.name, results.markdown(agenda, data))
+    _say_the_end(agenda, folder, uri, console)
+    return 1 if agenda.failed else 0
+
+
+def chosen(study: Study, options: RunOptions) -> Study:
+    """Return the part of the study that the options ask for. `--quick` runs under a name of its own, beside the real study."""
+    if options.quick:
+        study = replace(study, name=f"{study.name}_quick")
+    dataset = options.dataset or (QUICK_DATASET if options.quick else None)
+    epochs = options.epochs or (QUICK_EPOCHS if options.quick else None)
+    study = study.only(options.stages) if options.stages else study
+    return study.changed(dataset, epochs)
+
+
+def _known(store: Store, planned: Iterable[PlannedStage], data: Dataset) -> dict[str, Known]:
+    """Return what MLflow has of the trials that the study can reach."""
+    keys = {trial.key(data.digest) for stage in planned for trial in stage.reachable}
+    stored = store.trials(keys).items()
+    return {key: Known(trial.status, History.from_dict(trial.curves or {"seeds": {}}), trial.run_id) for key, trial in stored}
+
+
+def _execute(agenda: Agenda, data: Dataset, options: RunOptions, uri: str, spool: Path, runs: dict[str, str], console: Console) -> None:
+    """Run on Ray what the agenda still holds. Adds the new trials' MLflow runs to `runs`."""
+    import ray
+
+    from sweeps import cluster, scheduler
+    from sweeps.display import Display
+
+    if agenda.reused:
+        console.print(f"{len(agenda.reused)} trials are done already and not run again")
+    with cluster.connect(options):
+        tracker = cluster.start_tracker(uri, agenda.study.name, spool)
+        try:
+            with Display(agenda, data.image_shape, data.classes, console) as display:
+                scheduler.run(agenda, data, tracker, display, cluster.trial_resources(options), _tags(agenda, options))
+        finally:
+            for line in ray.get(tracker.drain.remote(DRAIN_SECONDS)):
+                console.print(f"warning: {line}", highlight=False)
+            runs.update(ray.get(tracker.run_ids.remote()))
+            ray.get(tracker.close.remote())
+
+
+def _tags(agenda: Agenda, options: RunOptions) -> dict[str, str]:
+    """Return what all of this command's MLflow runs are tagged with."""
+    root = Path(__file__).resolve().parent
+    git = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    commit = {"git_commit": git.stdout.strip()} if git.returncode == 0 else {}
+    return {"study": agenda.study.name, "device": "gpu" if options.num_gpus else "cpu"} | commit
+
+
+def _say_the_end(agenda: Agenda, folder: Path, uri: str, console: Console) -> None:
+    ran, reused = len(agenda.tasks), len(agenda.reused)
+    console.print(f"{ran} trials run, {reused} taken from earlier runs" if ran else f"nothing to run: all {reused} trials are done already")
+    for outcome in agenda.failed:
+        console.print(f"failed: {agenda.tasks[outcome.key].name}: {outcome.reason}", highlight=False)
+    console.print(f"report: {folder / 'report.html'} · MLflow: {uri}, experiment {agenda.study.name}", highlight=False, soft_wrap=True)

@@ -1,0 +1,34 @@
+"""What `python sweeps/<study>.py` does: read the flags, run the study, turn its end into an exit status."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from sweeps.options import fail, parse
+from sweeps.study import Study
+from trainables.errors import UserError
+
+
+def main(study: Study, arguments: Sequence[str] | None = None) -> None:
+    """Run a study from the command line and exit: 0 done, 1 some trials failed, 2 the user's mistake, 130 interrupted."""
+    sys.exit(status(study, sys.argv[1:] if arguments is None else arguments))
+
+
+def status(study: Study, arguments: Sequence[str]) -> int:
+    """Run a study with these arguments and return the exit status."""
+    module = sys.modules["__main__"]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to be stopped tidily by schedulers and service managers, too
+    try:
+        options = parse(arguments, description=module.__doc__ or study.name, stages=[stage.name for stage in study.stages])
+        from sweeps.engine import run
+
+        return run(study, options, Console())
+    except UserError as error:
+        return fail(error)
+    except KeyboardInterrupt:
+        print("interrupted: finished epochs are kept; the same command goes on from there", file=sys.stderr)
+        return 130

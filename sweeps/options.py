@@ -1,0 +1,104 @@
+"""The command line that every study script shares: how much of the study is run, and where. Never what is studied."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from trainables.errors import UserError, suggest
+
+QUICK_DATASET, QUICK_EPOCHS = "shapes", 6
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a user may ask of a run; None leaves it to the study or to the machine."""
+
+    num_gpus: int = 0
+    trials_per_gpu: int | None = None
+    num_cpus: int | None = None
+    dataset: str | None = None
+    data_dir: Path = Path("data")
+    epochs: int | None = None
+    seeds: int = 1
+    stages: tuple[str, ...] = ()
+    early_stopping: bool = True
+    quick: bool = False
+    dry_run: bool = False
+    output: Path = Path("results")
+    tracking_uri: str | None = None
+    address: str | None = None
+    fresh: bool = False
+
+    def __post_init__(self) -> None:
+        for name, low in (("num_gpus", 0), ("trials_per_gpu", 1), ("num_cpus", 1), ("epochs", 1), ("seeds", 1)):
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise UserError(f"--{name.replace('_', '-')} is {value}, but must be at least {low}")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers a mistake in one line, with the nearest flag."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+
+def parse(arguments: Sequence[str], *, description: str, stages: Sequence[str]) -> RunOptions:
+    """Read the command line. Raises UserError, in one line, for a flag or a value that cannot be used."""
+    parser = _parser(description, stages)
+    known, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        flags = [flag for action in parser._actions for flag in action.option_strings]
+        raise UserError(f"unknown argument {unknown[0]!r}{suggest(unknown[0].partition('=')[0], flags)}")
+    return RunOptions(**vars(known))
+
+
+def _parser(description: str, stages: Sequence[str]) -> argparse.ArgumentParser:
+    from trainables.datasets import names
+
+    parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    own = RunOptions()
+
+    def add(flag: str, text: str, **rest: Any) -> None:
+        parser.add_argument(flag, help=text, default=rest.pop("default", getattr(own, flag[2:].replace("-", "_"))), **rest)
+
+    add("--num-gpus", "GPUs to use, in total; 0: train on the CPU (default: %(default)s)", type=_whole, metavar="N")
+    add("--trials-per-gpu", "trials that share one GPU (default: as many as its memory and the cores allow)", type=_whole, metavar="K")
+    add("--num-cpus", "CPU cores to use, one trial on each (default: all)", type=_whole, metavar="N")
+    add("--dataset", f"{', '.join(names())} (default: the study's)", metavar="NAME")
+    add("--data-dir", "where data sets are looked for, and downloaded to (default: %(default)s)", type=Path, metavar="DIR")
+    add("--epochs", "epochs of every trial (default: the study's)", type=_whole, metavar="N")
+    add("--seeds", "replicates of every trial: seeds 0..N-1 (default: %(default)s)", type=_whole, metavar="N")
+    add(
+        "--stages",
+        f"some of the stages, and those whose winners they need: {','.join(stages)} (default: all)",
+        type=lambda text: tuple(filter(None, text.split(","))),
+        metavar="A,B",
+    )
+    add("--early-stopping", "ASHA: stop what is behind at a rung (default: on)", action=argparse.BooleanOptionalAction)
+    add("--quick", f"the embedded data ({QUICK_DATASET}) and {QUICK_EPOCHS} epochs: the whole study in a minute", action="store_true")
+    add("--dry-run", "print the plan and stop", action="store_true")
+    add("--output", "where tables, figures and the report go (default: %(default)s)", type=Path, metavar="DIR")
+    add("--tracking-uri", "MLflow (default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)", metavar="URI")
+    add("--address", "a Ray cluster (default: $RAY_ADDRESS, else this machine)", metavar="ADDR", default=os.environ.get("RAY_ADDRESS"))
+    add("--fresh", "ignore earlier trials and train everything again", action="store_true")
+    return parser
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+
+
+def fail(error: UserError) -> int:
+    """Print a user's mistake as one line on standard error and return exit status 2."""
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2

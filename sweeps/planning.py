@@ -1,0 +1,63 @@
+"""The plan before anything is spent: trials per stage, with shapes, parameters and FLOPs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from analysis.report import Column, Table
+from rich.console import Console
+
+from sweeps.options import RunOptions
+from sweeps.study import PlannedStage, Study, distinct
+from trainables.plan import Layer, flops, parameters
+
+
+def print_plan(study: Study, planned: Sequence[PlannedStage], options: RunOptions, console: Console) -> None:
+    """Print every stage's trials and what each of them builds."""
+    trials = list(distinct(planned))
+    stopping = "on" if options.early_stopping else "off"
+    console.print(
+        f"Study {study.name} on {study.baseline.dataset}: {len(planned)} stages, {len(trials)} distinct trials, "
+        f"{study.baseline.training.epochs} epochs, seeds: {options.seeds}, early stopping: {stopping}",
+        highlight=False,
+    )
+    reachable = len({trial.key("") for stage in planned for trial in stage.reachable})
+    console.print(f"All {reachable} trials that any winners could lead to can be built.", highlight=False)
+    for stage in planned:
+        console.print(_table(stage).to_rich())
+    console.print(
+        "Where a stage starts from a winner, its trials are shown for the baseline's values; FLOPs: forward, per image.", highlight=False
+    )
+
+
+def as_data(planned: Sequence[PlannedStage]) -> list[dict[str, Any]]:
+    """Return the plan as plain data, for plan.json."""
+    return [
+        {
+            "stage": entry.stage.name,
+            "starts_from": entry.start,
+            "trials": [
+                {
+                    "value": cell.label,
+                    "config": cell.trial.to_dict(),
+                    "parameters": parameters(layers),
+                    "flops": flops(layers),
+                    "layers": [vars(layer) for layer in layers],
+                }
+                for cell, layers in entry.cells
+            ],
+        }
+        for entry in planned
+    ]
+
+
+def _table(entry: PlannedStage) -> Table:
+    columns = (Column(entry.stage.name), Column("shapes"), Column("parameters"), Column("MFLOPs", digits=2))
+    rows = tuple((cell.label, shapes(layers), parameters(layers), flops(layers) / 1e6) for cell, layers in entry.cells)
+    return Table(f"{entry.stage.name}: from {entry.start}", columns, rows)
+
+
+def shapes(layers: Sequence[Layer]) -> str:
+    """Return the maps and vectors that the layers hand on, e.g. `16×30×30 → 16×15×15 → 3600 → 10`."""
+    return " → ".join("×".join(map(str, layer.shape)) for layer in layers if "norm" not in layer.name)

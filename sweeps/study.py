@@ -1,0 +1,176 @@
+"""A study as data: a baseline trial and stages that vary some of its fields. Expansion into trials is plain arithmetic."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from trainables.config import Trial
+from trainables.errors import UserError, suggest
+from trainables.plan import Layer, plan
+
+Published = tuple[float, float, int]  # final training loss, best test accuracy in percent, its epoch
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One trial of a stage, named by the values that the stage gives it."""
+
+    label: str
+    values: tuple[Any, ...]
+    trial: Trial
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A grid over one or more fields, all else as in its start.
+
+    `start` is the name of the stage whose winner it starts from, or a trial of its own; None: the winner of the stage before, and in the
+    first stage the study's baseline. A stage that varies nothing is its start alone. `published` holds a report's numbers, by value.
+    """
+
+    name: str
+    vary: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    start: str | Trial | None = None
+    published: Mapping[Any, Published] = field(default_factory=dict)
+    note: str = ""
+
+    def cells(self, start: Trial) -> list[Cell]:
+        """Return the stage's trials, in the order of the declared values. Raises UserError for an unknown field or a bad value."""
+        cells = []
+        for values in itertools.product(*self.vary.values()):
+            trial = start.with_values(dict(zip(self.vary, values, strict=True)))
+            cells.append(Cell(self._label(values), values, trial))
+        return cells
+
+    def published_for(self, cell: Cell) -> Published | None:
+        """Return the report's numbers for a cell, where it has some."""
+        return self.published.get(cell.values[0] if len(cell.values) == 1 else cell.values)
+
+    def _label(self, values: tuple[Any, ...]) -> str:
+        shown = [_show(value) for value in values]
+        if len(shown) == 1:
+            return shown[0]
+        return ", ".join(f"{path.rpartition('.')[2]}={value}" for path, value in zip(self.vary, shown, strict=True)) or "as it starts"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A chain of stages. Raises UserError where two stages share a name, a stage is empty, or a start is no earlier stage."""
+
+    name: str
+    baseline: Trial
+    stages: tuple[Stage, ...]
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise UserError(f"study {self.name} has no stages")
+        seen: list[str] = []
+        for stage in self.stages:
+            if stage.name in seen:
+                raise UserError(f"study {self.name} has two stages named {stage.name!r}")
+            for path, values in stage.vary.items():
+                self.baseline.get(path)
+                if not values:
+                    raise UserError(f"stage {stage.name} varies {path}, but gives it no values")
+            if isinstance(stage.start, str) and stage.start not in seen:
+                raise UserError(f"stage {stage.name} starts from {stage.start!r}, which is no earlier stage{suggest(stage.start, seen)}")
+            seen.append(stage.name)
+
+    def parent(self, stage: Stage) -> str | None:
+        """Return the name of the stage whose winner `stage` starts from, None where its start is known beforehand."""
+        if isinstance(stage.start, Trial):
+            return None
+        at = self.stages.index(stage)
+        return stage.start or (self.stages[at - 1].name if at else None)
+
+    def base(self, stage: Stage) -> Trial:
+        """Return the start of a stage without a parent."""
+        return stage.start if isinstance(stage.start, Trial) else self.baseline
+
+    def changed(self, dataset: str | None = None, epochs: int | None = None) -> Study:
+        """Return the same study on another data set (where the published numbers say nothing) or for another number of epochs."""
+        changes: dict[str, Any] = {path: value for path, value in (("dataset", dataset), ("training.epochs", epochs)) if value is not None}
+        elsewhere = dataset not in (None, self.baseline.dataset)
+        stages = tuple(
+            replace(
+                stage,
+                start=stage.start.with_values(changes) if isinstance(stage.start, Trial) else stage.start,
+                published={} if elsewhere else stage.published,
+            )
+            for stage in self.stages
+        )
+        return replace(self, baseline=self.baseline.with_values(changes), stages=stages)
+
+    def only(self, names: Sequence[str]) -> Study:
+        """Return the study with the named stages and those whose winners they need. Raises UserError for an unknown name."""
+        known = [stage.name for stage in self.stages]
+        for name in names:
+            if name not in known:
+                raise UserError(f"study {self.name} has no stage {name!r}{suggest(name, known)}")
+        wanted = set(names)
+        for stage in reversed(self.stages):
+            parent = self.parent(stage)
+            if stage.name in wanted and parent:
+                wanted.add(parent)
+        # a stage that followed its neighbour keeps its parent by name, since the neighbour may be gone
+        kept = (replace(stage, start=stage.start or self.parent(stage)) for stage in self.stages if stage.name in wanted)
+        return replace(self, stages=tuple(kept))
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage before anything has run: its cells from the start that is assumed, and all that any winner could lead to."""
+
+    stage: Stage
+    start: str  # in words
+    cells: tuple[tuple[Cell, tuple[Layer, ...]], ...]
+    reachable: tuple[Trial, ...]
+
+
+def plan_study(study: Study, image_shape: tuple[int, int, int], classes: int) -> list[PlannedStage]:
+    """Lay out every trial that the study can reach.
+
+    Where a stage starts from a winner that is not known yet, its cells are shown for the baseline's own values. Raises UserError, naming
+    stage and cell, where any trial that some winner could lead to cannot be built.
+    """
+    starts: dict[str, tuple[Trial, ...]] = {}
+    assumed: dict[str, Trial] = {}
+    planned = []
+    for stage in study.stages:
+        parent = study.parent(stage)
+        possible = starts[parent] if parent else (study.base(stage),)
+        start = assumed[parent] if parent else study.base(stage)
+        reachable = {cell.trial: _build(stage, cell, image_shape, classes) for trial in possible for cell in stage.cells(trial)}
+        starts[stage.name] = tuple({trial.key(""): trial for trial in reachable}.values())
+        cells = tuple((cell, reachable.get(cell.trial) or _build(stage, cell, image_shape, classes)) for cell in stage.cells(start))
+        trials = [cell.trial for cell, _ in cells]
+        assumed[stage.name] = start if start in trials else trials[-1]
+        words = f"the winner of {parent}" if parent else ("its own base" if isinstance(stage.start, Trial) else "the baseline")
+        planned.append(PlannedStage(stage, words, cells, starts[stage.name]))
+    return planned
+
+
+def _build(stage: Stage, cell: Cell, image_shape: tuple[int, int, int], classes: int) -> tuple[Layer, ...]:
+    try:
+        return plan(cell.trial.model, image_shape, classes)
+    except UserError as error:
+        raise UserError(f"stage {stage.name}, {cell.label}: {error}") from error
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return "-".join(map(_show, value))
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def distinct(planned: Sequence[PlannedStage]) -> Iterator[tuple[Cell, tuple[Layer, ...]]]:
+    """Go through the cells as shown, each configuration once."""
+    seen = set()
+    for cell, layers in (pair for stage in planned for pair in stage.cells):
+        key = cell.trial.key("")
+        if key not in seen:
+            seen.add(key)
+            yield cell, layers

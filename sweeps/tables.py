@@ -1,0 +1,143 @@
+"""A decided stage as tables, curves and words: what the reports print, with spread and n, beside their published numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.figures import Curve
+from analysis.report import Cell as Entry
+from analysis.report import Column, Measured, Table
+from sweeps.agenda import StageResult
+from sweeps.study import Stage
+from sweeps.winner import Outcome
+from trainables.plan import flops, parameters, plan
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the tables say of the data and the store: class names, image shape (C, H, W), and MLflow run by key."""
+
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    runs: Mapping[str, str]
+
+
+def stage_table(result: StageResult, facts: Facts) -> Table:
+    """Return a stage's table, a row per trial. Accuracies are in percent, per class at the best validation epoch."""
+    columns = [*_columns(result.stage), *(Column(name, best="max", digits=0) for name in facts.class_names), *_costs()]
+    rows = [tuple(_row(outcome, result.stage, facts)) for outcome in result.outcomes]
+    eligible = tuple(outcome.status == "done" for outcome in result.outcomes)
+    return Table(title(result), tuple(columns), tuple(rows), eligible)
+
+
+def title(result: StageResult) -> str:
+    """Return the stage's name with the fields that it varies."""
+    fields = ", ".join(path.rpartition(".")[2] for path in result.stage.vary)
+    return result.stage.name if fields in ("", result.stage.name) else f"{result.stage.name} ({fields})"
+
+
+def words(result: StageResult, validation_images: int) -> list[str]:
+    """Return what there is to say of a stage: the winner and why, what was stopped early, what failed and how."""
+    if result.skipped:
+        return [f"Not run: {result.skipped}."]
+    lines = [result.stage.note] if result.stage.note else []
+    if result.winner:
+        lines.append(f"Winner on validation ({validation_images:,} images): {result.winner.why}.")
+    else:
+        lines.append("No winner: no trial ran in full.")
+    censored = [o.cell.label for o in result.outcomes if o.status == "censored"]
+    if censored:
+        lines.append(
+            f"Stopped early, and not ranked: {', '.join(censored)}. Their later epochs are unknown (--no-early-stopping runs them)."
+        )
+    return lines + [f"Failed: {o.cell.label}: {o.reason}." for o in result.outcomes if o.status == "failed"]
+
+
+def stage_curves(result: StageResult, metric: str) -> list[Curve]:
+    """Return one metric's curves, a trial each; a trial that failed is shown as far as it came."""
+    trials = [outcome for outcome in result.outcomes if outcome.history.epochs]
+    failed = {"failed": " (failed)"}
+    return [
+        Curve(outcome.cell.label + failed.get(outcome.status, ""), outcome.history.curve(metric), outcome.status == "censored")
+        for outcome in trials
+    ]
+
+
+def reference(result: StageResult) -> list[tuple[str, int, float]]:
+    """Return the published best test accuracies of a stage: label, epoch, accuracy as a fraction."""
+    pairs = [(outcome.cell.label, result.stage.published_for(outcome.cell)) for outcome in result.outcomes]
+    return [(label, published[2], published[1] / 100) for label, published in pairs if published]
+
+
+def _columns(stage: Stage) -> list[Column]:
+    own = [
+        Column(stage.name),
+        Column("status"),
+        Column("epochs"),
+        Column("final train loss", best="min", digits=3),
+        Column("best test acc %", best="max", digits=1),
+        Column("at epoch"),
+        Column("validation acc %", best="max", digits=1),
+        Column("chosen epoch"),
+        Column("test acc % (chosen epoch)", best="max", digits=1),
+    ]
+    published = [Column("published loss", digits=3), Column("published best test acc %", digits=0), Column("published epoch")]
+    return own + (published if stage.published else [])
+
+
+def _costs() -> list[Column]:
+    return [
+        Column("images/s", best="max", digits=0),
+        Column("s/epoch", best="min", digits=2),
+        Column("parameters"),
+        Column("FLOPs", show=False),
+        Column("MLflow run", show=False),
+        Column("key", show=False),
+    ]
+
+
+def _row(outcome: Outcome, stage: Stage, facts: Facts) -> Sequence[Entry | Measured]:
+    layers = plan(outcome.cell.trial.model, facts.image_shape, len(facts.class_names))
+    published = stage.published_for(outcome.cell) or (None, None, None)
+    head: list[Entry | Measured] = [outcome.cell.label, outcome.status, outcome.history.epochs or None]
+    costs: list[Entry | Measured] = [parameters(layers), flops(layers), facts.runs.get(outcome.key), outcome.key]
+    missing: list[Entry | Measured] = [None] * 6
+    if not outcome.history.epochs:
+        return [*head, *missing, *(published if stage.published else ()), *([None] * len(facts.class_names)), None, None, *costs]
+    return [*head, *_accuracies(outcome), *(published if stage.published else ()), *_classes(outcome), *_speeds(outcome), *costs]
+
+
+def _accuracies(outcome: Outcome) -> list[Entry | Measured]:
+    history = outcome.history
+    test = history.curve("test_accuracy")
+    return [
+        _measured(history.curve("train_loss")[:, -1]),
+        _measured(100 * test.max(axis=1)),
+        _each(test.argmax(axis=1) + 1),
+        _measured(100 * outcome.chosen("val_accuracy")),
+        _each(np.array(history.chosen_epochs())),
+        _measured(100 * outcome.chosen("test_accuracy")),
+    ]
+
+
+def _classes(outcome: Outcome) -> list[Entry | Measured]:
+    per_class = zip(*(record.class_accuracy for record in outcome.history.chosen()), strict=True)
+    return [None if None in values else _measured(100 * np.array(values, dtype=float)) for values in per_class]
+
+
+def _speeds(outcome: Outcome) -> list[Entry | Measured]:
+    """Return the medians over epochs: the first ones include warming up."""
+    medians = [np.median(outcome.history.curve(metric), axis=1) for metric in ("images_per_second", "seconds")]
+    return [_measured(values) for values in medians]
+
+
+def _measured(values: np.ndarray) -> Measured:
+    return Measured(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None, len(values))
+
+
+def _each(values: np.ndarray) -> Entry:
+    """Return one whole number, or one per replicate."""
+    return int(values[0]) if len(values) == 1 else ", ".join(map(str, values.tolist()))

@@ -1,0 +1,687 @@
+"""Keeping trials in MLflow: the one place that talks to it.
+
+`Store` reads: which trials are done, and their files. `Tracker` writes: one process owns it, workers hand it epochs and files. Training
+never waits for MLflow, because what comes in goes to a spool on the local disk and a background thread delivers it from there:
+
+    spool/<key>/trial.json      what the trial is, and how it ended
+    spool/<key>/metrics.jsonl   one line per epoch
+    spool/<key>/files.json      the newest snapshot: file name → SHA-256 of its content
+    spool/<key>/blobs/<sha256>  the contents
+
+Nothing records what MLflow has acknowledged. Every delivery can be repeated without a trace: the run is looked up by its trial's key, a
+metric has one value per step, files are replaced. So after a crash the spool is simply delivered again.
+
+Importing this module does not import MLflow, which takes seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import math
+import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from trainables.errors import UserError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+log = logging.getLogger(__name__)
+
+STATUSES = ("running", "done", "censored", "failed", "interrupted")
+MLFLOW_STATUS = {"done": "FINISHED", "censored": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+SNAPSHOT = ("curves.json", "per_class.json", "checkpoint", "state")  # a run's artifacts beside these are findings
+
+# MLflow's own limits: metrics, and params or tags, in one call; the longest tag value that servers back to 2.0 take.
+METRICS_PER_CALL, PARAMS_PER_CALL, TAG_LENGTH = 1000, 100, 5000
+
+# Set where the user has not: by default an absent server blocks one call for four minutes (7 retries, backoff 2, 120 s), every download
+# draws a progress bar, and every finished run prints two lines.
+ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+@dataclass(frozen=True)
+class StoredTrial:
+    """A trial as MLflow has it."""
+
+    key: str
+    run_id: str
+    experiment: str
+    status: str  # one of STATUSES
+    curves: dict[str, Any] | None  # the run's curves.json; None if it has none yet, or was not asked for
+    reason: str | None  # why it failed
+
+
+def default_uri() -> str:
+    """Return MLFLOW_TRACKING_URI, else the database that a bare `mlflow ui` shows: mlflow.db in the working directory."""
+    return check_uri(os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db")
+
+
+def check_uri(uri: str) -> str:
+    """Return `uri`, with a sqlite path made absolute: other processes have other working directories."""
+    if re.match(r"https?://[^/]", uri):
+        return uri.rstrip("/")
+    path = uri.removeprefix("sqlite:///")
+    if path == uri or not path or path.startswith(":memory:"):
+        raise UserError(
+            f"tracking URI {uri!r}: must be sqlite:///PATH or http(s)://HOST:PORT (for another store, start `mlflow server` on it)"
+        )
+    database = Path(path).absolute()
+    if {"%", "?"} & set(str(database)):
+        raise UserError(f"tracking URI {uri!r}: a sqlite path with % or ? is not understood by SQLAlchemy")
+    existing = next(each for each in (database, *database.parents) if each.exists())
+    if existing.is_dir() is (existing == database) or not os.access(existing, os.W_OK):  # MLflow would try for 100 s
+        raise UserError(f"tracking URI {uri!r}: {database} is not, and cannot become, a database file that we may write")
+    return f"sqlite:///{database}"
+
+
+class Store:
+    """Reads what MLflow has. Connects at the first question, which takes seconds: most of it is MLflow's import."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = check_uri(uri)
+        self._client: MlflowClient | None = None
+        self._connecting = threading.Lock()
+
+    @property
+    def client(self) -> MlflowClient:
+        """The MLflow client."""
+        with self._connecting:
+            if self._client is None:
+                self._client = _connect(self.uri)
+            return self._client
+
+    def trials(self, keys: Iterable[str] | None) -> dict[str, StoredTrial]:
+        """Return the trials with these keys that any experiment has, with their curves; or for None all trials, without curves.
+
+        Of several runs with one key it is the most complete, then the latest. A store that cannot be read is a UserError.
+        """
+        wanted = None if keys is None else set(keys)
+        try:
+            names = {each.experiment_id: each.name for each in _pages(self.client.search_experiments)}
+            best = self._best_runs(wanted, list(names))
+        except Exception as error:  # no server, no permission, not a database, another version's database: the user's to mend
+            raise UserError(f"cannot read MLflow at {self.uri}: {_line(error)}") from error
+        curves: dict[str, dict[str, Any] | None] = {}
+        if wanted is not None:
+            with ThreadPoolExecutor(8) as pool:
+                curves = dict(zip(best, pool.map(self._curves, best.values()), strict=True))
+        return {
+            key: StoredTrial(
+                key=key,
+                run_id=run.info.run_id,
+                experiment=names[run.info.experiment_id],
+                status=run.data.tags["status"],
+                curves=curves.get(key),
+                reason=run.data.tags.get("failure_reason"),
+            )
+            for key, run in best.items()
+        }
+
+    def files(self, run_id: str) -> dict[str, bytes]:
+        """Return the run's snapshot: file name → content."""
+        with tempfile.TemporaryDirectory() as folder:
+            for artifact in self.client.list_artifacts(run_id):
+                if artifact.path in SNAPSHOT:
+                    self.client.download_artifacts(run_id, artifact.path, folder)
+            root = Path(folder)
+            return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+    def supersede(self, keys: Iterable[str]) -> None:
+        """Set aside the runs of these trials: they stay to be seen, tagged `superseded`, and count as done no more."""
+        while runs := self._best_runs(set(keys), [each.experiment_id for each in _pages(self.client.search_experiments)]):
+            for run in runs.values():
+                self.client.set_tag(run.info.run_id, "status", "superseded")
+
+    def describe(self, experiment: str, markdown: str) -> None:
+        """Set the experiment's description, shown above its runs."""
+        self.client.set_experiment_tag(self.experiment_id(experiment), "mlflow.note.content", markdown)
+
+    def experiment_id(self, name: str) -> str:
+        """Return the id of the experiment, which is created if need be."""
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            return self.client.create_experiment(name, artifact_location=self._artifact_location(name))
+        if found.lifecycle_stage != "active":
+            raise UserError(f"MLflow experiment {name!r} is deleted; `mlflow experiments restore -x {found.experiment_id}` or `mlflow gc`")
+        return found.experiment_id
+
+    def deliver(self, spool: Path, timeout: float = 60.0) -> list[str]:
+        """Deliver what an earlier process left in its spool, before trials are looked up. Returns as Tracker.drain does."""
+        if not any(spool.glob("*/trial.json")):
+            return []
+        with contextlib.closing(Tracker(self.uri, "", spool)) as tracker:
+            return tracker.drain(timeout)
+
+    def _best_runs(self, wanted: set[str] | None, experiments: list[str]) -> dict[str, Run]:
+        # MLflow's filters know no OR, and no IN for tags: a few keys are asked for one by one, many are picked out of all.
+        one_by_one = wanted is not None and len(wanted) <= 25
+        filters = [f"tags.key = '{key}'" for key in wanted or ()] if one_by_one else ["tags.key LIKE '%'"]
+        best: dict[str, Run] = {}
+        for each in filters:
+            for run in _pages(self.client.search_runs, experiment_ids=experiments, filter_string=each):
+                key = run.data.tags["key"]
+                if run.data.tags.get("status") not in STATUSES or (wanted is not None and key not in wanted):
+                    continue
+                if key not in best or _completeness(run) > _completeness(best[key]):
+                    best[key] = run
+        return best
+
+    def _curves(self, run: Run) -> dict[str, Any] | None:
+        run_id = run.info.run_id
+        if all(artifact.path != "curves.json" for artifact in self.client.list_artifacts(run_id)):
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            path = self.client.download_artifacts(run_id, "curves.json", folder)
+            try:
+                return json.loads(Path(path).read_bytes())
+            except ValueError:
+                log.warning("run %s: its curves.json is damaged; taken as missing", run_id)
+                return None
+
+    def _artifact_location(self, experiment: str) -> str | None:
+        # For sqlite MLflow would take ./mlruns of whichever process happens to write. A server decides for itself.
+        if not self.uri.startswith("sqlite"):
+            return None
+        return str(Path(self.uri.removeprefix("sqlite:///")).parent / "mlruns" / experiment)
+
+
+@dataclass(eq=False)
+class _Spooled:
+    """One trial in the spool. `about` and `outcome` are replaced, never changed: `about_sent is about` means that MLflow has it."""
+
+    folder: Path
+    about: dict[str, Any]  # key, experiment, name, params, tags, run_id, time
+    outcome: dict[str, Any]  # status, reason, time
+    files: dict[str, str] = field(default_factory=dict)  # the newest snapshot: name → SHA-256
+    size: int = 0  # of metrics.jsonl
+
+    run_id: str | None = None
+    about_sent: dict[str, Any] | None = None
+    outcome_sent: dict[str, Any] | None = None
+    files_sent: dict[str, str] = field(default_factory=dict)
+    size_sent: int = 0
+    values_sent: dict[tuple[str, int], float] = field(default_factory=dict)  # (metric name, step) → its newest value
+
+    files_due: float = 0.0  # the monotonic time before which files are not sent again while the trial runs
+    retry_due: float = 0.0  # and before which a trial that MLflow refused is not tried again
+    error: str | None = None  # why the last delivery did not succeed
+
+    @property
+    def running(self) -> bool:
+        return self.outcome["status"] == "running"
+
+    @property
+    def files_to_send(self) -> dict[str, str]:
+        return {name: digest for name, digest in self.files.items() if self.files_sent.get(name) != digest}
+
+    @property
+    def delivered(self) -> bool:
+        told = self.about_sent is self.about and self.outcome_sent is self.outcome
+        return told and self.size_sent == self.size and not self.files_to_send
+
+    def save(self) -> None:
+        _write(self.folder / "trial.json", json.dumps({"about": self.about, "outcome": self.outcome}).encode())
+
+    def append(self, line: dict[str, Any]) -> None:
+        with (self.folder / "metrics.jsonl").open("ab") as file:
+            file.truncate(self.size)  # away with half a line, from a power cut or a full disk
+            file.write(json.dumps(line).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+            self.size = file.tell()
+
+    def put(self, files: dict[str, bytes]) -> None:
+        """Replace the snapshot in one step: new contents first, then the list that names them, then away with the old contents."""
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        blobs = self.folder / "blobs"
+        for name, digest in digests.items():
+            if not (blobs / digest).exists():
+                _write(blobs / digest, files[name])
+        self.files = self.files | digests
+        _write(self.folder / "files.json", json.dumps(self.files).encode())
+        for stale in {blob.name for blob in blobs.iterdir()} - set(self.files.values()):
+            (blobs / stale).unlink()
+
+    def read(self) -> dict[str, bytes]:
+        return {name: (self.folder / "blobs" / digest).read_bytes() for name, digest in self.files.items()}
+
+    def retire(self) -> None:
+        """Forget on disk what MLflow has. The trial stays known, so that a late epoch or a retry still finds its run."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.files, self.size, self.size_sent = {}, 0, 0
+
+    def start_over(self) -> None:
+        """Take nothing for delivered: MLflow has refused, the run may be gone. The next delivery looks for it, or creates it again."""
+        self.about_sent = self.outcome_sent = None
+        self.files_sent, self.size_sent, self.values_sent = {}, 0, {}
+
+    @classmethod
+    def left_in(cls, folder: Path) -> _Spooled:
+        """Load what an earlier process left. A trial that was running then is interrupted, as of its last epoch."""
+        trial = cls(folder, **json.loads((folder / "trial.json").read_bytes()))
+        if (folder / "files.json").exists():
+            trial.files = json.loads((folder / "files.json").read_bytes())
+        metrics = folder / "metrics.jsonl"
+        if metrics.exists():
+            trial.size = metrics.read_bytes().rfind(b"\n") + 1
+        if trial.running:
+            last = max(path.stat().st_mtime for path in folder.iterdir())
+            trial.outcome = {"status": "interrupted", "reason": None, "time": round(last * 1000)}
+        return trial
+
+
+class Tracker:
+    """Writes trials to MLflow. One process owns it; Ray wraps it as an actor on the driver's node.
+
+    `start`, `epoch` and `finish` write to the spool and return. A metric is written again for a step only where its value has changed, as
+    means do when seeds are added: an epoch repeated after a crash, bit by bit the same, adds nothing. What cannot be delivered stays in the spool, and the next Tracker on the same spool delivers it first.
+    """
+
+    PAUSE = 1.0  # seconds between deliveries: epochs of a second or less travel together
+    LONGEST_PAUSE = 30.0  # while MLflow is away
+    FILES_EVERY = 20.0  # seconds between uploads of a running trial's files
+    PATIENCE = 10.0  # seconds for the spool's last owner to go: the actor of a killed driver lingers
+    RETRY_REFUSED = 60.0  # seconds until a trial that MLflow refused is tried again
+
+    def __init__(self, uri: str, experiment: str, spool: Path) -> None:
+        self.store = Store(uri)
+        _import_mlflow()  # here, since two threads that import it at the same time get half of it
+        self.experiment = experiment
+        self.spool = Path(spool).absolute()
+        self.spool.mkdir(parents=True, exist_ok=True)
+        self._refusals: dict[tuple[str, str], str] = {}  # (trial, item) → what MLflow said
+        self._away = False
+        self._lock = threading.RLock()  # held for disk work only, never while MLflow is asked
+        self._spool_lock = _lock_folder(self.spool, self.PATIENCE)
+        self._trials = {trial.about["key"]: trial for trial in self._leftovers()}
+        self._wake, self._closed, self._draining = threading.Event(), threading.Event(), threading.Event()
+        self._uploader = threading.Thread(target=self._upload, name="mlflow-uploader", daemon=True)
+        self._uploader.start()
+
+    def start(
+        self, key: str, name: str, params: dict[str, str | int | float | bool], tags: dict[str, str], run_id: str | None = None
+    ) -> None:
+        """Begin a trial, or continue it: in run `run_id` if given, else in the run that the experiment has for its key."""
+        if not re.fullmatch("[0-9a-f]{64}", key):
+            raise ValueError(f"key {key!r}: must be 64 hexadecimal digits")
+        now = _now()
+        about = {
+            "key": key,
+            "experiment": self.experiment,
+            "name": name,
+            "params": {each: str(value) for each, value in params.items()},
+            "tags": dict(tags),
+            "run_id": run_id,
+            "time": now,
+        }
+        outcome = {"status": "running", "reason": None, "time": now}
+        with self._lock:
+            trial = self._trials.setdefault(key, _Spooled(self.spool / key, about, outcome))
+            about["run_id"] = run_id or trial.run_id or trial.about["run_id"]
+            trial.about, trial.outcome, trial.retry_due = about, outcome, 0.0
+            trial.save()
+
+    def epoch(self, key: str, step: int, metrics: dict[str, float], files: dict[str, bytes]) -> None:
+        """Record one epoch: metrics (those that are not finite stay missing), and the files that have changed."""
+        for name in files:
+            _check_name(name)
+        finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+        with self._lock:
+            trial = self._trial(key)
+            if not trial.folder.exists():  # a late epoch of a trial that was delivered already
+                trial.save()
+            if finite:
+                trial.append({"step": step, "time": _now(), "metrics": finite})
+            if files:
+                trial.put(files)
+
+    def snapshot(self, key: str) -> dict[str, bytes]:
+        """Return a started trial's newest files: from the spool, else from its MLflow run (which may raise if it is away).
+
+        {} where it has none, and where it was started without a run to continue.
+        """
+        with self._lock:
+            trial = self._trial(key)
+            if trial.files:
+                return trial.read()
+            run_id = trial.run_id or trial.about["run_id"]
+        return self.store.files(run_id) if run_id else {}
+
+    def finish(self, key: str, status: str, reason: str | None = None, files: dict[str, bytes] | None = None) -> None:
+        """End a trial as done, censored, failed or interrupted, adding last files. MLflow shows it as ended when it has everything else."""
+        if status not in MLFLOW_STATUS:
+            raise ValueError(f"status {status!r}: must be one of {', '.join(MLFLOW_STATUS)}")
+        with self._lock:
+            trial = self._trial(key)
+            if files:
+                trial.put(files)
+            trial.outcome = {"status": status, "reason": reason, "time": _now()}
+            trial.save()
+
+    def run_ids(self) -> dict[str, str]:
+        """Return the runs known so far: key → run id."""
+        with self._lock:
+            found = {key: trial.run_id or trial.about["run_id"] for key, trial in self._trials.items()}
+        return {key: run_id for key, run_id in found.items() if run_id}
+
+    def problems(self) -> list[str]:
+        """Return one line for each item that MLflow refused for good, and for each trial whose last delivery did not succeed."""
+        waiting = [f"{_label(trial)}: {trial.error}" for trial in self._all() if trial.error]
+        return [*self._refusals.copy().values(), *waiting]
+
+    def drain(self, timeout: float) -> list[str]:
+        """Deliver everything now. Returns one line per trial that could not be delivered; it stays in the spool."""
+        until = time.monotonic() + timeout
+        with self._lock:
+            for trial in self._trials.values():
+                trial.retry_due = 0.0
+        self._draining.set()
+        while time.monotonic() < until and any(not each.delivered and each.retry_due == 0.0 for each in self._all()):
+            self._wake.set()
+            time.sleep(0.05)
+        self._draining.clear()
+        return [f"{_label(trial)}: {trial.error or 'not delivered in time'}" for trial in self._all() if not trial.delivered]
+
+    def close(self) -> None:
+        """Stop delivering and let go of the spool. Drain first."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        self._wake.set()
+        self._uploader.join()
+        os.close(self._spool_lock)
+
+    def _trial(self, key: str) -> _Spooled:
+        if key not in self._trials:
+            raise ValueError(f"trial {key[:12]} was not started")
+        return self._trials[key]
+
+    def _all(self) -> list[_Spooled]:
+        with self._lock:
+            return list(self._trials.values())
+
+    def _leftovers(self) -> Iterator[_Spooled]:
+        for folder in sorted(self.spool.glob("*/")):
+            if not (folder / "trial.json").exists():  # the process died before the trial had begun, or after it was delivered
+                shutil.rmtree(folder)
+                continue
+            try:
+                yield _Spooled.left_in(folder)
+            except (ValueError, TypeError, OSError) as error:
+                log.warning("%s: cannot be read and is left alone: %s", folder, _line(error))
+
+    # From here on: the uploader's thread.
+
+    def _upload(self) -> None:
+        pause = self.PAUSE
+        while not self._closed.is_set():
+            self._wake.wait(pause)
+            self._wake.clear()
+            pause = self.PAUSE if self._deliver_all() else min(2 * pause, self.LONGEST_PAUSE)
+
+    def _deliver_all(self) -> bool:
+        """Deliver what there is. False if MLflow is away."""
+        for trial in self._all():
+            if self._closed.is_set():
+                break
+            if trial.delivered or time.monotonic() < trial.retry_due:
+                continue
+            try:
+                self._deliver(trial)
+            except Exception as error:  # whatever it is, it must not end the thread
+                if self._failed(trial, error):
+                    continue
+                return False
+            if self._away:
+                log.warning("MLflow answers again")
+            trial.error, self._away = None, False
+        return True
+
+    def _failed(self, trial: _Spooled, error: Exception) -> bool:
+        """Note why the trial was not delivered. True if that is this trial's own trouble, False if MLflow is away."""
+        known, trial.error = trial.error, _line(error)
+        if _refused(error):
+            if known is None:
+                log.warning("%s: MLflow refuses it: %s", _label(trial), trial.error)
+            trial.start_over()
+            trial.retry_due = time.monotonic() + self.RETRY_REFUSED
+            return True
+        if not self._away:
+            log.warning("MLflow is away (%s); training goes on, and what it yields is kept in %s", trial.error, self.spool)
+        self._away = True
+        with self._lock:  # to the end of the queue: if it is this trial alone that looks like an outage, the others get their turn
+            key = trial.about["key"]
+            self._trials[key] = self._trials.pop(key)
+        return False
+
+    def _deliver(self, trial: _Spooled) -> None:
+        outcome = trial.outcome  # read first: all that came before it is delivered before it
+        if trial.about_sent is not trial.about:
+            self._send_about(trial, trial.about)
+        self._send_metrics(trial)
+        if not trial.running or self._draining.is_set() or time.monotonic() >= trial.files_due:
+            self._send_files(trial)
+        if trial.outcome is outcome and trial.outcome_sent is not outcome:
+            self._send_outcome(trial, outcome)
+        with self._lock:
+            if trial.delivered and not trial.running:
+                trial.retire()
+
+    def _send_about(self, trial: _Spooled, about: dict[str, Any]) -> None:
+        from mlflow.entities import Param, RunTag
+
+        client = self.store.client
+        tags = about["tags"] | {"key": about["key"], "status": "running"}
+        run = self._find(about)
+        if run is None:
+            experiment = self.store.experiment_id(about["experiment"])
+            run = client.create_run(experiment, start_time=about["time"], tags=tags, run_name=about["name"])
+        else:
+            self._send(trial, [RunTag(*tag) for tag in tags.items()], lambda some: client.log_batch(run.info.run_id, tags=some))
+            if "failure_reason" in run.data.tags:
+                client.delete_tag(run.info.run_id, "failure_reason")
+        trial.run_id = run.info.run_id
+        history = (each for name in run.data.metrics for each in client.get_metric_history(run.info.run_id, name))
+        newest = sorted(history, key=lambda each: each.timestamp)
+        trial.values_sent = {(each.key, each.step): each.value for each in newest}
+        params = [Param(*param) for param in about["params"].items() if run.data.params.get(param[0]) != param[1]]
+        self._send(trial, params, lambda some: client.log_batch(run.info.run_id, params=some))
+        trial.about_sent = about
+
+    def _find(self, about: dict[str, Any]) -> Run | None:
+        """Return the trial's run, if there is one that is not deleted."""
+        client = self.store.client
+        if about["run_id"] is not None:
+            try:
+                run = client.get_run(about["run_id"])
+            except Exception as error:
+                if not _refused(error):
+                    raise
+            else:
+                if run.info.lifecycle_stage == "active":
+                    return run
+        experiment = self.store.experiment_id(about["experiment"])
+        runs = client.search_runs([experiment], f"tags.key = '{about['key']}'", order_by=["attributes.start_time DESC"])
+        return next((run for run in runs if run.data.tags.get("status") in STATUSES), None)
+
+    def _send_metrics(self, trial: _Spooled) -> None:
+        from mlflow.entities import Metric
+
+        size = trial.size
+        if size == trial.size_sent:
+            return
+        with (trial.folder / "metrics.jsonl").open("rb") as file:
+            file.seek(trial.size_sent)
+            lines = [json.loads(line) for line in file.read(size - trial.size_sent).splitlines()]
+        new: dict[tuple[str, int], Metric] = {}
+        for line in lines:
+            for name, value in line["metrics"].items():
+                if trial.values_sent.get((name, line["step"])) != value:
+                    new[name, line["step"]] = Metric(name, value, line["time"], line["step"])
+        self._send(trial, list(new.values()), lambda some: self.store.client.log_batch(trial.run_id, metrics=some), METRICS_PER_CALL)
+        trial.values_sent |= {at: metric.value for at, metric in new.items()}
+        trial.size_sent = size
+
+    def _send_files(self, trial: _Spooled) -> None:
+        stage = trial.folder / "upload"
+        with self._lock:  # the copies are of one epoch; the next one replaces the originals
+            changed = trial.files_to_send
+            shutil.rmtree(stage, ignore_errors=True)
+            for name, digest in changed.items():
+                (stage / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(trial.folder / "blobs" / digest, stage / name)
+
+        def upload(names: Sequence[str]) -> None:
+            for name in names:
+                parent = PurePosixPath(name).parent.as_posix()
+                self.store.client.log_artifact(trial.run_id, str(stage / name), None if parent == "." else parent)
+
+        self._send(trial, list(changed), upload)
+        trial.files_sent = trial.files_sent | changed
+        trial.files_due = time.monotonic() + self.FILES_EVERY
+
+    def _send_outcome(self, trial: _Spooled, outcome: dict[str, Any]) -> None:
+        from mlflow.entities import RunTag
+
+        client, status = self.store.client, outcome["status"]
+        tags = [RunTag("status", status)]
+        if outcome["reason"]:
+            tags.append(RunTag("failure_reason", outcome["reason"][:TAG_LENGTH]))
+        client.log_batch(trial.run_id, tags=tags)
+        if status == "running":
+            client.update_run(trial.run_id, status="RUNNING")
+        else:
+            client.set_terminated(trial.run_id, MLFLOW_STATUS[status], outcome["time"])
+        trial.outcome_sent = outcome
+
+    def _send(self, trial: _Spooled, items: Sequence[Any], send: Callable[[Any], None], at_once: int = PARAMS_PER_CALL) -> None:
+        """Send the items. Where MLflow refuses a batch, they go one by one, so that a bad one costs only itself."""
+        for begin in range(0, len(items), at_once):
+            some = items[begin : begin + at_once]
+            try:
+                send(some)
+            except Exception as error:
+                if not _refused(error):
+                    raise
+                if len(some) > 1:
+                    self._send(trial, some, send, at_once=1)
+                else:
+                    self._refuse(trial, getattr(some[0], "key", some[0]), error)
+
+    def _refuse(self, trial: _Spooled, item: str, error: Exception) -> None:
+        line = f"{_label(trial)}: MLflow refuses {item!r}: {_line(error)}"
+        if (trial.about["key"], item) not in self._refusals:
+            log.warning(line)
+        self._refusals[trial.about["key"], item] = line
+
+
+def _import_mlflow() -> type[MlflowClient]:
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    return MlflowClient
+
+
+def _connect(uri: str) -> MlflowClient:
+    client_of = _import_mlflow()
+    # They announce the creation of tables, each retry, and each locked database with a traceback; errors reach us as exceptions anyway.
+    for chatty in ("mlflow.store.db.utils", "urllib3.connectionpool"):
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)
+    return client_of(tracking_uri=uri)
+
+
+def _refused(error: Exception) -> bool:
+    """Whether asking again is pointless: MLflow has understood, and said no. Otherwise it is away, busy, or wants other credentials."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        status = error.get_http_status_code()
+    elif isinstance(error, OSError):  # includes what `requests` raises
+        status = getattr(getattr(error, "response", None), "status_code", 503)
+    else:
+        return True
+    return 400 <= status < 500 and status not in (401, 403, 408, 409, 429, 499)
+
+
+def _pages(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
+    token = None
+    while True:
+        page = search(max_results=1000, page_token=token, **arguments)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _completeness(run: Run) -> tuple[int, int]:
+    rank = {"failed": 0, "running": 1, "interrupted": 1, "censored": 2, "done": 3}
+    return rank[run.data.tags["status"]], run.info.end_time or run.info.start_time
+
+
+def _lock_folder(folder: Path, patience: float) -> int:
+    """Make sure that only one process writes here. The lock goes with its process, however that ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                os.close(descriptor)
+                raise UserError(f"{folder} is in use by another run of this study; wait for its end, or give another --output") from None
+            time.sleep(0.2)
+        else:
+            return descriptor
+
+
+def _check_name(name: str) -> None:
+    path = PurePosixPath(name)
+    if path.is_absolute() or path.as_posix() != name or ".." in path.parts or "\\" in name or "\0" in name or name == ".":
+        raise ValueError(f"file name {name!r}: must be a relative path without '..'")
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write all or nothing, also across a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _label(trial: _Spooled) -> str:
+    return f"{trial.about['name']} ({trial.about['key'][:12]})"
+
+
+def _line(error: Exception) -> str:
+    """Return the error in one short line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def _now() -> int:
+    """Return the time in milliseconds, as MLflow counts it."""
+    return round(time.time() * 1000)

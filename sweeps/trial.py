@@ -1,0 +1,77 @@
+"""What a Tune worker runs: one trial after another, an epoch per step."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+
+from trainables.checkpoint import pack, unpack
+from trainables.config import Trial
+from trainables.datasets import Dataset
+from trainables.history import Epoch
+from trainables.train import train
+
+LOGGED = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy", "lr", "images_per_second")
+SPREAD = ("train_accuracy", "val_accuracy", "test_accuracy")
+
+
+class Worker(tune.Trainable):
+    """Trains the trial that its config names and hands each epoch to Tune (for early stopping) and to the Tracker (for keeping).
+
+    It goes on from the trial's last snapshot where there is one. An error of the trial's own is reported as its result, so that Tune's
+    retries are left for what may pass: a lost process or node.
+    """
+
+    def setup(self, config: dict[str, Any], data: Dataset, tracker: Any) -> None:
+        """Remember what all trials share. The trial itself starts with its first step."""
+        torch.set_num_threads(1 if config["device"] == "cpu" else torch.get_num_threads())
+        self.data, self.tracker = data, tracker
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take up another trial in the same process."""
+        self.task = new_config
+        self.epochs: Iterator[Epoch] | None = None
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch and report it."""
+        try:
+            epochs = self.epochs = self.epochs or self._epochs()
+            epoch = next(epochs)
+        except Exception as error:  # whatever it is, it is this trial's result, with its traceback kept
+            cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+            return {"done": True, "failed": f"{type(cause).__name__}: {cause}".splitlines()[0], "traceback": traceback.format_exc()}
+        return {
+            "done": epoch.number == self.trial.training.epochs,
+            "epoch": epoch.number,
+            "val_accuracy": epoch.mean("val_accuracy"),
+            "records": {seed: asdict(record) for seed, record in zip(epoch.seeds, epoch.records, strict=True)},
+        }
+
+    def cleanup(self) -> None:
+        """Let go of the trial's memory."""
+        self.epochs = None
+
+    def _epochs(self) -> Iterator[Epoch]:
+        self.trial = Trial.from_dict(self.task["trial"])
+        device = torch.device(self.task["device"])
+        files = ray.get(self.tracker.snapshot.remote(self.task["key"]))
+        replicates = unpack(files, self.trial, self.data, tuple(self.task["seeds"]), device)
+        for epoch in train(self.trial, self.data, replicates, device):
+            snapshot = pack(self.trial, self.data, replicates)
+            self.tracker.epoch.remote(self.task["key"], epoch.number, logged(epoch), snapshot)
+            yield epoch
+
+
+def logged(epoch: Epoch) -> dict[str, float]:
+    """Return an epoch's metrics as MLflow gets them: means over the replicates, and the accuracies' spread where there are several."""
+    means = {metric: epoch.mean(metric) for metric in LOGGED}
+    spreads = {f"{metric}_sd": epoch.sd(metric) for metric in SPREAD}
+    return means | {name: value for name, value in spreads.items() if value is not None}

@@ -1,0 +1,153 @@
+"""The main path through Ray and MLflow, on one cluster for all."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+import ray
+from mlflow import MlflowClient
+from PIL import Image
+from rich.console import Console
+
+from sweeps.engine import run
+from sweeps.options import RunOptions
+from sweeps.study import Stage, Study
+from trainables.checkpoint import load
+from trainables.config import CNN, Training, Trial
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory, tiny) -> Path:
+    """The tiny data set as class folders."""
+    root = tmp_path_factory.mktemp("images")
+    for part, split in (("train", tiny.train), ("test", tiny.test)):
+        for number, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
+            folder = root / part / tiny.class_names[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(folder / f"{number:03}.png")
+    return root
+
+
+def study(images: Path, values=(0.001, 0.05), epochs=2) -> Study:
+    base = Trial(f"folder:{images}", CNN(conv_layers=1, channels=4, fc_layers=1), Training(epochs=epochs, batch_size=16))
+    return Study(
+        "small", base, (Stage("lr", {"training.lr": values}), Stage("width", {"model.channels": (4, 6)}), Stage("curve", start="width"))
+    )
+
+
+class Bench:
+    """One results folder and one MLflow store, for several commands in a row."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.uri = folder, f"sqlite:///{folder / 'mlflow.db'}"
+
+    def run(self, study: Study, **options) -> tuple[int, str]:
+        text = io.StringIO()
+        options = RunOptions(output=self.folder / "results", tracking_uri=self.uri, **{"early_stopping": False} | options)
+        return run(study, options, Console(file=text, width=200)), text.getvalue()
+
+    def runs(self, name="small"):
+        client = MlflowClient(self.uri)
+        experiment = client.get_experiment_by_name(name)
+        return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+
+    def rows(self, stage: str, name="small") -> list[dict[str, str]]:
+        return list(csv.DictReader((self.folder / "results" / name / f"{stage}.csv").read_text().splitlines()))
+
+
+def test_a_study_from_the_first_run_to_more_epochs_and_seeds(tmp_path, images):
+    bench = Bench(tmp_path)
+    status, said = bench.run(study(images))
+    assert status == 0
+    assert "Winner on validation" in said
+    first = bench.runs()
+    assert sorted(first) == ["lr: 0.001", "lr: 0.05", "width: 6"]  # width 4 and the curve are trials of earlier stages
+    for logged in first.values():
+        assert logged.info.status == "FINISHED"
+        assert logged.data.tags["status"] == "done"
+        assert {"study", "stage", "key", "dataset", "device"} <= logged.data.tags.keys()
+        assert len(MlflowClient(bench.uri).get_metric_history(logged.info.run_id, "val_accuracy")) == 2
+    folder = tmp_path / "results" / "small"
+    assert {path.name for path in folder.iterdir() if path.suffix} == {
+        *(f"{stage}{end}" for stage in ("lr", "width", "curve") for end in (".csv", "-loss.png", "-accuracy.png")),
+        "plan.json",
+        "report.html",
+        "report.json",
+    }
+    assert list((folder / ".spool").glob("*/trial.json")) == []
+    checkpoint = MlflowClient(bench.uri).download_artifacts(first["width: 6"].info.run_id, "checkpoint", str(tmp_path))
+    assert load(Path(checkpoint)).trial.model.channels == 6
+
+    status, said = bench.run(study(images))
+    assert (status, "nothing to run: all 3 trials are done already" in said) == (0, True)
+
+    status, said = bench.run(study(images), epochs=3)
+    assert (status, "3 trials run" in said) == (0, True)
+    assert [row["epochs"] for row in bench.rows("width")] == ["3", "3"]
+
+    status, _ = bench.run(study(images), epochs=3, seeds=2)
+    assert status == 0
+    assert [row["validation acc %_n"] for row in bench.rows("width")] == ["2", "2"]
+
+    status, said = bench.run(study(images, values=(0.001, 0.05, 0.02)), epochs=3, seeds=2)
+    assert "lr: 0.02: done, 3 epochs" in said
+    last = bench.runs()
+    assert {name: run.info.run_id for name, run in last.items() if name in first} == {name: run.info.run_id for name, run in first.items()}
+    history = MlflowClient(bench.uri).get_metric_history(first["lr: 0.05"].info.run_id, "val_accuracy_sd")
+    assert [point.step for point in history] == [1, 2, 3]
+
+
+def test_a_trial_that_fails_is_shown_with_its_reason_and_the_rest_is_kept(tmp_path, images):
+    bench = Bench(tmp_path)
+    status, said = bench.run(study(images, values=(0.05, 1e3)))
+    assert status == 1
+    assert "failed: lr: 1000.0: Diverged: the training loss became" in said
+    rows = {row["lr"]: row for row in bench.rows("lr")}
+    assert (rows["1000.0"]["status"], rows["1000.0"]["best test acc %"]) == ("failed", "")
+    assert rows["0.05"]["status"] == "done"
+    failed = bench.runs()["lr: 1000.0"]
+    assert failed.info.status == "FAILED"
+    assert failed.data.tags["failure_reason"].startswith("Diverged: the training loss became")
+    error = MlflowClient(bench.uri).download_artifacts(failed.info.run_id, "error.txt", str(tmp_path))
+    assert "Traceback" in Path(error).read_text()
+
+
+def test_what_is_stopped_early_is_censored_and_run_on_when_asked(tmp_path, images):
+    bench = Bench(tmp_path)
+    one_stage = Study("small", study(images, epochs=8).baseline, (Stage("lr", {"training.lr": (0.05, 0.02, 1e-6, 1e-7, 1e-8)}),))
+    bench.run(one_stage, early_stopping=True)
+    rows = bench.rows("lr")
+    censored = [row for row in rows if row["status"] == "censored"]
+    assert censored
+    assert all(int(row["epochs"]) < 8 for row in censored)
+    report = json.loads((tmp_path / "results" / "small" / "report.json").read_text())
+    winner = next(line for line in report["sections"][0]["text"] if line.startswith("Winner"))
+    assert not any(winner.split(": ")[1] == row["lr"] for row in censored)
+
+    bench.run(one_stage)
+    assert [row["epochs"] for row in bench.rows("lr")] == ["8"] * 5
+    assert len(bench.runs()) == 5
+
+
+def test_fresh_sets_earlier_runs_aside_and_gets_the_same_numbers(tmp_path, images):
+    bench = Bench(tmp_path)
+    bench.run(study(images), stages=("lr",))
+    before = bench.rows("lr")
+    status, said = bench.run(study(images), stages=("lr",), fresh=True)
+    assert (status, "2 trials run" in said) == (0, True)
+    client = MlflowClient(bench.uri)
+    runs = client.search_runs([client.get_experiment_by_name("small").experiment_id])
+    assert sorted(run.data.tags["status"] for run in runs) == ["done", "done", "superseded", "superseded"]
+    same = ("lr", "final train loss", "best test acc %", "validation acc %", "key")
+    assert [{name: row[name] for name in same} for row in bench.rows("lr")] == [{name: row[name] for name in same} for row in before]

@@ -1,0 +1,380 @@
+"""sweeps.tracking against a real sqlite store, and against one that does not answer. No Ray, no server."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeps.tracking import Store, Tracker, check_uri, default_uri
+from trainables.errors import UserError
+
+# MLflow 3.17's own mapping, on SQLAlchemy 2.1; nothing of ours.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+
+NOBODY = "http://127.0.0.1:1"  # refuses connections
+KEY, OTHER = "a" * 64, "b" * 64
+FILES = {
+    "curves.json": b'{"val_accuracy": [0.5]}',
+    "checkpoint/weights.safetensors": bytes(range(256)),
+    "state/seed-0.safetensors": b"state",
+}
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an empty MLflow database: creating one takes a second, copying it nothing."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    Store(f"sqlite:///{path}").trials([])
+    return path
+
+
+@pytest.fixture
+def store(template: Path, tmp_path: Path) -> Store:
+    return Store(f"sqlite:///{shutil.copy(template, tmp_path / 'mlflow.db')}")
+
+
+@pytest.fixture
+def tracker(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Tracker]]:
+    """Return a function that opens a Tracker on the one spool, as the next process would: the one before is closed, without a drain."""
+    monkeypatch.setattr(Tracker, "PAUSE", 0.05)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    opened: list[Tracker] = []
+
+    def close() -> None:
+        if opened:
+            opened.pop().close()
+
+    def open_next(uri: str = store.uri) -> Tracker:
+        close()
+        opened.append(Tracker(uri, "study", tmp_path / "spool"))
+        return opened[0]
+
+    yield open_next
+    close()
+
+
+def start(tracker: Tracker, key: str = KEY, **changes: Any) -> None:
+    told: dict[str, Any] = {
+        "name": "depth=2",
+        "params": {"depth": 2, "lr": 0.1, "skip": True},
+        "tags": {"study": "study", "stage": "depth"},
+    }
+    tracker.start(key, **(told | changes))
+
+
+def run_of(store: Store, key: str = KEY) -> Any:
+    experiment = store.experiment_id("study")
+    (run,) = store.client.search_runs([experiment], f"tags.key = '{key}'")
+    return run
+
+
+def points(store: Store, name: str, key: str = KEY) -> list[tuple[int, float]]:
+    return sorted((each.step, each.value) for each in store.client.get_metric_history(run_of(store, key).info.run_id, name))
+
+
+def folders(tmp_path: Path) -> list[Path]:
+    return list((tmp_path / "spool").iterdir())
+
+
+def test_a_trial_arrives_exactly_as_told_and_leaves_the_spool(tracker: Callable[..., Tracker], store: Store, tmp_path: Path) -> None:
+    writer = tracker()
+    start(writer)
+    for step in range(1, 4):
+        writer.epoch(KEY, step, {"loss": 1 / step, "accuracy": step / 10}, FILES)
+    writer.finish(KEY, "done")
+    assert writer.drain(20) == []
+    assert folders(tmp_path) == []
+    run = run_of(store)
+    assert points(store, "loss") == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
+    assert points(store, "accuracy") == [(1, 0.1), (2, 0.2), (3, 0.3)]
+    assert run.data.params == {"depth": "2", "lr": "0.1", "skip": "True"}
+    assert run.data.tags == {"key": KEY, "status": "done", "study": "study", "stage": "depth", "mlflow.runName": "depth=2"}
+    assert run.info.status == "FINISHED"
+    assert run.info.start_time <= run.info.end_time
+    assert writer.run_ids() == {KEY: run.info.run_id}
+    assert writer.problems() == []
+
+
+def test_one_run_per_key_however_often_it_is_started(tracker: Callable[..., Tracker], store: Store) -> None:
+    first = tracker()
+    start(first)
+    start(first)
+    assert first.drain(20) == []
+    run_id = run_of(store).info.run_id
+    second = tracker()
+    start(second)
+    second.epoch(KEY, 1, {"loss": 1.0}, {})
+    second.finish(KEY, "done")
+    assert second.drain(20) == []
+    assert run_of(store).info.run_id == run_id
+
+
+def test_a_given_run_is_continued_and_repeated_epochs_add_nothing(tracker: Callable[..., Tracker], store: Store) -> None:
+    first = tracker()
+    start(first)
+    first.epoch(KEY, 1, {"loss": 1.0}, {})
+    first.epoch(KEY, 2, {"loss": 0.5}, {})
+    first.finish(KEY, "failed", "out of memory")
+    assert first.drain(20) == []
+    stored = store.trials([KEY])[KEY]
+    assert (stored.status, stored.reason) == ("failed", "out of memory")
+
+    second = tracker()
+    second.experiment = "another study"
+    start(second, run_id=stored.run_id)
+    second.epoch(KEY, 2, {"loss": 0.5}, {})
+    second.epoch(KEY, 2, {"loss": 0.5}, {})
+    second.epoch(KEY, 3, {"loss": 0.25}, {})
+    assert second.drain(20) == []
+    assert run_of(store).info.status == "RUNNING"
+    stored = store.trials([KEY])[KEY]
+    assert (stored.status, stored.reason, stored.experiment) == ("running", None, "study")
+    assert points(store, "loss") == [(1, 1.0), (2, 0.5), (3, 0.25)]
+
+
+def test_an_outage_neither_delays_nor_loses_anything(tracker: Callable[..., Tracker], store: Store, tmp_path: Path) -> None:
+    crashed = tracker(NOBODY)
+    start(crashed)
+    start(crashed, OTHER, name="depth=3")
+    metrics = {f"metric_{number}": 1.0 for number in range(8)}  # in all more than MLflow takes in one call
+    slowest = 0.0
+    for step in range(1, 131):
+        begin = time.perf_counter()
+        crashed.epoch(KEY, step, metrics | {"loss": 1 / step}, FILES | {"state/seed-0.safetensors": bytes([step])})
+        slowest = max(slowest, time.perf_counter() - begin)
+    crashed.finish(KEY, "done")
+    left = crashed.drain(0.2)
+    assert slowest < 0.5
+    assert sorted(line[:7] for line in left) == ["depth=2", "depth=3"]
+    assert any("127.0.0.1" in line for line in crashed.problems())
+
+    after = tracker()
+    assert after.drain(20) == []
+    assert folders(tmp_path) == []
+    assert points(store, "loss") == [(step, 1 / step) for step in range(1, 131)]
+    assert len(points(store, "metric_7")) == 130
+    assert run_of(store, OTHER).info.status == "KILLED"  # was running when its process ended
+    assert store.files(run_of(store).info.run_id) == FILES | {"state/seed-0.safetensors": bytes([130])}
+    assert {key: trial.status for key, trial in store.trials([KEY, OTHER]).items()} == {KEY: "done", OTHER: "interrupted"}
+
+
+def test_a_crash_after_delivery_delivers_nothing_twice(tracker: Callable[..., Tracker], store: Store, tmp_path: Path) -> None:
+    first = tracker()
+    start(first)
+    first.epoch(KEY, 1, {"loss": 1.0}, FILES)
+    assert first.drain(20) == []
+    first.close()
+    with (tmp_path / "spool" / KEY / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"step": 2, "ti')  # a power cut
+    second = tracker()
+    start(second)
+    second.epoch(KEY, 2, {"loss": 0.5}, {})
+    second.finish(KEY, "done")
+    assert second.drain(20) == []
+    assert points(store, "loss") == [(1, 1.0), (2, 0.5)]
+
+
+def test_the_store_delivers_what_a_crash_left(tracker: Callable[..., Tracker], store: Store, tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    assert store.deliver(spool) == []
+    crashed = tracker(NOBODY)
+    start(crashed)
+    crashed.epoch(KEY, 1, {"loss": 1.0}, FILES)
+    crashed.finish(KEY, "done")
+    crashed.close()
+    (spool / "not-begun").mkdir()
+    (spool / "damaged").mkdir()
+    (spool / "damaged" / "trial.json").write_text("{")
+    assert store.deliver(spool) == []
+    assert store.trials([KEY])[KEY].curves == {"val_accuracy": [0.5]}
+    assert folders(tmp_path) == [spool / "damaged"]  # not ours to throw away
+
+
+def test_a_snapshot_comes_back_from_the_spool_and_from_mlflow(tracker: Callable[..., Tracker], store: Store) -> None:
+    writer = tracker()
+    assert writer.snapshot(KEY) == {}
+    start(writer)
+    assert writer.drain(20) == []
+    assert writer.snapshot(KEY) == {}
+    writer.epoch(KEY, 1, {}, FILES)
+    writer.epoch(KEY, 2, {}, {"curves.json": b"{}"})
+    newest = FILES | {"curves.json": b"{}"}
+    assert writer.snapshot(KEY) == newest  # from the spool
+    writer.finish(KEY, "interrupted")
+    assert writer.drain(20) == []
+    assert writer.snapshot(KEY) == newest  # from its run
+    assert tracker().snapshot(KEY) == newest  # from whichever run has its key
+    store.client.log_dict(run_of(store).info.run_id, {}, "findings/effects.json")
+    assert store.files(run_of(store).info.run_id) == newest
+
+
+def test_running_trials_send_only_files_that_changed(tracker: Callable[..., Tracker], monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    writer = tracker()
+    log_artifact = writer.store.client.log_artifact
+    monkeypatch.setattr(writer.store.client, "log_artifact", lambda *call: (sent.append(Path(call[1]).name), log_artifact(*call)))
+    start(writer)
+    writer.epoch(KEY, 1, {}, FILES)
+    assert writer.drain(20) == []
+    writer.epoch(KEY, 2, {}, FILES | {"curves.json": b"{}"})
+    time.sleep(0.5)
+    assert sorted(sent) == ["curves.json", "seed-0.safetensors", "weights.safetensors"]  # the next upload is not due yet
+    writer.finish(KEY, "done")
+    assert writer.drain(20) == []
+    assert sent[3:] == ["curves.json"]
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"), [("done", "FINISHED"), ("censored", "FINISHED"), ("failed", "FAILED"), ("interrupted", "KILLED")]
+)
+def test_statuses(tracker: Callable[..., Tracker], store: Store, status: str, shown: str) -> None:
+    writer = tracker()
+    start(writer)
+    writer.finish(KEY, status, "because")
+    assert writer.drain(20) == []
+    assert run_of(store).info.status == shown
+    stored = store.trials([KEY])[KEY]
+    assert (stored.status, stored.reason, stored.curves) == (status, "because", None)
+    with pytest.raises(ValueError, match="must be one of done, censored, failed, interrupted"):
+        writer.finish(KEY, "running")
+
+
+def test_what_is_not_finite_stays_missing(tracker: Callable[..., Tracker], store: Store) -> None:
+    writer = tracker()
+    start(writer)
+    writer.epoch(KEY, 1, {"loss": math.nan, "accuracy": math.inf}, {})
+    writer.epoch(KEY, 2, {"loss": 0.5, "accuracy": -math.inf}, {})
+    assert writer.drain(20) == []
+    assert points(store, "loss") == [(2, 0.5)]
+    assert points(store, "accuracy") == []
+
+
+def test_a_refused_item_costs_only_itself(tracker: Callable[..., Tracker], store: Store, tmp_path: Path) -> None:
+    writer = tracker()
+    start(writer, params={"depth": 2, "bad?name": 1})
+    writer.epoch(KEY, 1, {"loss": 1.0, "bad?metric": 1.0}, {})
+    writer.finish(KEY, "done")
+    assert writer.drain(20) == []
+    assert folders(tmp_path) == []
+    assert points(store, "loss") == [(1, 1.0)]
+    assert run_of(store).data.params == {"depth": "2"}
+    assert [line.split(": ")[1] for line in writer.problems()] == ["MLflow refuses 'bad?name'", "MLflow refuses 'bad?metric'"]
+
+
+def test_a_deleted_run_is_made_again_with_all_its_epochs(tracker: Callable[..., Tracker], store: Store) -> None:
+    writer = tracker()
+    start(writer)
+    writer.epoch(KEY, 1, {"loss": 1.0}, FILES)
+    assert writer.drain(20) == []
+    deleted = run_of(store).info.run_id
+    store.client.delete_run(deleted)
+    writer.epoch(KEY, 2, {"loss": 0.5}, FILES)
+    writer.finish(KEY, "done")
+    assert (writer.drain(20) and writer.drain(20)) == []  # refused; then the next try looks for the run, and finds none
+    assert run_of(store).info.run_id != deleted
+    assert points(store, "loss") == [(1, 1.0), (2, 0.5)]
+    assert store.files(run_of(store).info.run_id) == FILES
+
+
+def test_a_deleted_experiment_is_named_and_nothing_is_lost(tracker: Callable[..., Tracker], store: Store) -> None:
+    experiment = store.experiment_id("study")
+    store.client.delete_experiment(experiment)
+    writer = tracker()
+    start(writer)
+    writer.finish(KEY, "done")
+    (line,) = writer.drain(20)
+    assert f"`mlflow experiments restore -x {experiment}`" in line
+    store.client.restore_experiment(experiment)
+    assert writer.drain(20) == []
+    assert run_of(store).info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("name", ["../curves.json", "/curves.json", "state/../../x", "state//x", "", ".", "state\\x"])
+def test_file_names_that_escape_are_refused(tracker: Callable[..., Tracker], name: str) -> None:
+    writer = tracker(NOBODY)
+    start(writer)
+    with pytest.raises(ValueError, match="must be a relative path"):
+        writer.epoch(KEY, 1, {"loss": 1.0}, {name: b""})
+
+
+def test_keys_are_checked(tracker: Callable[..., Tracker]) -> None:
+    writer = tracker(NOBODY)
+    with pytest.raises(ValueError, match="64 hexadecimal digits"):
+        start(writer, "../" + KEY[3:])
+    with pytest.raises(ValueError, match="was not started"):
+        writer.epoch(KEY, 1, {"loss": 1.0}, {})
+
+
+def test_two_processes_cannot_share_a_spool(tracker: Callable[..., Tracker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker(NOBODY)
+    monkeypatch.setattr(Tracker, "PATIENCE", 0.1)
+    with pytest.raises(UserError, match="in use by another run"):
+        Tracker(NOBODY, "study", tmp_path / "spool")
+
+
+def test_trials_prefers_the_most_complete_run_and_skips_what_is_not_ours(store: Store) -> None:
+    one, two = store.experiment_id("one"), store.experiment_id("two")
+    done = store.client.create_run(one, tags={"key": KEY, "status": "done"})
+    store.client.create_run(two, tags={"key": KEY, "status": "running"})
+    store.client.create_run(two, tags={"key": "42"})
+    deleted = store.client.create_run(two, tags={"key": OTHER, "status": "done"})
+    store.client.delete_run(deleted.info.run_id)
+    assert [(key, trial.run_id, trial.experiment) for key, trial in store.trials(None).items()] == [(KEY, done.info.run_id, "one")]
+    many = [KEY, OTHER, *(f"{number:064x}" for number in range(30))]
+    assert list(store.trials(many)) == list(store.trials([KEY, OTHER])) == [KEY]
+
+
+def test_a_damaged_curve_is_a_missing_one(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    run = store.client.create_run(store.experiment_id("study"), tags={"key": KEY, "status": "done"})
+    store.client.log_text(run.info.run_id, '{"val_acc', "curves.json")
+    assert store.trials([KEY])[KEY].curves is None
+    assert "damaged" in caplog.text
+
+
+def test_a_description_is_set(store: Store) -> None:
+    store.describe("study", "# Winner: depth=2")
+    assert store.client.get_experiment_by_name("study").tags["mlflow.note.content"] == "# Winner: depth=2"
+
+
+def test_artifacts_lie_beside_the_database(store: Store, tmp_path: Path) -> None:
+    location = store.client.get_experiment(store.experiment_id("study")).artifact_location
+    assert location.removeprefix("file://") == str(tmp_path / "mlruns" / "study")
+
+
+def test_a_store_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(UserError, match=r"cannot read MLflow at http://127\.0\.0\.1:1: .*$") as caught:
+        Store(NOBODY).trials([KEY])
+    assert "\n" not in str(caught.value)
+
+
+def test_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert default_uri() == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000/")
+    assert default_uri() == "http://host:5000"
+    assert check_uri("sqlite:///x/y.db") == f"sqlite:///{tmp_path}/x/y.db"
+    assert check_uri("sqlite:////x/y.db") == "sqlite:////x/y.db"
+    for bad in ("", "mlruns", "file:///mlruns", "sqlite://", "sqlite:///", "sqlite:///:memory:", "http://", "postgresql://host/db"):
+        with pytest.raises(UserError, match="must be sqlite:///PATH or http"):
+            check_uri(bad)
+    with pytest.raises(UserError, match="not understood"):
+        check_uri("sqlite:///100%/mlflow.db")
+    (tmp_path / "file").touch()
+    for bad in (tmp_path, tmp_path / "file" / "mlflow.db"):
+        with pytest.raises(UserError, match="cannot become, a database file"):
+            check_uri(f"sqlite:///{bad}")
+
+
+def test_importing_it_does_not_import_mlflow() -> None:
+    code = "import sys, sweeps.tracking; sys.exit('mlflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
