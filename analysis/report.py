@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +20,8 @@ from typing import Any
 import rich.box
 import rich.table
 from rich.text import Text
+
+from trainables.files import write_whole
 
 Cell = str | int | float | None
 
@@ -209,16 +210,6 @@ def write_json(path: Path, title: str, intro: Sequence[str], sections: Sequence[
         ],
     }
     write_whole(path, (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _number(value: float, digits: int | None) -> str:

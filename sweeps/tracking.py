@@ -1,15 +1,7 @@
 """Keeping trials in MLflow: the one place that talks to it.
 
 `Store` reads: which trials are done, and their files. `Tracker` writes: one process owns it, workers hand it epochs and files. Training
-never waits for MLflow, because what comes in goes to a spool on the local disk and a background thread delivers it from there:
-
-    spool/<key>/trial.json      what the trial is, and how it ended
-    spool/<key>/metrics.jsonl   one line per epoch
-    spool/<key>/files.json      the newest snapshot: file name → SHA-256 of its content
-    spool/<key>/blobs/<sha256>  the contents
-
-Nothing records what MLflow has acknowledged. Every delivery can be repeated without a trace: the run is looked up by its trial's key, a
-metric has one value per step, files are replaced. So after a crash the spool is simply delivered again.
+never waits for MLflow: what comes in goes to a spool on the local disk (sweeps/spool.py), and a background thread delivers it from there.
 
 Importing this module does not import MLflow, which takes seconds.
 """
@@ -17,8 +9,6 @@ Importing this module does not import MLflow, which takes seconds.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import json
 import logging
 import math
@@ -30,10 +20,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from sweeps.spool import Spooled, check_name, lock, milliseconds
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -206,96 +197,12 @@ class Store:
         return str(Path(self.uri.removeprefix("sqlite:///")).parent / "mlruns" / experiment)
 
 
-@dataclass(eq=False)
-class _Spooled:
-    """One trial in the spool. `about` and `outcome` are replaced, never changed: `about_sent is about` means that MLflow has it."""
-
-    folder: Path
-    about: dict[str, Any]  # key, experiment, name, params, tags, run_id, time
-    outcome: dict[str, Any]  # status, reason, time
-    files: dict[str, str] = field(default_factory=dict)  # the newest snapshot: name → SHA-256
-    size: int = 0  # of metrics.jsonl
-
-    run_id: str | None = None
-    about_sent: dict[str, Any] | None = None
-    outcome_sent: dict[str, Any] | None = None
-    files_sent: dict[str, str] = field(default_factory=dict)
-    size_sent: int = 0
-    values_sent: dict[tuple[str, int], float] = field(default_factory=dict)  # (metric name, step) → its newest value
-
-    files_due: float = 0.0  # the monotonic time before which files are not sent again while the trial runs
-    retry_due: float = 0.0  # and before which a trial that MLflow refused is not tried again
-    error: str | None = None  # why the last delivery did not succeed
-
-    @property
-    def running(self) -> bool:
-        return self.outcome["status"] == "running"
-
-    @property
-    def files_to_send(self) -> dict[str, str]:
-        return {name: digest for name, digest in self.files.items() if self.files_sent.get(name) != digest}
-
-    @property
-    def delivered(self) -> bool:
-        told = self.about_sent is self.about and self.outcome_sent is self.outcome
-        return told and self.size_sent == self.size and not self.files_to_send
-
-    def save(self) -> None:
-        _write(self.folder / "trial.json", json.dumps({"about": self.about, "outcome": self.outcome}).encode())
-
-    def append(self, line: dict[str, Any]) -> None:
-        with (self.folder / "metrics.jsonl").open("ab") as file:
-            file.truncate(self.size)  # away with half a line, from a power cut or a full disk
-            file.write(json.dumps(line).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-            self.size = file.tell()
-
-    def put(self, files: dict[str, bytes]) -> None:
-        """Replace the snapshot in one step: new contents first, then the list that names them, then away with the old contents."""
-        digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        blobs = self.folder / "blobs"
-        for name, digest in digests.items():
-            if not (blobs / digest).exists():
-                _write(blobs / digest, files[name])
-        self.files = self.files | digests
-        _write(self.folder / "files.json", json.dumps(self.files).encode())
-        for stale in {blob.name for blob in blobs.iterdir()} - set(self.files.values()):
-            (blobs / stale).unlink()
-
-    def read(self) -> dict[str, bytes]:
-        return {name: (self.folder / "blobs" / digest).read_bytes() for name, digest in self.files.items()}
-
-    def retire(self) -> None:
-        """Forget on disk what MLflow has. The trial stays known, so that a late epoch or a retry still finds its run."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.files, self.size, self.size_sent = {}, 0, 0
-
-    def start_over(self) -> None:
-        """Take nothing for delivered: MLflow has refused, the run may be gone. The next delivery looks for it, or creates it again."""
-        self.about_sent = self.outcome_sent = None
-        self.files_sent, self.size_sent, self.values_sent = {}, 0, {}
-
-    @classmethod
-    def left_in(cls, folder: Path) -> _Spooled:
-        """Load what an earlier process left. A trial that was running then is interrupted, as of its last epoch."""
-        trial = cls(folder, **json.loads((folder / "trial.json").read_bytes()))
-        if (folder / "files.json").exists():
-            trial.files = json.loads((folder / "files.json").read_bytes())
-        metrics = folder / "metrics.jsonl"
-        if metrics.exists():
-            trial.size = metrics.read_bytes().rfind(b"\n") + 1
-        if trial.running:
-            last = max(path.stat().st_mtime for path in folder.iterdir())
-            trial.outcome = {"status": "interrupted", "reason": None, "time": round(last * 1000)}
-        return trial
-
-
 class Tracker:
     """Writes trials to MLflow. One process owns it; Ray wraps it as an actor on the driver's node.
 
     `start`, `epoch` and `finish` write to the spool and return. A metric is written again for a step only where its value has changed, as
-    means do when seeds are added: an epoch repeated after a crash, bit by bit the same, adds nothing. What cannot be delivered stays in the spool, and the next Tracker on the same spool delivers it first.
+    means do when seeds are added: an epoch repeated after a crash, bit by bit the same, adds nothing. What cannot be delivered stays in
+    the spool, and the next Tracker on the same spool delivers it first.
     """
 
     PAUSE = 1.0  # seconds between deliveries: epochs of a second or less travel together
@@ -313,7 +220,7 @@ class Tracker:
         self._refusals: dict[tuple[str, str], str] = {}  # (trial, item) → what MLflow said
         self._away = False
         self._lock = threading.RLock()  # held for disk work only, never while MLflow is asked
-        self._spool_lock = _lock_folder(self.spool, self.PATIENCE)
+        self._spool_lock = lock(self.spool, self.PATIENCE)
         self._trials = {trial.about["key"]: trial for trial in self._leftovers()}
         self._wake, self._closed, self._draining = threading.Event(), threading.Event(), threading.Event()
         self._uploader = threading.Thread(target=self._upload, name="mlflow-uploader", daemon=True)
@@ -325,7 +232,7 @@ class Tracker:
         """Begin a trial, or continue it: in run `run_id` if given, else in the run that the experiment has for its key."""
         if not re.fullmatch("[0-9a-f]{64}", key):
             raise ValueError(f"key {key!r}: must be 64 hexadecimal digits")
-        now = _now()
+        now = milliseconds()
         about = {
             "key": key,
             "experiment": self.experiment,
@@ -337,7 +244,7 @@ class Tracker:
         }
         outcome = {"status": "running", "reason": None, "time": now}
         with self._lock:
-            trial = self._trials.setdefault(key, _Spooled(self.spool / key, about, outcome))
+            trial = self._trials.setdefault(key, Spooled(self.spool / key, about, outcome))
             about["run_id"] = run_id or trial.run_id or trial.about["run_id"]
             trial.about, trial.outcome, trial.retry_due = about, outcome, 0.0
             trial.save()
@@ -345,14 +252,14 @@ class Tracker:
     def epoch(self, key: str, step: int, metrics: dict[str, float], files: dict[str, bytes]) -> None:
         """Record one epoch: metrics (those that are not finite stay missing), and the files that have changed."""
         for name in files:
-            _check_name(name)
+            check_name(name)
         finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
         with self._lock:
             trial = self._trial(key)
             if not trial.folder.exists():  # a late epoch of a trial that was delivered already
                 trial.save()
             if finite:
-                trial.append({"step": step, "time": _now(), "metrics": finite})
+                trial.append({"step": step, "time": milliseconds(), "metrics": finite})
             if files:
                 trial.put(files)
 
@@ -376,7 +283,7 @@ class Tracker:
             trial = self._trial(key)
             if files:
                 trial.put(files)
-            trial.outcome = {"status": status, "reason": reason, "time": _now()}
+            trial.outcome = {"status": status, "reason": reason, "time": milliseconds()}
             trial.save()
 
     def run_ids(self) -> dict[str, str]:
@@ -387,7 +294,7 @@ class Tracker:
 
     def problems(self) -> list[str]:
         """Return one line for each item that MLflow refused for good, and for each trial whose last delivery did not succeed."""
-        waiting = [f"{_label(trial)}: {trial.error}" for trial in self._all() if trial.error]
+        waiting = [f"{trial.label}: {trial.error}" for trial in self._all() if trial.error]
         return [*self._refusals.copy().values(), *waiting]
 
     def drain(self, timeout: float) -> list[str]:
@@ -401,7 +308,7 @@ class Tracker:
             self._wake.set()
             time.sleep(0.05)
         self._draining.clear()
-        return [f"{_label(trial)}: {trial.error or 'not delivered in time'}" for trial in self._all() if not trial.delivered]
+        return [f"{trial.label}: {trial.error or 'not delivered in time'}" for trial in self._all() if not trial.delivered]
 
     def close(self) -> None:
         """Stop delivering and let go of the spool. Drain first."""
@@ -412,22 +319,22 @@ class Tracker:
         self._uploader.join()
         os.close(self._spool_lock)
 
-    def _trial(self, key: str) -> _Spooled:
+    def _trial(self, key: str) -> Spooled:
         if key not in self._trials:
             raise ValueError(f"trial {key[:12]} was not started")
         return self._trials[key]
 
-    def _all(self) -> list[_Spooled]:
+    def _all(self) -> list[Spooled]:
         with self._lock:
             return list(self._trials.values())
 
-    def _leftovers(self) -> Iterator[_Spooled]:
+    def _leftovers(self) -> Iterator[Spooled]:
         for folder in sorted(self.spool.glob("*/")):
             if not (folder / "trial.json").exists():  # the process died before the trial had begun, or after it was delivered
                 shutil.rmtree(folder)
                 continue
             try:
-                yield _Spooled.left_in(folder)
+                yield Spooled.left_in(folder)
             except (ValueError, TypeError, OSError) as error:
                 log.warning("%s: cannot be read and is left alone: %s", folder, _line(error))
 
@@ -458,12 +365,12 @@ class Tracker:
             trial.error, self._away = None, False
         return True
 
-    def _failed(self, trial: _Spooled, error: Exception) -> bool:
+    def _failed(self, trial: Spooled, error: Exception) -> bool:
         """Note why the trial was not delivered. True if that is this trial's own trouble, False if MLflow is away."""
         known, trial.error = trial.error, _line(error)
         if _refused(error):
             if known is None:
-                log.warning("%s: MLflow refuses it: %s", _label(trial), trial.error)
+                log.warning("%s: MLflow refuses it: %s", trial.label, trial.error)
             trial.start_over()
             trial.retry_due = time.monotonic() + self.RETRY_REFUSED
             return True
@@ -475,7 +382,7 @@ class Tracker:
             self._trials[key] = self._trials.pop(key)
         return False
 
-    def _deliver(self, trial: _Spooled) -> None:
+    def _deliver(self, trial: Spooled) -> None:
         outcome = trial.outcome  # read first: all that came before it is delivered before it
         if trial.about_sent is not trial.about:
             self._send_about(trial, trial.about)
@@ -488,7 +395,7 @@ class Tracker:
             if trial.delivered and not trial.running:
                 trial.retire()
 
-    def _send_about(self, trial: _Spooled, about: dict[str, Any]) -> None:
+    def _send_about(self, trial: Spooled, about: dict[str, Any]) -> None:
         from mlflow.entities import Param, RunTag
 
         client = self.store.client
@@ -525,7 +432,7 @@ class Tracker:
         runs = client.search_runs([experiment], f"tags.key = '{about['key']}'", order_by=["attributes.start_time DESC"])
         return next((run for run in runs if run.data.tags.get("status") in STATUSES), None)
 
-    def _send_metrics(self, trial: _Spooled) -> None:
+    def _send_metrics(self, trial: Spooled) -> None:
         from mlflow.entities import Metric
 
         size = trial.size
@@ -543,7 +450,7 @@ class Tracker:
         trial.values_sent |= {at: metric.value for at, metric in new.items()}
         trial.size_sent = size
 
-    def _send_files(self, trial: _Spooled) -> None:
+    def _send_files(self, trial: Spooled) -> None:
         stage = trial.folder / "upload"
         with self._lock:  # the copies are of one epoch; the next one replaces the originals
             changed = trial.files_to_send
@@ -561,7 +468,7 @@ class Tracker:
         trial.files_sent = trial.files_sent | changed
         trial.files_due = time.monotonic() + self.FILES_EVERY
 
-    def _send_outcome(self, trial: _Spooled, outcome: dict[str, Any]) -> None:
+    def _send_outcome(self, trial: Spooled, outcome: dict[str, Any]) -> None:
         from mlflow.entities import RunTag
 
         client, status = self.store.client, outcome["status"]
@@ -575,7 +482,7 @@ class Tracker:
             client.set_terminated(trial.run_id, MLFLOW_STATUS[status], outcome["time"])
         trial.outcome_sent = outcome
 
-    def _send(self, trial: _Spooled, items: Sequence[Any], send: Callable[[Any], None], at_once: int = PARAMS_PER_CALL) -> None:
+    def _send(self, trial: Spooled, items: Sequence[Any], send: Callable[[Any], None], at_once: int = PARAMS_PER_CALL) -> None:
         """Send the items. Where MLflow refuses a batch, they go one by one, so that a bad one costs only itself."""
         for begin in range(0, len(items), at_once):
             some = items[begin : begin + at_once]
@@ -589,8 +496,8 @@ class Tracker:
                 else:
                     self._refuse(trial, getattr(some[0], "key", some[0]), error)
 
-    def _refuse(self, trial: _Spooled, item: str, error: Exception) -> None:
-        line = f"{_label(trial)}: MLflow refuses {item!r}: {_line(error)}"
+    def _refuse(self, trial: Spooled, item: str, error: Exception) -> None:
+        line = f"{trial.label}: MLflow refuses {item!r}: {_line(error)}"
         if (trial.about["key"], item) not in self._refusals:
             log.warning(line)
         self._refusals[trial.about["key"], item] = line
@@ -640,48 +547,6 @@ def _completeness(run: Run) -> tuple[int, int]:
     return rank[run.data.tags["status"]], run.info.end_time or run.info.start_time
 
 
-def _lock_folder(folder: Path, patience: float) -> int:
-    """Make sure that only one process writes here. The lock goes with its process, however that ends."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    until = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                os.close(descriptor)
-                raise UserError(f"{folder} is in use by another run of this study; wait for its end, or give another --output") from None
-            time.sleep(0.2)
-        else:
-            return descriptor
-
-
-def _check_name(name: str) -> None:
-    path = PurePosixPath(name)
-    if path.is_absolute() or path.as_posix() != name or ".." in path.parts or "\\" in name or "\0" in name or name == ".":
-        raise ValueError(f"file name {name!r}: must be a relative path without '..'")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write all or nothing, also across a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def _label(trial: _Spooled) -> str:
-    return f"{trial.about['name']} ({trial.about['key'][:12]})"
-
-
 def _line(error: Exception) -> str:
     """Return the error in one short line."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
-
-
-def _now() -> int:
-    """Return the time in milliseconds, as MLflow counts it."""
-    return round(time.time() * 1000)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from analysis.report import Column, Measured, Section, Table, write_html, write_json, write_whole
+from analysis.report import Column, Measured, Section, Table, write_html, write_json
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
@@ -174,16 +174,3 @@ def test_the_report_as_data_has_the_same_content(tmp_path: Path, sections: list[
     )
     assert data["sections"][0]["figures"] == [{"file": "loss.png", "caption": 'the "loss"'}]
     assert data["sections"][0]["tables"] == [json.loads(json.dumps(TABLE.to_json()))]
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def half(path: Path, content: bytes) -> int:
-        with path.open("wb") as file:
-            file.write(content[: len(content) // 2])
-        raise OSError("no space left on device")
-
-    write_whole(tmp_path / "report.html", b"old")
-    monkeypatch.setattr(Path, "write_bytes", half)
-    with pytest.raises(OSError, match="no space"):
-        write_whole(tmp_path / "report.html", b"the new content")
-    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("report.html", b"old")]

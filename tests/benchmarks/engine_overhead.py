@@ -1,4 +1,4 @@
-"""Seconds per trivial trial of the engine against plain Ray Tune, in one run: python tests/benchmarks/engine_overhead.py [--trials N]
+"""Seconds per trivial trial of the engine against plain Ray Tune, in one run: python -m tests.benchmarks.engine_overhead [--trials N]
 
 Both get a few trials and many trials on the same cores; the difference, per trial, leaves out what is paid once (Ray, first workers). Ours
 includes a step of training, evaluation, checkpoint and MLflow (sqlite), all delivered; the peer is tune.Tuner with its defaults over a
@@ -39,7 +39,7 @@ def ours(count: int, folder: Path) -> float:
     study = Study("overhead", base, (Stage("lr", {"training.lr": tuple(0.001 * (n + 1) for n in range(count))}),))
     data = tiny_data()
     begin = time.perf_counter()
-    agenda = Agenda(study, (0,), data.digest, len(data.val), False, {}, lambda result: None)
+    agenda = Agenda(study, (0,), data.digest, len(data.val), False, {}, lambda _: None)
     tracker = cluster.start_tracker(f"sqlite:///{folder / f'{count}.db'}", study.name, folder / f"spool{count}")
     with Display(agenda, data.image_shape, data.classes, Console(file=io.StringIO())) as display:
         scheduler.run(agenda, data, tracker, display, {"cpu": 1}, {})

@@ -1,7 +1,8 @@
-"""Images/s of train() against the usual student loop, in one run: python tests/benchmarks/train_throughput.py [--images N] [--rounds N]
+"""Images/s of train() against the usual student loop, in one run: python -m tests.benchmarks.train_throughput [--images N] [--rounds N]
 
-The peer: torchvision's CIFAR10 with ToTensor and Normalize, a shuffling DataLoader, the same network written with torch.nn in float32, plain
-SGD with momentum, and the running loss read off with .item() at each step. Both on one thread, in turn; the ratio is the median over rounds.
+The peer: torchvision's CIFAR10 with ToTensor and Normalize, a shuffling DataLoader, the same network written with torch.nn in float32,
+plain SGD with momentum, and the running loss read off with .item() at each step. Both on one thread, in turn; the ratio is the median over
+rounds.
 """
 
 import argparse
@@ -78,7 +79,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     part = split(np.random.default_rng(0), options.images)
-    print(f"torch {torch.__version__}, one thread, train() computes in {computing_dtype(CPU)}, {options.images} images, {options.rounds} rounds")
+    print(f"torch {torch.__version__}, one thread, {options.images} images, {options.rounds} rounds; bfloat16 here: {computing_dtype(CPU)}")
     for batch_size in (4, 64):
         trial = BASELINE.with_values({"model.fc_layers": 4, "training.batch_size": batch_size, "training.epochs": 2, "training.lr": 0.001})
         students(batch_size, split(np.random.default_rng(1), 256))

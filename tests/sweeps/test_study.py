@@ -80,7 +80,10 @@ def test_data_set_and_epochs_change_everywhere():
         (lambda: Study("s", BASE, ()), "study s has no stages"),
         (lambda: Study("s", BASE, (Stage("a"), Stage("a"))), "study s has two stages named 'a'"),
         (lambda: Study("s", BASE, (Stage("a", {"training.lr": ()}),)), "stage a varies training.lr, but gives it no values"),
-        (lambda: Study("s", BASE, (Stage("a", {"training.lrr": (1,)}),)), "a trial has no field 'training.lrr'; did you mean 'training.lr'?"),
+        (
+            lambda: Study("s", BASE, (Stage("a", {"model.strid": (1,)}),)),
+            "a trial has no field 'model.strid'; did you mean 'model.stride'?",
+        ),
         (
             lambda: Study("s", BASE, (Stage("first"), Stage("b", start="frist"))),
             "stage b starts from 'frist', which is no earlier stage; did you mean 'first'?",

@@ -140,6 +140,19 @@ def test_a_given_run_is_continued_and_repeated_epochs_add_nothing(tracker: Calla
     assert points(store, "loss") == [(1, 1.0), (2, 0.5), (3, 0.25)]
 
 
+def test_a_mean_that_seeds_added_later_change_is_written_again_and_is_the_newest(tracker: Callable[..., Tracker], store: Store) -> None:
+    writer = tracker()
+    start(writer)
+    for value in (0.5, 0.25):
+        writer.epoch(KEY, 1, {"loss": value, "lr": 0.1}, {})
+        assert writer.drain(20) == []
+        time.sleep(0.002)  # MLflow counts in milliseconds
+    history = store.client.get_metric_history(run_of(store).info.run_id, "loss")
+    assert [each.value for each in sorted(history, key=lambda each: each.timestamp)] == [0.5, 0.25]
+    assert run_of(store).data.metrics == {"loss": 0.25, "lr": 0.1}
+    assert points(store, "lr") == [(1, 0.1)]
+
+
 def test_an_outage_neither_delays_nor_loses_anything(tracker: Callable[..., Tracker], store: Store, tmp_path: Path) -> None:
     crashed = tracker(NOBODY)
     start(crashed)
@@ -200,7 +213,6 @@ def test_the_store_delivers_what_a_crash_left(tracker: Callable[..., Tracker], s
 
 def test_a_snapshot_comes_back_from_the_spool_and_from_mlflow(tracker: Callable[..., Tracker], store: Store) -> None:
     writer = tracker()
-    assert writer.snapshot(KEY) == {}
     start(writer)
     assert writer.drain(20) == []
     assert writer.snapshot(KEY) == {}
@@ -211,7 +223,9 @@ def test_a_snapshot_comes_back_from_the_spool_and_from_mlflow(tracker: Callable[
     writer.finish(KEY, "interrupted")
     assert writer.drain(20) == []
     assert writer.snapshot(KEY) == newest  # from its run
-    assert tracker().snapshot(KEY) == newest  # from whichever run has its key
+    again = tracker()
+    again.start(KEY, "again", {}, {}, run_of(store).info.run_id)
+    assert again.snapshot(KEY) == newest  # from the run that it continues
     store.client.log_dict(run_of(store).info.run_id, {}, "findings/effects.json")
     assert store.files(run_of(store).info.run_id) == newest
 

@@ -64,7 +64,7 @@ def test_the_key_ignores_what_computes_the_same(same):
 
 @pytest.mark.parametrize(
     "other",
-    [{"model.channels": (4, 9)}, {"model.pooling": "average"}, {"training.lr": 0.04}, {"training.schedule": "cosine"}, {"model.pool_after": (1,)}],
+    [{"model.channels": (4, 9)}, {"model.pooling": "average"}, {"model.pool_after": (1,)}, {"training.lr": 1.0}, {"training.flip": True}],
 )
 def test_the_key_names_what_computes_something_else(other):
     assert BASE.with_values(other).key("d") != BASE.key("d")

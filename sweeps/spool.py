@@ -1,0 +1,152 @@
+"""The spool: what the Tracker has taken in and MLflow has not got yet, on the local disk, one folder a trial.
+
+    spool/<key>/trial.json      what the trial is, and how it ended
+    spool/<key>/metrics.jsonl   one line per epoch
+    spool/<key>/files.json      the newest snapshot: file name → SHA-256 of its content
+    spool/<key>/blobs/<sha256>  the contents
+
+Nothing in it records what MLflow has acknowledged. Every delivery can be repeated without a trace: the run is looked up by its trial's
+key, a metric is written again only where its value changed, files are replaced. So after a crash the spool is simply delivered again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from trainables.errors import UserError
+from trainables.files import write_whole
+
+
+@dataclass(eq=False)
+class Spooled:
+    """One trial in the spool, and what of it MLflow has.
+
+    `about` and `outcome` are replaced, never changed: `about_sent is about` means that MLflow has it.
+    """
+
+    folder: Path
+    about: dict[str, Any]  # key, experiment, name, params, tags, run_id, time
+    outcome: dict[str, Any]  # status, reason, time
+    files: dict[str, str] = field(default_factory=dict)  # the newest snapshot: name → SHA-256
+    size: int = 0  # of metrics.jsonl
+
+    run_id: str | None = None
+    about_sent: dict[str, Any] | None = None
+    outcome_sent: dict[str, Any] | None = None
+    files_sent: dict[str, str] = field(default_factory=dict)
+    size_sent: int = 0
+    values_sent: dict[tuple[str, int], float] = field(default_factory=dict)  # (metric name, step) → its newest value
+
+    files_due: float = 0.0  # the monotonic time before which files are not sent again while the trial runs
+    retry_due: float = 0.0  # and before which a trial that MLflow refused is not tried again
+    error: str | None = None  # why the last delivery did not succeed
+
+    @property
+    def label(self) -> str:
+        """The trial as messages name it."""
+        return f"{self.about['name']} ({self.about['key'][:12]})"
+
+    @property
+    def running(self) -> bool:
+        """Whether the trial has not ended yet."""
+        return self.outcome["status"] == "running"
+
+    @property
+    def files_to_send(self) -> dict[str, str]:
+        """The files of the newest snapshot that MLflow lacks: name → SHA-256."""
+        return {name: digest for name, digest in self.files.items() if self.files_sent.get(name) != digest}
+
+    @property
+    def delivered(self) -> bool:
+        """Whether MLflow has all there is."""
+        told = self.about_sent is self.about and self.outcome_sent is self.outcome
+        return told and self.size_sent == self.size and not self.files_to_send
+
+    def save(self) -> None:
+        """Write what the trial is and how it ended."""
+        write_whole(self.folder / "trial.json", json.dumps({"about": self.about, "outcome": self.outcome}).encode())
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Add a line of metrics, for good."""
+        with (self.folder / "metrics.jsonl").open("ab") as file:
+            file.truncate(self.size)  # away with half a line, from a power cut or a full disk
+            file.write(json.dumps(line).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+            self.size = file.tell()
+
+    def put(self, files: dict[str, bytes]) -> None:
+        """Replace the snapshot in one step: new contents first, then the list that names them, then away with the old contents."""
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        blobs = self.folder / "blobs"
+        for name, digest in digests.items():
+            if not (blobs / digest).exists():
+                write_whole(blobs / digest, files[name])
+        self.files = self.files | digests
+        write_whole(self.folder / "files.json", json.dumps(self.files).encode())
+        for stale in {blob.name for blob in blobs.iterdir()} - set(self.files.values()):
+            (blobs / stale).unlink()
+
+    def read(self) -> dict[str, bytes]:
+        """Return the newest snapshot."""
+        return {name: (self.folder / "blobs" / digest).read_bytes() for name, digest in self.files.items()}
+
+    def retire(self) -> None:
+        """Forget on disk what MLflow has. The trial stays known, so that a late epoch or a retry still finds its run."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.files, self.size, self.size_sent = {}, 0, 0
+
+    def start_over(self) -> None:
+        """Take nothing for delivered: MLflow has refused, the run may be gone. The next delivery looks for it, or creates it again."""
+        self.about_sent = self.outcome_sent = None
+        self.files_sent, self.size_sent, self.values_sent = {}, 0, {}
+
+    @classmethod
+    def left_in(cls, folder: Path) -> Spooled:
+        """Load what an earlier process left. A trial that was running then is interrupted, as of its last epoch."""
+        trial = cls(folder, **json.loads((folder / "trial.json").read_bytes()))
+        if (folder / "files.json").exists():
+            trial.files = json.loads((folder / "files.json").read_bytes())
+        metrics = folder / "metrics.jsonl"
+        if metrics.exists():
+            trial.size = metrics.read_bytes().rfind(b"\n") + 1
+        if trial.running:
+            last = max(path.stat().st_mtime for path in folder.iterdir())
+            trial.outcome = {"status": "interrupted", "reason": None, "time": round(last * 1000)}
+        return trial
+
+
+def lock(folder: Path, patience: float) -> int:
+    """Make sure that only one process writes here. The lock goes with its process, however that ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                os.close(descriptor)
+                raise UserError(f"{folder} is in use by another run of this study; wait for its end, or give another --output") from None
+            time.sleep(0.2)
+        else:
+            return descriptor
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError for a file name that could leave the trial's folder."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or path.as_posix() != name or ".." in path.parts or "\\" in name or "\0" in name or name == ".":
+        raise ValueError(f"file name {name!r}: must be a relative path without '..'")
+
+
+def milliseconds() -> int:
+    """Return the time in milliseconds, as MLflow counts it."""
+    return round(time.time() * 1000)
