@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ def connect(options: RunOptions) -> Iterator[None]:
     root = Path(__file__).resolve().parent.parent
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if options.address:
+        _check_address(options.address)
         try:
             ray.init(options.address, runtime_env={"py_modules": [str(root / name) for name in PACKAGES]}, **quiet)
         except (ConnectionError, RuntimeError) as error:
@@ -59,6 +61,17 @@ def start_tracker(uri: str, experiment: str, spool: Path) -> Any:
     """Start the Tracker as an actor on the driver's node, beside the workers' resources."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(Tracker).options(num_cpus=0, scheduling_strategy=here, max_restarts=-1).remote(uri, experiment, spool)
+
+
+def _check_address(address: str) -> None:
+    """Knock first: Ray goes on asking an absent cluster for ever."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:  # "auto", or another word that Ray resolves itself
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise UserError(f"no Ray cluster answers at {address}: {error}") from error
 
 
 def _check_gpus(wanted: int) -> None:
