@@ -76,7 +76,7 @@ class Agenda:
     _stages: dict[str, _Open] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._advance()
+        self.advance()
 
     def next(self) -> Task | None:
         """Return the next trial to run; None where nothing is ready before a running one ends."""
@@ -99,24 +99,19 @@ class Agenda:
         return [outcome for outcome in self.outcomes.values() if outcome.status == "failed"]
 
     def finish(self, key: str, history: History, *, reason: str | None = None) -> Outcome:
-        """Note how a trial ended: failed where there is a `reason`, done where it ran in full, else censored.
-
-        May decide stages and open others.
-        """
-        task = self.tasks[key]
-        self.outcomes[key] = self._outcome(task.cell, key, history, reason)
-        self._advance()
+        """Note how a trial ended: failed where there is a `reason`, done where it ran in full, else censored. Then comes advance()."""
+        self.outcomes[key] = self._outcome(self.tasks[key].cell, key, history, reason)
         return self.outcomes[key]
+
+    def advance(self) -> None:
+        """Open every stage whose start is known and decide every stage whose trials have ended, until nothing moves."""
+        while any([self._open_next(), self._decide_next()]):
+            pass
 
     def _outcome(self, cell: Cell, key: str, history: History, reason: str | None = None) -> Outcome:
         epochs = cell.trial.training.epochs
         full = history.covers(self.seeds, epochs)
         return Outcome(cell, key, "failed" if reason else "done" if full else "censored", history.cut(self.seeds, epochs), reason)
-
-    def _advance(self) -> None:
-        """Open every stage whose start is known and decide every stage whose trials have ended, until nothing moves."""
-        while any([self._open_next(), self._decide_next()]):
-            pass
 
     def _open_next(self) -> bool:
         for stage in self.study.stages:

@@ -114,6 +114,7 @@ class _Link:
         outcome = self.agenda.finish(key, history, reason=reason)
         self.tracker.finish.remote(key, outcome.status, reason, {"error.txt": details.encode()} if details else None)
         self.display.ended(self.agenda.tasks[key], outcome)
+        self.agenda.advance()
 
     def interrupted(self) -> None:
         """Note for the store what was under way; nothing is, after an ordinary end."""

@@ -27,12 +27,16 @@ class Driver:
         self.agenda = Agenda(study, seeds, "d", 100, early_stopping, known or {}, lambda result: self.decided.append(result.stage.name))
         self.ran = []
 
+    def end(self, task, history, reason=None):
+        self.agenda.finish(task.key, history, reason=reason)
+        self.agenda.advance()
+
     def run(self, score, epochs=2):
         while not self.agenda.over:
             task = self.agenda.next()
             assert task is not None, "nothing to run, yet not over"
             self.ran.append(task.name)
-            self.agenda.finish(task.key, history(*[[score(task.cell.trial)] * epochs for _ in self.agenda.seeds]))
+            self.end(task, history(*[[score(task.cell.trial)] * epochs for _ in self.agenda.seeds]))
         return self
 
 
@@ -61,9 +65,9 @@ def test_stages_that_wait_for_nothing_are_open_from_the_start():
 def test_a_stage_is_decided_once_and_only_when_all_its_trials_have_ended():
     driver = Driver()
     first, second = driver.agenda.next(), driver.agenda.next()
-    driver.agenda.finish(second.key, history([0.5, 0.6]))
+    driver.end(second, history([0.5, 0.6]))
     assert driver.decided == []
-    driver.agenda.finish(first.key, history([0.5, 0.5]))
+    driver.end(first, history([0.5, 0.5]))
     assert driver.decided == ["depth"]
 
 
@@ -115,7 +119,7 @@ def test_an_interrupted_trial_is_run_on():
 def test_stages_without_a_winner_to_start_from_are_skipped_and_say_so():
     driver = Driver()
     for _ in range(3):
-        driver.agenda.finish(driver.agenda.next().key, history(), reason="it broke")
+        driver.end(driver.agenda.next(), history(), "it broke")
     assert driver.agenda.over
     skipped = {result.stage.name: result.skipped for result in driver.agenda.results}
     assert skipped == {
