@@ -42,7 +42,7 @@ def connect(options: RunOptions) -> Iterator[None]:
             raise UserError(f"no Ray cluster answers at {options.address}: {error}") from error
     else:
         _check_gpus(options.num_gpus)
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default; without it every process warns
         ray.init("local", num_cpus=options.num_cpus or os.cpu_count(), num_gpus=options.num_gpus, include_dashboard=False, **quiet)
     try:
         yield

@@ -42,7 +42,7 @@ class Display:
 
     def started(self, task: Task) -> None:
         """Note that a worker has taken up a trial."""
-        self.running.setdefault(task.key, (task, 0, None))
+        self.running.setdefault(task.key, (task, task.known.history.epochs if task.known else 0, None))
 
     def epoch(self, task: Task, number: int, history: Mapping[int, list[Record]]) -> None:
         """Note an epoch of a trial."""

@@ -201,7 +201,7 @@ def _params(task: Task) -> dict[str, Any]:
     """Return the config, flattened, only what matters, as MLflow's params. As they never change, the number of epochs is none."""
     trial = task.cell.trial
     flat = {"dataset": trial.dataset} | trial.model.canonical() | trial.training.canonical()
-    return {name: "-".join(map(str, value)) if isinstance(value, tuple) else value for name, value in flat.items()}
+    return {name: "-".join(map(str, value)) if isinstance(value, tuple) else value for name, value in flat.items() if value != ()}
 
 
 def _tags(task: Task) -> dict[str, str]:

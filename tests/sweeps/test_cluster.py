@@ -1,0 +1,25 @@
+import pytest
+import torch
+
+from sweeps.cluster import connect, trial_resources
+from sweeps.options import RunOptions
+from trainables.errors import UserError
+
+
+def test_a_trial_takes_a_core_and_its_share_of_a_gpu():
+    assert trial_resources(RunOptions()) == {"cpu": 1}
+    assert trial_resources(RunOptions(num_gpus=2, trials_per_gpu=4)) == {"cpu": 1, "gpu": 0.25}
+    assert trial_resources(RunOptions(num_gpus=1, num_cpus=3)).get("gpu", 0) >= 1 / 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (RunOptions(num_gpus=torch.cuda.device_count() + 1), "--num-gpus is .*, but this machine has .* that torch can use"),
+        (RunOptions(address="127.0.0.1:9"), "no Ray cluster answers at 127.0.0.1:9: "),
+        (RunOptions(address="ray://127.0.0.1:head"), "no Ray cluster answers at ray://127.0.0.1:head: "),
+    ],
+)
+def test_what_is_not_there_is_said_at_once(options, message):
+    with pytest.raises(UserError, match=message), connect(options):
+        pass
