@@ -11,7 +11,7 @@ from trainables.config import Trial
 from trainables.errors import UserError, suggest
 from trainables.plan import Layer, plan
 
-Published = tuple[float, float, int]  # final training loss, best test accuracy in percent, its epoch
+Published = tuple[float | None, float, int]  # final training loss (where it is given), best test accuracy in percent, its epoch
 
 
 @dataclass(frozen=True)

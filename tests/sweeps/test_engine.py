@@ -66,6 +66,12 @@ class Bench:
         return list(csv.DictReader((self.folder / "results" / name / f"{stage}.csv").read_text().splitlines()))
 
 
+def test_workers_read_the_data_where_the_driver_put_it(tiny):
+    """An array that is read-only on the worker is a view of the object store; a copy of it would be writable."""
+    task = ray.remote(lambda data: [split.images.flags.writeable for split in (data.train, data.val, data.test)])
+    assert ray.get(task.remote(ray.put(tiny))) == [False] * 3
+
+
 def test_a_study_from_the_first_run_to_more_epochs_and_seeds(tmp_path, images):
     bench = Bench(tmp_path)
     status, said = bench.run(study(images))

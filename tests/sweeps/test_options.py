@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.engine import chosen
 from sweeps.main import status
 from sweeps.options import RunOptions, parse
 from sweeps.study import Stage, Study
@@ -73,3 +74,10 @@ def test_a_dry_run_prints_the_plan_and_starts_nothing(capsys, tmp_path, monkeypa
     assert "3 distinct trials" in printed or "2 distinct trials" in printed
     assert "16×30×30" in printed
     assert list(tmp_path.iterdir()) == []
+
+
+def test_quick_is_the_same_study_under_its_own_name_on_the_embedded_data():
+    quick = chosen(STUDY, RunOptions(quick=True))
+    assert (quick.name, quick.baseline.dataset, quick.baseline.training.epochs) == ("small_quick", "shapes", 6)
+    assert [stage.vary for stage in quick.stages] == [stage.vary for stage in STUDY.stages]
+    assert chosen(STUDY, RunOptions(quick=True, epochs=2)).baseline.training.epochs == 2

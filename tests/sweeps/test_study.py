@@ -1,6 +1,7 @@
 import pytest
 
 from sweeps.part_a import STUDY
+from sweeps.simple_cnn import STUDY as SIMPLE_CNN
 from sweeps.study import Stage, Study, distinct, plan_study
 from trainables.config import CNN, Trial
 from trainables.errors import UserError
@@ -38,6 +39,12 @@ def test_part_a_is_what_the_report_ran():
         "stride": None,
     }
     assert all(stage.published_for(cell) for stage in STUDY.stages for cell in stage.cells(STUDY.base(stage)))
+
+
+@pytest.mark.parametrize(("study", "image_shape"), [(STUDY, (3, 32, 32)), (SIMPLE_CNN, (1, 28, 28))])
+def test_every_study_can_be_run_on_its_own_data_and_on_the_embedded_one(study, image_shape):
+    for planned in (plan_study(study, image_shape, 10), plan_study(study.changed("shapes"), (3, 32, 32), 10)):
+        assert [entry.stage.name for entry in planned] == [stage.name for stage in study.stages]
 
 
 def test_every_trial_that_any_winner_of_part_a_leads_to_can_be_built():

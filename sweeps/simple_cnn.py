@@ -1,0 +1,25 @@
+"""SimpleCNN. What is a non-linearity worth to a small convolutional network on 28×28 gray images?
+
+Two convolutions 5×5 with average pooling and two FC layers, 454,922 parameters, with ReLU and without.
+
+    python sweeps/simple_cnn.py
+    python sweeps/simple_cnn.py --quick
+"""
+
+from sweeps.study import Stage, Study
+from trainables.config import CNN, Training, Trial
+
+STUDY = Study(
+    name="simple_cnn",
+    baseline=Trial(
+        dataset="fashion_mnist",
+        model=CNN(conv_layers=2, channels=(32, 64), kernel=5, padding=2, pooling="average", fc_layers=2, fc_widths=128),
+        training=Training(epochs=5, batch_size=32, optimizer="adam", lr=0.001),
+    ),
+    stages=(Stage("activation", {"model.activation": ("relu", "none")}, published={"relu": (None, 90.77, 5)}),),
+)
+
+if __name__ == "__main__":
+    from sweeps.main import main
+
+    main(STUDY)
