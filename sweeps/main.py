@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ def status(study: Study, arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # to be stopped tidily by schedulers and service managers, too
     try:
         options = parse(arguments, description=module.__doc__ or study.name, stages=[stage.name for stage in study.stages])
+        if not options.address:
+            keep_ray_to_loopback()
         from sweeps.engine import run
 
         return run(study, options, Console())
@@ -32,3 +35,11 @@ def status(study: Study, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted: finished epochs are kept; the same command goes on from there", file=sys.stderr)
         return 130
+
+
+def keep_ray_to_loopback() -> None:
+    """Have a Ray that is started on this machine open its ports on 127.0.0.1 alone, not to the network.
+
+    Ray has this mode for desktop systems, under this name, and reads it as it is imported.
+    """
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

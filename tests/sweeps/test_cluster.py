@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -23,3 +26,16 @@ def test_a_trial_takes_a_core_and_its_share_of_a_gpu():
 def test_what_is_not_there_is_said_at_once(options, message):
     with pytest.raises(UserError, match=message), connect(options):
         pass
+
+
+def test_a_ray_of_our_own_is_not_open_to_the_network():
+    code = """
+from sweeps.main import keep_ray_to_loopback
+keep_ray_to_loopback()
+import ray
+from sweeps.cluster import connect
+from sweeps.options import RunOptions
+with connect(RunOptions(num_cpus=1)):
+    print(ray.nodes()[0]["NodeManagerAddress"])
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "127.0.0.1\n"
