@@ -39,11 +39,11 @@ def grace_period(epochs: int) -> int:
     return max(1, round(epochs / 4))
 
 
-def run(agenda: Agenda, data: Dataset, tracker: Any, display: Display, resources: Mapping[str, float], params: Mapping[str, Any]) -> None:
-    """Run the agenda's trials until every stage is decided. `tracker` is the actor's handle, `params` what every run's tags share."""
+def run(agenda: Agenda, data: Dataset, tracker: Any, display: Display, resources: Mapping[str, float], tags: Mapping[str, str]) -> None:
+    """Run the agenda's trials until every stage is decided. `tracker` is the actor's handle, `tags` are those that all runs share."""
     os.environ.update({name: value for name, value in TUNE_SETTINGS.items() if name not in os.environ})
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say of its own files concerns nobody
-    link = _Link(agenda, tracker, display, dict(params), "cuda" if resources.get("gpu") else "cpu")
+    link = _Link(agenda, tracker, display, dict(tags), "cuda" if resources.get("gpu") else "cpu")
     with tempfile.TemporaryDirectory(prefix="cnn-sweeps-") as scratch:
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(Worker, data=data, tracker=tracker), dict(resources)),
@@ -76,7 +76,7 @@ class _Link:
     agenda: Agenda
     tracker: Any
     display: Display
-    params: dict[str, Any]
+    tags: dict[str, str]
     device: str
 
     def __post_init__(self) -> None:
@@ -93,6 +93,12 @@ class _Link:
             "seeds": list(self.agenda.seeds),
             "device": self.device,
             "epochs": task.cell.trial.training.epochs,
+            "run": {
+                "name": task.name,
+                "params": _params(task),
+                "tags": _tags(task) | self.tags,
+                "run_id": task.known.run_id if task.known else None,
+            },
         }
 
     def started(self, key: str) -> None:
@@ -100,7 +106,6 @@ class _Link:
         if key not in self.histories:
             known = task.known.history.records if task.known else {}
             self.histories[key] = {seed: list(records) for seed, records in known.items()}
-            self.tracker.start.remote(key, task.name, _params(task), _tags(task) | self.params, task.known.run_id if task.known else None)
         self.display.started(task)
 
     def epoch(self, key: str, result: Mapping[str, Any]) -> None:

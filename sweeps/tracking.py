@@ -276,10 +276,15 @@ class Tracker:
         return self.store.files(run_id) if run_id else {}
 
     def finish(self, key: str, status: str, reason: str | None = None, files: dict[str, bytes] | None = None) -> None:
-        """End a trial as done, censored, failed or interrupted, adding last files. MLflow shows it as ended when it has everything else."""
+        """End a trial as done, censored, failed or interrupted, adding last files. MLflow shows it as ended when it has everything else.
+
+        A trial that was not started, its worker being lost before, has no run to end.
+        """
         if status not in MLFLOW_STATUS:
             raise ValueError(f"status {status!r}: must be one of {', '.join(MLFLOW_STATUS)}")
         with self._lock:
+            if key not in self._trials:
+                return
             trial = self._trial(key)
             if files:
                 trial.put(files)

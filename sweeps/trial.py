@@ -62,6 +62,8 @@ class Worker(tune.Trainable):
     def _epochs(self) -> Iterator[Epoch]:
         self.trial = Trial.from_dict(self.task["trial"])
         device = torch.device(self.task["device"])
+        # both from here: calls of one caller arrive in order
+        self.tracker.start.remote(self.task["key"], **self.task["run"])
         files = ray.get(self.tracker.snapshot.remote(self.task["key"]))
         replicates = unpack(files, self.trial, self.data, tuple(self.task["seeds"]), device)
         for epoch in train(self.trial, self.data, replicates, device):
