@@ -3,7 +3,7 @@
 Each stage varies one factor and hands its winner on; pooling goes back to the winner of the first stage, stride has a base of its own.
 """
 
-from sweeps.study import Stage, Study
+from sweeps.study import Published, Stage, Study
 from trainables.config import CNN, Training, Trial
 
 BASELINE = Trial(
@@ -23,35 +23,60 @@ STUDY = Study(
         Stage(
             "conv_layers",
             {"model.conv_layers": (0, 1, 2, 3, 4)},
-            published={0: (1.32, 49, 15), 1: (0.418, 61, 10), 2: (0.855, 59, 15), 3: (0.676, 64, 14), 4: (1.21, 55, 10)},
+            published={
+                0: Published(1.32, 49, 15, (61, 60, 31, 13, 43, 44, 61, 47, 65, 62)),
+                1: Published(0.418, 61, 10, (70, 76, 54, 48, 46, 46, 49, 61, 75, 63)),
+                2: Published(0.855, 59, 15, (57, 63, 49, 41, 52, 55, 60, 64, 76, 70)),
+                3: Published(0.676, 64, 14, (63, 67, 48, 50, 63, 46, 62, 69, 75, 72)),
+                4: Published(1.21, 55, 10, (64, 82, 45, 40, 36, 52, 43, 57, 67, 57)),
+            },
         ),
         Stage(
             "fc_layers",
             {"model.fc_layers": (1, 2, 3, 4)},
-            published={1: (0.721, 68, 8), 2: (0.245, 68, 8), 3: (0.186, 68, 10), 4: (0.152, 70, 10)},
+            published={
+                1: Published(0.721, 68, 8, (69, 73, 61, 42, 53, 51, 83, 75, 73, 74)),
+                2: Published(0.245, 68, 8, (70, 86, 55, 38, 57, 54, 63, 71, 80, 66)),
+                3: Published(0.186, 68, 10, (71, 82, 48, 57, 59, 60, 68, 61, 80, 73)),
+                4: Published(0.152, 70, 10, (72, 82, 56, 51, 64, 60, 72, 73, 78, 77)),
+            },
         ),
         Stage(
             "channels",
             {"model.channels": ((6, 12, 20), (16, 32, 64), (32, 64, 256))},
-            published={(6, 12, 20): (0.470, 56, 9), (16, 32, 64): (0.152, 69, 10), (32, 64, 256): (0.048, 74, 12)},
+            published={
+                (6, 12, 20): Published(0.47, 56, 9, (66, 82, 51, 42, 47, 41, 63, 57, 59, 45)),
+                (16, 32, 64): Published(0.152, 69, 10, (72, 82, 56, 51, 64, 60, 72, 73, 78, 77)),
+                (32, 64, 256): Published(0.048, 74, 12, (74, 88, 65, 55, 76, 53, 80, 68, 83, 81)),
+            },
         ),
         Stage(
             "pooling",
             {"model.pooling": ("max", "none")},
             start="conv_layers",
-            published={"max": (0.676, 64, 14), "none": (1.05, 53, 14)},
+            published={
+                "max": Published(0.676, 64, 14, (63, 67, 48, 50, 63, 46, 62, 69, 75, 72)),
+                "none": Published(1.05, 53, 14, (44, 66, 34, 52, 28, 26, 49, 62, 76, 49)),
+            },
         ),
         Stage(
             "epochs",
             start="channels",
-            published={(): (0.0487, 74, 12)},
+            published={
+                (): Published(0.0487, 74, 12),
+            },
             note="The winner's own curve against the number of epochs: no new trial.",
         ),
         Stage(
             "stride",
             {"model.stride": (1, 2, 4, 6)},
             start=BASELINE.with_values({"model.conv_layers": 1, "model.pooling": "none", "model.fc_layers": 4}),
-            published={1: (0.419, 62, 10), 2: (0.421, 57, 13), 4: (0.72, 56, 11), 6: (0.927, 55, 13)},
+            published={
+                1: Published(0.419, 62, 10, (70, 62, 47, 33, 50, 36, 69, 61, 73, 64)),
+                2: Published(0.421, 57, 13, (61, 67, 35, 26, 53, 55, 71, 66, 68, 61)),
+                4: Published(0.72, 56, 11, (72, 65, 37, 36, 44, 53, 64, 69, 56, 63)),
+                6: Published(0.927, 55, 13, (67, 61, 45, 28, 46, 54, 57, 55, 65, 61)),
+            },
         ),
     ),
 )

@@ -12,7 +12,7 @@ from sweeps.agenda import Agenda, StageResult
 from sweeps.options import RunOptions
 from sweeps.planning import as_data
 from sweeps.study import PlannedStage
-from sweeps.tables import Facts, reference, stage_curves, stage_table, title, words
+from sweeps.tables import Facts, published_table, reference, stage_curves, stage_table, title, words
 from trainables.datasets import Dataset
 from trainables.errors import UserError
 
@@ -50,7 +50,9 @@ def _section(folder: Path, result: StageResult, facts: Facts, data: Dataset, age
         return Section(title(result), text)
     table = stage_table(result, facts)
     (folder / f"{result.stage.name}.csv").write_text(table.to_csv())
-    return Section(title(result), text, (table,), tuple(_figures(folder, result, data, agenda)))
+    published = published_table(result, facts)
+    tables = (table, published) if published else (table,)
+    return Section(title(result), text, tables, tuple(_figures(folder, result, data, agenda)))
 
 
 def _figures(folder: Path, result: StageResult, data: Dataset, agenda: Agenda) -> list[tuple[Path, str]]:

@@ -6,7 +6,7 @@ Two convolutions 5×5 with average pooling and two FC layers, 454,922 parameters
     python sweeps/simple_cnn.py --quick
 """
 
-from sweeps.study import Stage, Study
+from sweeps.study import Published, Stage, Study
 from trainables.config import CNN, Training, Trial
 
 STUDY = Study(
@@ -16,7 +16,7 @@ STUDY = Study(
         model=CNN(conv_layers=2, channels=(32, 64), kernel=5, padding=2, pooling="average", fc_layers=2, fc_widths=128),
         training=Training(epochs=5, batch_size=32, optimizer="adam", lr=0.001),
     ),
-    stages=(Stage("activation", {"model.activation": ("relu", "none")}, published={"relu": (None, 90.77, 5)}),),
+    stages=(Stage("activation", {"model.activation": ("relu", "none")}, published={"relu": Published(None, 90.77, 5)}),),
 )
 
 if __name__ == "__main__":

@@ -5,13 +5,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainables.config import Trial
 from trainables.errors import UserError, suggest
 from trainables.plan import Layer, plan
 
-Published = tuple[float | None, float, int]  # final training loss (where it is given), best test accuracy in percent, its epoch
+
+class Published(NamedTuple):
+    """A report's numbers for one trial; None and () where it gives none."""
+
+    loss: float | None  # final training loss
+    accuracy: float  # best test accuracy, percent
+    epoch: int  # of the best test accuracy
+    classes: tuple[float, ...] = ()  # test accuracy per class, percent
 
 
 @dataclass(frozen=True)

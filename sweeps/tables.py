@@ -33,6 +33,15 @@ def stage_table(result: StageResult, facts: Facts) -> Table:
     return Table(title(result), tuple(columns), tuple(rows), eligible)
 
 
+def published_table(result: StageResult, facts: Facts) -> Table | None:
+    """Return the report's own table, with its accuracies per class; None where it gives none."""
+    pairs = [(outcome.cell.label, result.stage.published_for(outcome.cell)) for outcome in result.outcomes]
+    rows = [(label, found.loss, found.accuracy, found.epoch, *found.classes) for label, found in pairs if found and found.classes]
+    columns = [Column(result.stage.name), Column("final loss", best="min"), Column("best test acc %", best="max"), Column("at epoch")]
+    columns += [Column(name, best="max") for name in facts.class_names]
+    return Table("As published", tuple(columns), tuple(rows)) if rows else None
+
+
 def title(result: StageResult) -> str:
     """Return the stage's name with the fields that it varies."""
     fields = ", ".join(path.rpartition(".")[2] for path in result.stage.vary)
@@ -69,7 +78,7 @@ def stage_curves(result: StageResult, metric: str) -> list[Curve]:
 def reference(result: StageResult) -> list[tuple[str, int, float]]:
     """Return the published best test accuracies of a stage: label, epoch, accuracy as a fraction."""
     pairs = [(outcome.cell.label, result.stage.published_for(outcome.cell)) for outcome in result.outcomes]
-    return [(label, published[2], published[1] / 100) for label, published in pairs if published]
+    return [(label, published.epoch, published.accuracy / 100) for label, published in pairs if published]
 
 
 def _columns(stage: Stage) -> list[Column]:
@@ -101,7 +110,7 @@ def _costs() -> list[Column]:
 
 def _row(outcome: Outcome, stage: Stage, facts: Facts) -> Sequence[Entry | Measured]:
     layers = plan(outcome.cell.trial.model, facts.image_shape, len(facts.class_names))
-    published = stage.published_for(outcome.cell) or (None, None, None)
+    published = (stage.published_for(outcome.cell) or (None, None, None))[:3]
     head: list[Entry | Measured] = [outcome.cell.label, outcome.status, outcome.history.epochs or None]
     costs: list[Entry | Measured] = [parameters(layers), flops(layers), facts.runs.get(outcome.key), outcome.key]
     missing: list[Entry | Measured] = [None] * 6

@@ -3,15 +3,15 @@ import pytest
 from analysis.report import Measured
 from sweeps.agenda import StageResult
 from sweeps.display import describe, span
-from sweeps.study import Cell, Stage
-from sweeps.tables import Facts, reference, stage_curves, stage_table, words
+from sweeps.study import Cell, Published, Stage
+from sweeps.tables import Facts, published_table, reference, stage_curves, stage_table, words
 from sweeps.winner import Outcome, choose
 from tests.sweeps.outcomes import record
 from trainables.config import CNN, Trial
 from trainables.history import History
 
 TRIAL = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1))
-STAGE = Stage("depth", {"model.conv_layers": (1, 2)}, published={1: (0.5, 61, 10)})
+STAGE = Stage("depth", {"model.conv_layers": (1, 2)}, published={1: Published(0.5, 61, 10, (70, 52))})
 FACTS = Facts(("cat", "dog"), (3, 8, 8), {"key-1": "run-1"})
 
 
@@ -61,7 +61,9 @@ def test_without_published_numbers_there_are_no_such_columns():
     plain = StageResult(Stage("depth", {"model.conv_layers": (1, 2)}), RESULT.outcomes, RESULT.winner)
     assert not any("published" in column.name for column in stage_table(plain, FACTS).columns)
     assert reference(plain) == []
+    assert published_table(plain, FACTS) is None
     assert reference(RESULT) == [("1", 10, 0.61)]
+    assert published_table(RESULT, FACTS).rows == (("1", 0.5, 61, 10, 70, 52),)
 
 
 def test_the_words_name_the_winner_and_every_failure():
