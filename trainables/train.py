@@ -70,7 +70,7 @@ def train(trial: Trial, data: Dataset, replicates: list[Replicate], device: torc
     """
     if device.type == "cuda":
         torch.backends.cudnn.deterministic = True
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        torch.set_float32_matmul_precision("high")  # TF32 for what is not in bfloat16
     train_part, val, test = (_Part.on(device, split) for split in (data.train, data.val, data.test))
     dtype = _training_dtype(trial, data, device)
     for number in range(1, trial.training.epochs + 1):
