@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.report import Column, Table
 from rich.console import Console
 
+from analysis.report import Column, Table
 from sweeps.options import RunOptions
 from sweeps.study import PlannedStage, Study, distinct
 from trainables.plan import Layer, flops, parameters
