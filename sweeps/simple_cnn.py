@@ -5,8 +5,8 @@ Two convolutions 5×5 with average pooling and two FC layers, 454,922 parameters
     python sweeps/simple_cnn.py
     python sweeps/simple_cnn.py --quick
 
-Measured 2026-11-21 on one core of an AMD EPYC (AVX512-BF16), with ReLU, one seed, 54,000 training images: test accuracy 91.1 %, test loss
-0.248 after 5 epochs of 27 s; published 90.77 % and 0.2542.
+Measured 2026-11-21 on two cores of an AMD EPYC (AVX512-BF16), --no-early-stopping, one seed, 54,000 training images, in 2 min 40 s:
+best test accuracy 91.1 % with ReLU (published 90.77 %), 83.7 % without.
 """
 
 from sweeps.study import Published, Stage, Study

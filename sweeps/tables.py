@@ -93,7 +93,7 @@ def _columns(stage: Stage) -> list[Column]:
         Column("chosen epoch"),
         Column("test acc % (chosen epoch)", best="max", digits=1),
     ]
-    published = [Column("published loss", digits=3), Column("published best test acc %", digits=0), Column("published epoch")]
+    published = [Column("published loss", digits=3), Column("published best test acc %"), Column("published epoch")]
     return own + (published if stage.published else [])
 
 
