@@ -93,7 +93,8 @@ def _execute(agenda: Agenda, data: Dataset, options: RunOptions, uri: str, spool
             with Display(agenda, data.image_shape, data.classes, console) as display:
                 scheduler.run(agenda, data, tracker, display, cluster.trial_resources(options), _tags(agenda, options))
         finally:
-            for line in ray.get(tracker.drain.remote(DRAIN_SECONDS)):
+            left = ray.get(tracker.drain.remote(DRAIN_SECONDS))
+            for line in dict.fromkeys([*left, *ray.get(tracker.problems.remote())]):  # a trial left for its error is in both
                 console.print(f"warning: {line}", highlight=False)
             runs.update(ray.get(tracker.run_ids.remote()))
             ray.get(tracker.close.remote())

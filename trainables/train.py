@@ -82,11 +82,6 @@ def train(trial: Trial, data: Dataset, replicates: list[Replicate], device: torc
             yield Epoch(number, tuple(m.seed for m in replicates), tuple(m.records[number - 1] for m in replicates))
 
 
-def best_device() -> torch.device:
-    """Return the GPU where this process has one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def computing_dtype(device: torch.device) -> torch.dtype:
     """Return bfloat16 where the hardware computes it, else float32. Emulated bfloat16 would be slower than float32."""
     if device.type == "cuda":
