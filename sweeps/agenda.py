@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sweeps.study import Cell, Stage, Study
-from sweeps.winner import Outcome, Winner, choose, relabelled
+from sweeps.winner import Outcome, Winner, Yardstick, choose, relabelled
 from trainables.config import Trial
 from trainables.history import History
 
@@ -64,8 +64,8 @@ class Agenda:
 
     study: Study
     seeds: tuple[int, ...]
-    digest: str
-    validation_images: int
+    contents: Mapping[str, str]  # digests of the data set and of pretrained weights, by name
+    yardstick: Yardstick
     early_stopping: bool
     known: Mapping[str, Known]
     on_stage: Callable[[StageResult], None]
@@ -129,7 +129,7 @@ class Agenda:
         return False
 
     def _open(self, stage: Stage, start: Trial) -> None:
-        cells = [(cell, cell.trial.key(self.digest)) for cell in stage.cells(start)]
+        cells = [(cell, cell.trial.key(self.contents)) for cell in stage.cells(start)]
         self._stages[stage.name] = _Open(stage, cells)
         for cell, key in cells:
             if key in self.outcomes or key in self.tasks:
@@ -152,7 +152,7 @@ class Agenda:
         for entry in self._stages.values():
             if entry.result is None and all(key in self.outcomes for _, key in entry.cells):
                 outcomes = tuple(relabelled(self.outcomes[key], cell) for cell, key in entry.cells)
-                self._settle(entry, StageResult(entry.stage, outcomes, choose(outcomes, self.validation_images)))
+                self._settle(entry, StageResult(entry.stage, outcomes, choose(outcomes, self.yardstick)))
                 return True
         return False
 

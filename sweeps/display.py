@@ -93,18 +93,18 @@ class Display:
         return f"at most {span(ahead / self.worked * (time.monotonic() - self.began))} left"
 
     def _work(self, trial: Trial) -> float:
-        return float(flops(plan(trial.model, self.image_shape, self.classes)))
+        return float(flops(plan(trial.model, trial.training.input_shape(self.image_shape), self.classes)))
 
 
 def _numbers(record: Record) -> tuple[str, ...]:
-    return f"{record.train_loss:.3f}", f"{100 * record.val_accuracy:.1f} %", f"{record.images_per_second:,.0f}"
+    return f"{record.train_loss:.3f}", f"{100 * record.val_score:.1f} %", f"{record.images_per_second:,.0f}"
 
 
 def describe(outcome: Outcome) -> str:
     """Say in a line what a trial came to."""
     if outcome.status == "failed":
         return f"failed: {outcome.reason}"
-    found = f"validation {100 * outcome.score:.1f} %, test {100 * float(outcome.chosen('test_accuracy').mean()):.1f} %"
+    found = f"validation {100 * outcome.score:.1f} %, test {100 * float(outcome.chosen('test_score').mean()):.1f} %"
     epochs = outcome.history.epochs
     if outcome.status == "censored":
         return f"stopped early after {epochs} of {outcome.cell.trial.training.epochs} epochs: {found}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from rich.console import Console
 
 from sweeps import results
 from sweeps.agenda import Agenda, Known, StageResult
-from sweeps.options import QUICK_DATASET, QUICK_EPOCHS, RunOptions
+from sweeps.options import RunOptions
 from sweeps.planning import print_plan
 from sweeps.study import PlannedStage, Study, plan_study
 from sweeps.tables import Facts, stage_table, words
 from sweeps.tracking import Store, check_uri, default_uri
+from sweeps.winner import Yardstick
 from trainables import datasets
 from trainables.datasets import Dataset
 from trainables.history import History
@@ -36,49 +38,80 @@ def run(study: Study, options: RunOptions, console: Console) -> int:
     uri = check_uri(options.tracking_uri) if options.tracking_uri else default_uri()
     folder = results.prepare(options.output / study.name, planned)
     data = datasets.load(study.baseline.dataset, options.data_dir)
+    if data.name != study.baseline.dataset:
+        console.print(f"{data.name}: published numbers are left out, as they are of other images", highlight=False)
+        study = study.without_published()
+    weights = _weights(planned, data, options.data_dir, console)
+    contents = {study.baseline.dataset: data.digest} | {name: hashlib.sha256(file).hexdigest() for name, file in weights.items()}
     store, spool = Store(uri), folder / ".spool"
     for line in store.deliver(spool):
         console.print(f"warning: {line}", highlight=False)
-    known = _known(store, planned, data)
+    known = _known(store, planned, contents)
     if options.fresh:
         store.supersede(known)
         known = {}
 
     def decided(result: StageResult) -> None:
-        console.print(stage_table(result, Facts(data.class_names, data.image_shape, {})).to_rich())
-        for line in words(result, len(data.val)):
+        console.print(stage_table(result, Facts(data.class_names, data.image_shape, yardstick, {})).to_rich())
+        for line in words(result, yardstick):
             console.print(line, highlight=False)
 
-    agenda = Agenda(study, tuple(range(options.seeds)), data.digest, len(data.val), options.early_stopping, known, decided)
+    yardstick = Yardstick(data.metric, len(data.val))
+    agenda = Agenda(study, tuple(range(options.seeds)), contents, yardstick, options.early_stopping, known, decided)
     runs = {key: entry.run_id for key, entry in known.items()}
     try:
         if not agenda.over:
-            _execute(agenda, data, options, uri, spool, runs, console)
+            _execute(agenda, data, weights, options, uri, spool, runs, console)
     finally:
-        results.write(folder, agenda, Facts(data.class_names, data.image_shape, runs), options, data)
-    store.describe(study.name, results.markdown(agenda, data))
+        results.write(folder, agenda, Facts(data.class_names, data.image_shape, yardstick, runs), options, data)
+    store.describe(study.name, results.markdown(agenda))
     _say_the_end(agenda, folder, uri, console)
     return 1 if agenda.failed else 0
 
 
 def chosen(study: Study, options: RunOptions) -> Study:
     """Return the part of the study that the options ask for. `--quick` runs under a name of its own, beside the real study."""
-    if options.quick:
-        study = replace(study, name=f"{study.name}_quick")
-    dataset = options.dataset or (QUICK_DATASET if options.quick else None)
-    epochs = options.epochs or (QUICK_EPOCHS if options.quick else None)
     study = study.only(options.stages) if options.stages else study
-    return study.changed(dataset, epochs)
+    if options.quick:
+        study = replace(study, name=f"{study.name}_quick").changed(study.quick)
+    if options.quick or options.weights:
+        study = study.starting_from(options.weights)
+    given = {"dataset": options.dataset, "training.epochs": options.epochs}
+    return study.changed({path: value for path, value in given.items() if value is not None})
 
 
-def _known(store: Store, planned: Iterable[PlannedStage], data: Dataset) -> dict[str, Known]:
+def _weights(planned: Iterable[PlannedStage], data: Dataset, data_dir: Path, console: Console) -> dict[str, bytes]:
+    """Read the pretrained weights that trials start from, and say what of them fits the networks. Raises UserError where nothing does."""
+    starting = [trial for stage in planned for trial in stage.reachable if trial.weights is not None]
+    if not starting:
+        return {}
+    from trainables import pretrained  # imports torch, which takes seconds
+
+    files = {name: pretrained.read(name, data_dir) for name in {trial.weights for trial in starting} if name is not None}
+    networks = {(trial.weights, trial.model): trial for trial in starting}
+    for trial in networks.values():
+        report = pretrained.check(trial, data, files[str(trial.weights)])
+        console.print(f"{trial.weights}: {report.summary}", highlight=False, soft_wrap=True)
+    return files
+
+
+def _known(store: Store, planned: Iterable[PlannedStage], contents: Mapping[str, str]) -> dict[str, Known]:
     """Return what MLflow has of the trials that the study can reach."""
-    keys = {trial.key(data.digest) for stage in planned for trial in stage.reachable}
+    keys = {trial.key(contents) for stage in planned for trial in stage.reachable}
     stored = store.trials(keys).items()
     return {key: Known(trial.status, History.from_dict(trial.curves or {"seeds": {}}), trial.run_id) for key, trial in stored}
 
 
-def _execute(agenda: Agenda, data: Dataset, options: RunOptions, uri: str, spool: Path, runs: dict[str, str], console: Console) -> None:
+def _execute(
+    agenda: Agenda,
+    data: Dataset,
+    weights: Mapping[str, bytes],
+    options: RunOptions,
+    uri: str,
+    spool: Path,
+    runs: dict[str, str],
+    console: Console,
+) -> None:
     """Run on Ray what the agenda still holds. Adds the new trials' MLflow runs to `runs`."""
     import ray
 
@@ -91,7 +124,7 @@ def _execute(agenda: Agenda, data: Dataset, options: RunOptions, uri: str, spool
         tracker = cluster.start_tracker(uri, agenda.study.name, spool)
         try:
             with Display(agenda, data.image_shape, data.classes, console) as display:
-                scheduler.run(agenda, data, tracker, display, cluster.trial_resources(options), _tags(agenda, options))
+                scheduler.run(agenda, data, weights, tracker, display, cluster.trial_resources(options), _tags(agenda, options))
         finally:
             left = ray.get(tracker.drain.remote(DRAIN_SECONDS))
             for line in dict.fromkeys([*left, *ray.get(tracker.problems.remote())]):  # a trial left for its error is in both

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
@@ -21,15 +21,24 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> None:
 
 def status(study: Study, arguments: Sequence[str]) -> int:
     """Run a study with these arguments and return the exit status."""
-    module = sys.modules["__main__"]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to be stopped tidily by schedulers and service managers, too
-    try:
-        options = parse(arguments, description=module.__doc__ or study.name, stages=[stage.name for stage in study.stages])
+
+    def run_it() -> int:
+        description = sys.modules["__main__"].__doc__ or study.name
+        options = parse(arguments, description=description, stages=[stage.name for stage in study.stages])
         if not options.address:
             keep_ray_to_loopback()
         from sweeps.engine import run
 
         return run(study, options, Console())
+
+    return guarded(run_it)
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Run a command and return its exit status: 2, with one line, for the user's mistake, 130 where it was interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to be stopped tidily by schedulers and service managers, too
+    try:
+        return command()
     except UserError as error:
         return fail(error)
     except KeyboardInterrupt:

@@ -12,8 +12,6 @@ from typing import Any, NoReturn
 
 from trainables.errors import UserError, suggest
 
-QUICK_DATASET, QUICK_EPOCHS = "shapes", 6
-
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -23,6 +21,7 @@ class RunOptions:
     trials_per_gpu: int | None = None
     num_cpus: int | None = None
     dataset: str | None = None
+    weights: str | None = None
     data_dir: Path = Path("data")
     epochs: int | None = None
     seeds: int = 1
@@ -42,39 +41,49 @@ class RunOptions:
                 raise UserError(f"--{name.replace('_', '-')} is {value}, but must be at least {low}")
 
 
-class _Parser(argparse.ArgumentParser):
-    """Answers a mistake in one line, with the nearest flag."""
+class Parser(argparse.ArgumentParser):
+    """Answers a mistake with a UserError in one line, with the nearest flag. Flags are not abbreviated."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
+        """Raise UserError."""
         raise UserError(message)
+
+    def read(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Return the arguments. Raises UserError for one that is unknown or has a wrong value."""
+        known, unknown = self.parse_known_args(arguments)
+        if unknown:
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            raise UserError(f"unknown argument {unknown[0]!r}{suggest(unknown[0].partition('=')[0], flags)}")
+        return known
 
 
 def parse(arguments: Sequence[str], *, description: str, stages: Sequence[str]) -> RunOptions:
     """Read the command line. Raises UserError, in one line, for a flag or a value that cannot be used."""
-    parser = _parser(description, stages)
-    known, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        flags = [flag for action in parser._actions for flag in action.option_strings]
-        raise UserError(f"unknown argument {unknown[0]!r}{suggest(unknown[0].partition('=')[0], flags)}")
-    return RunOptions(**vars(known))
+    return RunOptions(**vars(_parser(description, stages).read(arguments)))
 
 
-def _parser(description: str, stages: Sequence[str]) -> argparse.ArgumentParser:
+def _parser(description: str, stages: Sequence[str]) -> Parser:
     from trainables.datasets import names
 
-    parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = Parser(description)
     own = RunOptions()
 
     def add(flag: str, text: str, **rest: Any) -> None:
         parser.add_argument(flag, help=text, default=rest.pop("default", getattr(own, flag[2:].replace("-", "_"))), **rest)
 
-    add("--num-gpus", "GPUs to use, in total; 0: train on the CPU (default: %(default)s)", type=_whole, metavar="N")
-    add("--trials-per-gpu", "trials that share one GPU (default: as many as its memory and the cores allow)", type=_whole, metavar="K")
-    add("--num-cpus", "CPU cores to use, one trial on each (default: all)", type=_whole, metavar="N")
+    add("--num-gpus", "GPUs to use, in total; 0: train on the CPU (default: %(default)s)", type=whole, metavar="N")
+    add("--trials-per-gpu", "trials that share one GPU (default: as many as its memory and the cores allow)", type=whole, metavar="K")
+    add("--num-cpus", "CPU cores to use, one trial on each (default: all)", type=whole, metavar="N")
     add("--dataset", f"{', '.join(names())} (default: the study's)", metavar="NAME")
+    add(
+        "--weights", "pretrained weights for the trials that start from some: a file or a known name (default: the study's)", metavar="FILE"
+    )
     add("--data-dir", "where data sets are looked for, and downloaded to (default: %(default)s)", type=Path, metavar="DIR")
-    add("--epochs", "epochs of every trial (default: the study's)", type=_whole, metavar="N")
-    add("--seeds", "replicates of every trial: seeds 0..N-1 (default: %(default)s)", type=_whole, metavar="N")
+    add("--epochs", "epochs of every trial (default: the study's)", type=whole, metavar="N")
+    add("--seeds", "replicates of every trial: seeds 0..N-1 (default: %(default)s)", type=whole, metavar="N")
     add(
         "--stages",
         f"some of the stages, and those whose winners they need: {','.join(stages)} (default: all)",
@@ -82,7 +91,7 @@ def _parser(description: str, stages: Sequence[str]) -> argparse.ArgumentParser:
         metavar="A,B",
     )
     add("--early-stopping", "ASHA: stop what is behind at a rung (default: on)", action=argparse.BooleanOptionalAction)
-    add("--quick", f"the embedded data ({QUICK_DATASET}) and {QUICK_EPOCHS} epochs: the whole study in a minute", action="store_true")
+    add("--quick", "embedded data and few epochs: the whole study in about a minute", action="store_true")
     add("--dry-run", "print the plan and stop", action="store_true")
     add("--output", "where tables, figures and the report go (default: %(default)s)", type=Path, metavar="DIR")
     add("--tracking-uri", "MLflow (default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)", metavar="URI")
@@ -91,7 +100,8 @@ def _parser(description: str, stages: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _whole(text: str) -> int:
+def whole(text: str) -> int:
+    """Return the whole number that an argument names."""
     try:
         return int(text)
     except ValueError:

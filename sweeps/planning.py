@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ def print_plan(study: Study, planned: Sequence[PlannedStage], options: RunOption
         f"{study.baseline.training.epochs} epochs, seeds: {options.seeds}, early stopping: {stopping}",
         highlight=False,
     )
-    reachable = len({trial.key("") for stage in planned for trial in stage.reachable})
+    reachable = len({trial.key({}) for stage in planned for trial in stage.reachable})
     console.print(f"All {reachable} trials that any winners could lead to can be built.", highlight=False)
     for stage in planned:
         console.print(_table(stage).to_rich())
@@ -59,5 +60,5 @@ def _table(entry: PlannedStage) -> Table:
 
 
 def shapes(layers: Sequence[Layer]) -> str:
-    """Return the maps and vectors that the layers hand on, e.g. `16×30×30 → 16×15×15 → 3600 → 10`."""
-    return " → ".join("×".join(map(str, layer.shape)) for layer in layers if "norm" not in layer.name)
+    """Return the maps and vectors that the layers hand on, e.g. `16×30×30 → 16×15×15 → 3600 → 10`; one that stays the same comes once."""
+    return " → ".join(shape for shape, _ in itertools.groupby("×".join(map(str, layer.shape)) for layer in layers))

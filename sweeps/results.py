@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from analysis import figures, report
 from analysis.report import Section
@@ -15,6 +17,7 @@ from sweeps.study import PlannedStage
 from sweeps.tables import Facts, published_table, reference, stage_curves, stage_table, title, words
 from trainables.datasets import Dataset
 from trainables.errors import UserError
+from trainables.files import write_whole
 
 
 def prepare(folder: Path, planned: Sequence[PlannedStage]) -> Path:
@@ -31,21 +34,39 @@ def write(folder: Path, agenda: Agenda, facts: Facts, options: RunOptions, data:
     """Write the decided stages' tables and figures and the report over them."""
     sections = [_section(folder, result, facts, data, agenda) for result in agenda.results]
     undecided = [stage.name for stage in agenda.study.stages if stage.name not in {result.stage.name for result in agenda.results}]
-    intro = [_about(agenda, options, data)]
+    intro = [_about(agenda, options, data, facts.score)]
     if undecided:
         intro.append(f"Not decided yet: {', '.join(undecided)}. The same command goes on.")
     report.write_html(folder / "report.html", agenda.study.name, intro, sections)
     report.write_json(folder / "report.json", agenda.study.name, intro, sections)
 
 
-def markdown(agenda: Agenda, data: Dataset) -> str:
+def keep(folder: Path, files: Mapping[str, bytes]) -> Path:
+    """Write files into a folder. Raises UserError where that is not allowed."""
+    try:
+        for name, content in files.items():
+            write_whole(folder / name, content)
+    except OSError as error:
+        raise UserError(f"the results cannot be written to {folder}: {error.strerror}") from error
+    return folder
+
+
+def write_findings(folder: Path, study: str, sections: Sequence[Section]) -> Path:
+    """Write what analyses found as a report of its own and return its path."""
+    intro = ["Analyses of finished models. Every figure's numbers lie beside it as CSV or NPZ, and in the model's MLflow run."]
+    report.write_json(folder / "analysis.json", f"{study}: analyses", intro, sections)
+    report.write_html(folder / "analysis.html", f"{study}: analyses", intro, sections)
+    return folder / "analysis.html"
+
+
+def markdown(agenda: Agenda) -> str:
     """Return the decided stages in short, for the description of the MLflow experiment."""
-    stages = ((title(result), words(result, len(data.val))) for result in agenda.results)
+    stages = ((title(result), words(result, agenda.yardstick)) for result in agenda.results)
     return "\n\n".join(f"**{name}**\n\n" + "\n\n".join(lines) for name, lines in stages)
 
 
 def _section(folder: Path, result: StageResult, facts: Facts, data: Dataset, agenda: Agenda) -> Section:
-    text = tuple(words(result, len(data.val)))
+    text = tuple(words(result, agenda.yardstick))
     if not result.outcomes:
         return Section(title(result), text)
     table = stage_table(result, facts)
@@ -61,26 +82,34 @@ def _figures(folder: Path, result: StageResult, data: Dataset, agenda: Agenda) -
     drawn = []
     seeds = len(agenda.seeds)
     spread = f"mean of {seeds} seeds, band ± 1 sd" if seeds > 1 else "1 seed"
-    for metric, name in (("train_loss", "loss"), ("test_accuracy", "accuracy")):
+    scored = agenda.yardstick.metric
+    drawn_metrics = (("train_loss", "loss", "train loss"), ("test_score", scored, f"test {scored}"), ("lr", "lr", "learning rate"))
+    for metric, name, what in drawn_metrics:
+        if metric == "lr" and all(np.ptp(outcome.history.curve("lr")) == 0 for outcome in result.outcomes):
+            continue  # a line that says nothing
         path = folder / f"{result.stage.name}-{name}.png"
-        what = metric.replace("_", " ")
-        figures.curves(
-            path,
+        drawing = figures.curves(
             stage_curves(result, metric),
             title=f"{title(result)}: {what}",
-            ylabel=what if name == "loss" else f"{what}, %",
-            percent=name == "accuracy",
+            ylabel=f"{what}, %" if name == scored else what,
+            percent=name == scored,
             caption=f"{agenda.study.name}, {data.name}, {len(data.train):,} training images, {spread}",
-            reference=reference(result) if name == "accuracy" else (),
+            reference=reference(result) if name == scored else (),
         )
+        write_whole(path, drawing)
         drawn.append((path, f"{what.capitalize()} against epoch, {data.name}, {spread}."))
     return drawn
 
 
-def _about(agenda: Agenda, options: RunOptions, data: Dataset) -> str:
+def _about(agenda: Agenda, options: RunOptions, data: Dataset, score: str) -> str:
     return (
         f"{data.name}: {len(data.train):,} training, {len(data.val):,} validation and {len(data.test):,} test images; "
         f"{len(agenda.seeds)} seed(s) per trial; early stopping {'on' if options.early_stopping else 'off'}. "
-        "Winners are chosen on validation; the test set is only read. “Best test acc” is the reports' own protocol (the best test epoch); "
-        "“chosen epoch” is the best on validation, and test accuracies there and per class are what to quote."
+        f"Winners are chosen on validation; the test set is only read. “Best test {score}” is the reports' own protocol (the best test "
+        "epoch); “chosen epoch” is the best on validation, and test scores there and per class are what to quote."
+        + (
+            f" mAP: the mean over classes of the average precision, {agenda.study.baseline.training.ap_rule} rule."
+            if data.multi_label
+            else ""
+        )
     )

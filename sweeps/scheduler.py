@@ -39,14 +39,26 @@ def grace_period(epochs: int) -> int:
     return max(1, round(epochs / 4))
 
 
-def run(agenda: Agenda, data: Dataset, tracker: Any, display: Display, resources: Mapping[str, float], tags: Mapping[str, str]) -> None:
-    """Run the agenda's trials until every stage is decided. `tracker` is the actor's handle, `tags` are those that all runs share."""
+def run(
+    agenda: Agenda,
+    data: Dataset,
+    weights: Mapping[str, bytes],
+    tracker: Any,
+    display: Display,
+    resources: Mapping[str, float],
+    tags: Mapping[str, str],
+) -> None:
+    """Run the agenda's trials until every stage is decided.
+
+    `weights` are files of pretrained weights by name, `tracker` is the actor's handle, `tags` are those that all runs share.
+    """
     os.environ.update({name: value for name, value in TUNE_SETTINGS.items() if name not in os.environ})
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say of its own files concerns nobody
     link = _Link(agenda, tracker, display, dict(tags), "cuda" if resources.get("gpu") else "cpu")
+    shared = tune.with_parameters(Worker, data=data, weights=dict(weights), watch=agenda.study.watch, tracker=tracker)
     with tempfile.TemporaryDirectory(prefix="cnn-sweeps-") as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(Worker, data=data, tracker=tracker), dict(resources)),
+            tune.with_resources(shared, dict(resources)),
             tune_config=tune.TuneConfig(
                 search_alg=_Feed(link),
                 scheduler=StageWise() if agenda.early_stopping else FIFOScheduler(),
@@ -184,7 +196,7 @@ class StageWise(FIFOScheduler):
             trial.config["stage"],
             AsyncHyperBandScheduler(
                 time_attr="epoch",
-                metric="val_accuracy",
+                metric="val_score",
                 mode="max",
                 max_t=epochs,
                 grace_period=grace_period(epochs),
@@ -205,8 +217,10 @@ class StageWise(FIFOScheduler):
 def _params(task: Task) -> dict[str, Any]:
     """Return the config, flattened, only what matters, as MLflow's params. As they never change, the number of epochs is none."""
     trial = task.cell.trial
-    flat = {"dataset": trial.dataset} | trial.model.canonical() | trial.training.canonical()
-    return {name: "-".join(map(str, value)) if isinstance(value, tuple) else value for name, value in flat.items() if value != ()}
+    flat: dict[str, Any] = {"dataset": trial.dataset, "weights": trial.weights}
+    flat |= trial.model.canonical() | trial.training.canonical()
+    told = {name: "-".join(map(str, value)) if isinstance(value, tuple) else value for name, value in flat.items()}
+    return {name: value for name, value in told.items() if value not in ("", None)}
 
 
 def _tags(task: Task) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -13,12 +13,13 @@ from trainables.plan import Layer, plan
 
 
 class Published(NamedTuple):
-    """A report's numbers for one trial; None and () where it gives none."""
+    """A report's numbers for one trial; None and () where it gives none. A score is an accuracy, or of multi-label data a mAP."""
 
     loss: float | None  # final training loss
-    accuracy: float  # best test accuracy, percent
-    epoch: int  # of the best test accuracy
-    classes: tuple[float, ...] = ()  # test accuracy per class, percent
+    score: float  # the best on `part`, percent
+    epoch: int | None  # of the best score
+    classes: tuple[float, ...] = ()  # scores per class, percent
+    part: str = "test"  # of the data; "validation" where the report has no test set
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,25 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """When to look at a trial while it trains, in epochs done (0: before the first step, 0.5: halfway through the first epoch).
+
+    `filters`: the first convolution's filters are drawn; `images`: so are the first images of the batch, as the network gets them.
+    """
+
+    filters: tuple[float, ...] = ()
+    images: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Study:
     """A chain of stages. Raises UserError where two stages share a name, a stage is empty, or a start is no earlier stage."""
 
     name: str
     baseline: Trial
     stages: tuple[Stage, ...]
+    watch: Watch = Watch()
+    quick: Mapping[str, Any] = field(default_factory=lambda: {"dataset": "shapes", "training.epochs": 6})  # what `--quick` changes
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -97,19 +111,28 @@ class Study:
         """Return the start of a stage without a parent."""
         return stage.start if isinstance(stage.start, Trial) else self.baseline
 
-    def changed(self, dataset: str | None = None, epochs: int | None = None) -> Study:
-        """Return the same study on another data set (where the published numbers say nothing) or for another number of epochs."""
-        changes: dict[str, Any] = {path: value for path, value in (("dataset", dataset), ("training.epochs", epochs)) if value is not None}
-        elsewhere = dataset not in (None, self.baseline.dataset)
-        stages = tuple(
-            replace(
-                stage,
-                start=stage.start.with_values(changes) if isinstance(stage.start, Trial) else stage.start,
-                published={} if elsewhere else stage.published,
-            )
-            for stage in self.stages
-        )
-        return replace(self, baseline=self.baseline.with_values(changes), stages=stages)
+    def changed(self, values: Mapping[str, Any]) -> Study:
+        """Return the same study with these fields changed in all its trials. On another data set the published numbers say nothing."""
+        elsewhere = values.get("dataset", self.baseline.dataset) != self.baseline.dataset
+        changed = self._map(lambda trial: trial.with_values(values))
+        return changed.without_published() if elsewhere else changed
+
+    def without_published(self) -> Study:
+        """Return the study without the reports' numbers."""
+        return replace(self, stages=tuple(replace(stage, published={}) for stage in self.stages))
+
+    def starting_from(self, weights: str | None) -> Study:
+        """Return the same study with other pretrained weights wherever it has some; None: without the trials that a stage starts so."""
+
+        def other(value: str | None) -> str | None:
+            return None if value is None else weights
+
+        study = self._map(lambda trial: trial.with_values({"weights": other(trial.weights)}))
+        return replace(study, stages=tuple(_starting_from(stage, other) for stage in study.stages))
+
+    def _map(self, change: Callable[[Trial], Trial]) -> Study:
+        stages = (replace(stage, start=change(stage.start) if isinstance(stage.start, Trial) else stage.start) for stage in self.stages)
+        return replace(self, baseline=change(self.baseline), stages=tuple(stages))
 
     def only(self, names: Sequence[str]) -> Study:
         """Return the study with the named stages and those whose winners they need. Raises UserError for an unknown name."""
@@ -125,6 +148,14 @@ class Study:
         # a stage that followed its neighbour keeps its parent by name, since the neighbour may be gone
         kept = (replace(stage, start=stage.start or self.parent(stage)) for stage in self.stages if stage.name in wanted)
         return replace(self, stages=tuple(kept))
+
+
+def _starting_from(stage: Stage, other: Callable[[str | None], str | None]) -> Stage:
+    if "weights" not in stage.vary:
+        return stage
+    kept = {value: other(value) for value in stage.vary["weights"] if value is None or other(value) is not None}
+    published = {kept.get(value, value): numbers for value, numbers in stage.published.items()}
+    return replace(stage, vary={**stage.vary, "weights": tuple(kept.values())}, published=published)
 
 
 @dataclass(frozen=True)
@@ -151,7 +182,7 @@ def plan_study(study: Study, image_shape: tuple[int, int, int], classes: int) ->
         possible = starts[parent] if parent else (study.base(stage),)
         start = assumed[parent] if parent else study.base(stage)
         reachable = {cell.trial: _build(stage, cell, image_shape, classes) for trial in possible for cell in stage.cells(trial)}
-        starts[stage.name] = tuple({trial.key(""): trial for trial in reachable}.values())
+        starts[stage.name] = tuple({trial.key({}): trial for trial in reachable}.values())
         cells = tuple((cell, reachable.get(cell.trial) or _build(stage, cell, image_shape, classes)) for cell in stage.cells(start))
         trials = [cell.trial for cell, _ in cells]
         assumed[stage.name] = start if start in trials else trials[-1]
@@ -162,7 +193,7 @@ def plan_study(study: Study, image_shape: tuple[int, int, int], classes: int) ->
 
 def _build(stage: Stage, cell: Cell, image_shape: tuple[int, int, int], classes: int) -> tuple[Layer, ...]:
     try:
-        return plan(cell.trial.model, image_shape, classes)
+        return plan(cell.trial.model, cell.trial.training.input_shape(image_shape), classes)
     except UserError as error:
         raise UserError(f"stage {stage.name}, {cell.label}: {error}") from error
 
@@ -170,14 +201,16 @@ def _build(stage: Stage, cell: Cell, image_shape: tuple[int, int, int], classes:
 def _show(value: Any) -> str:
     if isinstance(value, tuple | list):
         return "-".join(map(_show, value))
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return str(value).rpartition("/")[2]  # of a path, the file
 
 
 def distinct(planned: Sequence[PlannedStage]) -> Iterator[tuple[Cell, tuple[Layer, ...]]]:
     """Go through the cells as shown, each configuration once."""
     seen = set()
     for cell, layers in (pair for stage in planned for pair in stage.cells):
-        key = cell.trial.key("")
+        key = cell.trial.key({})
         if key not in seen:
             seen.add(key)
             yield cell, layers

@@ -12,32 +12,39 @@ from analysis.report import Cell as Entry
 from analysis.report import Column, Measured, Table
 from sweeps.agenda import StageResult
 from sweeps.study import Stage
-from sweeps.winner import Outcome
+from sweeps.winner import Outcome, Yardstick
 from trainables.plan import flops, parameters, plan
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the tables say of the data and the store: class names, image shape (C, H, W), and MLflow run by key."""
+    """What the tables say of the data and the store: class names, image shape (C, H, W), what winners are chosen by, MLflow run by key."""
 
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int]
+    yardstick: Yardstick
     runs: Mapping[str, str]
+
+    @property
+    def score(self) -> str:
+        """The metric's name in a column's head."""
+        return {"accuracy": "acc"}.get(self.yardstick.metric, self.yardstick.metric)
 
 
 def stage_table(result: StageResult, facts: Facts) -> Table:
-    """Return a stage's table, a row per trial. Accuracies are in percent, per class at the best validation epoch."""
-    columns = [*_columns(result.stage), *(Column(name, best="max", digits=0) for name in facts.class_names), *_costs()]
+    """Return a stage's table, a row per trial. Scores are in percent, per class at the best validation epoch."""
+    columns = [*_columns(result.stage, facts.score), *(Column(name, best="max", digits=0) for name in facts.class_names), *_costs()]
     rows = [tuple(_row(outcome, result.stage, facts)) for outcome in result.outcomes]
     eligible = tuple(outcome.status == "done" for outcome in result.outcomes)
     return Table(title(result), tuple(columns), tuple(rows), eligible)
 
 
 def published_table(result: StageResult, facts: Facts) -> Table | None:
-    """Return the report's own table, with its accuracies per class; None where it gives none."""
+    """Return the report's own table, with its scores per class; None where it gives none."""
     pairs = [(outcome.cell.label, result.stage.published_for(outcome.cell)) for outcome in result.outcomes]
-    rows = [(label, found.loss, found.accuracy, found.epoch, *found.classes) for label, found in pairs if found and found.classes]
-    columns = [Column(result.stage.name), Column("final loss", best="min"), Column("best test acc %", best="max"), Column("at epoch")]
+    rows = [(label, found.loss, found.score, found.epoch, *found.classes) for label, found in pairs if found and found.classes]
+    columns = [Column(result.stage.name), Column("final loss", best="min"), Column(f"best test {facts.score} %", best="max")]
+    columns.append(Column("at epoch"))
     columns += [Column(name, best="max") for name in facts.class_names]
     return Table("As published", tuple(columns), tuple(rows)) if rows else None
 
@@ -48,13 +55,13 @@ def title(result: StageResult) -> str:
     return result.stage.name if fields in ("", result.stage.name) else f"{result.stage.name} ({fields})"
 
 
-def words(result: StageResult, validation_images: int) -> list[str]:
+def words(result: StageResult, by: Yardstick) -> list[str]:
     """Return what there is to say of a stage: the winner and why, what was stopped early, what failed and how."""
     if result.skipped:
         return [f"Not run: {result.skipped}."]
     lines = [result.stage.note] if result.stage.note else []
     if result.winner:
-        lines.append(f"Winner on validation ({validation_images:,} images): {result.winner.why}.")
+        lines.append(f"Winner on validation ({by.images:,} images): {result.winner.why}.")
     else:
         lines.append("No winner: no trial ran in full.")
     censored = [o.cell.label for o in result.outcomes if o.status == "censored"]
@@ -76,25 +83,28 @@ def stage_curves(result: StageResult, metric: str) -> list[Curve]:
 
 
 def reference(result: StageResult) -> list[tuple[str, int, float]]:
-    """Return the published best test accuracies of a stage: label, epoch, accuracy as a fraction."""
+    """Return the published best test scores of a stage: label, epoch, score as a fraction."""
     pairs = [(outcome.cell.label, result.stage.published_for(outcome.cell)) for outcome in result.outcomes]
-    return [(label, published.epoch, published.accuracy / 100) for label, published in pairs if published]
+    known = [(label, found) for label, found in pairs if found and found.part == "test"]
+    return [(label, found.epoch, found.score / 100) for label, found in known if found.epoch is not None]
 
 
-def _columns(stage: Stage) -> list[Column]:
+def _columns(stage: Stage, score: str) -> list[Column]:
     own = [
         Column(stage.name),
         Column("status"),
         Column("epochs"),
         Column("final train loss", best="min", digits=3),
-        Column("best test acc %", best="max", digits=1),
+        Column(f"best test {score} %", best="max", digits=1),
         Column("at epoch"),
-        Column("validation acc %", best="max", digits=1),
+        Column(f"validation {score} %", best="max", digits=1),
         Column("chosen epoch"),
-        Column("test acc % (chosen epoch)", best="max", digits=1),
+        Column(f"test {score} % (chosen epoch)", best="max", digits=1),
     ]
-    published = [Column("published loss", digits=3), Column("published best test acc %"), Column("published epoch")]
-    return own + (published if stage.published else [])
+    if not stage.published:
+        return own
+    part = next(iter(stage.published.values())).part
+    return [*own, Column("published loss", digits=3), Column(f"published best {part} {score} %"), Column("published epoch")]
 
 
 def _costs() -> list[Column]:
@@ -109,31 +119,32 @@ def _costs() -> list[Column]:
 
 
 def _row(outcome: Outcome, stage: Stage, facts: Facts) -> Sequence[Entry | Measured]:
-    layers = plan(outcome.cell.trial.model, facts.image_shape, len(facts.class_names))
+    trial = outcome.cell.trial
+    layers = plan(trial.model, trial.training.input_shape(facts.image_shape), len(facts.class_names))
     published = (stage.published_for(outcome.cell) or (None, None, None))[:3]
     head: list[Entry | Measured] = [outcome.cell.label, outcome.status, outcome.history.epochs or None]
     costs: list[Entry | Measured] = [parameters(layers), flops(layers), facts.runs.get(outcome.key), outcome.key]
     missing: list[Entry | Measured] = [None] * 6
     if not outcome.history.epochs:
         return [*head, *missing, *(published if stage.published else ()), *([None] * len(facts.class_names)), None, None, *costs]
-    return [*head, *_accuracies(outcome), *(published if stage.published else ()), *_classes(outcome), *_speeds(outcome), *costs]
+    return [*head, *_scores(outcome), *(published if stage.published else ()), *_classes(outcome), *_speeds(outcome), *costs]
 
 
-def _accuracies(outcome: Outcome) -> list[Entry | Measured]:
+def _scores(outcome: Outcome) -> list[Entry | Measured]:
     history = outcome.history
-    test = history.curve("test_accuracy")
+    test = history.curve("test_score")
     return [
         _measured(history.curve("train_loss")[:, -1]),
         _measured(100 * test.max(axis=1)),
         _each(test.argmax(axis=1) + 1),
-        _measured(100 * outcome.chosen("val_accuracy")),
+        _measured(100 * outcome.chosen("val_score")),
         _each(np.array(history.chosen_epochs())),
-        _measured(100 * outcome.chosen("test_accuracy")),
+        _measured(100 * outcome.chosen("test_score")),
     ]
 
 
 def _classes(outcome: Outcome) -> list[Entry | Measured]:
-    per_class = zip(*(record.class_accuracy for record in outcome.history.chosen()), strict=True)
+    per_class = zip(*(record.class_score for record in outcome.history.chosen()), strict=True)
     return [None if None in values else _measured(100 * np.array(values, dtype=float)) for values in per_class]
 
 

@@ -18,14 +18,14 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from sweeps.spool import Spooled, check_name, lock, milliseconds
-from trainables.errors import UserError
+from trainables.errors import UserError, suggest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,6 +58,7 @@ class StoredTrial:
     key: str
     run_id: str
     experiment: str
+    name: str
     status: str  # one of STATUSES
     curves: dict[str, Any] | None  # the run's curves.json; None if it has none yet, or was not asked for
     reason: str | None  # why it failed
@@ -117,17 +118,55 @@ class Store:
         if wanted is not None:
             with ThreadPoolExecutor(8) as pool:
                 curves = dict(zip(best, pool.map(self._curves, best.values()), strict=True))
-        return {
-            key: StoredTrial(
-                key=key,
-                run_id=run.info.run_id,
-                experiment=names[run.info.experiment_id],
-                status=run.data.tags["status"],
-                curves=curves.get(key),
-                reason=run.data.tags.get("failure_reason"),
-            )
-            for key, run in best.items()
-        }
+        return {key: _stored(run, names[run.info.experiment_id], curves.get(key)) for key, run in best.items()}
+
+    def finished(self, what: str) -> list[StoredTrial]:
+        """Return the trials that ran in full, with their curves, of a study (an experiment's name), or the one trial of a run (its id).
+
+        Raises UserError, naming what there is, where there is no such run or study, or nothing of it is done.
+        """
+        try:
+            experiments = {each.experiment_id: each.name for each in _pages(self.client.search_experiments)}
+        except Exception as error:
+            raise UserError(f"cannot read MLflow at {self.uri}: {_line(error)}") from error
+        if re.fullmatch("[0-9a-f]{32}", what):
+            runs = [self._run(what)]
+        elif what in experiments.values():
+            runs = list(self._best_runs(None, [number for number, name in experiments.items() if name == what]).values())
+        else:
+            known = [name for name in experiments.values() if name != "Default"]
+            raise UserError(f"{what!r} is neither a run's id nor a study in {self.uri}{suggest(what, known)}")
+        done = [run for run in runs if run.data.tags.get("status") == "done"]
+        if not done:
+            raise UserError(f"{what} has no trial that ran in full")
+        return [_stored(run, experiments[run.info.experiment_id], self._curves(run)) for run in done]
+
+    def attach(self, run_id: str, folder: str, files: Mapping[str, bytes]) -> None:
+        """Add files to a run, in a folder of its artifacts."""
+        with tempfile.TemporaryDirectory() as local:
+            for name, content in files.items():
+                check_name(name)
+                (Path(local) / name).parent.mkdir(parents=True, exist_ok=True)
+                (Path(local) / name).write_bytes(content)
+            self.client.log_artifacts(run_id, local, folder)
+
+    def attached(self, run_id: str, folder: str) -> dict[str, bytes]:
+        """Return the files that attach() added: name → content; {} where there are none."""
+        if not self.client.list_artifacts(run_id, folder):
+            return {}
+        with tempfile.TemporaryDirectory() as local:
+            root = Path(self.client.download_artifacts(run_id, folder, local))
+            return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+    def dataset(self, run_id: str) -> str:
+        """Return the name of the data set that a trial was trained on."""
+        return self._run(run_id).data.params["dataset"]
+
+    def _run(self, run_id: str) -> Run:
+        try:
+            return self.client.get_run(run_id)
+        except Exception as error:
+            raise UserError(f"MLflow at {self.uri} has no run {run_id}: {_line(error)}") from error
 
     def files(self, run_id: str) -> dict[str, bytes]:
         """Return the run's snapshot: file name → content."""
@@ -545,6 +584,12 @@ def _pages(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
         token = page.token
         if not token:
             return
+
+
+def _stored(run: Run, experiment: str, curves: dict[str, Any] | None) -> StoredTrial:
+    tags = run.data.tags
+    name = run.info.run_name or run.info.run_id
+    return StoredTrial(tags["key"], run.info.run_id, experiment, name, tags["status"], curves, tags.get("failure_reason"))
 
 
 def _completeness(run: Run) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,14 +11,17 @@ import ray
 import torch
 from ray import tune
 
+from sweeps.study import Watch
+from sweeps.watcher import Watcher
 from trainables.checkpoint import pack, unpack
 from trainables.config import Trial
 from trainables.datasets import Dataset
 from trainables.history import Epoch
+from trainables.pretrained import parse
 from trainables.train import train
 
-LOGGED = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy", "lr", "images_per_second")
-SPREAD = ("train_accuracy", "val_accuracy", "test_accuracy")
+LOGGED = ("train_loss", "val_loss", "test_loss", "lr", "images_per_second")
+SCORES = ("train", "val", "test")
 
 
 class Worker(tune.Trainable):
@@ -28,10 +31,10 @@ class Worker(tune.Trainable):
     retries are left for what may pass: a lost process or node.
     """
 
-    def setup(self, config: dict[str, Any], data: Dataset, tracker: Any) -> None:
-        """Remember what all trials share. The trial itself starts with its first step."""
+    def setup(self, config: dict[str, Any], data: Dataset, weights: Mapping[str, bytes], watch: Watch, tracker: Any) -> None:
+        """Remember what all trials share; `weights` are files by name. The trial itself starts with its first step."""
         torch.set_num_threads(1 if config["device"] == "cpu" else torch.get_num_threads())
-        self.data, self.tracker = data, tracker
+        self.data, self.weights, self.watch, self.tracker = data, weights, watch, tracker
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -51,7 +54,7 @@ class Worker(tune.Trainable):
         return {
             "done": epoch.number == self.trial.training.epochs,
             "epoch": epoch.number,
-            "val_accuracy": epoch.mean("val_accuracy"),
+            "val_score": epoch.mean("val_score"),
             "records": {seed: asdict(record) for seed, record in zip(epoch.seeds, epoch.records, strict=True)},
         }
 
@@ -65,15 +68,21 @@ class Worker(tune.Trainable):
         # both from here: calls of one caller arrive in order
         self.tracker.start.remote(self.task["key"], **self.task["run"])
         files = ray.get(self.tracker.snapshot.remote(self.task["key"]))
-        replicates = unpack(files, self.trial, self.data, tuple(self.task["seeds"]), device)
-        for epoch in train(self.trial, self.data, replicates, device):
-            snapshot = pack(self.trial, self.data, replicates)
-            self.tracker.epoch.remote(self.task["key"], epoch.number, logged(epoch), snapshot)
+        name = self.trial.weights
+        weights = None if name is None else parse(name, self.weights[name])
+        replicates = unpack(files, self.trial, self.data, tuple(self.task["seeds"]), device, weights)
+        watcher = Watcher(self.watch, replicates[0].epoch)
+        for epoch in train(self.trial, self.data, replicates, device, watcher):
+            snapshot = pack(self.trial, self.data, replicates) | watcher.drawn(self.task["run"]["name"], self.data.name)
+            self.tracker.epoch.remote(self.task["key"], epoch.number, logged(epoch, self.data.metric), snapshot)
             yield epoch
 
 
-def logged(epoch: Epoch) -> dict[str, float]:
-    """Return an epoch's metrics as MLflow gets them: means over the replicates, and the accuracies' spread where there are several."""
-    means = {metric: epoch.mean(metric) for metric in LOGGED}
-    spreads = {f"{metric}_sd": epoch.sd(metric) for metric in SPREAD}
+def logged(epoch: Epoch, metric: str) -> dict[str, float]:
+    """Return an epoch's metrics as MLflow gets them: means over the replicates, and the scores' spread where there are several.
+
+    Scores go by the metric's own name: `val_accuracy`, `val_mAP`.
+    """
+    means = {name: epoch.mean(name) for name in LOGGED} | {f"{part}_{metric}": epoch.mean(f"{part}_score") for part in SCORES}
+    spreads = {f"{part}_{metric}_sd": epoch.sd(f"{part}_score") for part in SCORES}
     return means | {name: value for name, value in spreads.items() if value is not None}

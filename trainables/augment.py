@@ -1,10 +1,42 @@
-"""Augmentation of whole batches on the device, on uint8 pixels, channels last."""
+"""What the network gets to see of whole batches, on the device, as uint8 pixels, channels last."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from trainables.config import Training
+
+RESIZE_CHUNK = 256  # images at once
+
+
+def resized(images: Tensor, recipe: Training) -> Tensor:
+    """Bring images (N, H, W, C) to the recipe's square, bilinear and antialiased. Done once, before training."""
+    if recipe.resize is None or images.shape[1:3] == (recipe.resize, recipe.resize):
+        return images
+    from torchvision.transforms.v2.functional import resize  # slow to import, and seldom needed
+
+    size = [recipe.resize, recipe.resize]
+    chunks = [resize(chunk.permute(0, 3, 1, 2), size, antialias=True).permute(0, 2, 3, 1) for chunk in images.split(RESIZE_CHUNK)]
+    return torch.cat(chunks).contiguous()
+
+
+def as_evaluated(images: Tensor, recipe: Training) -> Tensor:
+    """Return images (N, H, W, C) as the network gets them in evaluation: resized, and the centre cut out."""
+    images = resized(images, recipe)
+    if recipe.crop is None:
+        return images
+    top, left = ((side - recipe.crop) // 2 for side in images.shape[1:3])
+    return images[:, top : top + recipe.crop, left : left + recipe.crop].contiguous()
+
+
+def augmented(images: Tensor, recipe: Training) -> Tensor:
+    """Return resized images (N, H, W, C) as the network gets them in training: randomly cropped and flipped."""
+    if recipe.crop or recipe.crop_padding:
+        height, width = (recipe.crop or side for side in images.shape[1:3])
+        images = crop(images, height, width, recipe.crop_padding)
+    return flip(images) if recipe.flip else images
 
 
 def flip(images: Tensor) -> Tensor:
@@ -13,11 +45,14 @@ def flip(images: Tensor) -> Tensor:
     return torch.where(mirrored[:, None, None, None], images.flip(2), images)
 
 
-def crop(images: Tensor, padding: int) -> Tensor:
-    """Shift each image (N, H, W, C) by up to `padding` pixels each way; what comes in from outside is 0."""
-    count, height, width, _ = images.shape
+def crop(images: Tensor, height: int, width: int, padding: int) -> Tensor:
+    """Cut a random `height` × `width` part out of each image (N, H, W, C), padded by `padding` pixels of 0 on each side."""
+    count = len(images)
     padded = F.pad(images, (0, 0, padding, padding, padding, padding))
-    top, left = torch.randint(0, 2 * padding + 1, (2, count, 1), device=images.device)
+    top, left = (
+        torch.randint(0, side - size + 1, (count, 1), device=images.device)
+        for side, size in zip(padded.shape[1:3], (height, width), strict=True)
+    )
     rows = top + torch.arange(height, device=images.device)
     columns = left + torch.arange(width, device=images.device)
     image = torch.arange(count, device=images.device)[:, None, None]

@@ -3,8 +3,8 @@
 A snapshot is a mapping of file name to bytes, ready for a folder, an object store or MLflow:
 
     curves.json                      every record of every replicate
-    per_class.json                   test accuracy per class at each replicate's best validation epoch
-    checkpoint/weights.safetensors   each replicate's weights at its best validation accuracy; leading axis: replicate
+    per_class.json                   test score per class at each replicate's best validation epoch
+    checkpoint/weights.safetensors   each replicate's weights at its best validation score; leading axis: replicate
     checkpoint/trial.json            config, class names, normalisation, and per replicate its seed, epoch and metrics; versions
     state/seed-<n>.safetensors       what replicate n needs to train on: weights, optimizer, random numbers
 """
@@ -29,7 +29,7 @@ from trainables.config import Trial
 from trainables.datasets import Dataset
 from trainables.errors import UserError
 from trainables.history import History, Record
-from trainables.models import ConvNet
+from trainables.models import Network, build
 from trainables.train import Replicate, Weights, optimizer_tensors, replicate, restore_optimizer
 
 CURVES, PER_CLASS, WEIGHTS, TRIAL = "curves.json", "per_class.json", "checkpoint/weights.safetensors", "checkpoint/trial.json"
@@ -46,7 +46,7 @@ class Checkpoint:
     """A finished trial, ready to be asked: one network per replicate, in the order of the seeds."""
 
     trial: Trial
-    models: tuple[ConvNet, ...]  # on the CPU, in evaluation mode
+    models: tuple[Network, ...]  # on the CPU, in evaluation mode
     class_names: tuple[str, ...]
     info: dict[str, Any]  # trial.json as it stands
 
@@ -54,10 +54,8 @@ class Checkpoint:
 def pack(trial: Trial, data: Dataset, replicates: list[Replicate]) -> dict[str, bytes]:
     """Return the snapshot of replicates that have each run at least one epoch."""
     history = History({member.seed: tuple(member.records) for member in replicates})
-    best = [max(member.records, key=lambda record: record.val_accuracy) for member in replicates]
-    per_class = {
-        member.seed: dict(zip(data.class_names, at.class_accuracy, strict=True)) for member, at in zip(replicates, best, strict=True)
-    }
+    best = [max(member.records, key=lambda record: record.val_score) for member in replicates]
+    per_class = {member.seed: dict(zip(data.class_names, at.class_score, strict=True)) for member, at in zip(replicates, best, strict=True)}
     files = {CURVES: _json(history.to_dict()), PER_CLASS: _json(per_class), TRIAL: _json(_describe(trial, data, replicates, best))}
     names = replicates[0].best
     files[WEIGHTS] = save_tensors({name: torch.stack([member.best[name] for member in replicates]).contiguous() for name in names})
@@ -69,17 +67,19 @@ def history(files: Files) -> History:
     return History.from_dict(_read_json(files, CURVES))
 
 
-def unpack(files: Files, trial: Trial, data: Dataset, seeds: tuple[int, ...], device: torch.device) -> list[Replicate]:
-    """Return the replicates of `seeds` as the snapshot left them; those that it lacks come untrained.
+def unpack(
+    files: Files, trial: Trial, data: Dataset, seeds: tuple[int, ...], device: torch.device, weights: Weights | None = None
+) -> list[Replicate]:
+    """Return the replicates of `seeds` as the snapshot left them; those that it lacks come untrained, or with the pretrained `weights`.
 
-    Also those that it has beside `seeds`, so that the next snapshot loses nothing. An empty snapshot gives untrained replicates.
+    Also those that it has beside `seeds`, so that the next snapshot loses nothing. An empty snapshot has none.
     """
     if not files:
-        return [replicate(trial, data, seed, device) for seed in seeds]
+        return [replicate(trial, data, seed, device, weights) for seed in seeds]
     done = history(files)
     kept = [entry["seed"] for entry in _read_json(files, TRIAL)["replicates"]]
     stacked = _tensors(files, WEIGHTS)
-    members = [replicate(trial, data, seed, device) for seed in sorted({*seeds, *done.seeds})]
+    members = [replicate(trial, data, seed, device, weights) for seed in sorted({*seeds, *done.seeds})]
     for member in members:
         if member.seed in done.seeds:
             _unpack_state(_tensors(files, _state_file(member.seed)), member)
@@ -99,7 +99,8 @@ def load(source: Path | Files) -> Checkpoint:
     stacked = _tensors(files, WEIGHTS)
     models = []
     for index in range(len(info["replicates"])):
-        model = ConvNet(trial.model, tuple(info["image_shape"]), len(info["class_names"]), tuple(info["mean"]), tuple(info["sd"]))
+        shape = trial.training.input_shape(tuple(info["image_shape"]))
+        model = build(trial.model, shape, len(info["class_names"]), tuple(info["mean"]), tuple(info["sd"]))
         _load_strictly(model, {name: tensor[index] for name, tensor in stacked.items()})
         models.append(model.eval())
     return Checkpoint(trial, tuple(models), tuple(info["class_names"]), info)
@@ -111,6 +112,7 @@ def _describe(trial: Trial, data: Dataset, replicates: list[Replicate], best: li
         "data_digest": data.digest,
         "class_names": data.class_names,
         "image_shape": data.image_shape,
+        "multi_label": data.multi_label,
         "mean": data.mean,
         "sd": data.sd,
         "replicates": [

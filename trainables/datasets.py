@@ -3,7 +3,9 @@
     cifar10         60,000 photographs, 32×32 RGB, from torchvision's folder or the official binary one; downloaded where missing
     fashion_mnist   70,000 pictures of clothes, 28×28 gray; downloaded where missing
     shapes          6,000 drawn objects, 32×32 RGB, with masks; embedded (see shapes.py)
-    folder:PATH     your own images in class folders (see `_find_folder`)
+    scenes          1,250 pictures of four such objects each, 64×64 RGB, multi-label; embedded
+    voc2007         9,963 photographs with several labels each, 256×256 RGB, with boxes (see voc.py); downloaded where missing
+    folder:PATH     your own images in class folders (see folders.py)
 
 Validation is a part of the training images, the same for every trial and replicate; test images are never split or chosen from.
 """
@@ -12,28 +14,26 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import pickle
 import struct
 import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from trainables import shapes
+from trainables import folders, shapes, voc
 from trainables.errors import UserError, suggest
+from trainables.images import Format
+from trainables.voc import Box
 
 Shape = tuple[int, int, int]
-T = TypeVar("T")
 
 SPLIT_SEED = 20091  # fixes the validation split; not a replicate's seed
 TEST_SHARE = 0.2  # of a one-level folder
 SHAPES_TRAIN, SHAPES_TEST = (5000, 1), (1000, 2)  # count and seed
+SCENES_TRAIN, SCENES_TEST = (1000, 3), (250, 4)
 
 CIFAR10_CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR10_RECORDS = 10_000  # in each file
@@ -71,22 +71,25 @@ class Split:
     """Images of one part of a data set. Channels come last, so that a gather of them is torch's channels_last."""
 
     images: np.ndarray  # (N, H, W, C) uint8, C-contiguous
-    labels: np.ndarray  # (N,) int64
+    labels: np.ndarray  # (N,) int64, a class each; or (N, classes) int8, multi-label: 1 present, 0 absent, -1 unknown
     masks: np.ndarray | None = None  # (N, H, W) bool, where the object is known
+    boxes: tuple[tuple[Box, ...], ...] | None = None  # of each image, where its objects are known
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, index: np.ndarray) -> Split:
         """Return a copy of the images at these positions, in this order."""
-        return Split(self.images[index], self.labels[index], None if self.masks is None else self.masks[index])
+        masks = None if self.masks is None else self.masks[index]
+        boxes = None if self.boxes is None else tuple(self.boxes[position] for position in index)
+        return Split(self.images[index], self.labels[index], masks, boxes)
 
 
 @dataclass(frozen=True)
 class Dataset:
     """A data set ready for training: plain arrays, so that it is pickled and shared between processes without a copy."""
 
-    name: str
+    name: str  # as it was asked for; where the files hold only a part of a known data set, it says so
     class_names: tuple[str, ...]
     train: Split
     val: Split
@@ -106,15 +109,26 @@ class Dataset:
         """Return the number of classes."""
         return len(self.class_names)
 
+    @property
+    def multi_label(self) -> bool:
+        """Return whether an image can have several classes, or none."""
+        return self.train.labels.ndim == 2
+
+    @property
+    def metric(self) -> str:
+        """Return the name of what models are scored by."""
+        return "mAP" if self.multi_label else "accuracy"
+
 
 @dataclass(frozen=True)
-class _Raw:
-    """What a source yields: training and test images, and validation images where the source has its own."""
+class _Source:
+    """A named data set: its reader, and what is known before it is read."""
 
+    read: Callable[[Path], tuple[Split, Split]]  # training and test images
+    image_shape: Shape
     class_names: tuple[str, ...]
-    train: Split
-    test: Split
-    val: Split | None = None
+    multi_label: bool = False
+    counts: tuple[int, int] | None = None  # of training and test images, where files could be a part of them
 
 
 def names() -> list[str]:
@@ -128,12 +142,12 @@ def image_shape(name: str, data_dir: Path) -> tuple[Shape, int]:
     Of a folder only the images' headers are read. Raises UserError as `load` does, but for what only reading shows.
     """
     if name.startswith("folder:"):
-        folder = _find_folder(name)
+        folder = folders.find(name)
         height, width, channels = folder.format.shape
         return (channels, height, width), len(folder.class_names)
-    _source(name)
     del data_dir  # the shapes of the named data sets are known wherever they lie
-    return ((1, 28, 28) if name == "fashion_mnist" else (3, 32, 32)), 10
+    source = _source(name)
+    return source.image_shape, len(source.class_names)
 
 
 def load(name: str, data_dir: Path, *, validation: float = 0.1) -> Dataset:
@@ -144,42 +158,130 @@ def load(name: str, data_dir: Path, *, validation: float = 0.1) -> Dataset:
     """
     if not 0 < validation < 1:
         raise UserError(f"validation={validation}: the share held back must lie between 0 and 1")
-    raw = _read_folder(name) if name.startswith("folder:") else _source(name)(data_dir)
-    for split in (raw.train, raw.test):
-        _check_labels(split.labels, raw.class_names, name)
-    train, val = (raw.train, raw.val) if raw.val else _hold_back(raw.train, validation, raw.class_names, name)
+    class_names, (train, test, *own) = _read_folder(name) if name.startswith("folder:") else _read_source(name, data_dir)
+    for split in (train, test):
+        _check_labels(split.labels, class_names, name)
+    train, val = (train, own[0]) if own else _hold_back(train, validation, class_names, name)
     mean, sd = _statistics(train.images)
-    return Dataset(name, raw.class_names, train, val, raw.test, _digest(raw.class_names, train, val, raw.test), mean, sd)
+    whole = None if name.startswith("folder:") else _source(name).counts
+    if whole not in (None, (len(train) + len(val), len(test))):
+        name = f"{name} (a part: {len(train) + len(val):,} + {len(test):,} images)"
+    return Dataset(name, class_names, train, val, test, _digest(class_names, train, val, test), mean, sd)
 
 
-def _source(name: str) -> Callable[[Path], _Raw]:
+def labelled(name: str, data_dir: Path, class_names: tuple[str, ...], image_shape: Shape, multi_label: bool) -> Split:
+    """Read labelled images to score a finished model on, in the format it was trained in; labels are indices into its `class_names`.
+
+    Of `folder:PATH` that is every image where PATH holds class folders, else part `test`, else `val`, brought to the model's `image_shape`
+    (channels, height, width) as in training; classes may lack images. Of a named data set it is the test part. Raises UserError as `load`
+    does, and where the data's classes, shape or kind of labels are not the model's.
+    """
+    if name.startswith("folder:"):
+        _check_kind(name, False, multi_label)
+        channels, height, width = image_shape
+        return Split(*folders.read_labelled(name, class_names, Format(height, width, gray=channels == 1)))
+    source = _source(name)
+    _check_kind(name, source.multi_label, multi_label)
+    if source.image_shape != image_shape:
+        raise UserError(f"{name}: its images are {_times(source.image_shape)}, but the model takes {_times(image_shape)}")
+    folders.check_classes(source.class_names, class_names, name)
+    _, test = source.read(data_dir)
+    _check_labels(test.labels, source.class_names, name)
+    return _relabel(test, source.class_names, class_names)
+
+
+def _check_kind(name: str, found: bool, wanted: bool) -> None:
+    if found != wanted:
+        kinds = ("one class an image", "any number of classes an image")
+        raise UserError(f"{name} has {kinds[found]}, but the model was trained on data with {kinds[wanted]}")
+
+
+def _times(shape: Shape) -> str:
+    return "×".join(map(str, shape))
+
+
+def _relabel(split: Split, old: tuple[str, ...], new: tuple[str, ...]) -> Split:
+    """Return the split with labels that index the class names `new` instead of `old`; classes that only `new` has are unknown."""
+    place = np.array([new.index(class_name) for class_name in old])
+    boxes = split.boxes and tuple(tuple(box._replace(label=int(place[box.label])) for box in image) for image in split.boxes)
+    if split.labels.ndim == 1:
+        return replace(split, labels=place[split.labels], boxes=boxes)
+    labels = np.full((len(split), len(new)), -1, np.int8)
+    labels[:, place] = split.labels
+    return replace(split, labels=labels, boxes=boxes)
+
+
+def _source(name: str) -> _Source:
     if name not in _SOURCES:
         raise UserError(f"unknown data set {name!r}{suggest(name, names())}")
     return _SOURCES[name]
 
 
+def _read_source(name: str, data_dir: Path) -> tuple[tuple[str, ...], tuple[Split, ...]]:
+    source = _source(name)
+    return source.class_names, source.read(data_dir)
+
+
+def _read_folder(name: str) -> tuple[tuple[str, ...], tuple[Split, ...]]:
+    """Return class names and the training, the test and, where the folder has its own, the validation part."""
+    folder = folders.find(name)
+    splits = tuple(Split(*folders.read(files, folder.format)) for files in folder.parts.values())
+    if len(splits) == 1:
+        splits = _hold_back(splits[0], TEST_SHARE, folder.class_names, name)
+    return folder.class_names, splits
+
+
 def _check_labels(labels: np.ndarray, class_names: tuple[str, ...], source: str) -> None:
-    wrong = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
+    low, high = (0, len(class_names) - 1) if labels.ndim == 1 else (-1, 1)
+    wrong = np.argwhere((labels < low) | (labels > high))
     if len(wrong):
-        position = wrong[0]
-        raise UserError(
-            f"{source}: label {labels[position]} of image {position} is out of range 0..{len(class_names) - 1}; fetch the data anew"
-        )
+        place = tuple(wrong[0])
+        raise UserError(f"{source}: label {labels[place]} of image {place[0]} is out of range {low}..{high}; fetch the data anew")
 
 
 def _hold_back(split: Split, share: float, class_names: tuple[str, ...], source: str) -> tuple[Split, Split]:
-    """Split off a share of each class, at least one image, at random but always the same: what is kept, and what is held back."""
+    """Split off a share of each class, at random but always the same: what is kept, and what is held back."""
+    held = _held_of_each(split.labels, share, class_names, source) if split.labels.ndim == 1 else _held_of_all(split.labels, share)
+    if not held.any():
+        raise UserError(f"{source}: no class has two images, one to keep and one to hold back; add images")
+    return split.take(np.flatnonzero(~held)), split.take(np.flatnonzero(held))
+
+
+def _held_of_each(labels: np.ndarray, share: float, class_names: tuple[str, ...], source: str) -> np.ndarray:
+    """Choose a share of each class, at least one image: (N,) bool, for labels (N,)."""
     rng = np.random.default_rng(SPLIT_SEED)
-    held = np.zeros(len(split), bool)
+    held = np.zeros(len(labels), bool)
     for label, class_name in enumerate(class_names):
-        members = rng.permutation(np.flatnonzero(split.labels == label))
-        count = max(1, int(share * len(members) + 0.5))
+        members = rng.permutation(np.flatnonzero(labels == label))
+        count = _rounded(share, members)
         if count >= len(members):
             raise UserError(
                 f"{source}: class {class_name!r} has {len(members)} image(s), too few to hold back {count} and keep one; add images"
             )
         held[members[:count]] = True
-    return split.take(np.flatnonzero(~held)), split.take(np.flatnonzero(held))
+    return held
+
+
+def _held_of_all(labels: np.ndarray, share: float) -> np.ndarray:
+    """Choose a share of each class's images, as near as their overlap allows, and of those without any class: (N,) bool, for (N, classes).
+
+    From the rarest class to the most common, as in the first step of Sechidis et al., "On the stratification of multi-label data", ECML
+    2011: an image is chosen or kept with the rarest of its classes, so that common classes do not use up the rare ones' images.
+    """
+    rng = np.random.default_rng(SPLIT_SEED)
+    present = labels == 1
+    groups = np.column_stack((present, ~present.any(axis=1)))
+    held, settled = np.zeros((2, len(labels)), bool)
+    for group in np.argsort(groups.sum(axis=0), kind="stable"):
+        members = rng.permutation(np.flatnonzero(groups[:, group]))
+        count = min(_rounded(share, members), len(members) - 1) - held[members].sum()  # a class's only image is kept
+        held[members[~settled[members]][: max(0, count)]] = True
+        settled[members] = True
+    return held
+
+
+def _rounded(share: float, members: np.ndarray) -> int:
+    return max(1, int(share * len(members) + 0.5))
 
 
 def _statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -211,12 +313,17 @@ def _digest(class_names: tuple[str, ...], *splits: Split) -> str:
 # --- the named data sets
 
 
-def _shapes(data_dir: Path) -> _Raw:
+def _shapes(data_dir: Path) -> tuple[Split, Split]:
     del data_dir  # drawn, not read
-    return _Raw(shapes.CLASS_NAMES, Split(*shapes.draw(*SHAPES_TRAIN)), Split(*shapes.draw(*SHAPES_TEST)))
+    return Split(*shapes.draw(*SHAPES_TRAIN)), Split(*shapes.draw(*SHAPES_TEST))
 
 
-def _cifar10(data_dir: Path) -> _Raw:
+def _scenes(data_dir: Path) -> tuple[Split, Split]:
+    del data_dir  # drawn, not read
+    return Split(*shapes.draw_scenes(*SCENES_TRAIN)), Split(*shapes.draw_scenes(*SCENES_TEST))
+
+
+def _cifar10(data_dir: Path) -> tuple[Split, Split]:
     binary, python = data_dir / "cifar-10-batches-bin", data_dir / "cifar-10-batches-py"
     if not binary.is_dir() and not python.is_dir():
         _download("CIFAR10", data_dir, f"neither {binary.name} nor {python.name}")
@@ -224,7 +331,7 @@ def _cifar10(data_dir: Path) -> _Raw:
         batches = [_binary_batch(binary / name, md5) for name, md5 in CIFAR10_BINARY.items()]
     else:
         batches = [_python_batch(python / name, md5) for name, md5 in CIFAR10_PYTHON.items()]
-    return _Raw(CIFAR10_CLASSES, _join(batches[:-1]), _join(batches[-1:]))
+    return _join(batches[:-1]), _join(batches[-1:])
 
 
 def _binary_batch(path: Path, md5: str) -> tuple[np.ndarray, np.ndarray]:
@@ -254,12 +361,12 @@ def _join(batches: list[tuple[np.ndarray, np.ndarray]]) -> Split:
     return Split(images, np.concatenate([labels for _, labels in batches]).astype(np.int64))
 
 
-def _fashion_mnist(data_dir: Path) -> _Raw:
+def _fashion_mnist(data_dir: Path) -> tuple[Split, Split]:
     folder = data_dir / "FashionMNIST" / "raw"
     if not all((folder / name).is_file() or (folder / name).with_suffix("").is_file() for name in FASHION_MD5):
         _download("FashionMNIST", data_dir, "not all four files of FashionMNIST/raw")
     train, test = (_fashion_part(folder, part, count) for part, count in FASHION_COUNTS.items())
-    return _Raw(FASHION_CLASSES, train, test)
+    return train, test
 
 
 def _fashion_part(folder: Path, part: str, count: int) -> Split:
@@ -282,6 +389,15 @@ def _idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape).copy()  # a buffer of bytes could not be written to
 
 
+def _voc2007(data_dir: Path) -> tuple[Split, Split]:
+    root = data_dir / voc.FOLDER
+    for part in voc.PARTS:
+        if not voc.is_present(root, part):
+            _download("VOCDetection", data_dir, f"no {voc.FOLDER} with {part} lists", year="2007", image_set=part)
+    train, test = (Split(images, labels, boxes=boxes) for images, labels, boxes in (voc.read(root, part) for part in voc.PARTS))
+    return train, test
+
+
 def _verified(path: Path, md5: str, size: int | None = None) -> bytes:
     """Return the file's bytes once its md5, and the size where it is known, are the published ones."""
     content = _sized(path, size)
@@ -300,12 +416,12 @@ def _sized(path: Path, size: int | None) -> bytes:
     return content
 
 
-def _download(kind: str, data_dir: Path, missing: str) -> None:
+def _download(kind: str, data_dir: Path, missing: str, **which: str) -> None:
     """Have torchvision download the data set of this name."""
     from torchvision import datasets  # slow to import, and seldom needed
 
     try:
-        getattr(datasets, kind)(data_dir, download=True)
+        getattr(datasets, kind)(data_dir, download=True, **which)
     except (OSError, RuntimeError) as error:  # no network; all mirrors failed, or a wrong md5
         reason = str(error).splitlines()[0].rstrip(":") if str(error) else type(error).__name__
         raise UserError(
@@ -314,154 +430,10 @@ def _download(kind: str, data_dir: Path, missing: str) -> None:
         ) from error
 
 
-_SOURCES: dict[str, Callable[[Path], _Raw]] = {"cifar10": _cifar10, "fashion_mnist": _fashion_mnist, "shapes": _shapes}
-
-
-# --- folders of images
-
-
-@dataclass(frozen=True)
-class _Format:
-    """What all images of a folder are brought to."""
-
-    height: int
-    width: int
-    gray: bool
-
-    @property
-    def shape(self) -> Shape:
-        """Return (height, width, channels)."""
-        return self.height, self.width, 1 if self.gray else 3
-
-
-@dataclass(frozen=True)
-class _Folder:
-    """The image files of a folder: part (train, test, val, or "" where there is one level) → files of each class, sorted."""
-
-    class_names: tuple[str, ...]
-    parts: dict[str, list[list[Path]]]
-    format: _Format
-
-
-def _find_folder(name: str) -> _Folder:
-    """Find the images of `folder:PATH`, a path from the working directory, reading no more than their headers.
-
-    Layout: PATH/train and PATH/test hold one folder for each class; PATH/val, where present, is the validation split, or the test part
-    where there is no PATH/test. Or PATH itself holds the class folders: then we split it, a fifth of each class for testing.
-    Files: whatever is in a class folder must be an image that Pillow reads, hidden files apart; files beside the class folders have no
-    label and are not read.
-    Sizes: kept where all images have the same; else the shorter side is resized to S, the median of the shorter sides, and the centre
-    S×S is cut out.
-    Channels: one where every image is gray, else three; transparency is dropped, 16-bit gray becomes 8-bit, an animation its first frame.
-    """
-    root = Path(name.removeprefix("folder:")).expanduser()
-    if name == "folder:" or not root.is_dir():
-        raise UserError(f"{name}: there is no such folder; give the path of a folder of class folders, as in folder:data/flowers")
-    found = {part: _classes(root / part) for part in _part_names(root)}
-    class_names = tuple(next(iter(found.values())))
-    for classes in found.values():
-        odd = sorted(set(classes) ^ set(class_names))
-        if odd:
-            raise UserError(f"{root}: class {odd[0]!r} is not in each of {', '.join(found)}; every part must have the same classes")
-    if len(class_names) < 2:
-        raise UserError(f"{root} holds {len(class_names)} class folder(s); at least two are needed, with the images inside them")
-    parts = {part: list(classes.values()) for part, classes in found.items()}
-    return _Folder(class_names, parts, _common_format([path for files in parts.values() for path in _flat(files)]))
-
-
-def _part_names(root: Path) -> tuple[str, ...]:
-    """Return the folders that hold the training, the test and, where there is one, the validation part; ("",) where there is one level."""
-    present = {folder.name for folder in _folders(root)}
-    if not present or not present <= {"train", "val", "test"}:  # else "train" may well be a class, beside "car"
-        return ("",)
-    for layout in (("train", "test", "val"), ("train", "test"), ("train", "val")):
-        if present == set(layout):
-            return layout
-    raise UserError(f"{root} holds {', '.join(sorted(present))} only; it must hold train and test, train and val, all three, or classes")
-
-
-def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _classes(root: Path) -> dict[str, list[Path]]:
-    """Return the sorted files of each class."""
-    classes = {}
-    for folder in _folders(root):
-        classes[folder.name] = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        if not classes[folder.name]:
-            raise UserError(f"{folder} is empty; put images of the class {folder.name!r} there, or remove it")
-    return classes
-
-
-def _flat(files: list[list[Path]]) -> list[Path]:
-    return [path for of_class in files for path in of_class]
-
-
-def _common_format(paths: list[Path]) -> _Format:
-    """Decide size and channels for all images (the rule is `_find_folder`'s)."""
-    headers = list(_in_threads(_header, paths))
-    sizes = {(height, width) for height, width, _ in headers}
-    if len(sizes) > 1:
-        side = int(np.median([min(height, width) for height, width, _ in headers]) + 0.5)
-        sizes = {(side, side)}
-    return _Format(*sizes.pop(), gray=all(gray for _, _, gray in headers))
-
-
-def _read_folder(name: str) -> _Raw:
-    folder = _find_folder(name)
-    splits = [_read_part(files, folder.format) for files in folder.parts.values()]
-    if len(splits) == 1:
-        splits = list(_hold_back(splits[0], TEST_SHARE, folder.class_names, name))
-    return _Raw(folder.class_names, *splits)
-
-
-def _read_part(files: list[list[Path]], form: _Format) -> Split:
-    labels = np.repeat(np.arange(len(files), dtype=np.int64), [len(of_class) for of_class in files])
-    images = np.empty((len(labels), *form.shape), np.uint8)
-    for position, pixels in enumerate(_in_threads(lambda path: _pixels(path, form), _flat(files))):
-        images[position] = pixels
-    return Split(images, labels)
-
-
-def _in_threads(function: Callable[[Path], T], paths: list[Path]) -> Iterator[T]:
-    """Map over images in order, on all cores: Pillow releases the interpreter lock while it decodes. The first bad image is named."""
-
-    def named(path: Path) -> T:
-        try:
-            return function(path)
-        except UnidentifiedImageError as error:
-            raise UserError(f"{path} is not an image that Pillow can read; repair or remove it") from error
-        except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:  # as decoders fail
-            raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}); repair or remove it") from error
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from pool.map(named, paths)
-
-
-def _header(path: Path) -> tuple[int, int, bool]:
-    """Return height and width in pixels, and whether the image is gray."""
-    with Image.open(path) as image:
-        if image.mode in ("I", "F"):
-            raise ValueError("its pixels have 32 bits; save it with 8 or 16")
-        return image.height, image.width, image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
-
-
-def _pixels(path: Path, form: _Format) -> np.ndarray:
-    """Return the image as (height, width, channels) uint8."""
-    with Image.open(path) as image:
-        converted = _eight_bit(image, "L" if form.gray else "RGB")
-    if converted.size != (form.width, form.height):
-        scale = form.width / min(converted.size)  # the format is square here
-        converted = converted.resize((round(converted.width * scale), round(converted.height * scale)), Image.Resampling.BILINEAR)
-        left, top = (converted.width - form.width) // 2, (converted.height - form.height) // 2
-        converted = converted.crop((left, top, left + form.width, top + form.height))
-    return np.asarray(converted).reshape(form.shape)
-
-
-def _eight_bit(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert(mode)
-    if image.mode == "P":  # a palette with transparency cannot go to RGB at once
-        return image.convert("RGBA").convert(mode)
-    return image.convert(mode)
+_SOURCES = {
+    "cifar10": _Source(_cifar10, (3, 32, 32), CIFAR10_CLASSES),
+    "fashion_mnist": _Source(_fashion_mnist, (1, 28, 28), FASHION_CLASSES),
+    "shapes": _Source(_shapes, (3, 32, 32), shapes.CLASS_NAMES),
+    "scenes": _Source(_scenes, (3, 64, 64), shapes.CLASS_NAMES, multi_label=True),
+    "voc2007": _Source(_voc2007, (3, 256, 256), voc.CLASS_NAMES, multi_label=True, counts=(5011, 4952)),
+}

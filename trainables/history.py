@@ -10,28 +10,28 @@ import numpy as np
 
 from trainables.errors import UserError
 
-METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy", "lr", "images_per_second", "seconds")
+METRICS = ("train_loss", "train_score", "val_loss", "val_score", "test_loss", "test_score", "lr", "images_per_second", "seconds")
 
 
 @dataclass(frozen=True)
 class Record:
-    """One epoch of one replicate. Losses are mean cross-entropies (nats), accuracies fractions in 0..1.
+    """One epoch of one replicate. Losses are mean cross-entropies (nats), scores fractions in 0..1.
 
-    `train_loss` and `train_accuracy` are means over the epoch, taken as the weights move (dropout and augmentation included);
-    `class_accuracy` is on the test set, None for a class that it lacks; `images_per_second` is of training alone, `seconds` of the
-    whole epoch with its evaluations.
+    A score is an accuracy, or on multi-label data a mean average precision (mAP). `train_loss` and `train_score` are over the epoch, taken
+    as the weights move (dropout and augmentation included); `class_score` is on the test set, None for a class that it lacks;
+    `images_per_second` is of training alone, `seconds` of the whole epoch with its evaluations.
     """
 
     train_loss: float
-    train_accuracy: float
+    train_score: float
     val_loss: float
-    val_accuracy: float
+    val_score: float
     test_loss: float
-    test_accuracy: float
+    test_score: float
     lr: float
     images_per_second: float
     seconds: float
-    class_accuracy: tuple[float | None, ...]
+    class_score: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,12 @@ class History:
         return np.array(rows, dtype=np.float64)
 
     def chosen(self) -> tuple[Record, ...]:
-        """Return each replicate's record at its best validation accuracy (the earliest such epoch), in the order of the seeds."""
+        """Return each replicate's record at its best validation score (the earliest such epoch), in the order of the seeds."""
         return tuple(self.records[seed][best - 1] for seed, best in zip(self.seeds, self.chosen_epochs(), strict=True))
 
     def chosen_epochs(self) -> tuple[int, ...]:
-        """Return the epoch, from 1, at which each replicate's validation accuracy was best first."""
-        return tuple(int(np.argmax(row)) + 1 for row in self.curve("val_accuracy"))
+        """Return the epoch, from 1, at which each replicate's validation score was best first."""
+        return tuple(int(np.argmax(row)) + 1 for row in self.curve("val_score"))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -110,4 +110,4 @@ class History:
 
 
 def _record(row: Mapping[str, Any]) -> Record:
-    return Record(**(dict(row) | {"class_accuracy": tuple(row["class_accuracy"])}))
+    return Record(**(dict(row) | {"class_score": tuple(row["class_score"])}))

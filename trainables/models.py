@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 
 import torch
+import torchvision
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.resnet import BasicBlock
 
-from trainables.config import CNN
+from trainables.config import CNN, RESNET_STAGES, Model, ResNet
 from trainables.plan import plan
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -45,6 +48,13 @@ class Normalize(nn.Module):
         return (x - self.mean) / self.sd
 
 
+def _normalize(config: Model, channels: int, mean: tuple[float, ...], sd: tuple[float, ...]) -> Normalize:
+    """Return the first module of a network: as the config says, or without `mean` and `sd`, it only scales the pixels."""
+    if config.normalize_input and mean:
+        return Normalize(mean, sd)
+    return Normalize((0.0,) * channels, (1.0,) * channels)
+
+
 class ConvNet(nn.Module):
     """The network that a CNN config describes. Features: `conv1` … (after batch norm, before activation), `block1` …, `flat`, `fc1` …."""
 
@@ -57,8 +67,7 @@ class ConvNet(nn.Module):
         """
         super().__init__()
         channels = image_shape[0]
-        plain = not config.normalize_input or not mean
-        self.normalize = Normalize((0.0,) * channels if plain else mean, (1.0,) * channels if plain else sd)
+        self.normalize = _normalize(config, channels, mean, sd)
         self.blocks = nn.ModuleList()
         for block in range(1, config.blocks + 1):
             self.blocks.append(Block(config, block, channels))
@@ -76,6 +85,11 @@ class ConvNet(nn.Module):
         """Return logits (N, classes) and every named feature: maps (N, channels, height, width) and vectors (N, features)."""
         kept: dict[str, Tensor] = {}
         return self._run(pixels, kept), kept
+
+    @property
+    def first_convolution(self) -> nn.Conv2d | None:
+        """The convolution that sees the image, None where there is none."""
+        return next((module for module in self.modules() if isinstance(module, nn.Conv2d)), None)
 
     def _run(self, pixels: Tensor, keep: dict[str, Tensor] | None) -> Tensor:
         x = self.normalize(pixels)
@@ -136,3 +150,68 @@ class Hidden(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs) to (N, outputs)."""
         return self.dropout(self.activation(self.norm(self.linear(x))))
+
+
+class ResidualNet(torchvision.models.ResNet):
+    """The network that a ResNet config describes: torchvision's modules, initialisation and tensor names, and `normalize` before them.
+
+    Features: every convolution by its name in the plan (after batch norm, before activation), every block's output (`layer1.0` …), every
+    stage's (`layer1` …), and `flat`.
+    """
+
+    def __init__(
+        self, config: ResNet, image_shape: tuple[int, int, int], classes: int, mean: tuple[float, ...] = (), sd: tuple[float, ...] = ()
+    ) -> None:
+        """Build for images of `image_shape` (C, H, W); `mean` and `sd` are per channel, of pixels scaled to 0..1."""
+        super().__init__(BasicBlock, list(RESNET_STAGES[config.depth]), num_classes=classes)
+        channels = image_shape[0]
+        if channels != 3:
+            self.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
+            nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
+        self.normalize = _normalize(config, channels, mean, sd)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Map (N, C, H, W) uint8, or float in 0..1, to logits (N, classes)."""
+        return super().forward(self.normalize(pixels))
+
+    def features(self, pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return logits (N, classes) and every named feature: maps (N, channels, height, width) and vectors (N, features)."""
+        kept: dict[str, Tensor] = {}
+        x = kept["conv1"] = self.bn1(self.conv1(self.normalize(pixels)))
+        x = self.maxpool(F.relu(x))
+        for stage in ("layer1", "layer2", "layer3", "layer4"):
+            for number, block in enumerate(getattr(self, stage)):
+                x = _basic_block(block, x, f"{stage}.{number}", kept)
+            kept[stage] = x
+        kept["flat"] = self.avgpool(x).flatten(1)
+        return self.fc(kept["flat"]), kept
+
+    @property
+    def first_convolution(self) -> nn.Conv2d:
+        """The convolution that sees the image."""
+        return self.conv1
+
+
+def _basic_block(block: BasicBlock, x: Tensor, name: str, kept: dict[str, Tensor]) -> Tensor:
+    """Compute what torchvision's BasicBlock computes, but for its in-place steps, which would overwrite what is kept."""
+    y = kept[f"{name}.conv1"] = block.bn1(block.conv1(x))
+    y = kept[f"{name}.conv2"] = block.bn2(block.conv2(F.relu(y)))
+    if block.downsample is not None:
+        x = kept[f"{name}.downsample.0"] = block.downsample(x)
+    kept[name] = F.relu(y + x)
+    return kept[name]
+
+
+Network = ConvNet | ResidualNet
+
+
+def build(
+    model: Model, image_shape: tuple[int, int, int], classes: int, mean: tuple[float, ...] = (), sd: tuple[float, ...] = ()
+) -> Network:
+    """Return a new network for images of `image_shape` (C, H, W); `mean` and `sd` are per channel, of pixels scaled to 0..1.
+
+    Raises UserError where a layer does not fit, as plan() does.
+    """
+    if isinstance(model, ResNet):
+        return ResidualNet(model, image_shape, classes, mean, sd)
+    return ConvNet(model, image_shape, classes, mean, sd)

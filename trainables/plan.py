@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from trainables.config import CNN
+from trainables.config import CNN, RESNET_STAGES, Model, ResNet
 from trainables.errors import UserError
 
 
@@ -20,7 +20,7 @@ class Layer:
     `shape` is its output for one image: (channels, height, width), or (features,). `flops` counts the multiplications and additions of one
     forward pass of one image (2 × multiply-adds of convolutions and FC layers; the rest is left out). The unit at column x sees the
     `receptive_field` input pixels around input position `start` + x × `jump` (in pixels, centre of pixel 0 at 0). Araujo et al.,
-    "Computing receptive fields of convolutional neural networks", Distill 2019.
+    "Computing receptive fields of convolutional neural networks", Distill 2019. Behind a shortcut it is that of the longest path.
     """
 
     name: str
@@ -32,12 +32,12 @@ class Layer:
     start: float = 0.0
 
 
-def plan(model: CNN, image_shape: tuple[int, int, int], classes: int) -> tuple[Layer, ...]:
-    """Return the layers of `model` on images of `image_shape` (C, H, W).
+def plan(model: Model, image_shape: tuple[int, int, int], classes: int) -> tuple[Layer, ...]:
+    """Return the layers of `model` on images of `image_shape` (C, H, W). A ResNet's are named as torchvision's modules.
 
     Raises UserError, in one line, where a kernel or pooling window does not fit the map it is applied to.
     """
-    return tuple(_layers(model, image_shape, classes))
+    return tuple(_resnet(model, image_shape, classes) if isinstance(model, ResNet) else _cnn(model, image_shape, classes))
 
 
 def parameters(layers: tuple[Layer, ...]) -> int:
@@ -50,7 +50,7 @@ def flops(layers: tuple[Layer, ...]) -> int:
     return sum(layer.flops for layer in layers)
 
 
-def _layers(model: CNN, image_shape: tuple[int, int, int], classes: int) -> Iterator[Layer]:
+def _cnn(model: CNN, image_shape: tuple[int, int, int], classes: int) -> Iterator[Layer]:
     at = Layer("input", image_shape)
     number = 0
     for block in range(1, model.blocks + 1):
@@ -74,11 +74,38 @@ def _layers(model: CNN, image_shape: tuple[int, int, int], classes: int) -> Iter
             yield replace(at, name=f"fc_norm{number}", parameters=2 * width, flops=0)
 
 
-def _conv(at: Layer, name: str, channels: int, kernel: int, stride: int, padding: int) -> Layer:
+def _resnet(model: ResNet, image_shape: tuple[int, int, int], classes: int) -> Iterator[Layer]:
+    stem = _conv_and_norm(Layer("input", image_shape), "conv1", "bn1", 64, 7, 2)
+    yield from stem
+    at = _window(stem[1], "maxpool", 3, 2, 1)
+    yield at
+    for stage, blocks in enumerate(RESNET_STAGES[model.depth]):
+        for block in range(blocks):
+            name, channels = f"layer{stage + 1}.{block}", 64 * 2**stage
+            halves = stage > 0 and block == 0  # then the shortcut too needs a convolution, to end in the same shape
+            first = _conv_and_norm(at, f"{name}.conv1", f"{name}.bn1", channels, 3, 2 if halves else 1)
+            second = _conv_and_norm(first[1], f"{name}.conv2", f"{name}.bn2", channels, 3, 1)
+            yield from (*first, *second)
+            if halves:
+                yield from _conv_and_norm(at, f"{name}.downsample.0", f"{name}.downsample.1", channels, 1, 2)
+            at = second[1]
+    at = _average(at, "avgpool")
+    yield at
+    inputs = at.shape[0]
+    yield replace(at, name="fc", shape=(classes,), parameters=inputs * classes + classes, flops=2 * inputs * classes)
+
+
+def _conv_and_norm(at: Layer, conv: str, norm: str, channels: int, kernel: int, stride: int) -> tuple[Layer, Layer]:
+    """Return a convolution without bias, padded so that stride 1 would keep the map's size, and its batch norm."""
+    out = _conv(at, conv, channels, kernel, stride, kernel // 2, bias=False)
+    return out, replace(out, name=norm, parameters=2 * channels, flops=0)
+
+
+def _conv(at: Layer, name: str, channels: int, kernel: int, stride: int, padding: int, *, bias: bool = True) -> Layer:
     out = _window(at, name, kernel, stride, padding)
     weights = kernel * kernel * at.shape[0] * channels
     shape = (channels, *out.shape[1:])
-    return replace(out, shape=shape, parameters=weights + channels, flops=2 * weights * shape[1] * shape[2])
+    return replace(out, shape=shape, parameters=weights + (channels if bias else 0), flops=2 * weights * shape[1] * shape[2])
 
 
 def _window(at: Layer, name: str, size: int, stride: int, padding: int) -> Layer:
@@ -92,4 +119,16 @@ def _window(at: Layer, name: str, size: int, stride: int, padding: int) -> Layer
         receptive_field=at.receptive_field + (size - 1) * at.jump,
         jump=at.jump * stride,
         start=at.start + ((size - 1) / 2 - padding) * at.jump,
+    )
+
+
+def _average(at: Layer, name: str) -> Layer:
+    """Return the average over the whole map."""
+    channels, _, width = at.shape
+    return Layer(
+        name,
+        (channels, 1, 1),
+        receptive_field=at.receptive_field + (width - 1) * at.jump,
+        jump=at.jump * width,
+        start=at.start + (width - 1) / 2 * at.jump,
     )

@@ -58,6 +58,15 @@ def draw(count: int, seed: int) -> tuple[Array, Array, Array]:
     return images, labels, masks
 
 
+def draw_scenes(count: int, seed: int) -> tuple[Array, Array]:
+    """Return images (count, 64, 64, 3) uint8 of four drawn objects each, and labels (count, classes) int8: 1 present, 0 absent."""
+    images, labels, _ = draw(4 * count, seed)
+    mosaic = images.reshape(count, 2, 2, SIDE, SIDE, 3).transpose(0, 1, 3, 2, 4, 5).reshape(count, 2 * SIDE, 2 * SIDE, 3)
+    present = np.zeros((count, len(CLASS_NAMES)), np.int8)
+    np.put_along_axis(present, labels.reshape(count, 4), 1, axis=1)
+    return np.ascontiguousarray(mosaic), present
+
+
 def _paint(outline: Outline, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """Return n images (n, 32, 32, 3) uint8 of objects with this outline, and their masks (n, 32, 32) bool."""
     ground_colour, object_colour = _colour_pair(n, rng)

@@ -8,23 +8,26 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from trainables.augment import crop, flip
+from trainables.augment import as_evaluated, augmented, resized
 from trainables.config import Training, Trial
 from trainables.datasets import Dataset, Split
 from trainables.history import Epoch, Record
-from trainables.models import ConvNet
+from trainables.models import Network, build
 from trainables.plan import flops, plan
+from trainables.pretrained import load
+from trainables.scoring import Score, loss, score
 
 Weights = dict[str, Tensor]
+# Called before each step of the first replicate: epochs done (a fraction inside an epoch), the network, the batch (N, H, W, C) uint8
+Watch = Callable[[float, Network, Tensor], None]
 
 # Forward FLOPs of a batch from which bfloat16 is the faster on the CPU. Measured 2026-11-21 on one AVX512-BF16 core with R0's networks at
 # batch 4 to 64: below it gains of 0.75 to 0.96, above it of 1.03 to 1.99.
@@ -40,11 +43,11 @@ class Replicate:
     """One seed of a trial: a network with its optimizer, its own random numbers, its records so far and its best weights so far."""
 
     seed: int
-    model: ConvNet
+    model: Network
     optimizer: torch.optim.Optimizer
     rng: Tensor  # the device generator's state between its epochs
     records: list[Record] = field(default_factory=list)
-    best: Weights = field(default_factory=dict)  # on the CPU, at the best validation accuracy
+    best: Weights = field(default_factory=dict)  # on the CPU, at the best validation score
 
     @property
     def epoch(self) -> int:
@@ -52,17 +55,22 @@ class Replicate:
         return len(self.records)
 
 
-def replicate(trial: Trial, data: Dataset, seed: int, device: torch.device) -> Replicate:
-    """Return an untrained replicate. The seed fixes its initial weights (the same on every device), its batches and its dropout."""
+def replicate(trial: Trial, data: Dataset, seed: int, device: torch.device, weights: Weights | None = None) -> Replicate:
+    """Return an untrained replicate, or with pretrained `weights` one that starts from those of them that fit by name and shape.
+
+    The seed fixes its initial weights (the same on every device), its batches and its dropout.
+    """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        model = ConvNet(trial.model, data.image_shape, data.classes, data.mean, data.sd)
+        model = build(trial.model, trial.training.input_shape(data.image_shape), data.classes, data.mean, data.sd)
         rng = _get_rng(device)
+    if weights is not None:
+        load(model, weights, trial.rename)
     model.to(device).to(memory_format=torch.channels_last)
     return Replicate(seed, model, _optimizer(trial.training, model), rng)
 
 
-def train(trial: Trial, data: Dataset, replicates: list[Replicate], device: torch.device) -> Iterator[Epoch]:
+def train(trial: Trial, data: Dataset, replicates: list[Replicate], device: torch.device, watch: Watch | None = None) -> Iterator[Epoch]:
     """Train the replicates up to the trial's number of epochs and yield an Epoch over all of them after each.
 
     Replicates that are behind (added later, or restored from an earlier state) catch up alone. On one device, the same seeds give the same
@@ -71,13 +79,16 @@ def train(trial: Trial, data: Dataset, replicates: list[Replicate], device: torc
     if device.type == "cuda":
         torch.backends.cudnn.deterministic = True
         torch.set_float32_matmul_precision("high")  # TF32 for what is not in bfloat16
+    recipe = trial.training
     train_part, val, test = (_Part.on(device, split) for split in (data.train, data.val, data.test))
+    train_part = _Part(resized(train_part.images, recipe), train_part.labels)
+    val, test = (_Part(as_evaluated(part.images, recipe), part.labels) for part in (val, test))
     dtype = _training_dtype(trial, data, device)
-    for number in range(1, trial.training.epochs + 1):
+    for number in range(1, recipe.epochs + 1):
         behind = [member for member in replicates if member.epoch < number]
         for member in behind:
             with _own_random_numbers(member, device):
-                _run_epoch(member, trial.training, dtype, train_part, val, test)
+                _run_epoch(member, recipe, dtype, train_part, val, test, watch if member is replicates[0] else None)
         if behind:
             yield Epoch(number, tuple(m.seed for m in replicates), tuple(m.records[number - 1] for m in replicates))
 
@@ -92,39 +103,31 @@ def computing_dtype(device: torch.device) -> torch.dtype:
 
 def _training_dtype(trial: Trial, data: Dataset, device: torch.device) -> torch.dtype:
     """Return what to compute in: on the CPU, steps too small to earn the casts of every weight stay in float32."""
-    forward = flops(plan(trial.model, data.image_shape, data.classes)) * trial.training.batch_size
+    forward = flops(plan(trial.model, trial.training.input_shape(data.image_shape), data.classes)) * trial.training.batch_size
     return torch.float32 if device.type == "cpu" and forward < CAST_FLOPS else computing_dtype(device)
 
 
-@dataclass(frozen=True)
-class Score:
-    """A model on one part of the data: mean cross-entropy, accuracy, and accuracy per class (None for a class without images)."""
-
-    loss: float
-    accuracy: float
-    class_accuracy: tuple[float | None, ...]
+def evaluate(model: nn.Module, images: Tensor, labels: Tensor, ap_rule: str) -> Score:
+    """Score `model` on uint8 images (N, H, W, C) as it gets them in evaluation, with their labels, both on the model's device."""
+    return score(predict(model, images, torch.float32 if labels.ndim == 2 else None), labels, ap_rule)
 
 
-def evaluate(model: nn.Module, images: Tensor, labels: Tensor, classes: int) -> Score:
-    """Score `model` on uint8 images (N, H, W, C) with labels (N,), both on the model's device."""
+def predict(model: nn.Module, images: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Return the logits (N, classes) float32 of uint8 images (N, H, W, C) on the model's device.
+
+    Computed in `dtype`, None: what is fastest. Ranking over a data set wants float32, as bfloat16 makes ties.
+    """
     model.eval()
-    loss = torch.zeros((), device=images.device)
-    right = torch.zeros(classes, dtype=torch.int64, device=images.device)
-    size = 2048 if images.is_cuda else 128  # on the CPU a batch that stays in the cache
-    with torch.inference_mode(), _autocast(images.device, computing_dtype(images.device)):
-        for batch, target in zip(images.split(size), labels.split(size), strict=True):
-            logits = model(batch.permute(0, 3, 1, 2)).float()
-            loss += F.cross_entropy(logits, target, reduction="sum")
-            right += torch.bincount(target[logits.argmax(1) == target], minlength=classes)
-    of_class = torch.bincount(labels, minlength=classes).tolist()
-    per_class = tuple(hits / total if total else None for hits, total in zip(right.tolist(), of_class, strict=True))
-    return Score(float(loss) / len(labels), int(right.sum()) / len(labels), per_class)
+    most, pixels = (2048, 2**24) if images.is_cuda else (128, 2**19)  # on the CPU a batch that stays in the cache
+    size = max(1, min(most, pixels // (images.shape[1] * images.shape[2])))
+    with torch.inference_mode(), _autocast(images.device, dtype or computing_dtype(images.device)):
+        return torch.cat([model(batch.permute(0, 3, 1, 2)).float() for batch in images.split(size)])
 
 
 @dataclass(frozen=True)
 class _Part:
     images: Tensor  # (N, H, W, C) uint8
-    labels: Tensor  # (N,) int64
+    labels: Tensor  # (N,) int64, or (N, classes) int8
 
     @classmethod
     def on(cls, device: torch.device, split: Split) -> _Part:
@@ -137,26 +140,27 @@ def _shared(array: np.ndarray) -> Tensor:
         return torch.from_numpy(array)
 
 
-def _run_epoch(member: Replicate, recipe: Training, dtype: torch.dtype, train_part: _Part, val: _Part, test: _Part) -> None:
+def _run_epoch(
+    member: Replicate, recipe: Training, dtype: torch.dtype, train_part: _Part, val: _Part, test: _Part, watch: Watch | None
+) -> None:
     begin = time.perf_counter()
-    loss, accuracy = _train_epoch(member, recipe, dtype, train_part)
+    learned = _train_epoch(member, recipe, dtype, train_part, watch)
     trained = time.perf_counter()
-    if not math.isfinite(loss):
-        raise Diverged(f"the training loss became {loss} in epoch {member.epoch + 1} (seed {member.seed})")
-    classes = member.model.head.out_features
-    chosen_by = evaluate(member.model, val.images, val.labels, classes)
-    read = evaluate(member.model, test.images, test.labels, classes)
-    if chosen_by.accuracy > max((record.val_accuracy for record in member.records), default=-1.0):
+    if not math.isfinite(learned.loss):
+        raise Diverged(f"the training loss became {learned.loss} in epoch {member.epoch + 1} (seed {member.seed})")
+    chosen_by = evaluate(member.model, val.images, val.labels, recipe.ap_rule)
+    read = evaluate(member.model, test.images, test.labels, recipe.ap_rule)
+    if chosen_by.value > max((record.val_score for record in member.records), default=-1.0):
         member.best = {name: tensor.detach().cpu().clone() for name, tensor in member.model.state_dict().items()}
     member.records.append(
         Record(
-            train_loss=loss,
-            train_accuracy=accuracy,
+            train_loss=learned.loss,
+            train_score=learned.value,
             val_loss=chosen_by.loss,
-            val_accuracy=chosen_by.accuracy,
+            val_score=chosen_by.value,
             test_loss=read.loss,
-            test_accuracy=read.accuracy,
-            class_accuracy=read.class_accuracy,
+            test_score=read.value,
+            class_score=read.per_class,
             lr=recipe.lr * recipe.lr_factor(member.epoch),
             images_per_second=len(train_part.labels) / (trained - begin),
             seconds=time.perf_counter() - begin,
@@ -164,25 +168,24 @@ def _run_epoch(member: Replicate, recipe: Training, dtype: torch.dtype, train_pa
     )
 
 
-def _train_epoch(member: Replicate, recipe: Training, dtype: torch.dtype, part: _Part) -> tuple[float, float]:
-    """Train one epoch; return its mean loss and accuracy. They are read off the device once, at the end."""
+def _train_epoch(member: Replicate, recipe: Training, dtype: torch.dtype, part: _Part, watch: Watch | None) -> Score:
+    """Train one epoch; return its score, as the weights moved. Nothing is read off the device before the end."""
     model, optimizer = member.model.train(), member.optimizer
     batches = _batches(len(part.labels), recipe.batch_size, part.images.device)
-    loss_sum = torch.zeros((), device=part.images.device)
-    right = torch.zeros((), dtype=torch.int64, device=part.images.device)
+    seen: list[Tensor] = []
     for step, index in enumerate(batches):
-        _set_lr(optimizer, recipe.lr * recipe.lr_factor(member.epoch + step / len(batches)))
-        target = part.labels[index]
+        progress = member.epoch + step / len(batches)
+        _set_lr(optimizer, recipe.lr * recipe.lr_factor(progress))
+        images = augmented(part.images[index], recipe)
+        if watch:
+            watch(progress, model, images)
         with _autocast(part.images.device, dtype):
-            logits = model(_augmented(part.images[index], recipe).permute(0, 3, 1, 2))
-        loss = F.cross_entropy(logits.float(), target)
-        loss.backward()
+            logits = model(images.permute(0, 3, 1, 2)).float()
+        loss(logits, part.labels[index]).backward()
         optimizer.step()
         optimizer.zero_grad()
-        with torch.no_grad():
-            loss_sum += loss * len(index)
-            right += (logits.argmax(1) == target).sum()
-    return float(loss_sum) / len(part.labels), int(right) / len(part.labels)
+        seen.append(logits.detach())
+    return score(torch.cat(seen), part.labels[torch.cat(batches)], recipe.ap_rule)
 
 
 def _batches(count: int, size: int, device: torch.device) -> list[Tensor]:
@@ -191,12 +194,6 @@ def _batches(count: int, size: int, device: torch.device) -> list[Tensor]:
     if len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches
-
-
-def _augmented(images: Tensor, recipe: Training) -> Tensor:
-    if recipe.crop_padding:
-        images = crop(images, recipe.crop_padding)
-    return flip(images) if recipe.flip else images
 
 
 def _autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:

@@ -2,6 +2,7 @@ import pytest
 
 from sweeps.agenda import Agenda, Known
 from sweeps.study import Stage, Study
+from sweeps.winner import Yardstick
 from tests.sweeps.outcomes import history
 from trainables.config import CNN, Training, Trial
 
@@ -24,7 +25,8 @@ class Driver:
 
     def __init__(self, known=None, seeds=(0,), early_stopping=True, study=STUDY):
         self.decided = []
-        self.agenda = Agenda(study, seeds, "d", 100, early_stopping, known or {}, lambda result: self.decided.append(result.stage.name))
+        by = Yardstick("accuracy", 100)
+        self.agenda = Agenda(study, seeds, {}, by, early_stopping, known or {}, lambda result: self.decided.append(result.stage.name))
         self.ran = []
 
     def end(self, task, history, reason=None):
@@ -85,7 +87,7 @@ def test_what_the_store_has_is_not_run_again():
 def test_more_seeds_or_epochs_go_on_from_what_is_known(seeds, epochs):
     first = Driver().run(deep_and_wide).agenda
     known = {key: Known("done", o.history, "run") for key, o in first.outcomes.items()}
-    grown = Driver(known, seeds, study=STUDY.changed(epochs=epochs)).run(deep_and_wide, epochs)
+    grown = Driver(known, seeds, study=STUDY.changed({"training.epochs": epochs})).run(deep_and_wide, epochs)
     assert len(grown.ran) == 5
     assert all(task.known.run_id == "run" for task in grown.agenda.tasks.values())
 

@@ -11,11 +11,13 @@ from mlflow import MlflowClient
 from PIL import Image
 from rich.console import Console
 
+from sweeps import evaluate
 from sweeps.engine import run
 from sweeps.options import RunOptions
-from sweeps.study import Stage, Study
+from sweeps.study import Stage, Study, Watch
 from trainables.checkpoint import load
 from trainables.config import CNN, Training, Trial
+from trainables.shapes import CLASS_NAMES
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 
@@ -157,3 +159,39 @@ def test_fresh_sets_earlier_runs_aside_and_gets_the_same_numbers(tmp_path, image
     assert sorted(run.data.tags["status"] for run in runs) == ["done", "done", "superseded", "superseded"]
     same = ("lr", "final train loss", "best test acc %", "validation acc %", "key")
     assert [{name: row[name] for name in same} for row in bench.rows("lr")] == [{name: row[name] for name in same} for row in before]
+
+
+def scenes(tmp_path) -> tuple[Bench, Study]:
+    """A study of the embedded multi-label data, watched as it trains."""
+    model = CNN(conv_layers=1, channels=4, kernel=8, stride=4, pooling="none", fc_layers=1)
+    base = Trial("scenes", model, Training(epochs=1, batch_size=50, resize=36, crop=32, flip=True))
+    return Bench(tmp_path), Study("scenes", base, (Stage("lr", {"training.lr": (0.01, 0.02)}),), Watch(filters=(0, 0.5), images=(0.25,)))
+
+
+def test_multi_label_trials_flow_through_everything(tmp_path):
+    bench, study = scenes(tmp_path)
+    status, said = bench.run(study)
+    assert status == 0
+    assert "validation mAP" in said
+    for row in bench.rows("lr", "scenes"):
+        per_class = [float(row[name]) for name in CLASS_NAMES]
+        assert float(row["test mAP % (chosen epoch)"]) == pytest.approx(sum(per_class) / len(per_class))
+    runs = bench.runs("scenes")
+    client = MlflowClient(bench.uri)
+    for run_ in runs.values():
+        assert {"val_mAP", "test_mAP", "val_loss", "lr"} <= run_.data.metrics.keys()
+        drawn = [artifact.path.partition("-")[0] for artifact in client.list_artifacts(run_.info.run_id, "training")]
+        assert sorted(drawn) == ["training/filters", "training/filters", "training/images"]
+    assert (tmp_path / "results" / "scenes" / "lr-mAP.png").is_file()
+    assert "nothing to run" in bench.run(study)[1]
+
+    best = max(runs.values(), key=lambda run_: run_.data.metrics["val_mAP"])
+    said = io.StringIO()
+    arguments = ["scenes", "--dataset", "scenes", "--tracking-uri", bench.uri, "--output", str(tmp_path / "results")]
+    assert evaluate.run(arguments, Console(file=said, width=200)) == 0
+    again = list(
+        csv.DictReader((tmp_path / "results" / "evaluate" / best.info.run_id / "scenes" / "evaluation.csv").read_text().splitlines())
+    )
+    row = next(row for row in bench.rows("lr", "scenes") if row["MLflow run"] == best.info.run_id)
+    for line in again[1:]:
+        assert float(line["AP %"]) == pytest.approx(float(row[line["class"]]))

@@ -24,6 +24,7 @@ def test_without_flags_the_contract_of_the_design_holds(monkeypatch):
         trials_per_gpu=None,
         num_cpus=None,
         dataset=None,
+        weights=None,
         data_dir=Path("data"),
         epochs=None,
         seeds=1,

@@ -1,11 +1,15 @@
+from pathlib import Path
+
 import pytest
 
-from sweeps.part_a import STUDY
-from sweeps.simple_cnn import STUDY as SIMPLE_CNN
-from sweeps.study import Stage, Study, distinct, plan_study
+from sweeps import blocks, part_a, resnet, simple_cnn, voc, wide_cnn
+from sweeps.study import Published, Stage, Study, distinct, plan_study
 from trainables.config import CNN, Trial
+from trainables.datasets import image_shape
 from trainables.errors import UserError
 
+STUDY = part_a.STUDY
+STUDIES = [module.STUDY for module in (part_a, wide_cnn, blocks, resnet, simple_cnn, voc)]
 BASE = Trial(model=CNN(conv_layers=2, channels=(4, 8)))
 CHAIN = Study(
     "chain",
@@ -41,10 +45,57 @@ def test_part_a_is_what_the_report_ran():
     assert all(stage.published_for(cell) for stage in STUDY.stages for cell in stage.cells(STUDY.base(stage)))
 
 
-@pytest.mark.parametrize(("study", "image_shape"), [(STUDY, (3, 32, 32)), (SIMPLE_CNN, (1, 28, 28))])
-def test_every_study_can_be_run_on_its_own_data_and_on_the_embedded_one(study, image_shape):
-    for planned in (plan_study(study, image_shape, 10), plan_study(study.changed("shapes"), (3, 32, 32), 10)):
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
+def test_every_study_can_be_run_on_its_own_data_and_quickly_on_the_embedded(study, tmp_path):
+    for version in (study, study.changed(study.quick).starting_from(None)):
+        planned = plan_study(version, *image_shape(version.baseline.dataset, tmp_path))
         assert [entry.stage.name for entry in planned] == [stage.name for stage in study.stages]
+    assert image_shape(study.quick["dataset"], tmp_path)  # needs no data folder
+    assert not any(stage.published for stage in version.stages)
+
+
+def layers(study, stage=0, cell=0):
+    """The layers of a planned trial, without batch norm."""
+    planned = plan_study(study, *image_shape(study.baseline.dataset, Path()))
+    return {layer.name: layer for layer in planned[stage].cells[cell][1] if "norm" not in layer.name}
+
+
+def test_simple_cnn_has_the_published_parameters():
+    found = {name: layer.parameters for name, layer in layers(simple_cnn.STUDY).items() if layer.parameters}
+    assert found == {"conv1": 832, "conv2": 51_264, "fc1": 401_536, "fc2": 1_290}
+    assert sum(found.values()) == 454_922
+
+
+def test_the_wide_cnn_has_the_published_maps():
+    found = layers(wide_cnn.STUDY)
+    assert [found[f"pool{n}"].shape for n in (1, 2, 3, 4)] == [(256, 14, 14), (1024, 6, 6), (2048, 2, 2), (2048, 1, 1)]
+
+
+def test_three_blocks_end_in_the_published_flat_size():
+    assert layers(blocks.STUDY, cell=2)["flat"].shape == (1024,)
+
+
+def test_caffenet_has_the_published_layers():
+    found = layers(voc.STUDY, stage=1)
+    assert [found[name].shape for name in ("conv1", "conv2", "conv5", "pool5")] == [(96, 55, 55), (256, 27, 27), (256, 13, 13), (256, 6, 6)]
+    assert [found[name].parameters for name in ("conv1", "conv2", "conv3", "conv4", "conv5")] == [
+        34_944,
+        614_656,
+        885_120,
+        1_327_488,
+        884_992,
+    ]
+    assert [found[name].shape for name in ("flat", "fc1", "fc2", "fc3")] == [(9216,), (4096,), (4096,), (20,)]
+
+
+def test_other_weights_take_the_place_of_the_studys_and_none_leave_them_out():
+    numbers = Published(None, 80.0, 3)
+    study = Study("s", BASE, (Stage("start", {"weights": (None, "known")}, published={None: numbers, "known": numbers}),))
+    [given] = study.starting_from("a/b.pth").stages
+    assert [cell.label for cell in given.cells(BASE)] == ["none", "b.pth"]
+    assert given.published_for(given.cells(BASE)[1]) is numbers
+    [left] = study.starting_from(None).stages
+    assert [cell.trial.weights for cell in left.cells(BASE)] == [None]
 
 
 def test_every_trial_that_any_winner_of_part_a_leads_to_can_be_built():
@@ -74,9 +125,9 @@ def test_some_stages_bring_those_whose_winners_they_need():
 
 
 def test_data_set_and_epochs_change_everywhere():
-    assert STUDY.changed("shapes").stages[0].published == {}
-    assert STUDY.changed("cifar10", 2).stages[0].published
-    changed = CHAIN.changed("shapes", 2)
+    assert STUDY.changed({"dataset": "shapes"}).stages[0].published == {}
+    assert STUDY.changed({"dataset": "cifar10", "training.epochs": 2}).stages[0].published
+    changed = CHAIN.changed({"dataset": "shapes", "training.epochs": 2})
     for trial in (changed.baseline, changed.base(changed.stages[3])):
         assert (trial.dataset, trial.training.epochs) == ("shapes", 2)
 

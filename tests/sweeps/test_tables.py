@@ -5,14 +5,15 @@ from sweeps.agenda import StageResult
 from sweeps.display import describe, span
 from sweeps.study import Cell, Published, Stage
 from sweeps.tables import Facts, published_table, reference, stage_curves, stage_table, words
-from sweeps.winner import Outcome, choose
+from sweeps.winner import Outcome, Yardstick, choose
 from tests.sweeps.outcomes import record
 from trainables.config import CNN, Trial
 from trainables.history import History
 
 TRIAL = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1))
 STAGE = Stage("depth", {"model.conv_layers": (1, 2)}, published={1: Published(0.5, 61, 10, (70, 52))})
-FACTS = Facts(("cat", "dog"), (3, 8, 8), {"key-1": "run-1"})
+BY = Yardstick("accuracy", 100)
+FACTS = Facts(("cat", "dog"), (3, 8, 8), BY, {"key-1": "run-1"})
 
 
 def outcome(value, history, status="done", reason=None):
@@ -28,7 +29,7 @@ TWO = History(
 RESULT = StageResult(
     STAGE,
     (outcome(1, TWO), outcome(2, History({}), "failed", "Diverged: the training loss became nan in epoch 1 (seed 0)")),
-    choose([outcome(1, TWO)], 100),
+    choose([outcome(1, TWO)], BY),
 )
 
 
@@ -67,22 +68,20 @@ def test_without_published_numbers_there_are_no_such_columns():
 
 
 def test_the_words_name_the_winner_and_every_failure():
-    assert words(RESULT, 100) == [
+    assert words(RESULT, BY) == [
         "Winner on validation (100 images): 1: validation accuracy 75.00 %, the only trial that ran in full.",
         "Failed: 2: Diverged: the training loss became nan in epoch 1 (seed 0).",
     ]
-    assert words(StageResult(STAGE, skipped="stage x has no winner to start from"), 100) == [
-        "Not run: stage x has no winner to start from."
-    ]
+    assert words(StageResult(STAGE, skipped="stage x has no winner to start from"), BY) == ["Not run: stage x has no winner to start from."]
 
 
 def test_a_censored_trial_is_marked_and_not_ranked():
     short = outcome(2, TWO.cut((0, 1), 1), "censored")
-    result = StageResult(STAGE, (outcome(1, TWO), short), choose([outcome(1, TWO), short], 100))
+    result = StageResult(STAGE, (outcome(1, TWO), short), choose([outcome(1, TWO), short], BY))
     table = stage_table(result, FACTS)
     assert table.eligible == (True, False)
-    assert [curve.censored for curve in stage_curves(result, "test_accuracy")] == [False, True]
-    assert any("Stopped early, and not ranked: 2." in line for line in words(result, 100))
+    assert [curve.censored for curve in stage_curves(result, "test_score")] == [False, True]
+    assert any("Stopped early, and not ranked: 2." in line for line in words(result, BY))
     assert describe(short) == "stopped early after 1 of 15 epochs: validation 50.0 %, test 45.0 %"
 
 

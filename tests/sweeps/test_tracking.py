@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 NOBODY = "http://127.0.0.1:1"  # refuses connections
 KEY, OTHER = "a" * 64, "b" * 64
 FILES = {
-    "curves.json": b'{"val_accuracy": [0.5]}',
+    "curves.json": b'{"val_score": [0.5]}',
     "checkpoint/weights.safetensors": bytes(range(256)),
     "state/seed-0.safetensors": b"state",
 }
@@ -207,7 +207,7 @@ def test_the_store_delivers_what_a_crash_left(tracker: Callable[..., Tracker], s
     (spool / "damaged").mkdir()
     (spool / "damaged" / "trial.json").write_text("{")
     assert store.deliver(spool) == []
-    assert store.trials([KEY])[KEY].curves == {"val_accuracy": [0.5]}
+    assert store.trials([KEY])[KEY].curves == {"val_score": [0.5]}
     assert folders(tmp_path) == [spool / "damaged"]  # not ours to throw away
 
 

@@ -63,7 +63,7 @@ def test_load_gives_the_best_networks_with_what_they_need(tiny, tmp_path):
     assert [entry["seed"] for entry in loaded.info["replicates"]] == [0, 7]
     images, labels = torch.from_numpy(tiny.val.images), torch.from_numpy(tiny.val.labels)
     for model, chosen in zip(loaded.models, history(files).chosen(), strict=True):
-        assert evaluate(model, images, labels, 3).accuracy == chosen.val_accuracy
+        assert evaluate(model, images, labels, "11-point").value == chosen.val_score
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from trainables.config import CNN, Training, Trial
+from trainables.config import CNN, ResNet, Training, Trial
 from trainables.errors import UserError
 
 
@@ -23,7 +23,15 @@ from trainables.errors import UserError
         (lambda: Training(optimizer="lamb"), "optimizer is 'lamb', but must be one of sgd, adam, adamw"),
         (lambda: Trial().get("model.conv_layer"), "a trial has no field 'model.conv_layer'; did you mean 'model.conv_layers'?"),
         (lambda: Trial().with_values({"trainin.lr": 1}), "a trial has no field 'trainin.lr'; did you mean 'training.lr'?"),
-        (lambda: Trial.from_dict(Trial().to_dict() | {"seed": 1}), "a trial has no field 'seed'; known: dataset, model, training"),
+        (
+            lambda: Trial.from_dict(Trial().to_dict() | {"seed": 1}),
+            "a trial has no field 'seed'; known: dataset, model, training, weights, rename",
+        ),
+        (lambda: Trial(model=ResNet(depth=50)), "depth is 50, but must be one of 18, 34"),
+        (
+            lambda: Trial(rename=(("(", ""),)),
+            "rename holds '(', which is no regular expression: missing ), unterminated subpattern at position 0",
+        ),
     ],
 )
 def test_a_value_that_breaks_a_rule_is_named_with_the_rule(make, message):
@@ -40,8 +48,11 @@ def test_a_short_tuple_repeats_its_last_entry_and_a_long_one_is_cut():
 
 
 def test_a_trial_survives_json():
-    trial = Trial("shapes", CNN(channels=(4, 8), pool_after=(1,)), Training(lr=0.1))
-    assert Trial.from_dict(json.loads(json.dumps(trial.to_dict()))) == trial
+    for trial in (
+        Trial("shapes", CNN(channels=(4, 8), pool_after=(1,)), Training(lr=0.1)),
+        Trial("voc2007", ResNet(depth=34), Training(resize=256, crop=224), "weights.pth", (("^module.", ""),)),
+    ):
+        assert Trial.from_dict(json.loads(json.dumps(trial.to_dict()))) == trial
 
 
 BASE = Trial(model=CNN(conv_layers=2, channels=(4, 8)))
@@ -59,7 +70,8 @@ BASE = Trial(model=CNN(conv_layers=2, channels=(4, 8)))
     ],
 )
 def test_the_key_ignores_what_computes_the_same(same):
-    assert BASE.with_values(same).key("d") == BASE.key("d")
+    contents = {BASE.dataset: "d", "the same under another name": "d"}
+    assert BASE.with_values(same).key(contents) == BASE.key(contents)
 
 
 @pytest.mark.parametrize(
@@ -67,19 +79,19 @@ def test_the_key_ignores_what_computes_the_same(same):
     [{"model.channels": (4, 9)}, {"model.pooling": "average"}, {"model.pool_after": (1,)}, {"training.lr": 1.0}, {"training.flip": True}],
 )
 def test_the_key_names_what_computes_something_else(other):
-    assert BASE.with_values(other).key("d") != BASE.key("d")
+    assert BASE.with_values(other).key({}) != BASE.key({})
 
 
 def test_the_key_depends_on_the_data_and_on_epochs_where_the_schedule_ends_with_them():
-    assert BASE.key("d") != BASE.key("e")
+    assert BASE.key({}) != BASE.key({BASE.dataset: "e"})
     cosine = BASE.with_values({"training.schedule": "cosine"})
-    assert cosine.key("d") != cosine.with_values({"training.epochs": 99}).key("d")
+    assert cosine.key({}) != cosine.with_values({"training.epochs": 99}).key({})
 
 
 def test_fields_without_effect_do_not_tell_trials_apart():
     flat = replace(BASE, model=CNN(conv_layers=0, fc_layers=1))
     idle = {"model.batch_norm": True, "model.activation": "tanh", "model.fc_dropout": 0.5, "model.pooling": "none", "model.channels": 7}
-    assert flat.with_values(idle).key("d") == flat.key("d")
+    assert flat.with_values(idle).key({}) == flat.key({})
 
 
 @pytest.mark.parametrize(

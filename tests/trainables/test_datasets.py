@@ -414,6 +414,157 @@ def test_a_class_too_small_to_share_out_is_named(tmp_path):
     assert "class 'cat' has 1 image(s), too few" in message
 
 
+# --- folders of labelled images, to score a model on
+
+
+def scored(name: str, shape: datasets.Shape = (3, 8, 8), classes: tuple[str, ...] = ("bird", "cat", "dog"), multi_label: bool = False):
+    return datasets.labelled(name, Path("nowhere"), classes, shape, multi_label)
+
+
+def scoring_refusal(name: str, **options) -> str:
+    with pytest.raises(UserError) as caught:
+        scored(name, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_labels_are_the_model_s_even_where_classes_or_their_images_are_missing(tmp_path):
+    name = write_classes(tmp_path, 3, ("dog", "cat"))
+    (tmp_path / "bird").mkdir()
+    split = scored(name)
+    assert split.labels.tolist() == [1, 1, 1, 2, 2, 2]
+    assert split.labels.dtype == np.int64
+    with Image.open(tmp_path / "dog" / "000.png") as image:
+        assert np.array_equal(split.images[3], np.asarray(image))
+
+
+@pytest.mark.parametrize(("parts", "count"), [(("test",), 2), (("val",), 3), (("train", "val"), 3), (("train", "val", "test"), 2)])
+def test_the_test_part_is_scored_else_the_validation_part(tmp_path, parts, count):
+    for part in parts:
+        write_classes(tmp_path / part, {"train": 4, "val": 3, "test": 2}[part])
+    assert len(scored(f"folder:{tmp_path}")) == 2 * count
+
+
+def test_labelled_images_get_the_pixels_that_loading_gives(tmp_path):
+    write_classes(tmp_path / "train", 3, size=(12, 12))
+    test = write_classes(tmp_path / "test", 3, size=(40, 30))
+    data = load(f"folder:{tmp_path}", tmp_path)
+    again = scored(test, data.image_shape, data.class_names)
+    assert np.array_equal(again.images, data.test.images)
+    assert np.array_equal(again.labels, data.test.labels)
+
+
+def test_images_just_cover_a_shape_that_is_not_square(tmp_path):
+    (tmp_path / "cat").mkdir()
+    stripes = np.zeros((40, 20, 3), np.uint8)
+    stripes[15:25] = 255  # the centre 20×10, which is all that is kept
+    Image.fromarray(stripes).save(tmp_path / "cat" / "tall.png")
+    image = scored(f"folder:{tmp_path}", (3, 8, 16)).images[0]
+    assert image.shape == (8, 16, 3)
+    assert image[1:-1].min() == 255
+
+
+def test_channels_are_the_model_s(tmp_path):
+    assert scored(write_classes(tmp_path, 2), (1, 8, 8)).images.shape == (4, 8, 8, 1)
+    assert scored(write_classes(tmp_path, 2, mode="L"), (3, 8, 8)).images.shape == (4, 8, 8, 3)
+
+
+def test_a_class_that_the_model_does_not_know_is_named(tmp_path):
+    name = write_classes(tmp_path, 1, ("cats", "dog"))
+    assert f"{tmp_path}: the model knows no class 'cats'; did you mean 'cat'?" in scoring_refusal(name)
+    assert "'cats'; known: x, y" in scoring_refusal(name, classes=("x", "y"))
+
+
+def test_nothing_to_score_is_refused(tmp_path):
+    (tmp_path / "cat").mkdir()
+    assert "holds no images" in scoring_refusal(f"folder:{tmp_path}")
+    assert "no such folder" in scoring_refusal(f"folder:{tmp_path / 'flowers'}")
+    write_classes(tmp_path / "own" / "train", 1)
+    assert "holds train only" in scoring_refusal(f"folder:{tmp_path / 'own'}")
+
+
+def test_bad_images_to_score_are_named(tmp_path):
+    name = write_classes(tmp_path, 1)
+    Image.fromarray(np.zeros((8, 8), np.float32)).save(tmp_path / "dog" / "float.tiff")
+    assert "float.tiff cannot be read (its pixels have 32 bits" in scoring_refusal(name)
+
+
+def test_folders_have_one_class_an_image(tmp_path):
+    message = scoring_refusal(write_classes(tmp_path, 1), multi_label=True)
+    assert "has one class an image, but the model was trained on data with any number of classes" in message
+
+
+def test_a_named_data_set_is_scored_on_its_test_part(drawn):
+    classes = tuple(reversed(drawn.class_names))
+    split = datasets.labelled("shapes", Path(), classes, (3, 32, 32), False)
+    assert np.array_equal(split.images, drawn.test.images)
+    assert np.array_equal(split.masks, drawn.test.masks)
+    assert np.array_equal(split.labels, 9 - drawn.test.labels)
+
+
+def test_a_named_data_set_must_have_the_model_s_shape_and_classes():
+    assert "shapes: its images are 3×32×32, but the model takes 1×28×28" in scoring_refusal("shapes", shape=(1, 28, 28))
+    assert "shapes: the model knows no class 'disc'; known: bird, cat, dog" in scoring_refusal("shapes", shape=(3, 32, 32))
+    assert "did you mean 'shapes'" in scoring_refusal("shape")
+
+
+# --- several labels an image
+
+
+def held_back(labels: np.ndarray, share: float = 0.1) -> tuple[datasets.Split, datasets.Split]:
+    images = np.arange(len(labels), dtype=np.uint32).view(np.uint8).reshape(-1, 1, 1, 4)  # each image its own number
+    names = tuple(f"class{n}" for n in range(labels.shape[1]))
+    return datasets._hold_back(datasets.Split(images, labels), share, names, "here")
+
+
+def many_labels(count: int = 5000, seed: int = 0) -> np.ndarray:
+    """20 classes as unevenly frequent as VOC's: 2 % to 40 % of the images, 5 % of the others unknown."""
+    rng = np.random.default_rng(seed)
+    chance = rng.random((count, 20))
+    frequency = np.geomspace(0.02, 0.4, 20)
+    return np.where(chance < frequency, 1, np.where(chance > 0.95, -1, 0)).astype(np.int8)
+
+
+def test_multi_label_data_holds_back_the_share_of_every_class_and_of_none():
+    labels = many_labels()
+    labels[:300] = 0
+    kept, held = held_back(labels)
+    present, all_ = held.labels == 1, labels == 1
+    assert present.sum(axis=0) == pytest.approx(0.1 * all_.sum(axis=0), rel=0.1, abs=1)
+    assert (~present.any(axis=1)).sum() == pytest.approx(0.1 * (~all_.any(axis=1)).sum(), abs=1)
+    assert len(held) == pytest.approx(500, rel=0.05)
+    numbers = np.concatenate([part.images.reshape(-1, 4).view(np.uint32).ravel() for part in (kept, held)])
+    assert np.array_equal(np.sort(numbers), np.arange(5000))  # each image in one part
+    assert np.array_equal(held_back(labels)[1].images, held.images)  # always the same
+
+
+def test_a_class_s_only_image_is_kept_and_of_two_one_is_held_back():
+    for seed in range(20):
+        labels = np.zeros((100, 4), np.int8)
+        rng = np.random.default_rng(seed)
+        labels[:, 0] = rng.random(100) < 0.9
+        labels[rng.integers(100), 1] = 1
+        labels[rng.permutation(100)[:2], 2] = 1  # and none at all in class 3
+        kept, held = held_back(labels, 0.5)
+        assert (held.labels == 1).sum(axis=0)[1:].tolist() == [0, 1, 0]
+        assert (kept.labels == 1).sum(axis=0)[1:].tolist() == [1, 1, 0]
+
+
+def test_multi_label_data_too_small_to_share_out_is_refused():
+    with pytest.raises(UserError, match="here: no class has two images"):
+        held_back(np.eye(3, dtype=np.int8))
+
+
+def test_labels_out_of_range_are_named():
+    with pytest.raises(UserError, match=r"here: label 2 of image 1 is out of range -1\.\.1"):
+        datasets._check_labels(np.array([[0, 1], [-1, 2]], np.int8), ("a", "b"), "here")
+
+
+def test_kinds_of_data_have_their_metric(drawn):
+    assert (drawn.multi_label, drawn.metric) == (False, "accuracy")
+
+
 # --- what holds for all
 
 
@@ -491,7 +642,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(tmp_path):
     assert "did you mean 'cifar10'?" in refusal("cifar-10", tmp_path)
     with pytest.raises(UserError, match="did you mean 'shapes'"):
         image_shape("shape", tmp_path)
-    assert datasets.names() == ["cifar10", "fashion_mnist", "shapes", "folder:PATH"]
+    assert datasets.names() == ["cifar10", "fashion_mnist", "shapes", "scenes", "voc2007", "folder:PATH"]
 
 
 @pytest.mark.parametrize("validation", [0, 1, -0.1])

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+import torchvision
+from torch import nn
 
 from sweeps.part_a import BASELINE
-from trainables.config import CNN
+from trainables.config import CNN, ResNet
 from trainables.errors import UserError
-from trainables.models import ConvNet
+from trainables.models import ConvNet, build
 from trainables.plan import flops, parameters, plan
 
 WIDE = CNN(conv_layers=4, channels=(256, 1024, 2048, 2048), kernel=(5, 3, 3, 1), fc_layers=3, fc_widths=(1024, 256))
@@ -93,11 +95,72 @@ def test_the_plan_is_what_is_built(model, image_shape):
             assert features[layer.name].shape[1:] == layer.shape
 
 
-def test_flops_are_what_torch_counts():
+@pytest.mark.parametrize("model", [BLOCKS, ResNet(18), ResNet(34)])
+def test_flops_are_what_torch_counts(model):
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"):
-        built, images = ConvNet(BLOCKS, (3, 32, 32), 10).eval(), torch.zeros(1, 3, 32, 32)
+        built, images = build(model, (3, 32, 32), 10).eval(), torch.zeros(1, 3, 32, 32)
     with FlopCounterMode(display=False) as counted:
         built(images)
-    assert counted.get_total_flops() == flops(plan(BLOCKS, (3, 32, 32), 10))
+    assert counted.get_total_flops() == flops(plan(model, (3, 32, 32), 10))
+
+
+def torchvision_resnet(depth, channels, classes):
+    net = getattr(torchvision.models, f"resnet{depth}")(num_classes=classes)
+    if channels != 3:
+        net.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
+    return net.eval()
+
+
+@pytest.mark.parametrize("depth", [18, 34])
+@pytest.mark.parametrize("image_shape", [(3, 32, 32), (1, 32, 32), (3, 224, 224), (3, 1, 1), (1, 5, 3), (3, 33, 65)])
+def test_a_resnet_is_planned_as_torchvision_builds_it(depth, image_shape):
+    layers = plan(ResNet(depth), image_shape, 10)
+    with torch.device("meta"):
+        net, images = torchvision_resnet(depth, image_shape[0], 10), torch.zeros(1, *image_shape)
+    modules = {name: module for name, module in net.named_modules() if not list(module.children()) and "relu" not in name}
+    trained = {name: sum(parameter.numel() for parameter in module.parameters()) for name, module in modules.items()}
+    shapes = {}
+    for name, module in modules.items():
+        module.register_forward_hook(lambda _module, _inputs, out, name=name: shapes.update({name: tuple(out.shape[1:])}))
+    net(images)
+    assert [layer.name for layer in layers] == list(modules)
+    assert {layer.name: layer.shape for layer in layers} == shapes
+    assert {layer.name: layer.parameters for layer in layers} == trained
+
+
+def test_resnets_have_the_published_parameters_and_flops():
+    assert parameters(plan(ResNet(18), (3, 32, 32), 10)) == 11_181_642
+    for depth, weights in ((18, torchvision.models.ResNet18_Weights.DEFAULT), (34, torchvision.models.ResNet34_Weights.DEFAULT)):
+        layers = plan(ResNet(depth), (3, 224, 224), 1000)
+        assert parameters(layers) == weights.meta["num_params"]
+        assert round(flops(layers) / 2e9, 3) == weights.meta["_ops"]  # 10⁹ multiply-adds
+
+
+@pytest.mark.parametrize(("depth", "blocks"), [(18, (2, 2, 2, 2)), (34, (3, 4, 6, 3))])
+def test_a_resnets_receptive_field_by_hand(depth, blocks):
+    """1 + Σ (kernel − 1) × jump of the input: the stem, then every 3×3 at its stage's jump, but a stage's first at half of it."""
+    layers = by_name(ResNet(depth), (3, 224, 224))
+    size = 1 + 6 * 1 + 2 * 2 + sum(2 * 2 * count * jump for count, jump in zip(blocks, (4, 8, 16, 32), strict=True)) - 2 * (4 + 8 + 16)
+    assert size == {18: 435, 34: 899}[depth]
+    last = layers[f"layer4.{blocks[-1] - 1}.conv2"]
+    assert (last.receptive_field, last.jump, last.start) == (size, 32, 0.0)
+    average = layers["avgpool"]  # of 7×7
+    assert (average.receptive_field, average.start) == (size + 6 * 32, 3 * 32)
+
+
+@pytest.mark.parametrize("name", ["conv1", "layer1.1.conv2", "layer2.0.conv1", "layer2.0.downsample.0", "layer2.1.conv2", "layer3.1.conv2"])
+def test_a_receptive_field_is_where_the_gradient_reaches(name):
+    layer = by_name(ResNet(18), (1, 224, 224))[name]
+    net = build(ResNet(18), (1, 224, 224), 10).double().eval()
+    net.maxpool = nn.AvgPool2d(3, 2, 1)  # the same window, but each of its inputs counts
+    for parameter in net.parameters():
+        parameter.data.abs_()  # so that nothing cancels, and no ReLU is closed
+    pixels = torch.ones(1, 1, 224, 224, dtype=torch.float64, requires_grad=True)
+    column = layer.shape[2] // 2
+    net.features(pixels)[1][name][0, 0, column, column].backward()
+    reached = pixels.grad[0, 0].any(dim=0).nonzero().flatten()
+    reach = (layer.receptive_field - 1) // 2
+    centre = layer.start + column * layer.jump
+    assert (reached.min(), reached.max()) == (centre - reach, centre + reach)

@@ -7,8 +7,10 @@ import torch
 
 from tests.conftest import make_dataset
 from trainables import train as module
-from trainables.augment import crop, flip
-from trainables.config import CNN, Training, Trial
+from trainables.augment import as_evaluated, augmented, crop, flip, resized
+from trainables.config import CNN, ResNet, Training, Trial
+from trainables.errors import UserError
+from trainables.scoring import loss, score
 from trainables.train import Diverged, evaluate, replicate, train
 
 CPU = torch.device("cpu")
@@ -59,7 +61,7 @@ def test_it_overfits_32_images(optimizer, lr):
     data.train.labels[:] = rng.integers(0, 3, 32)  # nothing to be learnt but by heart
     model = CNN(conv_layers=1, channels=16, fc_layers=2, fc_widths=64)
     _, epochs = run(Trial(model=model, training=Training(epochs=60, batch_size=8, optimizer=optimizer, lr=lr)), data)
-    assert epochs[-1].records[0].train_accuracy == 1.0
+    assert epochs[-1].records[0].train_score == 1.0
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
@@ -89,10 +91,10 @@ def test_evaluation_by_hand():
 
     images = torch.zeros(4, 2, 2, 3, dtype=torch.uint8)
     images[torch.arange(4), :, :, torch.tensor([0, 1, 1, 0])] = 4  # predicts 0 1 1 0
-    score = evaluate(Says(), images, torch.tensor([0, 1, 0, 0]), 3)
+    score = evaluate(Says(), images, torch.tensor([0, 1, 0, 0]), "11-point")
     right, wrong = -math.log(math.exp(4) / (math.exp(4) + 2)), -math.log(1 / (math.exp(4) + 2))
-    assert score.accuracy == 0.75
-    assert score.class_accuracy == (2 / 3, 1.0, None)
+    assert score.value == 0.75
+    assert score.per_class == (2 / 3, 1.0, None)
     assert score.loss == pytest.approx((3 * right + wrong) / 4, rel=1e-2)
 
 
@@ -107,8 +109,8 @@ def test_the_best_weights_are_those_of_the_best_validation_epoch(tiny):
     (member,), epochs = run(trial, tiny)
     member.model.load_state_dict(member.best)
     val = tiny.val
-    score = evaluate(member.model, torch.from_numpy(val.images), torch.from_numpy(val.labels), 3)
-    assert score.accuracy == max(epoch.records[0].val_accuracy for epoch in epochs)
+    score = evaluate(member.model, torch.from_numpy(val.images), torch.from_numpy(val.labels), "11-point")
+    assert score.value == max(epoch.records[0].val_score for epoch in epochs)
 
 
 def test_a_last_batch_of_one_joins_the_one_before():
@@ -131,11 +133,77 @@ def test_crops_are_windows_of_the_padded_image():
     images = torch.randint(1, 256, (64, 6, 6, 3), dtype=torch.uint8)
     padded = torch.nn.functional.pad(images, (0, 0, 2, 2, 2, 2))
     offsets = set()
-    for image, cropped in zip(padded, crop(images, 2), strict=True):
+    for image, cropped in zip(padded, crop(images, 6, 6, 2), strict=True):
         found = [(y, x) for y in range(5) for x in range(5) if torch.equal(image[y : y + 6, x : x + 6], cropped)]
         assert len(found) == 1
         offsets.update(found)
     assert len(offsets) > 15  # of 25
+
+
+def test_the_centre_is_what_evaluation_sees_and_training_images_are_parts_of_the_whole():
+    images = torch.arange(2 * 8 * 8 * 3, dtype=torch.int64).remainder(251).to(torch.uint8).reshape(2, 8, 8, 3)
+    assert torch.equal(as_evaluated(images, Training(crop=4)), images[:, 2:6, 2:6])
+    assert augmented(images, Training(crop=4)).shape == (2, 4, 4, 3)
+    assert resized(images, Training(resize=8)) is images
+    flat = torch.full((3, 10, 6, 1), 77, dtype=torch.uint8)
+    assert torch.equal(resized(flat, Training(resize=4)), torch.full((3, 4, 4, 1), 77, dtype=torch.uint8))
+    assert Training(resize=9, crop=7).input_shape((3, 5, 6)) == (3, 7, 7)
+    with pytest.raises(UserError, match=r"^crop is 9, but must be at most 5, the side of the images it is cut from$"):
+        Training(crop=9).input_shape((3, 5, 6))
+
+
+def multi_label(count=32):
+    """Random labels, each absent, present or unknown, of images that differ in every pixel."""
+    data, rng = make_dataset(count=count), np.random.default_rng(2)
+    parts = [replace(part, labels=rng.integers(-1, 2, (len(part), 3)).astype(np.int8)) for part in (data.train, data.val, data.test)]
+    return replace(data, train=parts[0], val=parts[1], test=parts[2])
+
+
+def test_it_overfits_32_images_with_several_labels():
+    model = CNN(conv_layers=1, channels=16, fc_layers=2, fc_widths=64)
+    _, epochs = run(Trial(model=model, training=Training(epochs=80, batch_size=8, optimizer="adam", lr=0.01)), multi_label())
+    assert epochs[-1].records[0].train_score == 1.0
+    assert epochs[-1].records[0].train_loss < 0.01
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_residual_network_overfits_32_images(several):
+    data = multi_label() if several else make_dataset(count=32)
+    _, epochs = run(Trial(model=ResNet(), training=Training(epochs=20, batch_size=16, optimizer="adam", lr=0.001)), data)
+    assert epochs[-1].records[0].train_score == 1.0
+
+
+def test_unknown_labels_count_nowhere():
+    logits = torch.tensor([[2.0, -1.0], [0.5, 0.0]])
+    labels = torch.tensor([[1, -1], [0, 1]], dtype=torch.int8)
+    expected = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(0.5)) + math.log(2)) / 3
+    assert float(loss(logits, labels)) == pytest.approx(expected)
+    found = score(logits, labels, "11-point")
+    assert (found.value, found.per_class) == (1.0, (1.0, 1.0))
+    with pytest.raises(ValueError, match="no image is known to have any of the classes"):
+        score(logits, torch.zeros(2, 2, dtype=torch.int8), "11-point")
+
+
+def test_pretrained_weights_are_where_training_starts(tiny):
+    (learned,), _ = run(Trial(model=MODEL, training=Training(epochs=1)), tiny)
+    weights = {f"old.{name}": tensor.half() for name, tensor in learned.model.state_dict().items() if "head" not in name}
+    trial = Trial(model=MODEL, rename=(("^old[.]", ""),))
+    started, scratch = replicate(trial, tiny, 3, CPU, weights).model, replicate(trial, tiny, 3, CPU).model
+    assert torch.equal(started.hidden[0].linear.weight, learned.model.hidden[0].linear.weight.half().float())
+    assert torch.equal(started.head.weight, scratch.head.weight)
+
+
+def test_a_watcher_sees_the_first_replicate_before_each_step_as_the_network_does(tiny):
+    seen = []
+    trial = Trial(model=MODEL, training=Training(epochs=2, batch_size=48, crop=8))
+    members = [replicate(trial, tiny, seed, CPU) for seed in (0, 1)]
+
+    def watch(at, network, images):
+        seen.append((at, network is members[0].model, images.shape))
+
+    watched = list(train(trial, tiny, members, CPU, watch))
+    assert seen == [(at, True, (48, 8, 8, 3)) for at in (0, 0.5, 1, 1.5)]
+    assert [results(epoch) for epoch in watched] == [results(epoch) for epoch in run(trial, tiny, (0, 1))[1]]  # and changes nothing
 
 
 @pytest.mark.gpu

@@ -1,0 +1,141 @@
+"""What every analysis gets: a trained network with the images, labels and names that it is asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.augment import as_evaluated
+from trainables.checkpoint import Checkpoint
+from trainables.datasets import Dataset, Split
+from trainables.errors import UserError, suggest
+from trainables.models import Network
+from trainables.plan import Layer, plan
+from trainables.train import predict
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network in evaluation mode, and the part of a data set that it is examined on.
+
+    `name` is what tables and figures call it. `images` (N, H, W, C) uint8 are as the network gets them: resized, and the centre cut out.
+    """
+
+    name: str
+    model: Network
+    layers: tuple[Layer, ...]
+    class_names: tuple[str, ...]
+    dataset: str
+    images: np.ndarray
+    labels: np.ndarray  # (N,) int64, or (N, classes) int8: 1 present, 0 absent, -1 unknown
+    training_images: tuple[int, ...]  # of each class, that the network was trained on
+    ap_rule: str = "11-point"  # multi-label only: how precision is averaged over recall
+    masks: np.ndarray | None = None  # (N, H, W) bool: the object's pixels, where they are known
+    device: torch.device = field(default=torch.device("cpu"))
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image can have several labels."""
+        return self.labels.ndim == 2
+
+    @cached_property
+    def logits(self) -> np.ndarray:
+        """The logits of all images, (N, classes) float32, in full precision."""
+        parts = [predict(self.model, self.pixels(index), torch.float32) for index in np.array_split(np.arange(len(self.images)), 8)]
+        return torch.cat(parts).cpu().numpy()
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """The classes' probabilities, (N, classes) float32: softmax, or on multi-label data the sigmoid of each."""
+        logits = torch.from_numpy(self.logits).double()
+        return (logits.sigmoid() if self.multi_label else logits.softmax(1)).float().numpy()
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """The most probable class of each image, (N,) int64."""
+        return self.logits.argmax(1)
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether each image's most probable class is its label, (N,) bool; on multi-label data: one of its labels."""
+        if self.multi_label:
+            return self.labels[np.arange(len(self.labels)), self.predicted] == 1
+        return self.predicted == self.labels
+
+    def pixels(self, index: np.ndarray | slice) -> Tensor:
+        """Return these images on the device, (n, H, W, C) uint8."""
+        return torch.from_numpy(np.ascontiguousarray(self.images[index])).to(self.device)
+
+    def batches(self, index: np.ndarray | None = None, size: int = 64) -> Iterator[tuple[np.ndarray, Tensor, dict[str, Tensor]]]:
+        """Go through the images (None: all) in batches: their numbers (n,), logits (n, classes), and features by name, all float32."""
+        wanted = np.arange(len(self.images)) if index is None else np.asarray(index)
+        self.model.eval()
+        for start in range(0, len(wanted), size):
+            numbers = wanted[start : start + size]
+            with torch.inference_mode():
+                logits, features = self.model.features(self.pixels(numbers).permute(0, 3, 1, 2))
+            yield numbers, logits, features
+
+    def layer(self, name: str) -> Layer:
+        """Return a layer of the plan. Raises UserError, naming those there are, where there is none of this name."""
+        known = {layer.name: layer for layer in self.layers}
+        if name not in known:
+            raise UserError(f"{self.name} has no layer {name!r}{suggest(name, list(known))}")
+        return known[name]
+
+    @property
+    def convolutions(self) -> list[str]:
+        """The names of the convolutions, from the input on; those on shortcuts left out."""
+        return [layer.name for layer in self.layers if layer.name.rpartition(".")[2].startswith("conv")]
+
+    def class_number(self, name: str) -> int:
+        """Return a class's number. Raises UserError, naming those there are, where there is none of this name."""
+        if name not in self.class_names:
+            raise UserError(f"{self.name} knows no class {name!r}{suggest(name, self.class_names)}")
+        return self.class_names.index(name)
+
+
+def subject(checkpoint: Checkpoint, data: Dataset, name: str, device: torch.device, replicate: int = 0) -> Subject:
+    """Return a finished trial as a Subject, examined on the test images of the data that it was trained on.
+
+    Raises UserError where the data has other classes or images of another shape.
+    """
+    shape = tuple(checkpoint.info["image_shape"])
+    if checkpoint.class_names != data.class_names or shape != data.image_shape:
+        raise UserError(f"{name} was trained on other classes or images than {data.name} has ({shape}, not {data.image_shape})")
+    if checkpoint.info["data_digest"] != data.digest:  # the images may have changed sides
+        raise UserError(f"{name} was trained on other images than {data.name} has now, or with another split")
+    model = checkpoint.models[replicate].to(device)
+    recipe = checkpoint.trial.training
+    images = as_evaluated(torch.from_numpy(data.test.images.copy()), recipe).numpy() if recipe.resize or recipe.crop else data.test.images
+    return Subject(
+        name=name,
+        model=model,
+        layers=plan(checkpoint.trial.model, recipe.input_shape(data.image_shape), data.classes),
+        class_names=data.class_names,
+        dataset=data.name,
+        images=images,
+        labels=data.test.labels,
+        training_images=_counts(data.train, data.classes),
+        ap_rule=recipe.ap_rule,
+        masks=None if recipe.resize or recipe.crop else data.test.masks,
+        device=device,
+    )
+
+
+def _counts(split: Split, classes: int) -> tuple[int, ...]:
+    if split.labels.ndim == 2:
+        return tuple((split.labels == 1).sum(axis=0).tolist())
+    return tuple(np.bincount(split.labels, minlength=classes).tolist())
+
+
+def names(classes: Sequence[int] | np.ndarray, class_names: Sequence[str]) -> str:
+    """Return class numbers as words."""
+    return ", ".join(class_names[number] for number in classes)

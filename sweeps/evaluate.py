@@ -1,0 +1,65 @@
+"""Score a finished model on labelled images that were handed over later, in the same format as the training data.
+
+    python sweeps/evaluate.py RUN --dataset folder:data/handed_over
+
+RUN is a run's id in MLflow (a column of every table's CSV), or a study's name: then it is the study's best trial on validation. The folder
+holds a folder of images for each class, under the names that the model was trained with. Tables, the confusion matrix and the numbers
+behind them go to results/evaluate/ and to the model's MLflow run.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from sweeps.options import Parser
+
+
+def run(arguments: Sequence[str], console: Console) -> int:
+    """Score the model that the arguments name and return the exit status. Raises UserError for what the user can mend."""
+    options = _parser().read(arguments)
+    import torch
+
+    from analysis.evaluation import evaluation
+    from sweeps.finished import best, folder_name
+    from sweeps.results import keep
+    from sweeps.tracking import Store, check_uri, default_uri
+    from trainables import checkpoint, datasets
+
+    store = Store(check_uri(options.tracking_uri) if options.tracking_uri else default_uri())
+    [trial] = best(store.finished(options.run), 1)
+    loaded = checkpoint.load(store.files(trial.run_id))
+    shape, multi_label = tuple(loaded.info["image_shape"]), loaded.info["multi_label"]
+    split = datasets.labelled(options.dataset, options.data_dir, loaded.class_names, shape, multi_label)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    finding = evaluation(loaded, split, options.dataset, f"{trial.experiment}, {trial.name}", device)
+    for line in finding.text:
+        console.print(line, highlight=False)
+    for table in finding.tables.values():
+        console.print(table.to_rich())
+    name = f"evaluation/{folder_name(options.dataset)}"
+    store.attach(trial.run_id, name, finding.files())
+    folder = keep(options.output / "evaluate" / trial.run_id / folder_name(options.dataset), finding.files())
+    console.print(f"files: {folder} · MLflow: run {trial.run_id}, {name}/", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _parser() -> Parser:
+    from trainables.datasets import names
+
+    parser = Parser(__doc__ or "")
+    parser.add_argument("run", metavar="RUN", help="an MLflow run's id, or a study's name for its best trial")
+    parser.add_argument("--dataset", required=True, metavar="NAME", help=f"{', '.join(names())}; of one with parts: the test part")
+    parser.add_argument("--data-dir", type=Path, default=Path("data"), metavar="DIR", help="where data sets lie (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("results"), metavar="DIR", help="where files go (default: %(default)s)")
+    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow (default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)")
+    return parser
+
+
+if __name__ == "__main__":
+    from sweeps.main import guarded
+
+    sys.exit(guarded(lambda: run(sys.argv[1:], Console())))

@@ -1,0 +1,27 @@
+"""Choosing among finished trials: those that evaluation and analyses ask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from sweeps.tracking import StoredTrial
+from trainables.errors import UserError
+from trainables.history import History
+
+
+def best(trials: Sequence[StoredTrial], count: int) -> list[StoredTrial]:
+    """Return the `count` best of trials with curves, by their mean best validation score; of equals, the one named first."""
+    return sorted(trials, key=lambda trial: (-validation_score(trial), trial.name))[:count]
+
+
+def validation_score(trial: StoredTrial) -> float:
+    """Return the mean over replicates of the best validation score. Raises UserError where the run has lost its curves."""
+    if trial.curves is None:
+        raise UserError(f"run {trial.run_id} ({trial.name}) has no readable curves.json")
+    return float(History.from_dict(trial.curves).curve("val_score").max(axis=1).mean())
+
+
+def folder_name(text: str) -> str:
+    """Return a name that is safe as a folder's, on every system and in MLflow."""
+    return re.sub(r"[^A-Za-z0-9._=-]+", "_", text).strip("._") or "unnamed"

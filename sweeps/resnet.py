@@ -1,0 +1,28 @@
+"""ResNet-18. What do pretrained weights bring on ten classes, and what does the network look at?
+
+The same network from scratch and from weights learned on ImageNet, finetuned as a whole; the ten-way head always starts untrained.
+
+    python sweeps/resnet.py --num-gpus 1                                     # 32×32, CIFAR-10
+    python sweeps/resnet.py --dataset folder:data/imagenette                 # at the images' own size
+    python sweeps/resnet.py --weights data/weights/my_resnet18.safetensors   # other weights, any float type
+    python sweeps/resnet.py --quick                                          # from scratch alone, as it brings no weights along
+"""
+
+from sweeps.study import Stage, Study
+from trainables.config import ResNet, Training, Trial
+
+STUDY = Study(
+    name="resnet",
+    baseline=Trial(
+        dataset="cifar10",
+        model=ResNet(depth=18),
+        training=Training(epochs=20, batch_size=32, optimizer="sgd", lr=0.01, weight_decay=1e-4, schedule="cosine", flip=True),
+    ),
+    stages=(Stage("weights", {"weights": (None, "resnet18-imagenet")}),),
+    quick={"dataset": "shapes", "training.epochs": 2},
+)
+
+if __name__ == "__main__":
+    from sweeps.main import main
+
+    main(STUDY)

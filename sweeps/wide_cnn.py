@@ -1,0 +1,34 @@
+"""Wide CNN. What does normalising the input bring to a network of 256-1024-2048-2048 channels on CIFAR-10?
+
+Four convolutions, each followed by max pooling, and three FC layers: 28 million parameters. The best epoch on validation is kept, since the
+network soon over-fits.
+
+    python sweeps/wide_cnn.py --num-gpus 1
+    python sweeps/wide_cnn.py --epochs 3
+    python sweeps/wide_cnn.py --quick
+"""
+
+from sweeps.study import Published, Stage, Study
+from trainables.config import CNN, Training, Trial
+
+STUDY = Study(
+    name="wide_cnn",
+    baseline=Trial(
+        dataset="cifar10",
+        model=CNN(conv_layers=4, channels=(256, 1024, 2048, 2048), kernel=(5, 3, 3, 1), fc_layers=3, fc_widths=(1024, 256)),
+        training=Training(epochs=15, batch_size=64, optimizer="sgd", lr=0.02, momentum=0.9, schedule="exponential", gamma=0.85),
+    ),
+    stages=(
+        Stage(
+            "normalize_input",
+            {"model.normalize_input": (True, False)},
+            published={True: Published(None, 81, 13), False: Published(None, 77, None)},
+        ),
+    ),
+    quick={"dataset": "shapes", "training.epochs": 4, "model.channels": (32, 64, 128, 128)},
+)
+
+if __name__ == "__main__":
+    from sweeps.main import main
+
+    main(STUDY)
