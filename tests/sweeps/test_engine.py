@@ -11,12 +11,13 @@ from mlflow import MlflowClient
 from PIL import Image
 from rich.console import Console
 
-from sweeps import evaluate
+from sweeps import analyse, evaluate
 from sweeps.engine import run
 from sweeps.options import RunOptions
 from sweeps.study import Stage, Study, Watch
 from trainables.checkpoint import load
 from trainables.config import CNN, Training, Trial
+from trainables.errors import UserError
 from trainables.shapes import CLASS_NAMES
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
@@ -195,3 +196,48 @@ def test_multi_label_trials_flow_through_everything(tmp_path):
     row = next(row for row in bench.rows("lr", "scenes") if row["MLflow run"] == best.info.run_id)
     for line in again[1:]:
         assert float(line["AP %"]) == pytest.approx(float(row[line["class"]]))
+
+
+def test_analyses_keep_what_succeeded_and_do_only_what_is_missing(tmp_path):
+    bench, study = scenes(tmp_path)
+    bench.run(study)
+
+    def ask(*arguments: str) -> tuple[int, str]:
+        said = io.StringIO()
+        common = ["--tracking-uri", bench.uri, "--output", str(tmp_path / "results")]
+        return analyse.run([*arguments, *common], Console(file=said, width=300)), said.getvalue()
+
+    status, said = ask("scenes", "--top", "2", "--jobs", "contact_sheet,filters_drawn,compare", "--set", "filters_drawn.layers=conv7")
+    assert status == 0
+    assert said.count("contact_sheet of") == 2
+    assert "filters_drawn of scenes, lr: 0.01: not possible: " in said
+    assert "'conv7'; did you mean 'conv1'?" in said
+    runs = {run_.info.run_id for run_ in bench.runs("scenes").values()}
+    client = MlflowClient(bench.uri)
+    kept = {run_id: {artifact.path for artifact in client.list_artifacts(run_id, "analysis")} for run_id in runs}
+    assert all(any("contact_sheet" in path for path in paths) for paths in kept.values())
+    report = (tmp_path / "results" / "scenes" / "analysis.html").read_text()
+    assert report.count("<h2>") == 5
+
+    status, said = ask("scenes", "--top", "2", "--jobs", "contact_sheet,filters_drawn,compare")
+    assert status == 0
+    assert said.count("done before") == 3
+    assert "filters_drawn of scenes, lr: 0.01: done\n" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["scnes"], "'scnes' is neither a run's id nor a study in "),
+        (["0" * 32], "has no run 00000000"),
+        (["scenes", "--jobs", "occlusoin"], "there is no analysis 'occlusoin'; did you mean 'occlusion'?"),
+        (["scenes", "--set", "occlusion"], "--set is 'occlusion', but must be JOB.OPTION=VALUE"),
+        (["scenes", "--set", "occlusion.window=3"], "analysis occlusion has no option 'window'; did you mean 'windows'?"),
+        (["scenes", "--top", "0"], "--top is 0, but must be at least 1"),
+    ],
+)
+def test_a_wrong_analysis_is_answered_in_one_line(tmp_path, arguments, message):
+    with pytest.raises(UserError) as caught:
+        analyse.run([*arguments, "--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}"], Console())
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

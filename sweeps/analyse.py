@@ -1,0 +1,137 @@
+"""Ask finished models what they have learned: any analysis of any run.
+
+    python sweeps/analyse.py STUDY                               # every analysis of the study's best trial on validation
+    python sweeps/analyse.py STUDY --top 2 --jobs neighbours,tsne,compare
+    python sweeps/analyse.py RUN --jobs occlusion --set occlusion.windows=5,9 --set occlusion.stride=2
+
+STUDY is a study's name, RUN a run's id in MLflow; several may be given, to be looked at side by side. Findings go to
+results/<study>/analysis.html, to the folder analysis/ beside it, and to the examined models' MLflow runs. What is there is not done again.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from sweeps.options import Parser, RunOptions, whole
+from trainables.errors import UserError, suggest
+
+if TYPE_CHECKING:
+    from analysis.finding import Job
+    from sweeps.tracking import Store, StoredTrial
+
+
+def run(arguments: Sequence[str], console: Console, jobs: Sequence[Job] | None = None, default: str | None = None) -> int:
+    """Do the analyses that the arguments ask for and return the exit status: 0, or 1 where some failed.
+
+    `jobs` are done where the arguments name none (None: all there are), on the study `default` where they name no run. Raises UserError
+    for what the user can mend.
+    """
+    options = _parser(default).read(arguments)
+    from sweeps import analyses, cluster, results
+    from sweeps.finished import folder_name
+    from sweeps.main import keep_ray_to_loopback
+    from sweeps.tracking import Store, check_uri, default_uri
+    from trainables import datasets
+
+    wanted = _configured(_chosen(options.jobs, jobs), options.set)
+    where = RunOptions(num_gpus=options.num_gpus, num_cpus=options.num_cpus, address=options.address)
+    store = Store(check_uri(options.tracking_uri) if options.tracking_uri else default_uri())
+    trials = _trials(store, options.what, options.top)
+    data = datasets.load(_dataset(store, trials), options.data_dir)
+    if not options.address:
+        keep_ray_to_loopback()
+    folder = options.output / folder_name(trials[0].experiment)
+    with cluster.connect(where):
+        answers = analyses.ask(
+            trials, wanted, data, store, folder / "analysis", cluster.trial_resources(where), console, fresh=options.fresh
+        )
+    report = results.write_findings(folder, trials[0].experiment, analyses.sections(answers))
+    console.print(f"report: {report} · MLflow: {store.uri}, in the models' runs under analysis/", highlight=False, soft_wrap=True)
+    return 1 if any(answer.failed for answer in answers) else 0
+
+
+def _trials(store: Store, what: Sequence[str], top: int) -> list[StoredTrial]:
+    from sweeps.finished import best
+
+    if top < 1:
+        raise UserError(f"--top is {top}, but must be at least 1")
+    found = [trial for each in what for trial in best(store.finished(each), top)]
+    return list({trial.run_id: trial for trial in found}.values())
+
+
+def _dataset(store: Store, trials: Sequence[StoredTrial]) -> str:
+    """Return the name of the data set that all the trials were trained on."""
+    names = {store.dataset(trial.run_id) for trial in trials}
+    if len(names) > 1:
+        raise UserError(f"the models were trained on {', '.join(sorted(names))}; name runs of one data set")
+    return names.pop()
+
+
+def _chosen(names: Sequence[str], jobs: Sequence[Job] | None) -> list[Job]:
+    from analysis.jobs import JOBS
+
+    if not names:
+        return list(jobs) if jobs is not None else [kind() for kind in JOBS.values()]
+    for name in names:
+        if name not in JOBS:
+            raise UserError(f"there is no analysis {name!r}{suggest(name, list(JOBS))}")
+    given = {job.name: job for job in jobs or ()}
+    return [given.get(name) or JOBS[name]() for name in names]
+
+
+def _configured(jobs: Sequence[Job], settings: Sequence[str]) -> list[Job]:
+    """Return the jobs with `job.option=value` applied. Raises UserError for one that names nothing, or breaks the job's rules."""
+    configured = {job.name: job for job in jobs}
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        name, _, option = path.partition(".")
+        if not equals or name not in configured:
+            raise UserError(f"--set is {setting!r}, but must be JOB.OPTION=VALUE for one of the jobs {', '.join(configured)}")
+        job: Any = configured[name]
+        kinds = {each.name: str(each.type) for each in fields(job)}
+        if option not in kinds:
+            raise UserError(f"analysis {name} has no option {option!r}{suggest(option, kinds)}")
+        configured[name] = replace(job, **{option: _value(text, several="tuple" in kinds[option])})
+    return list(configured.values())
+
+
+def _value(text: str, several: bool) -> Any:
+    """Return what the text says in Python's words (`5`, `0.5`, `None`), else the text itself; with `several` a tuple of that (`3,5`)."""
+    if several and text != "None":
+        return tuple(_value(part, several=False) for part in text.split(","))
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _parser(default: str | None) -> Parser:
+    from analysis.jobs import JOBS
+
+    parser = Parser(sys.modules["__main__"].__doc__ or __doc__ or "")
+    what: dict[str, Any] = {"nargs": "*", "default": [default]} if default else {"nargs": "+"}
+    parser.add_argument("what", metavar="STUDY|RUN", help="a study's name (its best trials) or an MLflow run's id", **what)
+    parser.add_argument("--jobs", type=lambda text: tuple(filter(None, text.split(","))), default=(), metavar="A,B", help=", ".join(JOBS))
+    parser.add_argument("--set", action="append", default=[], metavar="JOB.OPTION=VALUE", help="an option of a job; may be repeated")
+    parser.add_argument("--top", type=whole, default=1, metavar="K", help="how many of a study's best trials (default: %(default)s)")
+    parser.add_argument("--num-gpus", type=whole, default=0, metavar="N", help="GPUs to use; 0: the CPU (default: %(default)s)")
+    parser.add_argument("--num-cpus", type=whole, metavar="N", help="CPU cores to use (default: all)")
+    parser.add_argument("--address", metavar="ADDR", help="a Ray cluster (default: this machine)")
+    parser.add_argument("--data-dir", type=Path, default=Path("data"), metavar="DIR", help="where data sets lie (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("results"), metavar="DIR", help="where files go (default: %(default)s)")
+    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow (default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)")
+    parser.add_argument("--fresh", action="store_true", help="do again what is there")
+    return parser
+
+
+if __name__ == "__main__":
+    from sweeps.main import guarded
+
+    sys.exit(guarded(lambda: run(sys.argv[1:], Console())))
