@@ -81,7 +81,7 @@ class Ablation:
         together, *single = computed
         off = f"{written(chosen(self.filters, subject))} at {self._fill_in_words}"
         source = f"{subject.name} on {subject.dataset}, off: {off}"
-        title = f"Ablation: {subject.name}"
+        title = "Ablation"
         if subject.multi_label:
             return _multi_label(Finding(self.name, title, (f"Off: {off}.",), arrays=together), subject, source)
         before, after = together["before"].argmax(1), together["after"].argmax(1)

@@ -62,7 +62,7 @@ class FeatureMaps:
         """Draw a figure for each layer: the image, and its strongest maps."""
         [subject], [maps] = subjects, computed
         figures = {f"feature_maps-{layer}": self._draw(subject, layer, values) for layer, values in maps.items()}
-        return Finding(self.name, f"Feature maps: {subject.name}", (), {}, figures, maps)
+        return Finding(self.name, "Feature maps", (), {}, figures, maps)
 
     @property
     def _image(self) -> int:

@@ -88,9 +88,7 @@ class FilterIdentification:
         }
         table = self._table(subject, rows, counts, (responses > 0).sum(axis=0), alive)
         kept = {"filters": np.array(rows), "top": np.stack(top), "counts": counts, "alive": alive} | arrays
-        return Finding(
-            self.name, f"Filter identification: {subject.name}", tuple(self._notes(subject, rows, alive)), {"filters": table}, figures, kept
-        )
+        return Finding(self.name, "Filter identification", tuple(self._notes(subject, rows, alive)), {"filters": table}, figures, kept)
 
     @property
     def response(self) -> str:

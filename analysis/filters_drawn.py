@@ -51,7 +51,7 @@ class FiltersDrawn:
             title, caption = f"{subject.name}: filters of {layer}", f"{subject.name}, trained on {subject.dataset}, {layer}"
             draw = _first if layer == subject.convolutions[0] else _averaged
             figures[f"filters_drawn-{layer}"] = draw(tiles, title, caption)
-        return Finding(self.name, f"Filters: {subject.name}", (), {}, figures, filters)
+        return Finding(self.name, "Filters drawn", (), {}, figures, filters)
 
     def _chosen(self, subject: Subject) -> tuple[str, ...]:
         if self.layers is not None:

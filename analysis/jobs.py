@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
 from analysis.ablation import Ablation
 from analysis.compare import Compare
 from analysis.contact_sheet import ContactSheet
@@ -14,6 +18,7 @@ from analysis.mistakes import Mistakes
 from analysis.neighbours import Neighbours
 from analysis.occlusion import Occlusion
 from analysis.tsne import TSNE
+from trainables.errors import UserError, suggest
 
 JOBS: dict[str, type[Job]] = {
     kind.name: kind
@@ -31,3 +36,28 @@ JOBS: dict[str, type[Job]] = {
         Compare,
     )
 }
+
+
+def make(wanted: Mapping[str, Mapping[str, Any]]) -> list[Job]:
+    """Return the jobs of these names with these options. Raises UserError for an unknown name or option, or a value that breaks a rule."""
+    return [kind(name)(**_checked(name, options)) for name, options in wanted.items()]
+
+
+def kind(name: str) -> type[Job]:
+    """Return the job of this name. Raises UserError, naming those there are, where there is none."""
+    if name not in JOBS:
+        raise UserError(f"there is no analysis {name!r}{suggest(name, JOBS)}")
+    return JOBS[name]
+
+
+def option_types(name: str) -> dict[str, str]:
+    """Return the options of a job with their types, as written."""
+    return {option.name: str(option.type) for option in fields(kind(name))}  # type: ignore[arg-type]
+
+
+def _checked(name: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    known = option_types(name)
+    for option in options:
+        if option not in known:
+            raise UserError(f"analysis {name} has no option {option!r}{suggest(option, known)}")
+    return options

@@ -90,7 +90,7 @@ class Occlusion:
         arrays = {key: np.concatenate([part[key] for part in computed]) for key in computed[0]}
         grid = self._grid(subject)
         missing = self._missing(subject, arrays["class"])
-        title = f"Occlusion sensitivity of {subject.name}"
+        title = "Occlusion sensitivity"
         if not len(arrays["image"]):
             return Finding(self.name, title, (missing,))
         text, tables = [_by_window(arrays, grid)], {"occlusion-windows": _window_table(subject, arrays, grid)}

@@ -12,46 +12,44 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Sequence
-from dataclasses import fields, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from sweeps.options import Parser, RunOptions, whole
-from trainables.errors import UserError, suggest
+from trainables.errors import UserError
 
 if TYPE_CHECKING:
     from analysis.finding import Job
     from sweeps.tracking import Store, StoredTrial
 
+Analyses = Mapping[str, Mapping[str, Any]]
 
-def run(arguments: Sequence[str], console: Console, jobs: Sequence[Job] | None = None, default: str | None = None) -> int:
+
+def run(arguments: Sequence[str], console: Console, given: Analyses | None = None, default: str | None = None) -> int:
     """Do the analyses that the arguments ask for and return the exit status: 0, or 1 where some failed.
 
-    `jobs` are done where the arguments name none (None: all there are), on the study `default` where they name no run. Raises UserError
-    for what the user can mend.
+    Those `given`, job → options, are done where the arguments name none (None: all there are), on the study `default` where they name no
+    run. Raises UserError for what the user can mend.
     """
     options = _parser(default).read(arguments)
-    from sweeps import analyses, cluster, results
+    from sweeps import analyses, results
     from sweeps.finished import folder_name
     from sweeps.main import keep_ray_to_loopback
     from sweeps.tracking import Store, check_uri, default_uri
     from trainables import datasets
 
-    wanted = _configured(_chosen(options.jobs, jobs), options.set)
-    where = RunOptions(num_gpus=options.num_gpus, num_cpus=options.num_cpus, address=options.address)
+    jobs = _jobs(options.jobs, options.set, given)
+    where = RunOptions(num_gpus=options.num_gpus, num_cpus=options.num_cpus, address=options.address, fresh=options.fresh)
     store = Store(check_uri(options.tracking_uri) if options.tracking_uri else default_uri())
     trials = _trials(store, options.what, options.top)
     data = datasets.load(_dataset(store, trials), options.data_dir)
     if not options.address:
         keep_ray_to_loopback()
     folder = options.output / folder_name(trials[0].experiment)
-    with cluster.connect(where):
-        answers = analyses.ask(
-            trials, wanted, data, store, folder / "analysis", cluster.trial_resources(where), console, fresh=options.fresh
-        )
+    answers = analyses.ask(trials, jobs, data, store, folder / "analysis", where, console)
     report = results.write_findings(folder, trials[0].experiment, analyses.sections(answers))
     console.print(f"report: {report} · MLflow: {store.uri}, in the models' runs under analysis/", highlight=False, soft_wrap=True)
     return 1 if any(answer.failed for answer in answers) else 0
@@ -74,32 +72,20 @@ def _dataset(store: Store, trials: Sequence[StoredTrial]) -> str:
     return names.pop()
 
 
-def _chosen(names: Sequence[str], jobs: Sequence[Job] | None) -> list[Job]:
-    from analysis.jobs import JOBS
+def _jobs(names: Sequence[str], settings: Sequence[str], given: Analyses | None) -> list[Job]:
+    """Return the jobs of these names, with their given options and `job.option=value`s."""
+    from analysis.jobs import JOBS, make, option_types
 
-    if not names:
-        return list(jobs) if jobs is not None else [kind() for kind in JOBS.values()]
-    for name in names:
-        if name not in JOBS:
-            raise UserError(f"there is no analysis {name!r}{suggest(name, list(JOBS))}")
-    given = {job.name: job for job in jobs or ()}
-    return [given.get(name) or JOBS[name]() for name in names]
-
-
-def _configured(jobs: Sequence[Job], settings: Sequence[str]) -> list[Job]:
-    """Return the jobs with `job.option=value` applied. Raises UserError for one that names nothing, or breaks the job's rules."""
-    configured = {job.name: job for job in jobs}
+    given = {name: {} for name in JOBS} if given is None else given
+    wanted = {name: dict(given.get(name, {})) for name in names or given}
+    make(wanted)  # names are checked before settings
     for setting in settings:
         path, equals, text = setting.partition("=")
         name, _, option = path.partition(".")
-        if not equals or name not in configured:
-            raise UserError(f"--set is {setting!r}, but must be JOB.OPTION=VALUE for one of the jobs {', '.join(configured)}")
-        job: Any = configured[name]
-        kinds = {each.name: str(each.type) for each in fields(job)}
-        if option not in kinds:
-            raise UserError(f"analysis {name} has no option {option!r}{suggest(option, kinds)}")
-        configured[name] = replace(job, **{option: _value(text, several="tuple" in kinds[option])})
-    return list(configured.values())
+        if not equals or name not in wanted:
+            raise UserError(f"--set is {setting!r}, but must be JOB.OPTION=VALUE for one of the jobs {', '.join(wanted)}")
+        wanted[name][option] = _value(text, several="tuple" in option_types(name).get(option, ""))
+    return make(wanted)
 
 
 def _value(text: str, several: bool) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,44 +17,36 @@ from rich.console import Console
 from analysis.finding import Arrays, Finding, Job
 from analysis.report import Section
 from analysis.subject import Subject, subject
+from sweeps import cluster
 from sweeps.finished import folder_name
+from sweeps.options import RunOptions
 from sweeps.results import keep
 from sweeps.tracking import Store, StoredTrial
 from trainables import checkpoint
 from trainables.datasets import Dataset
 from trainables.errors import UserError
 
+LAST = "finding.json"  # sent after all other files of a finding: where it is, the others are
 SIDE_BY_SIDE = 16  # jobs under way at once; each of their parts is a task that waits for a free core or GPU
 
 
 @dataclass(frozen=True)
-class Model:
-    """A finished trial as tasks get it: what Ray's object store holds of it, and its name."""
-
-    run_id: str
-    name: str
-    files: Any  # reference to the checkpoint's files
-    data: Any  # reference to the data set
-    device: str
-
-
-@dataclass(frozen=True)
 class Question:
-    """One job on one model, or on several side by side."""
+    """One job on one finished trial, or on several side by side."""
 
     job: Job
-    models: tuple[Model, ...]
+    trials: tuple[StoredTrial, ...]
 
     @property
     def folder(self) -> str:
-        """Its folder's name: the same options on the same models have the same."""
-        asked = json.dumps([asdict(self.job), [model.run_id for model in self.models]], sort_keys=True)  # type: ignore[call-overload]
-        return f"{self.job.name}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
+        """Its folder's name among a run's artifacts: the same options on the same models have the same."""
+        asked = json.dumps([asdict(self.job), [trial.run_id for trial in self.trials]], sort_keys=True)  # type: ignore[call-overload]
+        return f"analysis/{self.job.name}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
 
     @property
-    def name(self) -> str:
-        """What it is called on screen."""
-        return f"{self.job.name} of {' and '.join(model.name for model in self.models)}"
+    def models(self) -> str:
+        """The names of its models."""
+        return " and ".join(map(model_name, self.trials))
 
 
 @dataclass(frozen=True)
@@ -64,93 +56,84 @@ class Answer:
     question: Question
     folder: Path | None = None
     finding: Finding | None = None
-    known: bool = False  # MLflow had it already
     impossible: str | None = None  # the job says that it cannot be done on this model or data
     failed: str | None = None
 
-    @property
-    def words(self) -> str:
-        """The answer's end in a word, or its reason."""
-        if self.impossible:
-            return f"not possible: {self.impossible}"
-        return f"failed: {self.failed}" if self.failed else "done before" if self.known else "done"
-
 
 def ask(
-    trials: Sequence[StoredTrial],
-    jobs: Sequence[Job],
-    data: Dataset,
-    store: Store,
-    folder: Path,
-    resources: Mapping[str, float],
-    console: Console,
-    fresh: bool = False,
+    trials: Sequence[StoredTrial], jobs: Sequence[Job], data: Dataset, store: Store, folder: Path, options: RunOptions, console: Console
 ) -> list[Answer]:
     """Do the jobs on the finished trials and return the answers, in the order of the questions.
 
-    A question that has an answer in MLflow already is not asked again, unless `fresh`. One that fails costs only itself. Findings go to
-    `folder`/<model>/<job>/ and to the MLflow run of the examined model (of the first, where there are several).
+    A question that has an answer in MLflow already is not asked again, unless `options.fresh`. One that fails costs only itself. Findings
+    go to `folder`/<models>/<job>/ and to the MLflow run of the examined model (of the first, where there are several).
     """
-    shared, device = ray.put(data), "cuda" if resources.get("gpu") else "cpu"
-    models = [_model(trial, store, shared, device) for trial in trials]
-    asked = list(_questions(jobs, models))
-    answers: dict[int, Answer] = {}
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        waiting = {pool.submit(_answer, question, store, resources, fresh): number for number, question in enumerate(asked)}
+    asked = [question for job in jobs for question in _questions(job, trials)]
+    found = [{} if options.fresh else store.attached(question.trials[0].run_id, question.folder) for question in asked]
+    known = {number: _keep(asked[number], files, folder) for number, files in enumerate(found) if LAST in files}
+    if known:
+        console.print(f"{len(known)} analyses are done already and not done again", highlight=False)
+    missing = [number for number in range(len(asked)) if number not in known]
+    if not missing:
+        return [known[number] for number in range(len(asked))]
+    with cluster.connect(options), ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        resources = cluster.trial_resources(options)
+        models = _models(trials, store, data, "cuda" if resources.get("gpu") else "cpu")
+        waiting = {pool.submit(_conduct, asked[number], models, resources): number for number in missing}
         for done in as_completed(waiting):
-            number = waiting[done]
-            answers[number] = answer = _kept(asked[number], done.result(), store, folder)
-            console.print(f"{asked[number].name}: {answer.words}", highlight=False, soft_wrap=True)
-    return [answers[number] for number in range(len(asked))]
+            known[waiting[done]] = answer = _answer(asked[waiting[done]], done, store, folder)
+            problem = (answer.failed and f"failed: {answer.failed}") or (answer.impossible and f"not possible: {answer.impossible}")
+            console.print(f"{answer.question.job.name} of {answer.question.models}: {problem or 'done'}", highlight=False, soft_wrap=True)
+    return [known[number] for number in range(len(asked))]
 
 
-def _model(trial: StoredTrial, store: Store, data: Any, device: str) -> Model:
-    files = {f"checkpoint/{name}": content for name, content in store.attached(trial.run_id, "checkpoint").items()}
-    checkpoint.load(files)  # whole, or refused here in one line
-    return Model(trial.run_id, f"{trial.experiment}, {trial.name}", ray.put(files), data, device)
+def model_name(trial: StoredTrial) -> str:
+    """Return what tables and figures call a trial's model."""
+    return f"{trial.experiment}, {trial.name}"
 
 
-def _questions(jobs: Sequence[Job], models: Sequence[Model]) -> Iterator[Question]:
-    for job in jobs:
-        if job.together:
-            yield Question(job, tuple(models))
-        else:
-            yield from (Question(job, (model,)) for model in models)
+def _questions(job: Job, trials: Sequence[StoredTrial]) -> list[Question]:
+    return [Question(job, tuple(trials))] if job.together else [Question(job, (trial,)) for trial in trials]
 
 
-@dataclass(frozen=True)
-class _Done:
-    files: dict[str, bytes]
-    known: bool = False  # MLflow had it already
+def _models(trials: Sequence[StoredTrial], store: Store, data: Dataset, device: str) -> dict[str, Model]:
+    """Put the trials' checkpoints and the data where tasks find them: run → model."""
+    shared = ray.put(data)
+    models = {}
+    for trial in trials:
+        files = {f"checkpoint/{name}": content for name, content in store.attached(trial.run_id, "checkpoint").items()}
+        checkpoint.load(files)  # whole, or refused here in one line
+        models[trial.run_id] = Model(trial.run_id, model_name(trial), ray.put(files), shared, device)
+    return models
 
 
-def _answer(question: Question, store: Store, resources: Mapping[str, float], fresh: bool) -> _Done | Exception:
-    """Conduct a question's tasks; runs in a thread of the driver, which only waits."""
-    try:
-        known = {} if fresh else store.attached(question.models[0].run_id, f"analysis/{question.folder}")
-        if "finding.json" in known:
-            return _Done(known, known=True)
-        how = {"num_cpus": resources["cpu"], "num_gpus": resources.get("gpu", 0)}
-        counts = [ray.get(_parts.options(**how).remote(model, question.job)) for model in question.models]
-        parts = [(model, part) for model, count in zip(question.models, counts, strict=True) for part in range(count)]
-        computed = [_compute.options(**how).remote(model, question.job, part) for model, part in parts]
-        return _Done(ray.get(_finding.options(**how).remote(question.models, question.job, *computed)))
-    except Exception as error:  # whatever it is, it costs this question alone, and is told
-        return error
+def _conduct(question: Question, models: Mapping[str, Model], resources: Mapping[str, float]) -> dict[str, bytes]:
+    """Return a finding's files. Runs in a thread of the driver, which only waits for tasks."""
+    how = {"num_cpus": resources["cpu"], "num_gpus": resources.get("gpu", 0)}
+    wanted = [models[trial.run_id] for trial in question.trials]
+    counts = ray.get([_parts.options(**how).remote(model, question.job) for model in wanted])
+    parts = [(model, part) for model, count in zip(wanted, counts, strict=True) for part in range(count)]
+    computed = [_compute.options(**how).remote(model, question.job, part) for model, part in parts]
+    return ray.get(_finding.options(**how).remote(wanted, question.job, *computed))
 
 
-def _kept(question: Question, outcome: _Done | Exception, store: Store, folder: Path) -> Answer:
-    if isinstance(outcome, Exception):
-        cause = outcome.cause if isinstance(outcome, ray.exceptions.RayTaskError) else outcome
-        line = " ".join(str(cause).split())
-        if isinstance(cause, UserError):
-            return Answer(question, impossible=line)
-        return Answer(question, failed=f"{type(cause).__name__}: {line}")
-    finding = Finding.from_files(outcome.files)
-    if not outcome.known:
-        store.attach(question.models[0].run_id, f"analysis/{question.folder}", outcome.files)
-    place = folder / folder_name(" ".join(model.name for model in question.models)) / question.job.name
-    return Answer(question, keep(place, outcome.files), finding, outcome.known)
+def _answer(question: Question, done: Future[dict[str, bytes]], store: Store, folder: Path) -> Answer:
+    error = done.exception()
+    if error is None:
+        files = done.result()
+        for part in ({name: content for name, content in files.items() if name != LAST}, {LAST: files[LAST]}):
+            store.attach(question.trials[0].run_id, question.folder, part)
+        return _keep(question, done.result(), folder)
+    cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+    line = " ".join(str(cause).split())
+    if isinstance(cause, UserError):
+        return Answer(question, impossible=line)
+    return Answer(question, failed=f"{type(cause).__name__}: {line}")
+
+
+def _keep(question: Question, files: Mapping[str, bytes], folder: Path) -> Answer:
+    place = keep(folder / folder_name(question.models) / question.job.name, files)
+    return Answer(question, place, Finding.from_files(files))
 
 
 def sections(answers: Sequence[Answer]) -> list[Section]:
@@ -160,14 +143,26 @@ def sections(answers: Sequence[Answer]) -> list[Section]:
 
 def _section(answer: Answer) -> Section:
     if answer.finding is None or answer.folder is None:
-        return Section(answer.question.name, (f"{answer.words}.".capitalize(),))
+        problem = f"Not possible: {answer.impossible}." if answer.impossible else f"Failed: {answer.failed}."
+        return Section(f"{answer.question.job.name}: {answer.question.models}", (problem,))
     finding = answer.finding
     drawn = tuple((answer.folder / f"{stem}.png", figure.caption) for stem, figure in finding.figures.items())
-    models = " and ".join(model.name for model in answer.question.models)
-    return Section(f"{finding.title}: {models}", finding.text, tuple(finding.tables.values()), drawn)
+    return Section(f"{finding.title}: {answer.question.models}", finding.text, tuple(finding.tables.values()), drawn)
 
 
 # --- on the workers
+
+
+@dataclass(frozen=True)
+class Model:
+    """A finished trial as tasks get it: by references to what Ray's object store holds of it."""
+
+    run_id: str
+    name: str
+    files: Any  # the checkpoint's
+    data: Any
+    device: str
+
 
 _SUBJECTS: dict[str, Subject] = {}  # of this process, by run: a model and its logits serve all its tasks here
 

@@ -63,6 +63,11 @@ STUDY = Study(
         Stage("weight_decay", {"training.weight_decay": (0.0, 1e-5)}, note="L2 penalty."),
         Stage("augmentation", {"training.flip": (True, False), "training.crop_padding": (4, 0)}),
     ),
+    analyses={
+        "contact_sheet": {"per_class": 10},
+        "filters_drawn": {"layers": ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6")},
+        "feature_maps": {},
+    },
     quick={"dataset": "shapes", "training.epochs": 2},
 )
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -22,6 +23,10 @@ from trainables import datasets
 from trainables.datasets import Dataset
 from trainables.history import History
 
+if TYPE_CHECKING:
+    from analysis.finding import Job
+    from sweeps.analyses import Answer
+
 DRAIN_SECONDS = 120.0  # at the end, for what MLflow has not got yet; what is left then stays in the spool for the next start
 
 
@@ -35,6 +40,7 @@ def run(study: Study, options: RunOptions, console: Console) -> int:
     if options.dry_run:
         print_plan(study, planned, options, console)
         return 0
+    jobs = _jobs(study)
     uri = check_uri(options.tracking_uri) if options.tracking_uri else default_uri()
     folder = results.prepare(options.output / study.name, planned)
     data = datasets.load(study.baseline.dataset, options.data_dir)
@@ -63,10 +69,16 @@ def run(study: Study, options: RunOptions, console: Console) -> int:
         if not agenda.over:
             _execute(agenda, data, weights, options, uri, spool, runs, console)
     finally:
-        results.write(folder, agenda, Facts(data.class_names, data.image_shape, yardstick, runs), options, data)
+        facts = Facts(data.class_names, data.image_shape, yardstick, runs)
+        results.write(folder, agenda, facts, options, data)
     store.describe(study.name, results.markdown(agenda))
+    answers = _analyse(jobs, agenda, runs, data, store, folder, options, console)
+    if answers:
+        from sweeps.analyses import sections
+
+        results.write(folder, agenda, facts, options, data, sections(answers))
     _say_the_end(agenda, folder, uri, console)
-    return 1 if agenda.failed else 0
+    return 1 if agenda.failed or any(answer.failed for answer in answers) else 0
 
 
 def chosen(study: Study, options: RunOptions) -> Study:
@@ -131,6 +143,40 @@ def _execute(
                 console.print(f"warning: {line}", highlight=False)
             runs.update(ray.get(tracker.run_ids.remote()))
             ray.get(tracker.close.remote())
+
+
+def _jobs(study: Study) -> list[Job]:
+    """Return the study's analyses, checked before anything is trained."""
+    if not study.analyses:
+        return []
+    from analysis.jobs import make  # imports torch and Matplotlib, which takes seconds
+
+    return make(study.analyses)
+
+
+def _analyse(
+    jobs: Sequence[Job],
+    agenda: Agenda,
+    runs: Mapping[str, str],
+    data: Dataset,
+    store: Store,
+    folder: Path,
+    options: RunOptions,
+    console: Console,
+) -> list[Answer]:
+    """Have the study's analyses done: of its best trial on validation, or where a job looks at several models, of each stage's winner."""
+    winners = {result.winner.outcome.key: result.winner.outcome for result in agenda.results if result.winner}
+    if not jobs or not winners:
+        return []
+    from sweeps.analyses import ask
+
+    trials = {key: store.finished(runs[key])[0] for key in winners}
+    best = max(winners.values(), key=lambda outcome: outcome.score)
+    answers = []
+    for together, asked in ((False, [trials[best.key]]), (True, list(trials.values()))):
+        some = [job for job in jobs if job.together is together]
+        answers += ask(asked, some, data, store, folder / "analysis", options, console)
+    return answers
 
 
 def _tags(agenda: Agenda, options: RunOptions) -> dict[str, str]:

@@ -90,6 +90,7 @@ STUDY = Study(
             },
         ),
     ),
+    analyses={"mistakes": {"count": 40}},
 )
 
 if __name__ == "__main__":

@@ -3,30 +3,25 @@
     python sweeps/part_b.py                      # the best trial of part_a on validation
     python sweeps/part_b.py RUN --num-gpus 1     # another finished trial
 
-Where does it look (occlusion), what do its filters answer to (the images and patches of the highest response), what happens without them
-(ablation), and where is it wrong (mistakes)?
+Where does it look (occlusion), what do its filters answer to (the images and patches of the highest response), and what happens without
+them (ablation)?
 """
 
 import sys
 
-from analysis.ablation import Ablation
-from analysis.filter_identification import FilterIdentification
-from analysis.mistakes import Mistakes
-from analysis.occlusion import Occlusion
+from sweeps.analyse import Analyses, run
 
 # the first three filters of conv 1 and of conv 2, and the first four of conv 3, as in the report
 FILTERS = "conv1:0,1,2 conv2:0,1,2 conv3:0,1,2,3"
-JOBS = (
-    Mistakes(),
-    Occlusion(windows=(3, 5, 7, 9), per_class=2, fill="gray"),
-    FilterIdentification(filters=FILTERS, top=100),
-    Ablation(filters=FILTERS),
-)
+ANALYSES: Analyses = {
+    "occlusion": {"windows": (3, 5, 7, 9), "per_class": 2, "fill": "gray"},
+    "filters": {"filters": FILTERS, "norm": "sum", "top": 100},
+    "ablation": {"filters": FILTERS, "fill": "zero"},
+}
 
 if __name__ == "__main__":
     from rich.console import Console
 
-    from sweeps.analyse import run
     from sweeps.main import guarded
 
-    sys.exit(guarded(lambda: run(sys.argv[1:], Console(), JOBS, default="part_a")))
+    sys.exit(guarded(lambda: run(sys.argv[1:], Console(), ANALYSES, default="part_a")))

@@ -19,6 +19,12 @@ STUDY = Study(
         training=Training(epochs=20, batch_size=32, optimizer="sgd", lr=0.01, weight_decay=1e-4, schedule="cosine", flip=True),
     ),
     stages=(Stage("weights", {"weights": (None, "resnet18-imagenet")}),),
+    analyses={
+        "filters_drawn": {"layers": ("conv1", "layer4.1.conv2")},
+        "feature_maps": {"layers": ("layer4.1.conv2",)},
+        "grad_cam": {"layer": "layer4"},
+        "mistakes": {},
+    },
     quick={"dataset": "shapes", "training.epochs": 2},
 )
 

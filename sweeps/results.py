@@ -30,9 +30,9 @@ def prepare(folder: Path, planned: Sequence[PlannedStage]) -> Path:
     return folder
 
 
-def write(folder: Path, agenda: Agenda, facts: Facts, options: RunOptions, data: Dataset) -> None:
-    """Write the decided stages' tables and figures and the report over them."""
-    sections = [_section(folder, result, facts, data, agenda) for result in agenda.results]
+def write(folder: Path, agenda: Agenda, facts: Facts, options: RunOptions, data: Dataset, findings: Sequence[Section] = ()) -> None:
+    """Write the decided stages' tables and figures and the report over them, with what analyses found at its end."""
+    sections = [*(_section(folder, result, facts, data, agenda) for result in agenda.results), *findings]
     undecided = [stage.name for stage in agenda.study.stages if stage.name not in {result.stage.name for result in agenda.results}]
     intro = [_about(agenda, options, data, facts.score)]
     if undecided:

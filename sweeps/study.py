@@ -83,6 +83,9 @@ class Study:
     baseline: Trial
     stages: tuple[Stage, ...]
     watch: Watch = Watch()
+    # what the best models are asked at the end, job → its options (see analysis/jobs.py): the best trial on validation is, or where a job
+    # looks at several models, each stage's winner
+    analyses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     quick: Mapping[str, Any] = field(default_factory=lambda: {"dataset": "shapes", "training.epochs": 6})  # what `--quick` changes
 
     def __post_init__(self) -> None:

@@ -61,6 +61,7 @@ STUDY = Study(
         filters=tuple(epoch + part for epoch in range(5) for part in (0.3, 0.6)),  # iterations 47 and 95 of 157
         images=(0, 0.5, 1, 2, 5),
     ),
+    analyses={"neighbours": {"layer": "flat"}, "tsne": {"layer": "flat"}, "compare": {}},
     # the smallest crop that leaves CaffeNet's last pooling window something to look at
     quick={"dataset": "scenes", "training.epochs": 2, "training.resize": 72, "training.crop": 67},
 )

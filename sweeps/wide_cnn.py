@@ -11,6 +11,8 @@ network soon over-fits.
 from sweeps.study import Published, Stage, Study
 from trainables.config import CNN, Training, Trial
 
+FILTERS = "conv1:100,200,240 conv2:400,800,1000 conv3:1000,2000 conv4:1000,2000"
+
 STUDY = Study(
     name="wide_cnn",
     baseline=Trial(
@@ -25,6 +27,12 @@ STUDY = Study(
             published={True: Published(None, 81, 13), False: Published(None, 77, None)},
         ),
     ),
+    # ten filters, and responses measured by the matrix norm, as in the report
+    analyses={
+        "occlusion": {"windows": (3, 5, 7, 9)},
+        "filters": {"filters": FILTERS, "norm": "norm", "patches": 5},
+        "ablation": {"filters": FILTERS},
+    },
     quick={"dataset": "shapes", "training.epochs": 4, "model.channels": (32, 64, 128, 128)},
 )
 
