@@ -18,6 +18,7 @@ from analysis import figures
 from analysis.figures import Panel
 from analysis.finding import Arrays, Figure, Finding
 from analysis.mistakes import THRESHOLD, false_positives, missed, wrongly_labelled
+from analysis.pointing import on_object
 from analysis.report import Cell, Column, Table
 from analysis.subject import Subject
 from trainables.errors import UserError, suggest
@@ -191,23 +192,9 @@ def stretched(maps: np.ndarray, height: int, width: int) -> np.ndarray:
     return F.interpolate(torch.from_numpy(maps)[:, None], (height, width), mode="bilinear", align_corners=False)[:, 0].numpy()
 
 
-def on_object(maps: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the share of each map's mass that lies on the object, (n,), and whether its maximum does, (n,): NaN where a map is all zero.
-
-    Both (n, H, W), `masks` bool. The second is the pointing game: Zhang et al., "Top-down neural attention by excitation backprop", ECCV
-    2016. Of several equal maxima the first counts.
-    """
-    flat, inside = (values.reshape(len(values), values.shape[1] * values.shape[2]) for values in (maps.astype(float), masks))
-    mass = flat.sum(1)
-    known = mass > 0
-    share = np.divide((flat * inside).sum(1), mass, out=np.full(len(maps), np.nan), where=known)
-    return share, np.where(known, inside[np.arange(len(maps)), flat.argmax(1)], np.nan)
-
-
 def _located(subject: Subject, arrays: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the object's share of each image, and what on_object() returns; the masks must be known."""
-    assert subject.masks is not None  # noqa: S101
-    masks = subject.masks[arrays["images"]]
+    """Return the share of each image that the map's class covers, and what on_object() returns; NaN where it has no such object."""
+    masks = subject.objects(arrays["images"], arrays["targets"])
     return masks.mean((1, 2)), *on_object(stretched(arrays["maps"], *masks.shape[1:]), masks)
 
 
@@ -215,13 +202,13 @@ def _columns(subject: Subject) -> tuple[Column, ...]:
     true, predicted = ("true classes", "most probable class") if subject.multi_label else ("true class", "predicted class")
     columns = [Column("image"), Column("prediction"), Column(true), Column(predicted), Column("map of")]
     columns += [Column("its probability", digits=3), Column("maximum of the map", digits=4), Column("share of zeros", digits=3)]
-    if subject.masks is not None:
+    if subject.knows_objects:
         columns += [Column("object's share of the image", digits=3), Column("mass on the object", digits=3), Column("peak on the object")]
     return tuple(columns)
 
 
 def _table_rows(subject: Subject, arrays: Arrays) -> tuple[tuple[Cell, ...], ...]:
-    located = [] if subject.masks is None else list(zip(*_located(subject, arrays), strict=True))
+    located = list(zip(*_located(subject, arrays), strict=True)) if subject.knows_objects else []
     rows: list[tuple[Cell, ...]] = []
     for number, (image, target) in enumerate(zip(arrays["images"].tolist(), arrays["targets"].tolist(), strict=True)):
         values = arrays["maps"][number]
@@ -244,7 +231,7 @@ def _table_rows(subject: Subject, arrays: Arrays) -> tuple[tuple[Cell, ...], ...
 
 def _by_kind(subject: Subject, arrays: Arrays, layer: str) -> Table:
     columns = [Column("prediction, map of"), Column("maps"), Column("all zero"), Column("share all zero", digits=3)]
-    located = None if subject.masks is None else _located(subject, arrays)
+    located = _located(subject, arrays) if subject.knows_objects else None
     if located is not None:
         columns += [Column(name, digits=3) for name in ("object's share of the image", "mass on the object", "peak on the object (share)")]
     rows = []
@@ -253,9 +240,10 @@ def _by_kind(subject: Subject, arrays: Arrays, layer: str) -> Table:
         zero = arrays["maps"][chosen].max((1, 2)) == 0
         row: tuple[Cell, ...] = (kind, int(chosen.sum()), int(zero.sum()), float(zero.mean()))
         if located is not None:
-            row += tuple(None if zero.all() else float(np.mean(values[chosen][~zero])) for values in located)
+            known = chosen & ~np.isnan(located[1])
+            row += tuple(float(values[known].mean()) if known.any() else None for values in located)
         rows.append(row)
-    note = "" if located is None else "; means over the maps that are not all zero"
+    note = "" if located is None else "; means over the maps that are not all zero, of classes that the image has"
     return Table(f"Grad-CAM per kind of prediction: {subject.name}, {layer}{note}", tuple(columns), tuple(rows))
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from analysis.figures import Panel, panels
 from analysis.finding import Arrays, Figure, Finding
+from analysis.pointing import on_object
 from analysis.report import Cell, Column, Measured, Table
 from analysis.subject import Subject
 from trainables.errors import UserError, suggest
@@ -95,11 +96,11 @@ class Occlusion:
             return Finding(self.name, title, (missing,))
         text, tables = [_by_window(arrays, grid)], {"occlusion-windows": _window_table(subject, arrays, grid)}
         tables["occlusion-images"] = _image_table(subject, arrays, grid)
-        if subject.masks is not None:
-            on_object = _on_object(subject.masks, arrays, grid)
-            tables["occlusion-object"] = _object_table(subject, arrays, grid, on_object)
-            text.append(_object_or_surroundings(on_object, grid))
-            arrays |= on_object
+        if subject.knows_objects:
+            located = _located(subject.objects(arrays["image"], arrays["class"]), arrays, grid)
+            tables["occlusion-object"] = _object_table(subject, arrays, grid, located)
+            text.append(_object_or_surroundings(located, grid))
+            arrays |= located
         where = {"windows": np.array(grid.windows), "rows": grid.rows, "columns": grid.columns}
         words = tuple(line for line in (self._rule(subject, grid), *text, missing) if line)
         return Finding(self.name, title, words, tables, self._figures(subject, arrays, grid), arrays | where)
@@ -286,25 +287,24 @@ def _by_window(arrays: Arrays, grid: _Grid) -> str:
     )
 
 
-def _on_object(masks: np.ndarray, arrays: Arrays, grid: _Grid) -> Arrays:
-    """Return how much of the drop falls on the object, by where the window's centre is.
+def _located(masks: np.ndarray, arrays: Arrays, grid: _Grid) -> Arrays:
+    """Return how much of the drop falls on the object, by where the window's centre is; `masks` (n, H, W) tell where it is.
 
-    `object_area` (n,): the object's share of the positions, which is what chance gives. `drop_on_object` (n, windows): sum of the positive
-    drops there / sum of all. `drop_points_at_object` (n, windows): 1 where the largest drop is there, else 0: the pointing game of Zhang et
-    al., "Top-down neural attention by excitation backprop", IJCV 2018, without its tolerance. NaN where nothing drops.
+    `object_area` (n,): the object's share of the positions, which is what chance gives. `drop_on_object` and `drop_points_at_object`
+    (n, windows): what on_object() returns for the positive drops.
     """
-    inside = masks[arrays["image"]][:, grid.rows][:, :, grid.columns].reshape(len(arrays["image"]), 1, -1)
-    drops = arrays["unoccluded"][:, None, None].astype(np.float64) - arrays["maps"].reshape(*arrays["maps"].shape[:2], -1)
-    drops = np.maximum(drops, 0)
-    total = drops.sum(axis=2)
-    some = total > 0
-    share = np.divide((drops * inside).sum(axis=2), total, out=np.full(total.shape, np.nan), where=some)
-    hit = np.take_along_axis(np.broadcast_to(inside, drops.shape), drops.argmax(axis=2)[..., None], 2)[..., 0]
-    area = inside.mean(axis=(1, 2))
-    return {"object_area": area, "drop_on_object": share, "drop_points_at_object": np.where(some, hit, np.nan)}
+    inside = masks[:, grid.rows][:, :, grid.columns]
+    drops = np.maximum(arrays["unoccluded"][:, None, None, None].astype(np.float64) - arrays["maps"], 0)
+    windows = drops.shape[1]
+    share, hit = on_object(drops.reshape(-1, *drops.shape[2:]), np.repeat(inside, windows, axis=0))
+    return {
+        "object_area": inside.mean(axis=(1, 2)),
+        "drop_on_object": share.reshape(-1, windows),
+        "drop_points_at_object": hit.reshape(-1, windows),
+    }
 
 
-def _object_table(subject: Subject, arrays: Arrays, grid: _Grid, on_object: Arrays) -> Table:
+def _object_table(subject: Subject, arrays: Arrays, grid: _Grid, located: Arrays) -> Table:
     """Return drop on the object, per class and over all, beside the object's area."""
     columns = [Column("class"), Column("object's area %", digits=1)]
     for window in grid.windows:
@@ -312,9 +312,9 @@ def _object_table(subject: Subject, arrays: Arrays, grid: _Grid, on_object: Arra
     groups = {name: arrays["class"] == number for number, name in enumerate(subject.class_names)}
     rows = []
     for name, members in (groups | {"all": np.ones(len(arrays["class"]), bool)}).items():
-        row: list[Cell | Measured] = [name, _measured(100 * on_object["object_area"][members])]
+        row: list[Cell | Measured] = [name, _measured(100 * located["object_area"][members])]
         for at in range(len(grid.windows)):
-            row += [_measured(100 * on_object["drop_on_object"][members, at]), _hits(on_object["drop_points_at_object"][members, at])]
+            row += [_measured(100 * located["drop_on_object"][members, at]), _hits(located["drop_points_at_object"][members, at])]
         rows.append(tuple(row))
     title = (
         f"{subject.name}: object or surroundings? Share of the probability's drop at windows centred on the object (by chance: its area), "
@@ -323,18 +323,18 @@ def _object_table(subject: Subject, arrays: Arrays, grid: _Grid, on_object: Arra
     return Table(title, tuple(columns), tuple(rows))
 
 
-def _object_or_surroundings(on_object: Arrays, grid: _Grid) -> str:
+def _object_or_surroundings(located: Arrays, grid: _Grid) -> str:
     """Answer the question, for each window."""
     told = []
     for at, window in enumerate(grid.windows):
-        share, hits = on_object["drop_on_object"][:, at], _hits(on_object["drop_points_at_object"][:, at])
+        share, hits = located["drop_on_object"][:, at], _hits(located["drop_points_at_object"][:, at])
         known = np.isfinite(share)
         if not known.any():
             told.append(f"with {window}×{window} no drop in any image")
             continue
-        verdict = _verdict(share[known] - on_object["object_area"][known])
+        verdict = _verdict(share[known] - located["object_area"][known])
         told.append(f"with {window}×{window} {100 * share[known].mean():.1f} % of the drop ({verdict}) and the largest in {hits} images")
-    area = 100 * on_object["object_area"].mean()
+    area = 100 * located["object_area"].mean()
     return (
         f"Object or surroundings? The objects cover {area:.1f} % of the positions, which is their share by chance. "
         f"Windows centred on them make {'; '.join(told)}. More or less than chance: by over two standard errors of the mean."

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from trainables.augment import as_evaluated
 from trainables.checkpoint import Checkpoint
+from trainables.config import Training
 from trainables.datasets import Dataset, Split
 from trainables.errors import UserError, suggest
 from trainables.models import Network
 from trainables.plan import Layer, plan
 from trainables.train import predict
+from trainables.voc import Box
 
 Shape = tuple[int, int, int]
 
@@ -38,6 +40,7 @@ class Subject:
     training_images: tuple[int, ...]  # of each class, that the network was trained on
     ap_rule: str = "11-point"  # multi-label only: how precision is averaged over recall
     masks: np.ndarray | None = None  # (N, H, W) bool: the object's pixels, where they are known
+    boxes: tuple[tuple[Box, ...], ...] | None = None  # of each image, in fractions of it, where its objects are known
     device: torch.device = field(default=torch.device("cpu"))
 
     @property
@@ -83,6 +86,29 @@ class Subject:
                 logits, features = self.model.features(self.pixels(numbers).permute(0, 3, 1, 2))
             yield numbers, logits, features
 
+    @property
+    def knows_objects(self) -> bool:
+        """Whether it is known where the objects are."""
+        return self.masks is not None or self.boxes is not None
+
+    def objects(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """Return where the objects of a class are in an image, for pairs of image number and class: (n, H, W) bool, of boxes the insides.
+
+        All False where an image has none of the class. Raises ValueError where objects are not known.
+        """
+        if self.masks is not None:
+            return self.masks[images]
+        if self.boxes is None:
+            raise ValueError(f"the objects of {self.dataset} are not known")
+        height, width = self.images.shape[1:3]
+        y, x = (np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width  # the pixels' centres
+        found = np.zeros((len(images), height, width), bool)
+        for at, image, label in zip(found, images, classes, strict=True):
+            for box in self.boxes[image]:
+                if box.label == label:
+                    at |= ((box.top <= y) & (y < box.bottom))[:, None] & (box.left <= x) & (x < box.right)
+        return found
+
     def layer(self, name: str) -> Layer:
         """Return a layer of the plan. Raises UserError, naming those there are, where there is none of this name."""
         known = {layer.name: layer for layer in self.layers}
@@ -126,8 +152,24 @@ def subject(checkpoint: Checkpoint, data: Dataset, name: str, device: torch.devi
         training_images=_counts(data.train, data.classes),
         ap_rule=recipe.ap_rule,
         masks=None if recipe.resize or recipe.crop else data.test.masks,
+        boxes=_cropped(data.test.boxes, recipe, data.image_shape),
         device=device,
     )
+
+
+def _cropped(boxes: tuple[tuple[Box, ...], ...] | None, recipe: Training, image_shape: Shape) -> tuple[tuple[Box, ...], ...] | None:
+    """Return boxes in fractions of what as_evaluated() leaves of the images."""
+    if boxes is None or not recipe.crop:
+        return boxes
+    _, height, width = (0, recipe.resize, recipe.resize) if recipe.resize else image_shape
+    top, left = ((side - recipe.crop) // 2 for side in (height, width))
+
+    def moved(box: Box) -> Box:
+        x = [(at * width - left) / recipe.crop for at in (box.left, box.right)]  # type: ignore[operator]
+        y = [(at * height - top) / recipe.crop for at in (box.top, box.bottom)]  # type: ignore[operator]
+        return box._replace(left=x[0], right=x[1], top=y[0], bottom=y[1])
+
+    return tuple(tuple(map(moved, image)) for image in boxes)
 
 
 def _counts(split: Split, classes: int) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from torch import nn
 
 from analysis import figures
 from analysis.finding import Finding
-from analysis.grad_cam import GradCam, cam, default_layer, on_object, stretched
+from analysis.grad_cam import GradCam, cam, default_layer, stretched
 from analysis.subject import Subject
 from trainables.config import CNN, Model, ResNet
 from trainables.errors import UserError
@@ -199,14 +199,6 @@ def test_values_are_raw_and_one_scale_serves_the_figure(monkeypatch: pytest.Monk
     assert [row[6] for row in found.tables["grad_cam"].rows] == found.arrays["maps"].max((1, 2)).tolist()
     for part in ("net on noise", "conv2 after its activation"):
         assert part in words["caption"]
-
-
-def test_mass_and_peak_on_the_object():
-    maps = np.array([[[1.0, 3.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]], [[2.0, 0.0], [1.0, 1.0]]], np.float32)
-    masks = np.array([[[True, False], [False, False]]] * 3)
-    share, peak = on_object(maps, masks)
-    np.testing.assert_array_equal(share, [0.25, np.nan, 0.5])
-    np.testing.assert_array_equal(peak, [0.0, np.nan, 1.0])
 
 
 def test_known_masks_are_measured_in_the_tables():
