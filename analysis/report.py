@@ -180,6 +180,7 @@ class Section:
     text: tuple[str, ...]
     tables: tuple[Table, ...] = ()
     figures: tuple[tuple[Path, str], ...] = ()
+    captioned: bool = False  # whether the pictures bear their captions themselves
 
 
 def write_html(path: Path, title: str, intro: Sequence[str], sections: Sequence[Section]) -> None:
@@ -249,7 +250,7 @@ def _paragraphs(text: Iterable[str]) -> str:
 
 def _html_section(section: Section, anchor: str) -> str:
     tables = "\n".join(f'<div class="wide" tabindex="0">{table.to_html()}</div>' for table in section.tables)
-    figures = "\n".join(_html_figure(*figure) for figure in section.figures)
+    figures = "\n".join(_html_figure(*figure, section.captioned) for figure in section.figures)
     parts = [
         f"<h2>{escape(section.title)}</h2>",
         _paragraphs(section.text),
@@ -259,9 +260,10 @@ def _html_section(section: Section, anchor: str) -> str:
     return f'<section id="{anchor}">\n' + "\n".join(part for part in parts if part) + "\n</section>"
 
 
-def _html_figure(file: Path, caption: str) -> str:
+def _html_figure(file: Path, caption: str, captioned: bool) -> str:
     data, text = base64.b64encode(file.read_bytes()).decode(), escape(caption)
-    return f'<figure><img src="data:image/png;base64,{data}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+    below = "" if captioned else f"<figcaption>{text}</figcaption>"
+    return f'<figure><img src="data:image/png;base64,{data}" alt="{text}">{below}</figure>'
 
 
 _META = '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">'

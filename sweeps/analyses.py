@@ -147,7 +147,7 @@ def _section(answer: Answer) -> Section:
         return Section(f"{answer.question.job.name}: {answer.question.models}", (problem,))
     finding = answer.finding
     drawn = tuple((answer.folder / f"{stem}.png", figure.caption) for stem, figure in finding.figures.items())
-    return Section(f"{finding.title}: {answer.question.models}", finding.text, tuple(finding.tables.values()), drawn)
+    return Section(f"{finding.title}: {answer.question.models}", finding.text, tuple(finding.tables.values()), drawn, captioned=True)
 
 
 # --- on the workers
