@@ -28,7 +28,7 @@ def evaluation(checkpoint: Checkpoint, split: Split, dataset: str, name: str, de
     scores = [score(each, labels, recipe.ap_rule) for each in logits]
     multi_label = labels.ndim == 2
     metric = "mAP" if multi_label else "accuracy"
-    about = f"{name} on {len(split):,} images of {dataset}, {len(scores)} seed(s)"
+    about = f"{name} on {len(split):,} images of {dataset}" + (f", {len(scores)} seeds" if len(scores) > 1 else "")
     tables = {"evaluation": _table(scores, checkpoint.class_names, split.labels, metric, about)}
     value = _measured([100 * each.value for each in scores])
     text = [f"{about}: {metric} {_words(value)} %, loss {_words(_measured([each.loss for each in scores]), 3)}."]

@@ -38,8 +38,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     finding = evaluation(loaded, split, options.dataset, f"{trial.experiment}, {trial.name}", device)
     for line in finding.text:
         console.print(line, highlight=False)
-    for table in finding.tables.values():
-        console.print(table.to_rich())
+    console.print(finding.tables["evaluation"].to_rich())
     name = f"evaluation/{folder_name(options.dataset)}"
     store.attach(trial.run_id, name, finding.files())
     folder = keep(options.output / "evaluate" / trial.run_id / folder_name(options.dataset), finding.files())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -17,7 +18,7 @@ from trainables.checkpoint import pack, unpack
 from trainables.config import Trial
 from trainables.datasets import Dataset
 from trainables.history import Epoch
-from trainables.pretrained import parse
+from trainables.pretrained import check, parse
 from trainables.train import train
 
 LOGGED = ("train_loss", "val_loss", "test_loss", "lr", "images_per_second")
@@ -69,11 +70,14 @@ class Worker(tune.Trainable):
         self.tracker.start.remote(self.task["key"], **self.task["run"])
         files = ray.get(self.tracker.snapshot.remote(self.task["key"]))
         name = self.trial.weights
-        weights = None if name is None else parse(name, self.weights[name])
+        weights, fitting = None, {}
+        if name is not None:
+            weights = parse(name, self.weights[name])
+            fitting = {"pretrained.json": json.dumps(check(self.trial, self.data, self.weights[name]).to_dict()).encode()}
         replicates = unpack(files, self.trial, self.data, tuple(self.task["seeds"]), device, weights)
         watcher = Watcher(self.watch, replicates[0].epoch)
         for epoch in train(self.trial, self.data, replicates, device, watcher):
-            snapshot = pack(self.trial, self.data, replicates) | watcher.drawn(self.task["run"]["name"], self.data.name)
+            snapshot = pack(self.trial, self.data, replicates) | fitting | watcher.drawn(self.task["run"]["name"], self.data.name)
             self.tracker.epoch.remote(self.task["key"], epoch.number, logged(epoch, self.data.metric), snapshot)
             yield epoch
 

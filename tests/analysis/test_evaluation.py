@@ -1,0 +1,40 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.evaluation import evaluation
+from trainables.checkpoint import load, pack
+from trainables.config import CNN, Training, Trial
+from trainables.train import replicate, train
+
+CPU = torch.device("cpu")
+
+
+def examine(data, labels=None):
+    trial = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1), training=Training(epochs=1, crop=8))
+    members = [replicate(trial, data, seed, CPU) for seed in (0, 1)]
+    last = list(train(trial, data, members, CPU))[-1]
+    test = data.test if labels is None else replace(data.test, labels=labels)
+    return evaluation(load(pack(trial, data, members)), test, "later", "net", CPU), last
+
+
+def test_on_the_test_images_it_says_what_training_said(tiny):
+    found, last = examine(tiny)
+    accuracies = 100 * last.values("test_score")
+    rows = found.tables["evaluation"].rows
+    assert rows[0][:2] == ("all", 30)
+    assert (rows[0][2].mean, rows[0][2].sd, rows[0][2].n) == (pytest.approx(accuracies.mean()), pytest.approx(accuracies.std(ddof=1)), 2)
+    assert [row[:2] for row in rows[1:]] == [(name, 10) for name in tiny.class_names]
+    per_class = 100 * np.array([record.class_score for record in last.records]).mean(axis=0)
+    assert [row[2].mean for row in rows[1:]] == pytest.approx(per_class.tolist())
+    counts = found.arrays["confusion"]  # rows: true classes
+    assert counts.sum(axis=1).tolist() == [10, 10, 10]
+    assert np.diag(counts).tolist() == pytest.approx((per_class / 10).tolist())
+    assert found.text[0].startswith("net on 30 images of later, 2 seeds: accuracy ")
+
+
+def test_a_class_without_images_stays_unknown(tiny):
+    found, _ = examine(tiny, labels=np.arange(30) % 2)
+    assert found.tables["evaluation"].rows[3] == ("class2", 0, None)
