@@ -72,7 +72,7 @@ def ask(
     found = [{} if options.fresh else store.attached(question.trials[0].run_id, question.folder) for question in asked]
     known = {number: _keep(asked[number], files, folder) for number, files in enumerate(found) if LAST in files}
     if known:
-        console.print(f"{len(known)} analyses are done already and not done again", highlight=False)
+        console.print(f"analyses done already, and not done again: {len(known)}", highlight=False)
     missing = [number for number in range(len(asked)) if number not in known]
     if not missing:
         return [known[number] for number in range(len(asked))]

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -166,7 +167,8 @@ def scenes(tmp_path) -> tuple[Bench, Study]:
     """A study of the embedded multi-label data, watched as it trains."""
     model = CNN(conv_layers=1, channels=4, kernel=8, stride=4, pooling="none", fc_layers=1)
     base = Trial("scenes", model, Training(epochs=1, batch_size=50, resize=36, crop=32, flip=True))
-    return Bench(tmp_path), Study("scenes", base, (Stage("lr", {"training.lr": (0.01, 0.02)}),), Watch(filters=(0, 0.5), images=(0.25,)))
+    watch, analyses = Watch(filters=(0, 0.5), images=(0.25,)), {"contact_sheet": {"per_class": 1}, "compare": {}}
+    return Bench(tmp_path), Study("scenes", base, (Stage("lr", {"training.lr": (0.01, 0.02)}),), watch, analyses)
 
 
 def test_multi_label_trials_flow_through_everything(tmp_path):
@@ -184,7 +186,14 @@ def test_multi_label_trials_flow_through_everything(tmp_path):
         drawn = [artifact.path.partition("-")[0] for artifact in client.list_artifacts(run_.info.run_id, "training")]
         assert sorted(drawn) == ["training/filters", "training/filters", "training/images"]
     assert (tmp_path / "results" / "scenes" / "lr-mAP.png").is_file()
-    assert "nothing to run" in bench.run(study)[1]
+    report = (tmp_path / "results" / "scenes" / "report.html").read_text()
+    assert report.count("<h2>Contact sheet: scenes, lr: ") == 1  # of the best trial
+    assert "Not possible: compare has the models" in report
+    said = bench.run(study)[1]
+    assert "analyses done already, and not done again: 1" in said
+    assert "nothing to run" in said
+    with pytest.raises(UserError, match=r"^analysis contact_sheet has no option 'per_clas'; did you mean 'per_class'\?$"):
+        bench.run(replace(study, analyses={"contact_sheet": {"per_clas": 1}}))
 
     best = max(runs.values(), key=lambda run_: run_.data.metrics["val_mAP"])
     said = io.StringIO()
@@ -200,7 +209,7 @@ def test_multi_label_trials_flow_through_everything(tmp_path):
 
 def test_analyses_keep_what_succeeded_and_do_only_what_is_missing(tmp_path):
     bench, study = scenes(tmp_path)
-    bench.run(study)
+    bench.run(replace(study, analyses={}))
 
     def ask(*arguments: str) -> tuple[int, str]:
         said = io.StringIO()
@@ -221,7 +230,7 @@ def test_analyses_keep_what_succeeded_and_do_only_what_is_missing(tmp_path):
 
     status, said = ask("scenes", "--top", "2", "--jobs", "contact_sheet,filters_drawn,compare")
     assert status == 0
-    assert said.count("done before") == 3
+    assert "analyses done already, and not done again: 3" in said
     assert "filters_drawn of scenes, lr: 0.01: done\n" in said
 
 
