@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
@@ -126,15 +125,6 @@ class Table:
             table.add_row(*cells)
         return table
 
-    def to_markdown(self) -> str:
-        """Return the table in Markdown: the title as a line of its own, the best in bold."""
-        best, shown = self.best(), self._shown()
-        lines = [[_markdown(self.columns[col].name) for col in shown], ["--:" if self._numeric(col) else ":--" for col in shown]]
-        for row in range(len(self.rows)):
-            cells = [(_markdown(self.text(row, col)), (row, col) in best) for col in shown]
-            lines.append([f"**{text}**" if bold else text for text, bold in cells])
-        return "\n".join([_markdown(self.title), "", *(f"| {' | '.join(line)} |" for line in lines)]) + "\n"
-
     def to_html(self) -> str:
         """Return the table as an HTML element, all text escaped; the best as <td class="best">."""
         kinds = {col: _class("number" if self._numeric(col) else "") for col in self._shown()}
@@ -234,10 +224,6 @@ def _data(cell: Cell | Measured) -> Any:
     if isinstance(cell, Measured):
         return {name: _data(part) for name, part in asdict(cell).items()}
     return None if isinstance(cell, float) and not math.isfinite(cell) else cell
-
-
-def _markdown(text: str) -> str:
-    return re.sub(r"([\\|*<`])", r"\\\1", " ".join(text.split()))
 
 
 def _class(name: str) -> str:

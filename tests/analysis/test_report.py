@@ -93,12 +93,6 @@ def test_json_keeps_the_missing_as_null():
     assert data["best"] == [[0, 2], [1, 1], [1, 2], [2, 2]]
 
 
-def test_markdown_is_bold_where_best_and_escapes_what_would_break_the_table():
-    lines = TABLE.to_markdown().splitlines()
-    assert lines[2:5] == ["| layers | acc | loss | runs |", "| :-- | --: | --: | --: |", r"| 0 \<b>& | 68.3 ± 0.4 (3) | **0.50** | 3 |"]
-    assert lines[6] == r"| 2 \| x | 60.0 | **0.50** | – |"
-
-
 def test_html_escapes_and_marks_the_best():
     html = TABLE.to_html()
     assert "0 &lt;b&gt;&amp;" in html
