@@ -76,14 +76,20 @@ def ask(
     missing = [number for number in range(len(asked)) if number not in known]
     if not missing:
         return [known[number] for number in range(len(asked))]
-    with cluster.connect(options), ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        resources = cluster.trial_resources(options)
-        models = _models(trials, store, data, "cuda" if resources.get("gpu") else "cpu")
-        waiting = {pool.submit(_conduct, asked[number], models, resources): number for number in missing}
-        for done in as_completed(waiting):
-            known[waiting[done]] = answer = _answer(asked[waiting[done]], done, store, folder)
-            problem = (answer.failed and f"failed: {answer.failed}") or (answer.impossible and f"not possible: {answer.impossible}")
-            console.print(f"{answer.question.job.name} of {answer.question.models}: {problem or 'done'}", highlight=False, soft_wrap=True)
+    pool = ThreadPoolExecutor(SIDE_BY_SIDE)
+    try:
+        with cluster.connect(options):
+            resources = cluster.trial_resources(options)
+            models = _models(trials, store, data, "cuda" if resources.get("gpu") else "cpu")
+            waiting = {pool.submit(_conduct, asked[number], models, resources): number for number in missing}
+            for done in as_completed(waiting):
+                known[waiting[done]] = answer = _answer(asked[waiting[done]], done, store, folder)
+                problem = (answer.failed and f"failed: {answer.failed}") or (answer.impossible and f"not possible: {answer.impossible}")
+                console.print(
+                    f"{answer.question.job.name} of {answer.question.models}: {problem or 'done'}", highlight=False, soft_wrap=True
+                )
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ray: where this was interrupted, threads wait for tasks that are no more
     return [known[number] for number in range(len(asked))]
 
 

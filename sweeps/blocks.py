@@ -7,6 +7,10 @@ A block is two 3×3 convolutions, each with batch norm and activation, and max p
     python sweeps/blocks.py --quick
 
 The report trained up to 100 epochs on ten classes of 32×32 colour images of its own, and gives accuracies on its validation split.
+
+Measured on CIFAR-10 2026-11-21 on two cores of an Intel Xeon (AVX512-BF16), 6 of the 100 epochs, --no-early-stopping, one seed, 21 minutes
+beside other work. Winners on validation: three blocks, dropout 0.25, ReLU, batch norm without dropout in the blocks, L2 1e-5, flips without
+crops: 80.5 %. So few epochs favour what regularises least. The whole table is in the README.
 """
 
 from sweeps.study import Published, Stage, Study

@@ -65,12 +65,17 @@ def run(study: Study, options: RunOptions, console: Console) -> int:
     yardstick = Yardstick(data.metric, len(data.val))
     agenda = Agenda(study, tuple(range(options.seeds)), contents, yardstick, options.early_stopping, known, decided)
     runs = {key: entry.run_id for key, entry in known.items()}
+    delivered = True
     try:
         if not agenda.over:
-            _execute(agenda, data, weights, options, uri, spool, runs, console)
+            delivered = _execute(agenda, data, weights, options, uri, spool, runs, console)
     finally:
         facts = Facts(data.class_names, data.image_shape, yardstick, runs)
         results.write(folder, agenda, facts, options, data)
+    if not delivered:
+        _say_the_end(agenda, folder, uri, console)
+        console.print(f"MLflow has not got everything; the rest is in {spool}, and the same command delivers it", highlight=False)
+        return 1
     store.describe(study.name, results.markdown(agenda))
     answers = _analyse(jobs, agenda, runs, data, store, folder, options, console)
     if answers:
@@ -123,8 +128,8 @@ def _execute(
     spool: Path,
     runs: dict[str, str],
     console: Console,
-) -> None:
-    """Run on Ray what the agenda still holds. Adds the new trials' MLflow runs to `runs`."""
+) -> bool:
+    """Run on Ray what the agenda still holds, and return whether MLflow has got all of it. Adds the new trials' MLflow runs to `runs`."""
     import ray
 
     from sweeps import cluster, scheduler
@@ -143,6 +148,7 @@ def _execute(
                 console.print(f"warning: {line}", highlight=False)
             runs.update(ray.get(tracker.run_ids.remote()))
             ray.get(tracker.close.remote())
+    return not left
 
 
 def _jobs(study: Study) -> list[Job]:
