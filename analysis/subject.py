@@ -146,7 +146,7 @@ def subject(checkpoint: Checkpoint, data: Dataset, name: str, device: torch.devi
         model=model,
         layers=plan(checkpoint.trial.model, recipe.input_shape(data.image_shape), data.classes),
         class_names=data.class_names,
-        dataset=data.name,
+        dataset=data.short_name,
         images=images,
         labels=data.test.labels,
         training_images=_counts(data.train, data.classes),

@@ -60,7 +60,8 @@ def _trials(store: Store, what: Sequence[str], top: int) -> list[StoredTrial]:
 
     if top < 1:
         raise UserError(f"--top is {top}, but must be at least 1")
-    found = [trial for each in what for trial in best(store.finished(each), top)]
+    # from the weaker to the better, so that a comparison tells what the better ones gain
+    found = [trial for each in what for trial in reversed(best(store.finished(each), top))]
     return list({trial.run_id: trial for trial in found}.values())
 
 

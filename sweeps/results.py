@@ -93,17 +93,17 @@ def _figures(folder: Path, result: StageResult, data: Dataset, agenda: Agenda) -
             title=f"{title(result)}: {what}",
             ylabel=f"{what}, %" if name == scored else what,
             percent=name == scored,
-            caption=f"{agenda.study.name}, {data.name}, {len(data.train):,} training images, {spread}",
+            caption=f"{agenda.study.name}, {data.short_name}, {len(data.train):,} training images, {spread}",
             reference=reference(result) if name == scored else (),
         )
         write_whole(path, drawing)
-        drawn.append((path, f"{what.capitalize()} against epoch, {data.name}, {spread}."))
+        drawn.append((path, f"{what.capitalize()} against epoch, {data.short_name}, {spread}."))
     return drawn
 
 
 def _about(agenda: Agenda, options: RunOptions, data: Dataset, score: str) -> str:
     return (
-        f"{data.name}: {len(data.train):,} training, {len(data.val):,} validation and {len(data.test):,} test images; "
+        f"{data.short_name}: {len(data.train):,} training, {len(data.val):,} validation and {len(data.test):,} test images; "
         f"{len(agenda.seeds)} seed(s) per trial; early stopping {'on' if options.early_stopping else 'off'}. "
         f"Winners are chosen on validation; the test set is only read. “Best test {score}” is the reports' own protocol (the best test "
         "epoch); “chosen epoch” is the best on validation, and test scores there and per class are what to quote."

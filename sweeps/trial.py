@@ -77,7 +77,7 @@ class Worker(tune.Trainable):
         replicates = unpack(files, self.trial, self.data, tuple(self.task["seeds"]), device, weights)
         watcher = Watcher(self.watch, replicates[0].epoch)
         for epoch in train(self.trial, self.data, replicates, device, watcher):
-            snapshot = pack(self.trial, self.data, replicates) | fitting | watcher.drawn(self.task["run"]["name"], self.data.name)
+            snapshot = pack(self.trial, self.data, replicates) | fitting | watcher.drawn(self.task["run"]["name"], self.data.short_name)
             self.tracker.epoch.remote(self.task["key"], epoch.number, logged(epoch, self.data.metric), snapshot)
             yield epoch
 

@@ -99,6 +99,12 @@ class Dataset:
     sd: tuple[float, ...]  # likewise, the population's; 1 where a channel is constant, so that dividing by it is safe
 
     @property
+    def short_name(self) -> str:
+        """Return the name for figures: of a folder without the way to it."""
+        kind, folder, path = self.name.partition("folder:")
+        return folder + Path(path).name if folder else kind
+
+    @property
     def image_shape(self) -> Shape:
         """Return (channels, height, width)."""
         _, height, width, channels = self.train.images.shape

@@ -7,6 +7,7 @@ import pickle
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 
@@ -653,3 +654,10 @@ def test_a_share_that_is_none_is_refused(tmp_path, validation):
 def test_importing_loads_neither_torch_nor_torchvision():
     code = "import sys, trainables.datasets; sys.exit('torch' in sys.modules or 'torchvision' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "short"), [("cifar10", "cifar10"), ("folder:/a/b/flowers", "folder:flowers"), ("folder:birds/", "folder:birds")]
+)
+def test_figures_name_a_folder_without_the_way_to_it(tiny, name, short):
+    assert replace(tiny, name=name).short_name == short
