@@ -138,7 +138,9 @@ def _answer(question: Question, done: Future[dict[str, bytes]], store: Store, fo
 
 
 def _keep(question: Question, files: Mapping[str, bytes], folder: Path) -> Answer:
-    place = keep(folder / folder_name(question.models) / question.job.name, files)
+    # the names of several could be longer than a folder's may be
+    models = question.models if len(question.trials) == 1 else f"{len(question.trials)} models {question.folder.rpartition('-')[2]}"
+    place = keep(folder / folder_name(models) / question.job.name, files)
     return Answer(question, place, Finding.from_files(files))
 
 

@@ -6,6 +6,9 @@ The same network from scratch and from weights learned on ImageNet, finetuned as
     python sweeps/resnet.py --dataset folder:data/imagenette                 # at the images' own size
     python sweeps/resnet.py --weights data/weights/my_resnet18.safetensors   # other weights, any float type
     python sweeps/resnet.py --quick                                          # from scratch alone, as it brings no weights along
+
+Measured 2026-11-21 on two cores of an Intel Xeon (AVX512-BF16), --no-early-stopping, one seed, 60 + 25 photographs a class at 224×224, 10
+of the 20 epochs: 44.4 % test accuracy from scratch, 85.2 % from pretrained weights, at 30 images/s a core.
 """
 
 from sweeps.study import Stage, Study

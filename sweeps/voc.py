@@ -7,7 +7,7 @@ ignored for their class, in training and in the average precision (AP), which fo
     python sweeps/voc.py --stages resnet --weights data/weights/my_resnet18.pth
     python sweeps/voc.py --quick
 
-The reports give no recipe beyond what is here: batch 32, the learning rates, gamma and the numbers of epochs are theirs.
+Batch 32, CaffeNet's and ResNet's learning rate, gamma, and the numbers of epochs of the first two are the reports'; the rest is ours.
 """
 
 from sweeps.study import Published, Stage, Study, Watch
