@@ -121,12 +121,6 @@ class Subject:
         """The names of the convolutions, from the input on; those on shortcuts left out."""
         return [layer.name for layer in self.layers if layer.name.rpartition(".")[2].startswith("conv")]
 
-    def class_number(self, name: str) -> int:
-        """Return a class's number. Raises UserError, naming those there are, where there is none of this name."""
-        if name not in self.class_names:
-            raise UserError(f"{self.name} knows no class {name!r}{suggest(name, self.class_names)}")
-        return self.class_names.index(name)
-
 
 def subject(checkpoint: Checkpoint, data: Dataset, name: str, device: torch.device, replicate: int = 0) -> Subject:
     """Return a finished trial as a Subject, examined on the test images of the data that it was trained on.
