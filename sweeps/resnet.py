@@ -28,7 +28,7 @@ STUDY = Study(
         "grad_cam": {"layer": "layer4"},
         "mistakes": {},
     },
-    quick={"dataset": "shapes", "training.epochs": 2},
+    quick={"dataset": "shapes", "training.epochs": 2, "training.batch_size": 128},
 )
 
 if __name__ == "__main__":
