@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from sweeps.options import Parser, RunOptions, whole
+from sweeps.options import Parser, RunOptions, folder, whole
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
     data = datasets.load(_dataset(store, trials), options.data_dir)
     if not options.address:
         keep_ray_to_loopback()
-    folder = options.output / folder_name(trials[0].experiment)
-    answers = analyses.ask(trials, jobs, data, store, folder / "analysis", where, console)
-    report = results.write_findings(folder, trials[0].experiment, analyses.sections(answers))
+    place = options.output / folder_name(trials[0].experiment)
+    answers = analyses.ask(trials, jobs, data, store, place / "analysis", where, console)
+    report = results.write_findings(place, trials[0].experiment, analyses.sections(answers))
     console.print(f"report: {report} · MLflow: {store.uri}, in the models' runs under analysis/", highlight=False, soft_wrap=True)
     return 1 if any(answer.failed for answer in answers) else 0
 
@@ -111,8 +111,8 @@ def _parser(default: str | None) -> Parser:
     parser.add_argument("--num-gpus", type=whole, default=0, metavar="N", help="GPUs to use; 0: the CPU (default: %(default)s)")
     parser.add_argument("--num-cpus", type=whole, metavar="N", help="CPU cores to use (default: all)")
     parser.add_argument("--address", metavar="ADDR", help="a Ray cluster (default: this machine)")
-    parser.add_argument("--data-dir", type=Path, default=Path("data"), metavar="DIR", help="where data sets lie (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=Path("results"), metavar="DIR", help="where files go (default: %(default)s)")
+    parser.add_argument("--data-dir", type=folder, default=Path("data"), metavar="DIR", help="where data sets lie (default: %(default)s)")
+    parser.add_argument("--output", type=folder, default=Path("results"), metavar="DIR", help="where files go (default: %(default)s)")
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow (default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)")
     parser.add_argument("--fresh", action="store_true", help="do again what is there")
     return parser

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ def connect(options: RunOptions) -> Iterator[None]:
         yield
         return
     root = Path(__file__).resolve().parent.parent
+    stopping = signal.getsignal(signal.SIGTERM)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if options.address:
         _check_address(options.address)
@@ -44,6 +46,7 @@ def connect(options: RunOptions) -> Iterator[None]:
         _check_gpus(options.num_gpus)
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default; without it every process warns
         ray.init("local", num_cpus=options.num_cpus or os.cpu_count(), num_gpus=options.num_gpus, include_dashboard=False, **quiet)
+    signal.signal(signal.SIGTERM, stopping)  # Ray has put its own in the place of main's, by which an interruption would end as an error
     try:
         yield
     finally:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweeps.options import Parser
+from sweeps.options import Parser, folder
 
 
 def run(arguments: Sequence[str], console: Console) -> int:
@@ -41,8 +41,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
     console.print(finding.tables["evaluation"].to_rich())
     name = f"evaluation/{folder_name(options.dataset)}"
     store.attach(trial.run_id, name, finding.files())
-    folder = keep(options.output / "evaluate" / trial.run_id / folder_name(options.dataset), finding.files())
-    console.print(f"files: {folder} · MLflow: run {trial.run_id}, {name}/", highlight=False, soft_wrap=True)
+    place = keep(options.output / "evaluate" / trial.run_id / folder_name(options.dataset), finding.files())
+    console.print(f"files: {place} · MLflow: run {trial.run_id}, {name}/", highlight=False, soft_wrap=True)
     return 0
 
 
@@ -52,8 +52,8 @@ def _parser() -> Parser:
     parser = Parser(__doc__ or "")
     parser.add_argument("run", metavar="RUN", help="an MLflow run's id, or a study's name for its best trial")
     parser.add_argument("--dataset", required=True, metavar="NAME", help=f"{', '.join(names())}; of one with parts: the test part")
-    parser.add_argument("--data-dir", type=Path, default=Path("data"), metavar="DIR", help="where data sets lie (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=Path("results"), metavar="DIR", help="where files go (default: %(default)s)")
+    parser.add_argument("--data-dir", type=folder, default=Path("data"), metavar="DIR", help="where data sets lie (default: %(default)s)")
+    parser.add_argument("--output", type=folder, default=Path("results"), metavar="DIR", help="where files go (default: %(default)s)")
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow (default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)")
     return parser
 

@@ -81,7 +81,7 @@ def _parser(description: str, stages: Sequence[str]) -> Parser:
     add(
         "--weights", "pretrained weights for the trials that start from some: a file or a known name (default: the study's)", metavar="FILE"
     )
-    add("--data-dir", "where data sets are looked for, and downloaded to (default: %(default)s)", type=Path, metavar="DIR")
+    add("--data-dir", "where data sets are looked for, and downloaded to (default: %(default)s)", type=folder, metavar="DIR")
     add("--epochs", "epochs of every trial (default: the study's)", type=whole, metavar="N")
     add("--seeds", "replicates of every trial: seeds 0..N-1 (default: %(default)s)", type=whole, metavar="N")
     add(
@@ -93,7 +93,7 @@ def _parser(description: str, stages: Sequence[str]) -> Parser:
     add("--early-stopping", "ASHA: stop what is behind at a rung (default: on)", action=argparse.BooleanOptionalAction)
     add("--quick", "embedded data and few epochs: the whole study in about a minute", action="store_true")
     add("--dry-run", "print the plan and stop", action="store_true")
-    add("--output", "where tables, figures and the report go (default: %(default)s)", type=Path, metavar="DIR")
+    add("--output", "where tables, figures and the report go (default: %(default)s)", type=folder, metavar="DIR")
     add("--tracking-uri", "MLflow (default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)", metavar="URI")
     add("--address", "a Ray cluster (default: $RAY_ADDRESS, else this machine)", metavar="ADDR", default=os.environ.get("RAY_ADDRESS"))
     add("--fresh", "ignore earlier trials and train everything again", action="store_true")
@@ -106,6 +106,11 @@ def whole(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+
+
+def folder(text: str) -> Path:
+    """Return the folder that an argument names; `~` is the home of whoever runs this, as a job's command has no shell of its own."""
+    return Path(text).expanduser()
 
 
 def fail(error: UserError) -> int:

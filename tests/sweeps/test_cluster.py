@@ -39,3 +39,23 @@ with connect(RunOptions(num_cpus=1)):
     print(ray.nodes()[0]["NodeManagerAddress"])
 """
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "127.0.0.1\n"
+
+
+def test_a_driver_that_is_told_to_stop_is_interrupted():
+    code = """
+import os, signal, sys, time
+from sweeps.main import guarded, keep_ray_to_loopback
+keep_ray_to_loopback()
+
+def command():
+    from sweeps.cluster import connect
+    from sweeps.options import RunOptions
+    with connect(RunOptions(num_cpus=1)):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
+
+sys.exit(guarded(command))
+"""
+    end = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (end.returncode, end.stdout) == (130, "")
+    assert end.stderr == "interrupted: finished epochs are kept; the same command goes on from there\n"

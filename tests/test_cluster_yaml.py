@@ -1,0 +1,76 @@
+"""What cluster.yaml promises: Ray understands it, and nobody gets in but by ssh or with the token."""
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "cluster.yaml").read_text()
+
+
+def on_own_machines() -> dict[str, Any]:
+    """Return the file as its last paragraph says: that form in the place of what stands between the two lines."""
+    before, _, after = re.split(r"^# ----.*\n", TEXT, flags=re.MULTILINE)
+    form = "".join(re.findall(r"^#   (.*\n)", after, flags=re.MULTILINE))
+    return yaml.safe_load(before + form + after)
+
+
+FORMS = {"aws": yaml.safe_load(TEXT), "local": on_own_machines()}
+
+
+@pytest.fixture(params=FORMS)
+def config(request) -> dict[str, Any]:
+    return FORMS[request.param]
+
+
+def test_ray_understands_it(config):
+    assert config["provider"]["type"] in FORMS
+    validate_config(prepare_config(config))
+
+
+def test_the_head_trains_nothing_and_workers_are_on_spot():
+    head, worker = (FORMS["aws"]["available_node_types"][name] for name in ("head", "worker"))
+    assert FORMS["aws"]["head_node_type"] == "head"
+    assert head["resources"] == {"CPU": 0, "GPU": 0}
+    assert "InstanceMarketOptions" not in head["node_config"]
+    assert worker["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+    assert worker["max_workers"] == FORMS["aws"]["max_workers"]
+
+
+def test_ray_opens_no_port_to_the_world_but_that_of_ssh(config):
+    assert "security_group" not in config["provider"]  # Ray's own group lets in ssh, and the cluster's machines among themselves
+    for node in config.get("available_node_types", {}).values():
+        assert not {"SecurityGroupIds", "NetworkInterfaces"} & set(node["node_config"])
+
+
+def test_every_machine_asks_for_the_token(config):
+    assert ("~/.ray/auth_token", "~/.ray/auth_token") in config["file_mounts"].items()
+    assert "chmod 600 ~/.ray/auth_token" in config["initialization_commands"]
+    starts = [each for role in ("head", "worker") for each in config[f"{role}_start_ray_commands"] if "ray start" in each]
+    assert len(starts) == 2
+    for command in starts:
+        assert re.search(r"\bRAY_AUTH_MODE=token\b.*\bray start\b", command)
+
+
+def test_mlflow_and_the_dashboard_answer_on_loopback_alone_and_jobs_know_where(config):
+    _, mlflow, ray = config["head_start_ray_commands"]
+    server = shlex.split(re.search(r"(mlflow server .*?);", mlflow)[1])
+    told = {flag: server[server.index(flag) + 1] for flag in ("--host", "--port")}
+    assert told["--host"] == "127.0.0.1"
+    assert f"MLFLOW_TRACKING_URI=http://{told['--host']}:{told['--port']}" in re.split("[ ;]", ray)
+    assert "--dashboard-host=127.0.0.1" in ray.split()
+
+
+def test_what_the_project_is_installed_from_travels(config):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = {"pyproject.toml", project["project"]["readme"], *project["tool"]["setuptools"]["packages"]}
+    assert {there: here for there, here in config["file_mounts"].items() if there.startswith("~/cnn-sweeps/")} == {
+        f"~/cnn-sweeps/{name}": name for name in wanted
+    }
+    assert all((ROOT / name).exists() for name in wanted)
