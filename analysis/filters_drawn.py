@@ -21,7 +21,7 @@ WIDEST = 16  # tiles of one row
 
 @dataclass(frozen=True)
 class FiltersDrawn:
-    """The filters of `layers`, names of convolutions; None: the first and the last."""
+    """The filters of `layers`, names of convolutions; "all": of every one; None: the first and the last."""
 
     name: ClassVar[str] = "filters_drawn"
     together: ClassVar[bool] = False
@@ -54,10 +54,12 @@ class FiltersDrawn:
         return Finding(self.name, "Filters drawn", (), {}, figures, filters)
 
     def _chosen(self, subject: Subject) -> tuple[str, ...]:
-        if self.layers is not None:
-            return self.layers
+        if self.layers not in (None, ("all",)):
+            return self.layers or ()
         if not subject.convolutions:
             raise UserError(f"{subject.name} has no convolutions, and so no filters")
+        if self.layers:
+            return tuple(subject.convolutions)
         return tuple(dict.fromkeys((subject.convolutions[0], subject.convolutions[-1])))
 
 

@@ -69,7 +69,7 @@ STUDY = Study(
     ),
     analyses={
         "contact_sheet": {"per_class": 10},
-        "filters_drawn": {"layers": ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6")},
+        "filters_drawn": {"layers": ("all",)},
         "feature_maps": {},
     },
     quick={"dataset": "shapes", "training.epochs": 2},
