@@ -167,7 +167,8 @@ def test_it_overfits_32_images_with_several_labels():
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_a_residual_network_overfits_32_images(several):
+def test_a_residual_network_overfits_32_images(several, monkeypatch):
+    monkeypatch.setattr(module, "computing_dtype", lambda _: torch.float32)
     data = multi_label() if several else make_dataset(count=32)
     _, epochs = run(Trial(model=ResNet(), training=Training(epochs=20, batch_size=16, optimizer="adam", lr=0.001)), data)
     assert epochs[-1].records[0].train_score == 1.0
