@@ -13,12 +13,11 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from sweeps.options import Parser, RunOptions, folder, whole
+from sweeps.options import Parser, RunOptions, whole
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,12 +37,12 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
     from sweeps import analyses, results
     from sweeps.finished import folder_name
     from sweeps.main import keep_ray_to_loopback
-    from sweeps.tracking import Store, check_uri, default_uri
+    from sweeps.tracking import Store, resolve_uri
     from trainables import datasets
 
     jobs = _jobs(options.jobs, options.set, given)
     where = RunOptions(num_gpus=options.num_gpus, num_cpus=options.num_cpus, address=options.address, fresh=options.fresh)
-    store = Store(check_uri(options.tracking_uri) if options.tracking_uri else default_uri())
+    store = Store(resolve_uri(options.tracking_uri))
     trials = _trials(store, options.what, options.top)
     data = datasets.load(_dataset(store, trials), options.data_dir)
     if not options.address:
@@ -111,9 +110,7 @@ def _parser(default: str | None) -> Parser:
     parser.add_argument("--num-gpus", type=whole, default=0, metavar="N", help="GPUs to use; 0: the CPU (default: %(default)s)")
     parser.add_argument("--num-cpus", type=whole, metavar="N", help="CPU cores to use (default: all)")
     parser.add_argument("--address", metavar="ADDR", help="a Ray cluster (default: this machine)")
-    parser.add_argument("--data-dir", type=folder, default=Path("data"), metavar="DIR", help="where data sets lie (default: %(default)s)")
-    parser.add_argument("--output", type=folder, default=Path("results"), metavar="DIR", help="where files go (default: %(default)s)")
-    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow (default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)")
+    parser.add_places()
     parser.add_argument("--fresh", action="store_true", help="do again what is there")
     return parser
 

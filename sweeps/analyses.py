@@ -18,7 +18,7 @@ from analysis.finding import Arrays, Finding, Job
 from analysis.report import Section
 from analysis.subject import Subject, subject
 from sweeps import cluster
-from sweeps.finished import folder_name
+from sweeps.finished import folder_name, model_name
 from sweeps.options import RunOptions
 from sweeps.results import keep
 from sweeps.tracking import Store, StoredTrial
@@ -93,11 +93,6 @@ def ask(
     return [known[number] for number in range(len(asked))]
 
 
-def model_name(trial: StoredTrial) -> str:
-    """Return what tables and figures call a trial's model."""
-    return f"{trial.experiment}, {trial.name}"
-
-
 def _questions(job: Job, trials: Sequence[StoredTrial]) -> list[Question]:
     return [Question(job, tuple(trials))] if job.together else [Question(job, (trial,)) for trial in trials]
 
@@ -107,7 +102,7 @@ def _models(trials: Sequence[StoredTrial], store: Store, data: Dataset, device: 
     shared = ray.put(data)
     models = {}
     for trial in trials:
-        files = {f"checkpoint/{name}": content for name, content in store.attached(trial.run_id, "checkpoint").items()}
+        files = store.checkpoint(trial.run_id)
         checkpoint.load(files)  # whole, or refused here in one line
         models[trial.run_id] = Model(trial.run_id, model_name(trial), ray.put(files), shared, device)
     return models

@@ -17,7 +17,7 @@ from sweeps.options import RunOptions
 from sweeps.planning import print_plan
 from sweeps.study import PlannedStage, Study, plan_study
 from sweeps.tables import Facts, stage_table, words
-from sweeps.tracking import Store, check_uri, default_uri
+from sweeps.tracking import Store, resolve_uri
 from sweeps.winner import Yardstick
 from trainables import datasets
 from trainables.datasets import Dataset
@@ -41,7 +41,7 @@ def run(study: Study, options: RunOptions, console: Console) -> int:
         print_plan(study, planned, options, console)
         return 0
     jobs = _jobs(study)
-    uri = check_uri(options.tracking_uri) if options.tracking_uri else default_uri()
+    uri = resolve_uri(options.tracking_uri)
     folder = results.prepare(options.output / study.name, planned)
     data = datasets.load(study.baseline.dataset, options.data_dir)
     if data.name != study.baseline.dataset:
@@ -77,7 +77,7 @@ def run(study: Study, options: RunOptions, console: Console) -> int:
         console.print(f"MLflow has not got everything; the rest is in {spool}, and the same command delivers it", highlight=False)
         return 1
     store.describe(study.name, results.markdown(agenda))
-    answers = _analyse(jobs, agenda, runs, data, store, folder, options, console)
+    answers = _analyse(jobs, agenda, data, store, folder, options, console)
     if answers:
         from sweeps.analyses import sections
 
@@ -107,7 +107,8 @@ def _weights(planned: Iterable[PlannedStage], data: Dataset, data_dir: Path, con
     files = {name: pretrained.read(name, data_dir) for name in {trial.weights for trial in starting} if name is not None}
     networks = {(trial.weights, trial.model): trial for trial in starting}
     for trial in networks.values():
-        report = pretrained.check(trial, data, files[str(trial.weights)])
+        name = str(trial.weights)
+        report = pretrained.check(trial, data, pretrained.parse(name, files[name]))
         console.print(f"{trial.weights}: {report.summary}", highlight=False, soft_wrap=True)
     return files
 
@@ -161,14 +162,7 @@ def _jobs(study: Study) -> list[Job]:
 
 
 def _analyse(
-    jobs: Sequence[Job],
-    agenda: Agenda,
-    runs: Mapping[str, str],
-    data: Dataset,
-    store: Store,
-    folder: Path,
-    options: RunOptions,
-    console: Console,
+    jobs: Sequence[Job], agenda: Agenda, data: Dataset, store: Store, folder: Path, options: RunOptions, console: Console
 ) -> list[Answer]:
     """Have the study's analyses done: of its best trial on validation, or where a job looks at several models, of each stage's winner."""
     winners = {result.winner.outcome.key: result.winner.outcome for result in agenda.results if result.winner}
@@ -176,10 +170,10 @@ def _analyse(
         return []
     from sweeps.analyses import ask
 
-    trials = {key: store.finished(runs[key])[0] for key in winners}
+    trials = store.trials(winners)
     best = max(winners.values(), key=lambda outcome: outcome.score)
     answers = []
-    for together, asked in ((False, [trials[best.key]]), (True, list(trials.values()))):
+    for together, asked in ((False, [trials[best.key]]), (True, [trials[key] for key in winners])):
         some = [job for job in jobs if job.together is together]
         answers += ask(asked, some, data, store, folder / "analysis", options, console)
     return answers

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 
-from sweeps.options import Parser, folder
+from sweeps.options import Parser
 
 
 def run(arguments: Sequence[str], console: Console) -> int:
@@ -24,18 +23,18 @@ def run(arguments: Sequence[str], console: Console) -> int:
     import torch
 
     from analysis.evaluation import evaluation
-    from sweeps.finished import best, folder_name
+    from sweeps.finished import best, folder_name, model_name
     from sweeps.results import keep
-    from sweeps.tracking import Store, check_uri, default_uri
+    from sweeps.tracking import Store, resolve_uri
     from trainables import checkpoint, datasets
 
-    store = Store(check_uri(options.tracking_uri) if options.tracking_uri else default_uri())
+    store = Store(resolve_uri(options.tracking_uri))
     [trial] = best(store.finished(options.run), 1)
-    loaded = checkpoint.load(store.files(trial.run_id))
+    loaded = checkpoint.load(store.checkpoint(trial.run_id))
     shape, multi_label = tuple(loaded.info["image_shape"]), loaded.info["multi_label"]
     split = datasets.labelled(options.dataset, options.data_dir, loaded.class_names, shape, multi_label)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    finding = evaluation(loaded, split, options.dataset, f"{trial.experiment}, {trial.name}", device)
+    finding = evaluation(loaded, split, options.dataset, model_name(trial), device)
     for line in finding.text:
         console.print(line, highlight=False)
     console.print(finding.tables["evaluation"].to_rich())
@@ -52,9 +51,7 @@ def _parser() -> Parser:
     parser = Parser(__doc__ or "")
     parser.add_argument("run", metavar="RUN", help="an MLflow run's id, or a study's name for its best trial")
     parser.add_argument("--dataset", required=True, metavar="NAME", help=f"{', '.join(names())}; of one with parts: the test part")
-    parser.add_argument("--data-dir", type=folder, default=Path("data"), metavar="DIR", help="where data sets lie (default: %(default)s)")
-    parser.add_argument("--output", type=folder, default=Path("results"), metavar="DIR", help="where files go (default: %(default)s)")
-    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow (default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)")
+    parser.add_places()
     return parser
 
 

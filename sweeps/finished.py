@@ -22,6 +22,11 @@ def validation_score(trial: StoredTrial) -> float:
     return float(History.from_dict(trial.curves).curve("val_score").max(axis=1).mean())
 
 
+def model_name(trial: StoredTrial) -> str:
+    """Return what tables and figures call a trial's model."""
+    return f"{trial.experiment}, {trial.name}"
+
+
 def folder_name(text: str) -> str:
     """Return a name that is safe as a folder's, on every system and in MLflow."""
     return re.sub(r"[^A-Za-z0-9._=-]+", "_", text).strip("._") or "unnamed"

@@ -51,6 +51,13 @@ class Parser(argparse.ArgumentParser):
         """Raise UserError."""
         raise UserError(message)
 
+    def add_places(self) -> None:
+        """Add the flags that say where data is found, and where results are kept."""
+        places = (("--data-dir", "data", "where data sets are looked for, and downloaded to"), ("--output", "results", "where results go"))
+        for flag, default, text in places:
+            self.add_argument(flag, help=f"{text} (default: %(default)s)", default=Path(default), type=folder, metavar="DIR")
+        self.add_argument("--tracking-uri", help="MLflow (default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)", metavar="URI")
+
     def read(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Return the arguments. Raises UserError for one that is unknown or has a wrong value."""
         known, unknown = self.parse_known_args(arguments)
@@ -81,7 +88,6 @@ def _parser(description: str, stages: Sequence[str]) -> Parser:
     add(
         "--weights", "pretrained weights for the trials that start from some: a file or a known name (default: the study's)", metavar="FILE"
     )
-    add("--data-dir", "where data sets are looked for, and downloaded to (default: %(default)s)", type=folder, metavar="DIR")
     add("--epochs", "epochs of every trial (default: the study's)", type=whole, metavar="N")
     add("--seeds", "replicates of every trial: seeds 0..N-1 (default: %(default)s)", type=whole, metavar="N")
     add(
@@ -93,8 +99,7 @@ def _parser(description: str, stages: Sequence[str]) -> Parser:
     add("--early-stopping", "ASHA: stop what is behind at a rung (default: on)", action=argparse.BooleanOptionalAction)
     add("--quick", "embedded data and few epochs: the whole study in about a minute", action="store_true")
     add("--dry-run", "print the plan and stop", action="store_true")
-    add("--output", "where tables, figures and the report go (default: %(default)s)", type=folder, metavar="DIR")
-    add("--tracking-uri", "MLflow (default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)", metavar="URI")
+    parser.add_places()
     add("--address", "a Ray cluster (default: $RAY_ADDRESS, else this machine)", metavar="ADDR", default=os.environ.get("RAY_ADDRESS"))
     add("--fresh", "ignore earlier trials and train everything again", action="store_true")
     return parser

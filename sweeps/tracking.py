@@ -64,9 +64,9 @@ class StoredTrial:
     reason: str | None  # why it failed
 
 
-def default_uri() -> str:
-    """Return MLFLOW_TRACKING_URI, else the database that a bare `mlflow ui` shows: mlflow.db in the working directory."""
-    return check_uri(os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db")
+def resolve_uri(given: str | None = None) -> str:
+    """Return `given`, else MLFLOW_TRACKING_URI, else the database that a bare `mlflow ui` shows: mlflow.db in the working directory."""
+    return check_uri(given or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db")
 
 
 def check_uri(uri: str) -> str:
@@ -109,11 +109,9 @@ class Store:
         Of several runs with one key it is the most complete, then the latest. A store that cannot be read is a UserError.
         """
         wanted = None if keys is None else set(keys)
-        try:
-            names = {each.experiment_id: each.name for each in _pages(self.client.search_experiments)}
+        with self._readable():
+            names = self._experiments()
             best = self._best_runs(wanted, list(names))
-        except Exception as error:  # no server, no permission, not a database, another version's database: the user's to mend
-            raise UserError(f"cannot read MLflow at {self.uri}: {_line(error)}") from error
         curves: dict[str, dict[str, Any] | None] = {}
         if wanted is not None:
             with ThreadPoolExecutor(8) as pool:
@@ -125,10 +123,8 @@ class Store:
 
         Raises UserError, naming what there is, where there is no such run or study, or nothing of it is done.
         """
-        try:
-            experiments = {each.experiment_id: each.name for each in _pages(self.client.search_experiments)}
-        except Exception as error:
-            raise UserError(f"cannot read MLflow at {self.uri}: {_line(error)}") from error
+        with self._readable():
+            experiments = self._experiments()
         if re.fullmatch("[0-9a-f]{32}", what):
             runs = [self._run(what)]
         elif what in experiments.values():
@@ -162,6 +158,16 @@ class Store:
         """Return the name of the data set that a trial was trained on."""
         return self._run(run_id).data.params["dataset"]
 
+    def _experiments(self) -> dict[str, str]:
+        return {each.experiment_id: each.name for each in _pages(self.client.search_experiments)}
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # no server, no permission, not a database, another version's database: the user's to mend
+            raise UserError(f"cannot read MLflow at {self.uri}: {_line(error)}") from error
+
     def _run(self, run_id: str) -> Run:
         try:
             return self.client.get_run(run_id)
@@ -177,9 +183,13 @@ class Store:
             root = Path(folder)
             return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
+    def checkpoint(self, run_id: str) -> dict[str, bytes]:
+        """Return of the run's snapshot the best weights, with what they need: file name → content."""
+        return {f"checkpoint/{name}": content for name, content in self.attached(run_id, "checkpoint").items()}
+
     def supersede(self, keys: Iterable[str]) -> None:
         """Set aside the runs of these trials: they stay to be seen, tagged `superseded`, and count as done no more."""
-        while runs := self._best_runs(set(keys), [each.experiment_id for each in _pages(self.client.search_experiments)]):
+        while runs := self._best_runs(set(keys), list(self._experiments())):
             for run in runs.values():
                 self.client.set_tag(run.info.run_id, "status", "superseded")
 

@@ -73,7 +73,7 @@ class Worker(tune.Trainable):
         weights, fitting = None, {}
         if name is not None:
             weights = parse(name, self.weights[name])
-            fitting = {"pretrained.json": json.dumps(check(self.trial, self.data, self.weights[name]).to_dict()).encode()}
+            fitting = {"pretrained.json": json.dumps(check(self.trial, self.data, weights).to_dict()).encode()}
         replicates = unpack(files, self.trial, self.data, tuple(self.task["seeds"]), device, weights)
         watcher = Watcher(self.watch, replicates[0].epoch)
         for epoch in train(self.trial, self.data, replicates, device, watcher):

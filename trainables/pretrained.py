@@ -99,14 +99,11 @@ def parse(name: str, content: bytes) -> dict[str, Tensor]:
     return dict(found)
 
 
-def check(trial: Trial, data: Dataset, content: bytes) -> Report:
-    """Tell what the file `content` of the trial's weights has for its network on `data`, which is planned but not built.
-
-    Raises UserError as `parse` and `fits` do.
-    """
+def check(trial: Trial, data: Dataset, tensors: Mapping[str, Tensor]) -> Report:
+    """Tell what weights have for the trial's network on `data`, which is planned but not built. Raises UserError as `fits` does."""
     with torch.device("meta"):
         network = build(trial.model, trial.training.input_shape(data.image_shape), data.classes)
-    return fits(network, parse(str(trial.weights), content), trial.rename)
+    return fits(network, tensors, trial.rename)
 
 
 def fits(network: nn.Module, tensors: Mapping[str, Tensor], rename: Rename = ()) -> Report:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sweeps.tracking import Store, Tracker, check_uri, default_uri
+from sweeps.tracking import Store, Tracker, check_uri, resolve_uri
 from trainables.errors import UserError
 
 # MLflow 3.17's own mapping, on SQLAlchemy 2.1; nothing of ours.
@@ -373,9 +373,9 @@ def test_a_store_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatc
 def test_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert default_uri() == f"sqlite:///{tmp_path}/mlflow.db"
+    assert resolve_uri() == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000/")
-    assert default_uri() == "http://host:5000"
+    assert resolve_uri() == "http://host:5000"
     assert check_uri("sqlite:///x/y.db") == f"sqlite:///{tmp_path}/x/y.db"
     assert check_uri("sqlite:////x/y.db") == "sqlite:////x/y.db"
     for bad in ("", "mlruns", "file:///mlruns", "sqlite://", "sqlite:///", "sqlite:///:memory:", "http://", "postgresql://host/db"):

@@ -252,7 +252,7 @@ def test_rename_keeps_names_distinct_and_must_make_sense():
 def test_a_trials_weights_are_checked_without_building_its_network(tiny):
     trial = Trial("tiny", CNN(conv_layers=1, fc_layers=1), weights="a.pth", rename=(("^net[.]", ""),))
     whole = build(trial.model, tiny.image_shape, tiny.classes).state_dict()
-    report = check(trial, tiny, saved({f"net.{name}": tensor for name, tensor in whole.items()}))
+    report = check(trial, tiny, {f"net.{name}": tensor for name, tensor in whole.items()})
     assert report.summary == "4 of 4 tensors loaded; missing: none; misshapen: none; unexpected: none"
 
 
