@@ -1,0 +1,145 @@
+"""A small study as a real process that can be hurt, and what it comes to in MLflow and in its results folder."""
+
+import csv
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from sweeps.tracking import Store
+from tests.conftest import make_dataset
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMINGS = ("images_per_second", "seconds")  # of a record: all else is the same, bit by bit, in every run of a trial
+# of every test here; the warning is MLflow 3.17's own, on SQLAlchemy 2.1
+FAULT = [pytest.mark.faults, pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")]
+TRIALS = 4  # three learning rates, and one more width
+
+SCRIPT = """
+from sweeps.main import main
+from sweeps.study import Stage, Study
+from trainables.config import CNN, Training, Trial
+
+base = Trial("folder:{images}", CNN(conv_layers=2, channels=8, fc_layers=1), Training(epochs={epochs}, batch_size=4))
+STUDY = Study("hurt", base, (Stage("lr", {{"training.lr": (0.001, 0.01, 0.05)}}), Stage("width", {{"model.channels": (8, 12)}})))
+
+if __name__ == "__main__":
+    main(STUDY)
+"""
+
+
+class Site:
+    """A folder with images, a study of four trials on them, and, at `uri`, MLflow."""
+
+    def __init__(self, folder: Path, uri: str | None = None, epochs: int = 12):
+        folder.mkdir(exist_ok=True)
+        self.folder, self.uri = folder, uri or f"sqlite:///{folder / 'mlflow.db'}"
+        self.results = folder / "results" / "hurt"
+        self.spool = self.results / ".spool"
+        self.images = folder / "images"
+        draw(self.images)
+        self.script = folder / "hurt.py"
+        self.script.write_text(SCRIPT.format(images=self.images, epochs=epochs))
+        self.said = folder / "said.txt"
+
+    def start(self, *flags: str, said: str = "said.txt", **environment: str) -> subprocess.Popen:
+        """Start the study's command. What it says goes to the file `said` in the folder."""
+        places = ("--output", str(self.folder / "results"), "--tracking-uri", self.uri)
+        command = [sys.executable, str(self.script), "--no-early-stopping", "--num-cpus", "2", *places, *flags]
+        variables = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "SITE": str(self.folder)} | environment
+        variables.pop("RAY_ADDRESS", None)
+        with (self.folder / said).open("w") as file:
+            return subprocess.Popen(command, cwd=self.folder, env=variables, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+
+    def end(self, process: subprocess.Popen, timeout: float = 240, said: str = "said.txt") -> tuple[int, str]:
+        """Wait for the command's end and return its exit status and what it said."""
+        try:
+            status = process.wait(timeout)
+        finally:
+            process.kill()
+        return status, (self.folder / said).read_text()
+
+    def run(self, *flags: str, **environment: str) -> tuple[int, str]:
+        """Run the command to its end and return its exit status and what it said."""
+        return self.end(self.start(*flags, **environment))
+
+    def processes(self, title: str) -> list[int]:
+        """Return the ids of this site's processes whose title or command line has `title` in it, e.g. `ray::Worker` or `ray::Tracker`."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                ours = f"SITE={self.folder}\0".encode() in (folder / "environ").read_bytes()
+                if ours and title in (folder / "cmdline").read_text().replace("\0", " "):
+                    found.append(int(folder.name))
+            except OSError:  # it has just ended
+                continue
+        return sorted(found)
+
+    def trained(self) -> int:
+        """Return the number of epochs that MLflow (sqlite) and the spool have of all trials."""
+        in_spool = sum(path.read_text().count("\n") for path in self.spool.glob("*/metrics.jsonl") if path.exists())
+        return max(in_spool, self.delivered())
+
+    def delivered(self) -> int:
+        """Return the number of epochs that MLflow (sqlite) has of all trials."""
+        database = Path(self.uri.removeprefix("sqlite:///"))
+        if not database.exists():
+            return 0
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
+            try:
+                return connection.execute("select count(*) from metrics where key = 'val_accuracy'").fetchone()[0]
+            except sqlite3.OperationalError:  # there are no tables yet
+                return 0
+
+    def outcome(self) -> dict[str, Any]:
+        """Return what a study came to, as far as every run of it must come to the same.
+
+        Per trial, by key: its name, its status, each record without timings. Of every MLflow run: name, MLflow's status, the steps that have
+        a validation accuracy. Of every stage its table's scores.
+        """
+        store = Store(self.uri)
+        found = store.trials(store.trials(None))
+        runs = store.client.search_runs([store.client.get_experiment_by_name("hurt").experiment_id])
+        steps = {run.info.run_id: [each.step for each in store.client.get_metric_history(run.info.run_id, "val_accuracy")] for run in runs}
+        return {
+            "trials": {key: (trial.name, trial.status, _records(trial.curves)) for key, trial in found.items()},
+            "runs": sorted((run.info.run_name, run.info.status, steps[run.info.run_id]) for run in runs),
+            "tables": {stage: self.scores(stage) for stage in ("lr", "width")},
+        }
+
+    def scores(self, stage: str) -> list[tuple[str, ...]]:
+        """Return of a stage's table what no timing is in, a tuple per trial."""
+        rows = csv.DictReader((self.results / f"{stage}.csv").read_text().splitlines())
+        return [tuple(row[name] for name in (stage, "status", "epochs", "validation acc %", "chosen epoch", "key")) for row in rows]
+
+
+def draw(folder: Path) -> None:
+    """Write a tiny data set as class folders."""
+    data = make_dataset(count=900)
+    for part, split in (("train", data.train), ("test", data.test)):
+        for number, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
+            path = folder / part / data.class_names[label] / f"{number:03}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+
+
+def until(true: Callable[[], object], seconds: float = 90, pause: float = 0.1) -> float:
+    """Wait until `true()`; return how long it took. Fails after so many seconds."""
+    began = time.monotonic()
+    while not true():
+        assert time.monotonic() - began < seconds, "waited in vain"
+        time.sleep(pause)
+    return time.monotonic() - began
+
+
+def _records(curves: dict[str, Any] | None) -> dict[str, list[dict[str, Any]]]:
+    assert curves is not None
+    return {seed: [{name: row[name] for name in row if name not in TIMINGS} for row in rows] for seed, rows in curves["seeds"].items()}

@@ -1,0 +1,51 @@
+"""The driver is killed, or asked to stop."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.faults.site import FAULT, TRIALS, until
+
+pytestmark = FAULT
+
+
+def test_a_driver_that_was_killed_goes_on_with_the_same_command(site, undisturbed):
+    process = site.start()
+    until(lambda: site.trained() > 15)
+    process.kill()
+    site.end(process)
+    had = site.trained()
+    status, said = site.run()
+    assert status == 0, said
+    assert site.outcome() == undisturbed
+    assert had < 12 * TRIALS
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_study_that_is_asked_to_stop_says_how_to_go_on(site, undisturbed, how):
+    process = site.start()
+    until(lambda: site.trained() > 15)
+    os.kill(process.pid, how)
+    status, said = site.end(process, timeout=60)
+    assert status == 130, said
+    assert "interrupted: finished epochs are kept; the same command goes on from there" in said
+    assert not list(site.spool.glob("*/trial.json"))  # MLflow has it all
+    assert "RUNNING" not in {status for _, status, _ in site.outcome()["runs"]}
+    assert site.run()[0] == 0
+    assert site.outcome() == undisturbed
+
+
+def test_the_second_interruption_ends_at_once(site, undisturbed):
+    process = site.start()
+    until(lambda: site.trained() > 15)
+    os.kill(process.pid, signal.SIGINT)
+    time.sleep(0.3)
+    began = time.monotonic()
+    os.kill(process.pid, signal.SIGINT)
+    status, said = site.end(process, timeout=60)
+    assert status == 130, said
+    assert time.monotonic() - began < 5
+    assert site.run()[0] == 0
+    assert site.outcome() == undisturbed
