@@ -102,8 +102,8 @@ class Site:
     def outcome(self) -> dict[str, Any]:
         """Return what a study came to, as far as every run of it must come to the same.
 
-        Per trial, by key: its name, its status, each record without timings. Of every MLflow run: name, MLflow's status, the steps that have
-        a validation accuracy. Of every stage its table's scores.
+        Per trial, by key: its name, its status, each record without timings. Of every MLflow run: name, MLflow's status, the steps that
+        have a validation accuracy. Of every stage its table's scores.
         """
         store = Store(self.uri)
         found = store.trials(store.trials(None))
