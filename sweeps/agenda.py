@@ -6,10 +6,10 @@ Stages that do not wait for one another are open side by side, so that no worker
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sweeps.study import Cell, Stage, Study
-from sweeps.winner import Outcome, Winner, Yardstick, choose, relabelled
+from sweeps.winner import Outcome, Status, Winner, Yardstick, choose, relabelled
 from trainables.config import Trial
 from trainables.history import History
 
@@ -25,12 +25,13 @@ class Known:
 
 @dataclass(frozen=True)
 class Task:
-    """A trial to run. `known` is what it goes on from."""
+    """A trial to run. `known` is what it goes on from; `alone`: with a GPU to itself, as it found no room beside others."""
 
     stage: str
     cell: Cell
     key: str
     known: Known | None
+    alone: bool = False
 
     @property
     def name(self) -> str:
@@ -73,6 +74,7 @@ class Agenda:
     tasks: dict[str, Task] = field(default_factory=dict)  # given out or to be, by key
     queue: list[Task] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)  # keys that the store had
+    restarts: dict[str, list[str]] = field(default_factory=dict)  # by key, why each was needed
     _stages: dict[str, _Open] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -103,6 +105,16 @@ class Agenda:
         self.outcomes[key] = self._outcome(self.tasks[key].cell, key, history, reason)
         return self.outcomes[key]
 
+    def restarted(self, key: str, reason: str) -> int:
+        """Note why a trial under way starts again, and return how often it has."""
+        self.restarts.setdefault(key, []).append(reason)
+        return len(self.restarts[key])
+
+    def put_back(self, key: str, *, alone: bool = False) -> None:
+        """Put a trial that was under way at the head of the queue; it goes on from its last snapshot."""
+        self.tasks[key] = replace(self.tasks[key], alone=alone or self.tasks[key].alone)
+        self.queue.insert(0, self.tasks[key])
+
     def advance(self) -> None:
         """Open every stage whose start is known and decide every stage whose trials have ended, until nothing moves."""
         while any([self._open_next(), self._decide_next()]):
@@ -110,8 +122,8 @@ class Agenda:
 
     def _outcome(self, cell: Cell, key: str, history: History, reason: str | None = None) -> Outcome:
         epochs = cell.trial.training.epochs
-        full = history.covers(self.seeds, epochs)
-        return Outcome(cell, key, "failed" if reason else "done" if full else "censored", history.cut(self.seeds, epochs), reason)
+        status: Status = "failed" if reason else "done" if history.covers(self.seeds, epochs) else "censored"
+        return Outcome(cell, key, status, history.cut(self.seeds, epochs), reason, tuple(self.restarts.get(key, ())))
 
     def _open_next(self) -> bool:
         for stage in self.study.stages:

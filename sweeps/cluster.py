@@ -45,6 +45,8 @@ def connect(options: RunOptions) -> Iterator[None]:
     else:
         _check_gpus(options.num_gpus)
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default; without it every process warns
+        # the kernel kills one worker, which Tune starts again; by Ray's own memory monitor all of Tune's run would end
+        os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
         ray.init("local", num_cpus=options.num_cpus or os.cpu_count(), num_gpus=options.num_gpus, include_dashboard=False, **quiet)
     signal.signal(signal.SIGTERM, stopping)  # Ray has put its own in the place of main's, by which an interruption would end as an error
     try:

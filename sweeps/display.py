@@ -51,6 +51,10 @@ class Display:
         if not self.console.is_terminal and time.monotonic() - self.spoken > QUIET_SECONDS:
             self._say(self._summary())
 
+    def restarted(self, task: Task, reason: str, often: int, at_most: int) -> None:
+        """Note that a trial starts again."""
+        self._say(f"{task.name}: {reason}; it starts again from its last epoch ({often} of at most {at_most})")
+
     def ended(self, task: Task, outcome: Outcome) -> None:
         """Note a trial's end."""
         self.running.pop(task.key, None)
@@ -75,7 +79,9 @@ class Display:
         ended = Counter(outcome.status for outcome in list(self.agenda.outcomes.values()))
         speed = sum(record.images_per_second for _, _, record in list(self.running.values()) if record)
         counts = f"{ended['done']} done · {len(self.running)} running · {ended['censored']} censored · {ended['failed']} failed"
-        parts = [stage, counts, f"{speed:,.0f} images/s" if speed else "", self._time_left(), self._best()]
+        again = sum(map(len, list(self.agenda.restarts.values())))
+        restarts, rate = f"{again} restarts" if again else "", f"{speed:,.0f} images/s" if speed else ""
+        parts = [stage, counts, restarts, rate, self._time_left(), self._best()]
         return " · ".join(filter(None, parts))
 
     def _best(self) -> str:

@@ -190,6 +190,8 @@ def _tags(agenda: Agenda, options: RunOptions) -> dict[str, str]:
 def _say_the_end(agenda: Agenda, folder: Path, uri: str, console: Console) -> None:
     ran, reused = len(agenda.tasks), len(agenda.reused)
     console.print(f"{ran} trials run, {reused} taken from earlier runs" if ran else f"nothing to run: all {reused} trials are done already")
+    for key, reasons in agenda.restarts.items():
+        console.print(f"started again: {agenda.tasks[key].name}: {'; '.join(reasons)}", highlight=False)
     for outcome in agenda.failed:
         console.print(f"failed: {agenda.tasks[outcome.key].name}: {outcome.reason}", highlight=False)
     console.print(f"report: {folder / 'report.html'} · MLflow: {uri}, experiment {agenda.study.name}", highlight=False, soft_wrap=True)

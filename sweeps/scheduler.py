@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
+import ray
 from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 from ray.tune.search import Searcher
@@ -22,13 +24,25 @@ from trainables.history import History, Record
 # Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020. Half of a stage's trials go on at each rung: a stage has
 # few trials, each of them a row of the published table, so that the paper's factor of 4 would leave most rows without an end.
 REDUCTION_FACTOR = 2
-RESTARTS = 2  # of a trial whose process or node was lost
+RESTARTS = 2  # of a trial whose process or node was lost, or that hung
+
+
+class Patience(NamedTuple):
+    """After how many seconds without an epoch a trial counts as hung, so that its process is killed."""
+
+    first: float = 3600.0  # until its first epoch: networks and data may be large
+    least: float = 300.0
+    factor: float = 20.0  # times its longest epoch so far
+
+
+PATIENCE = Patience()
 
 TUNE_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow is the store of record
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # else an interrupted run returns as if it were complete
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial reports its reason instead of a metric
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own state is never restored
+    "TUNE_MAX_PENDING_TRIALS_PG": "32",  # so many waiting trials are told to an autoscaler at once; with a search algorithm it would be one
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
@@ -50,24 +64,42 @@ def run(
 ) -> None:
     """Run the agenda's trials until every stage is decided.
 
+    A trial whose process was lost, or that hung, starts again from its last snapshot, RESTARTS times at most. One that finds no room on a
+    GPU runs once more with a GPU to itself.
+
     `weights` are files of pretrained weights by name, `tracker` is the actor's handle, `tags` are those that all runs share.
     """
     os.environ.update({name: value for name, value in TUNE_SETTINGS.items() if name not in os.environ})
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say of its own files concerns nobody
-    link = _Link(agenda, tracker, display, dict(tags), "cuda" if resources.get("gpu") else "cpu")
+    link = _Link(agenda, tracker, display, dict(tags), resources.get("gpu", 0.0))
     shared = tune.with_parameters(Worker, data=data, weights=dict(weights), watch=agenda.study.watch, tracker=tracker)
+    trainable = tune.with_resources(shared, lambda config: tune.PlacementGroupFactory([{"CPU": 1, "GPU": config["gpu"]}]))
+    stopping = StageWise() if agenda.early_stopping else FIFOScheduler()
+    try:
+        while not agenda.over:
+            try:
+                _fit(trainable, stopping, link)
+            except RuntimeError as error:  # by Ray's memory monitor, where a cluster has it on, all of Tune's run ends
+                if not isinstance(error.__cause__, ray.exceptions.RayError):
+                    raise
+                link.crashed(error.__cause__)
+    finally:
+        link.interrupted()
+
+
+def _fit(trainable: Any, stopping: FIFOScheduler, link: _Link) -> None:
     with tempfile.TemporaryDirectory(prefix="cnn-sweeps-") as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(shared, dict(resources)),
+            trainable,
             tune_config=tune.TuneConfig(
                 search_alg=_Feed(link),
-                scheduler=StageWise() if agenda.early_stopping else FIFOScheduler(),
+                scheduler=stopping,
                 num_samples=-1,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
-                name=agenda.study.name,
+                name=link.agenda.study.name,
                 storage_path=scratch,
                 verbose=0,
                 callbacks=[_Listener(link)],
@@ -75,10 +107,26 @@ def run(
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
-        try:
-            tuner.fit()
-        finally:
-            link.interrupted()
+        tuner.fit()
+
+
+@dataclass
+class _UnderWay:
+    """A trial on a worker: Tune's own object, when it gave its last sign of life, and its longest epoch."""
+
+    trial: Any
+    sign: float
+    longest: float | None = None
+
+    def epoch(self) -> None:
+        """Note an epoch. The first one's time includes the start."""
+        now = time.monotonic()
+        self.longest, self.sign = max(self.longest or 0.0, now - self.sign), now
+
+    @property
+    def patience(self) -> float:
+        """How long it may be silent, in seconds."""
+        return PATIENCE.first if self.longest is None else max(PATIENCE.least, PATIENCE.factor * self.longest)
 
 
 @dataclass
@@ -89,10 +137,10 @@ class _Link:
     tracker: Any
     display: Display
     tags: dict[str, str]
-    device: str
-
-    def __post_init__(self) -> None:
-        self.histories: dict[str, dict[int, list[Record]]] = {}
+    gpu: float  # a trial's share of a GPU; 0: the CPU
+    histories: dict[str, dict[int, list[Record]]] = field(default_factory=dict)
+    under_way: dict[str, _UnderWay] = field(default_factory=dict)
+    killed: dict[str, str] = field(default_factory=dict)  # trials whose process was ended, and why
 
     def next_config(self) -> dict[str, Any] | None:
         task = self.agenda.next()
@@ -103,7 +151,8 @@ class _Link:
             "stage": task.stage,
             "trial": task.cell.trial.to_dict(),
             "seeds": list(self.agenda.seeds),
-            "device": self.device,
+            "device": "cuda" if self.gpu else "cpu",
+            "gpu": 1.0 if task.alone else self.gpu,
             "epochs": task.cell.trial.training.epochs,
             "run": {
                 "name": task.name,
@@ -113,20 +162,68 @@ class _Link:
             },
         }
 
-    def started(self, key: str) -> None:
+    def started(self, key: str, trial: Any) -> None:
         task = self.agenda.tasks[key]
+        self.under_way[key] = _UnderWay(trial, time.monotonic())
         if key not in self.histories:
             known = task.known.history.records if task.known else {}
             self.histories[key] = {seed: list(records) for seed, records in known.items()}
         self.display.started(task)
 
     def epoch(self, key: str, result: Mapping[str, Any]) -> None:
+        self.under_way[key].epoch()
         history = self.histories[key]
         for seed, form in result["records"].items():
             history[seed] = [*history.get(seed, [])[: result["epoch"] - 1], Record(**form)]
         self.display.epoch(self.agenda.tasks[key], result["epoch"], history)
 
+    def kill_what_hangs(self) -> None:
+        now = time.monotonic()
+        for key, running in self.under_way.items():
+            if now - running.sign > running.patience:
+                known = "" if running.longest is None else f", its longest so far having taken {running.longest:.1f} s"
+                self.killed[key] = f"it hung: {now - running.sign:.0f} s without an epoch{known}"
+                running.sign = now
+                ray.kill(running.trial.temporary_state.ray_actor)
+
+    def lost(self, key: str) -> None:
+        """Note that a trial lost its process, and that Tune starts it again."""
+        reason = self.killed.pop(key, "its process was lost")
+        often = self.agenda.restarted(key, reason)
+        self.display.restarted(self.agenda.tasks[key], reason, often, RESTARTS)
+
+    def crashed(self, error: ray.exceptions.RayError) -> None:
+        """Take back what Tune's broken run had under way. It is a restart of those trials that the error names, or of all."""
+        named = [key for key, running in self.under_way.items() if running.trial.temporary_state.ray_actor._actor_id.hex() in str(error)]
+        for key in list(self.under_way):
+            del self.under_way[key]
+            if named and key not in named:
+                self.agenda.put_back(key)
+                continue
+            self.killed[key] = f"its process was killed ({type(error).__name__})"
+            if len(self.agenda.restarts.get(key, ())) == RESTARTS:
+                self.given_up(key)
+            else:
+                self.lost(key)
+                self.agenda.put_back(key)
+
+    def given_up(self, key: str) -> None:
+        """End a trial that had all its restarts."""
+        self.ended(key, f"{self.killed.pop(key, 'its process was lost')}, again after {RESTARTS} restarts")
+
+    def found_no_room(self, key: str) -> bool:
+        """Have a trial that ran out of a GPU's memory run once more, with a GPU to itself. False where it had that."""
+        task = self.agenda.tasks[key]
+        if not self.gpu or task.alone:
+            return False
+        often = self.agenda.restarted(key, "it ran out of GPU memory beside others")
+        self.display.restarted(task, self.agenda.restarts[key][-1], often, RESTARTS)
+        del self.under_way[key]
+        self.agenda.put_back(key, alone=True)
+        return True
+
     def ended(self, key: str, reason: str | None = None, details: str | None = None) -> None:
+        self.under_way.pop(key, None)
         history = History({seed: tuple(records) for seed, records in self.histories.get(key, {}).items()})
         outcome = self.agenda.finish(key, history, reason=reason)
         self.tracker.finish.remote(key, outcome.status, reason, {"error.txt": details.encode()} if details else None)
@@ -168,7 +265,13 @@ class _Listener(tune.Callback):
         self.link = link
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:  # noqa: ARG002
-        self.link.started(trial.config["key"])
+        self.link.started(trial.config["key"], trial)
+
+    def on_step_begin(self, iteration: int, trials: list, **info: Any) -> None:  # noqa: ARG002
+        self.link.kill_what_hangs()
+
+    def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:  # noqa: ARG002
+        self.link.lost(trial.config["key"])
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:  # noqa: ARG002
         if "records" in result:
@@ -176,10 +279,12 @@ class _Listener(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:  # noqa: ARG002
         last = trial.last_result or {}
+        if last.get("out_of_memory") and self.link.found_no_room(trial.config["key"]):
+            return
         self.link.ended(trial.config["key"], last.get("failed"), last.get("traceback"))
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:  # noqa: ARG002
-        self.link.ended(trial.config["key"], f"its process was lost {RESTARTS + 1} times")
+        self.link.given_up(trial.config["key"])
 
 
 class StageWise(FIFOScheduler):

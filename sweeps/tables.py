@@ -56,7 +56,7 @@ def title(result: StageResult) -> str:
 
 
 def words(result: StageResult, by: Yardstick) -> list[str]:
-    """Return what there is to say of a stage: the winner and why, what was stopped early, what failed and how."""
+    """Return what there is to say of a stage: the winner and why, what was stopped early, what was restarted, what failed and how."""
     if result.skipped:
         return [f"Not run: {result.skipped}."]
     lines = [result.stage.note] if result.stage.note else []
@@ -69,6 +69,9 @@ def words(result: StageResult, by: Yardstick) -> list[str]:
         lines.append(
             f"Stopped early, and not ranked: {', '.join(censored)}. Their later epochs are unknown (--no-early-stopping runs them)."
         )
+    again = [f"{o.cell.label} ({'; '.join(o.restarts)})" for o in result.outcomes if o.restarts]
+    if again:
+        lines.append(f"Started again, from the last epoch: {', '.join(again)}.")
     return lines + [f"Failed: {o.cell.label}: {o.reason}." for o in result.outcomes if o.status == "failed"]
 
 

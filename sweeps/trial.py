@@ -50,8 +50,14 @@ class Worker(tune.Trainable):
             epochs = self.epochs = self.epochs or self._epochs()
             epoch = next(epochs)
         except Exception as error:  # whatever it is, it is this trial's result, with its traceback kept
+            self.epochs = None  # with its memory
             cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
-            return {"done": True, "failed": f"{type(cause).__name__}: {cause}".splitlines()[0], "traceback": traceback.format_exc()}
+            return {
+                "done": True,
+                "failed": f"{type(cause).__name__}: {cause}".splitlines()[0],
+                "out_of_memory": isinstance(cause, torch.OutOfMemoryError),
+                "traceback": traceback.format_exc(),
+            }
         return {
             "done": epoch.number == self.trial.training.epochs,
             "epoch": epoch.number,

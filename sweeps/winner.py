@@ -24,6 +24,7 @@ class Outcome:
     status: Status
     history: History
     reason: str | None = None  # of a failure
+    restarts: tuple[str, ...] = ()  # why each was needed
 
     def chosen(self, metric: str) -> np.ndarray:
         """Return one metric of each replicate at its best validation epoch, (replicates,)."""

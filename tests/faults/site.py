@@ -21,9 +21,11 @@ ROOT = Path(__file__).resolve().parents[2]
 TIMINGS = ("images_per_second", "seconds")  # of a record: all else is the same, bit by bit, in every run of a trial
 # of every test here; the warning is MLflow 3.17's own, on SQLAlchemy 2.1
 FAULT = [pytest.mark.faults, pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")]
+TRAINING = ".train"  # in the title of a worker's process at work
 TRIALS = 4  # three learning rates, and one more width
 
 SCRIPT = """
+import sweeps.scheduler
 from sweeps.main import main
 from sweeps.study import Stage, Study
 from trainables.config import CNN, Training, Trial
@@ -31,6 +33,7 @@ from trainables.config import CNN, Training, Trial
 base = Trial("folder:{images}", CNN(conv_layers=2, channels=8, fc_layers=1), Training(epochs={epochs}, batch_size=4))
 STUDY = Study("hurt", base, (Stage("lr", {{"training.lr": (0.001, 0.01, 0.05)}}), Stage("width", {{"model.channels": (8, 12)}})))
 
+{before}
 if __name__ == "__main__":
     main(STUDY)
 """
@@ -39,7 +42,7 @@ if __name__ == "__main__":
 class Site:
     """A folder with images, a study of four trials on them, and, at `uri`, MLflow."""
 
-    def __init__(self, folder: Path, uri: str | None = None, epochs: int = 12):
+    def __init__(self, folder: Path, uri: str | None = None, epochs: int = 12, before: str = ""):
         folder.mkdir(exist_ok=True)
         self.folder, self.uri = folder, uri or f"sqlite:///{folder / 'mlflow.db'}"
         self.results = folder / "results" / "hurt"
@@ -47,14 +50,14 @@ class Site:
         self.images = folder / "images"
         draw(self.images)
         self.script = folder / "hurt.py"
-        self.script.write_text(SCRIPT.format(images=self.images, epochs=epochs))
+        self.script.write_text(SCRIPT.format(images=self.images, epochs=epochs, before=before))
         self.said = folder / "said.txt"
 
     def start(self, *flags: str, said: str = "said.txt", **environment: str) -> subprocess.Popen:
         """Start the study's command. What it says goes to the file `said` in the folder."""
         places = ("--output", str(self.folder / "results"), "--tracking-uri", self.uri)
         command = [sys.executable, str(self.script), "--no-early-stopping", "--num-cpus", "2", *places, *flags]
-        variables = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "SITE": str(self.folder)} | environment
+        variables = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | environment
         variables.pop("RAY_ADDRESS", None)
         with (self.folder / said).open("w") as file:
             return subprocess.Popen(command, cwd=self.folder, env=variables, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
@@ -71,17 +74,15 @@ class Site:
         """Run the command to its end and return its exit status and what it said."""
         return self.end(self.start(*flags, **environment))
 
-    def processes(self, title: str) -> list[int]:
-        """Return the ids of this site's processes whose title or command line has `title` in it, e.g. `ray::Worker` or `ray::Tracker`."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                ours = f"SITE={self.folder}\0".encode() in (folder / "environ").read_bytes()
-                if ours and title in (folder / "cmdline").read_text().replace("\0", " "):
-                    found.append(int(folder.name))
-            except OSError:  # it has just ended
-                continue
-        return sorted(found)
+    def processes(self, driver: subprocess.Popen, title: str) -> list[int]:
+        """Return the ids of the processes below a running driver whose title or command line has `title` in it."""
+        lines = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout.splitlines()[1:]
+        parents = {int(pid): (int(parent), words) for pid, parent, words in (line.split(None, 2) for line in lines)}
+
+        def below(pid: int) -> bool:
+            return pid == driver.pid or (pid in parents and below(parents[pid][0]))
+
+        return sorted(pid for pid, (_, words) in parents.items() if title in words and below(pid))
 
     def trained(self) -> int:
         """Return the number of epochs that MLflow (sqlite) and the spool have of all trials."""
