@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from sweeps.space import shown
 from trainables.config import Trial
 from trainables.errors import UserError, suggest
 from trainables.plan import Layer, plan
@@ -58,10 +59,10 @@ class Stage:
         return self.published.get(cell.values[0] if len(cell.values) == 1 else cell.values)
 
     def _label(self, values: tuple[Any, ...]) -> str:
-        shown = [_show(value) for value in values]
-        if len(shown) == 1:
-            return shown[0]
-        return ", ".join(f"{path.rpartition('.')[2]}={value}" for path, value in zip(self.vary, shown, strict=True)) or "as it starts"
+        words = [shown(value) for value in values]
+        if len(words) == 1:
+            return words[0]
+        return ", ".join(f"{path.rpartition('.')[2]}={value}" for path, value in zip(self.vary, words, strict=True)) or "as it starts"
 
 
 @dataclass(frozen=True)
@@ -199,14 +200,6 @@ def _build(stage: Stage, cell: Cell, image_shape: tuple[int, int, int], classes:
         return plan(cell.trial.model, cell.trial.training.input_shape(image_shape), classes)
     except UserError as error:
         raise UserError(f"stage {stage.name}, {cell.label}: {error}") from error
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, tuple | list):
-        return "-".join(map(_show, value))
-    if value is None or isinstance(value, bool):
-        return {None: "none", True: "yes", False: "no"}[value]
-    return str(value).rpartition("/")[2]  # of a path, the file
 
 
 def distinct(planned: Sequence[PlannedStage]) -> Iterator[tuple[Cell, tuple[Layer, ...]]]:

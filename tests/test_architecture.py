@@ -25,7 +25,12 @@ def imports(path: Path) -> set[str]:
 def test_imports_run_one_way_and_each_library_has_one_home(path):
     package, found = path.parent.name, imports(path)
     forbidden = {"trainables": {"analysis", "sweeps", "ray"}, "analysis": {"sweeps", "ray"}, "sweeps": set()}[package]
-    homes = {"mlflow": "sweeps/tracking.py", "matplotlib": "analysis/figures.py"}
+    homes = {
+        "mlflow": "sweeps/tracking.py",
+        "matplotlib": "analysis/figures.py",
+        "optuna": "sweeps/suggest.py",
+        "cmaes": "sweeps/suggest.py",
+    }
     forbidden |= {library for library, home in homes.items() if f"{package}/{path.name}" != home}
     assert not found & forbidden
 
@@ -36,7 +41,7 @@ def test_no_module_hides_one_of_the_standard_library(path):
     assert path.stem == "__init__" or path.stem not in sys.stdlib_module_names
 
 
-def test_a_plan_needs_neither_ray_nor_mlflow_nor_torch():
-    code = "import sys, sweeps.main, sweeps.part_a, sweeps.study, trainables.datasets; print(*sys.modules)"
+def test_a_plan_needs_neither_ray_nor_mlflow_nor_torch_nor_optuna():
+    code = "import sys, sweeps.main, sweeps.part_a, sweeps.study, sweeps.suggest, trainables.datasets; print(*sys.modules)"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split())
-    assert not loaded & {"ray", "mlflow", "torch", "matplotlib"}
+    assert not loaded & {"ray", "mlflow", "torch", "matplotlib", "optuna", "cmaes"}
