@@ -63,9 +63,13 @@ def trial_resources(options: RunOptions) -> dict[str, float]:
 
 
 def start_tracker(uri: str, experiment: str, spool: Path) -> Any:
-    """Start the Tracker as an actor on the driver's node, beside the workers' resources."""
+    """Start the Tracker as an actor on the driver's node, beside the workers' resources.
+
+    It is started again however often it dies, and then gets the calls again that it had not answered.
+    """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(Tracker).options(num_cpus=0, scheduling_strategy=here, max_restarts=-1).remote(uri, experiment, spool)
+    lasting = ray.remote(Tracker).options(num_cpus=0, scheduling_strategy=here, max_restarts=-1, max_task_retries=-1)
+    return lasting.remote(uri, experiment, spool)
 
 
 def _check_address(address: str) -> None:

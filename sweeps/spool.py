@@ -45,6 +45,7 @@ class Spooled:
     size_sent: int = 0
     values_sent: dict[tuple[str, int], float] = field(default_factory=dict)  # (metric name, step) → its newest value
 
+    left: bool = False  # was running when an earlier process ended; its worker may be at it still
     files_due: float = 0.0  # the monotonic time before which files are not sent again while the trial runs
     retry_due: float = 0.0  # and before which a trial that MLflow refused is not tried again
     error: str | None = None  # why the last delivery did not succeed
@@ -104,6 +105,11 @@ class Spooled:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.files, self.size, self.size_sent = {}, 0, 0
 
+    def go_on(self) -> None:
+        """Take the trial up again that an earlier process left running: its worker is alive."""
+        self.outcome, self.left = {"status": "running", "reason": None, "time": milliseconds()}, False
+        self.save()
+
     def start_over(self) -> None:
         """Take nothing for delivered: MLflow has refused, the run may be gone. The next delivery looks for it, or creates it again."""
         self.about_sent = self.outcome_sent = None
@@ -120,7 +126,7 @@ class Spooled:
             trial.size = metrics.read_bytes().rfind(b"\n") + 1
         if trial.running:
             last = max(path.stat().st_mtime for path in folder.iterdir())
-            trial.outcome = {"status": "interrupted", "reason": None, "time": round(last * 1000)}
+            trial.outcome, trial.left = {"status": "interrupted", "reason": None, "time": round(last * 1000)}, True
         return trial
 
 

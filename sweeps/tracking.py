@@ -266,7 +266,7 @@ class Tracker:
         self.experiment = experiment
         self.spool = Path(spool).absolute()
         self.spool.mkdir(parents=True, exist_ok=True)
-        self._refusals: dict[tuple[str, str], str] = {}  # (trial, item) → what MLflow said
+        self._notes: dict[tuple[str, str], str] = {}  # (trial, item) → what is wrong with it
         self._away = False
         self._lock = threading.RLock()  # held for disk work only, never while MLflow is asked
         self._spool_lock = lock(self.spool, self.PATIENCE)
@@ -295,22 +295,31 @@ class Tracker:
         with self._lock:
             trial = self._trials.setdefault(key, Spooled(self.spool / key, about, outcome))
             about["run_id"] = run_id or trial.run_id or trial.about["run_id"]
-            trial.about, trial.outcome, trial.retry_due = about, outcome, 0.0
+            trial.about, trial.outcome, trial.left, trial.retry_due = about, outcome, False, 0.0
             trial.save()
 
     def epoch(self, key: str, step: int, metrics: dict[str, float], files: dict[str, bytes]) -> None:
-        """Record one epoch: metrics (those that are not finite stay missing), and the files that have changed."""
+        """Record one epoch: metrics (those that are not finite stay missing), and the files that have changed.
+
+        An epoch of a trial that was interrupted meanwhile is dropped: its worker is being ended, and it will be trained again. Raises
+        OSError where the disk does not take it; the call can be repeated.
+        """
         for name in files:
             check_name(name)
         finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
         with self._lock:
             trial = self._trial(key)
-            if not trial.folder.exists():  # a late epoch of a trial that was delivered already
-                trial.save()
-            if finite:
-                trial.append({"step": step, "time": milliseconds(), "metrics": finite})
-            if files:
-                trial.put(files)
+            if trial.outcome["status"] == "interrupted" and not trial.left:
+                return
+            with self._keeping(trial, f"epoch {step}"):
+                if trial.left:
+                    trial.go_on()
+                if not trial.folder.exists():  # a late epoch of a trial that was delivered already
+                    trial.save()
+                if finite:
+                    trial.append({"step": step, "time": milliseconds(), "metrics": finite})
+                if files:
+                    trial.put(files)
 
     def snapshot(self, key: str) -> dict[str, bytes]:
         """Return a started trial's newest files: from the spool, else from its MLflow run (which may raise if it is away).
@@ -327,7 +336,7 @@ class Tracker:
     def finish(self, key: str, status: str, reason: str | None = None, files: dict[str, bytes] | None = None) -> None:
         """End a trial as done, censored, failed or interrupted, adding last files. MLflow shows it as ended when it has everything else.
 
-        A trial that was not started, its worker being lost before, has no run to end.
+        A trial that was not started, its worker being lost before, has no run to end. Where the disk is full it is delivered all the same.
         """
         if status not in MLFLOW_STATUS:
             raise ValueError(f"status {status!r}: must be one of {', '.join(MLFLOW_STATUS)}")
@@ -335,10 +344,11 @@ class Tracker:
             if key not in self._trials:
                 return
             trial = self._trial(key)
-            if files:
-                trial.put(files)
-            trial.outcome = {"status": status, "reason": reason, "time": milliseconds()}
-            trial.save()
+            trial.outcome, trial.left = {"status": status, "reason": reason, "time": milliseconds()}, False
+            with contextlib.suppress(OSError), self._keeping(trial, "its end"):  # noted, and the end is delivered from memory
+                trial.save()
+                if files:
+                    trial.put(files)
 
     def run_ids(self) -> dict[str, str]:
         """Return the runs known so far: key → run id."""
@@ -347,9 +357,9 @@ class Tracker:
         return {key: run_id for key, run_id in found.items() if run_id}
 
     def problems(self) -> list[str]:
-        """Return one line for each item that MLflow refused for good, and for each trial whose last delivery did not succeed."""
+        """Return one line for each item that was refused, lost or found damaged, and each trial whose last delivery did not succeed."""
         waiting = [f"{trial.label}: {trial.error}" for trial in self._all() if trial.error]
-        return [*self._refusals.copy().values(), *waiting]
+        return [*self._notes.copy().values(), *waiting]
 
     def drain(self, timeout: float) -> list[str]:
         """Deliver everything now. Returns one line per trial that could not be delivered; it stays in the spool."""
@@ -381,6 +391,22 @@ class Tracker:
     def _all(self) -> list[Spooled]:
         with self._lock:
             return list(self._trials.values())
+
+    @contextlib.contextmanager
+    def _keeping(self, trial: Spooled, item: str) -> Iterator[None]:
+        """Note that the disk does not take something, until it does."""
+        try:
+            yield
+        except OSError as error:
+            self._note(trial, item, f"is not kept: {_line(error)}")
+            raise
+        self._notes.pop((trial.about["key"], item), None)
+
+    def _note(self, trial: Spooled, item: str, what: str) -> None:
+        line = f"{trial.label}: {item} {what}"
+        if self._notes.get((trial.about["key"], item)) != line:
+            log.warning(line)
+        self._notes[trial.about["key"], item] = line
 
     def _leftovers(self) -> Iterator[Spooled]:
         for folder in sorted(self.spool.glob("*/")):
@@ -429,7 +455,7 @@ class Tracker:
             trial.retry_due = time.monotonic() + self.RETRY_REFUSED
             return True
         if not self._away:
-            log.warning("MLflow is away (%s); training goes on, and what it yields is kept in %s", trial.error, self.spool)
+            log.warning("cannot deliver to MLflow (%s); training goes on, and what it yields is kept in %s", trial.error, self.spool)
         self._away = True
         with self._lock:  # to the end of the queue: if it is this trial alone that looks like an outage, the others get their turn
             key = trial.about["key"]
@@ -506,12 +532,12 @@ class Tracker:
 
     def _send_files(self, trial: Spooled) -> None:
         stage = trial.folder / "upload"
-        with self._lock:  # the copies are of one epoch; the next one replaces the originals
+        with self._lock:  # links, as a full disk takes no copies; they are of one epoch, and the next one replaces the originals
             changed = trial.files_to_send
             shutil.rmtree(stage, ignore_errors=True)
             for name, digest in changed.items():
                 (stage / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(trial.folder / "blobs" / digest, stage / name)
+                os.link(trial.folder / "blobs" / digest, stage / name)
 
         def upload(names: Sequence[str]) -> None:
             for name in names:
@@ -548,13 +574,7 @@ class Tracker:
                 if len(some) > 1:
                     self._send(trial, some, send, at_once=1)
                 else:
-                    self._refuse(trial, getattr(some[0], "key", some[0]), error)
-
-    def _refuse(self, trial: Spooled, item: str, error: Exception) -> None:
-        line = f"{trial.label}: MLflow refuses {item!r}: {_line(error)}"
-        if (trial.about["key"], item) not in self._refusals:
-            log.warning(line)
-        self._refusals[trial.about["key"], item] = line
+                    self._note(trial, repr(getattr(some[0], "key", some[0])), f"is refused by MLflow: {_line(error)}")
 
 
 def _import_mlflow() -> type[MlflowClient]:

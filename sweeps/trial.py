@@ -12,6 +12,7 @@ import ray
 import torch
 from ray import tune
 
+from sweeps.outbox import Outbox
 from sweeps.study import Watch
 from sweeps.watcher import Watcher
 from trainables.checkpoint import pack, unpack
@@ -35,11 +36,12 @@ class Worker(tune.Trainable):
     def setup(self, config: dict[str, Any], data: Dataset, weights: Mapping[str, bytes], watch: Watch, tracker: Any) -> None:
         """Remember what all trials share; `weights` are files by name. The trial itself starts with its first step."""
         torch.set_num_threads(1 if config["device"] == "cpu" else torch.get_num_threads())
-        self.data, self.weights, self.watch, self.tracker = data, weights, watch, tracker
+        self.data, self.weights, self.watch, self.outbox = data, weights, watch, Outbox(tracker)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take up another trial in the same process."""
+        self.outbox.let_go()
         self.task = new_config
         self.epochs: Iterator[Epoch] | None = None
         return True
@@ -68,13 +70,14 @@ class Worker(tune.Trainable):
     def cleanup(self) -> None:
         """Let go of the trial's memory."""
         self.epochs = None
+        self.outbox.let_go()
 
     def _epochs(self) -> Iterator[Epoch]:
         self.trial = Trial.from_dict(self.task["trial"])
         device = torch.device(self.task["device"])
-        # both from here: calls of one caller arrive in order
-        self.tracker.start.remote(self.task["key"], **self.task["run"])
-        files = ray.get(self.tracker.snapshot.remote(self.task["key"]))
+        key = self.task["key"]
+        self.outbox.ask("start", key, **self.task["run"])
+        files = self.outbox.ask("snapshot", key)
         name = self.trial.weights
         weights, fitting = None, {}
         if name is not None:
@@ -84,7 +87,9 @@ class Worker(tune.Trainable):
         watcher = Watcher(self.watch, replicates[0].epoch)
         for epoch in train(self.trial, self.data, replicates, device, watcher):
             snapshot = pack(self.trial, self.data, replicates) | fitting | watcher.drawn(self.task["run"]["name"], self.data.short_name)
-            self.tracker.epoch.remote(self.task["key"], epoch.number, logged(epoch, self.data.metric), snapshot)
+            self.outbox.send("epoch", key, epoch.number, logged(epoch, self.data.metric), snapshot)
+            if epoch.number == self.trial.training.epochs:
+                self.outbox.settle()
             yield epoch
 
 

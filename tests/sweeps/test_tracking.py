@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -261,6 +263,71 @@ def test_statuses(tracker: Callable[..., Tracker], store: Store, status: str, sh
         writer.finish(KEY, "running")
 
 
+def test_a_late_epoch_of_an_interrupted_trial_is_dropped_and_of_an_ended_one_kept(tracker: Callable[..., Tracker], store: Store) -> None:
+    writer = tracker()
+    for key, status in ((KEY, "interrupted"), (OTHER, "censored")):
+        start(writer, key)
+        writer.epoch(key, 1, {"loss": 1.0}, FILES)
+        writer.finish(key, status)
+    assert writer.drain(20) == []
+    for key in (KEY, OTHER):
+        writer.epoch(key, 2, {"loss": 0.5}, {"curves.json": b"late"})
+    assert writer.drain(20) == []
+    assert points(store, "loss", KEY) == [(1, 1.0)]
+    assert points(store, "loss", OTHER) == [(1, 1.0), (2, 0.5)]
+    assert store.files(run_of(store).info.run_id) == FILES
+    start(writer)  # taken up again
+    writer.epoch(KEY, 2, {"loss": 0.5}, {})
+    assert writer.drain(20) == []
+    assert points(store, "loss", KEY) == [(1, 1.0), (2, 0.5)]
+
+
+@pytest.mark.parametrize("meanwhile", ["delivered", "not delivered"])
+def test_a_tracker_that_was_killed_and_started_again_takes_its_trials_on(
+    tracker: Callable[..., Tracker], store: Store, meanwhile: str
+) -> None:
+    killed = tracker(NOBODY)
+    start(killed)
+    killed.epoch(KEY, 1, {"loss": 1.0}, FILES)
+    again = tracker()
+    if meanwhile == "delivered":
+        assert again.drain(20) == []
+        assert store.trials([KEY])[KEY].status == "interrupted"
+    again.epoch(KEY, 1, {"loss": 1.0}, FILES)  # its answer was lost
+    again.epoch(KEY, 2, {"loss": 0.5}, FILES)
+    assert again.drain(20) == []
+    assert store.trials([KEY])[KEY].status == "running"
+    assert run_of(store).info.status == "RUNNING"
+    again.finish(KEY, "done")
+    assert again.drain(20) == []
+    assert points(store, "loss") == [(1, 1.0), (2, 0.5)]
+    assert run_of(store).info.status == "FINISHED"
+
+
+def test_what_a_full_disk_does_not_take_is_raised_told_and_can_be_repeated(
+    tracker: Callable[..., Tracker], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/spool")
+
+    writer = tracker()
+    start(writer)
+    with monkeypatch.context() as patch:
+        patch.setattr("sweeps.spool.write_whole", full)
+        with pytest.raises(OSError, match=r"No space left on device: '/spool'"):
+            writer.epoch(KEY, 1, {"loss": 1.0}, FILES)
+        assert [line for line in writer.problems() if "epoch 1 is not kept: OSError: [Errno 28]" in line]
+    writer.epoch(KEY, 1, {"loss": 1.0}, FILES)
+    assert writer.problems() == []
+    with monkeypatch.context() as patch:
+        patch.setattr("sweeps.spool.write_whole", full)
+        writer.finish(KEY, "failed", "because", {"error.txt": b"why"})
+    assert writer.drain(20) == []
+    assert points(store, "loss") == [(1, 1.0)]
+    assert store.trials([KEY])[KEY].reason == "because"
+    assert ["its end is not kept" in line for line in writer.problems()] == [True]
+
+
 def test_what_is_not_finite_stays_missing(tracker: Callable[..., Tracker], store: Store) -> None:
     writer = tracker()
     start(writer)
@@ -280,7 +347,7 @@ def test_a_refused_item_costs_only_itself(tracker: Callable[..., Tracker], store
     assert folders(tmp_path) == []
     assert points(store, "loss") == [(1, 1.0)]
     assert run_of(store).data.params == {"depth": "2"}
-    assert [line.split(": ")[1] for line in writer.problems()] == ["MLflow refuses 'bad?name'", "MLflow refuses 'bad?metric'"]
+    assert [line.split(": ")[1] for line in writer.problems()] == ["'bad?name' is refused by MLflow", "'bad?metric' is refused by MLflow"]
 
 
 def test_a_deleted_run_is_made_again_with_all_its_epochs(tracker: Callable[..., Tracker], store: Store) -> None:
