@@ -50,8 +50,7 @@ def run(study: Study, options: RunOptions, console: Console) -> int:
     weights = _weights(planned, data, options.data_dir, console)
     contents = {study.baseline.dataset: data.digest} | {name: hashlib.sha256(file).hexdigest() for name, file in weights.items()}
     store, spool = Store(uri), folder / ".spool"
-    for line in store.deliver(spool):
-        console.print(f"warning: {line}", highlight=False)
+    _warn(console, *store.deliver(spool))
     known = _known(store, planned, contents)
     if options.fresh:
         store.supersede(known)
@@ -145,11 +144,15 @@ def _execute(
                 scheduler.run(agenda, data, weights, tracker, display, cluster.trial_resources(options), _tags(agenda, options))
         finally:
             left = ray.get(tracker.drain.remote(DRAIN_SECONDS))
-            for line in dict.fromkeys([*left, *ray.get(tracker.problems.remote())]):  # a trial left for its error is in both
-                console.print(f"warning: {line}", highlight=False)
+            _warn(console, left, ray.get(tracker.problems.remote()))
             runs.update(ray.get(tracker.run_ids.remote()))
             ray.get(tracker.close.remote())
     return not left
+
+
+def _warn(console: Console, left: Iterable[str], problems: Iterable[str]) -> None:
+    for line in dict.fromkeys([*left, *problems]):  # a trial left for its error is in both
+        console.print(f"warning: {line}", highlight=False, soft_wrap=True)
 
 
 def _jobs(study: Study) -> list[Job]:

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trainables.errors import UserError
-from trainables.files import write_whole
+from trainables.files import STATE, write_whole
 
 
 @dataclass(eq=False)
@@ -39,11 +39,13 @@ class Spooled:
     size: int = 0  # of metrics.jsonl
 
     run_id: str | None = None
+    began: int = 0  # the run's start, in milliseconds
     about_sent: dict[str, Any] | None = None
     outcome_sent: dict[str, Any] | None = None
     files_sent: dict[str, str] = field(default_factory=dict)
     size_sent: int = 0
-    values_sent: dict[tuple[str, int], float] = field(default_factory=dict)  # (metric name, step) → its newest value
+    values_sent: dict[tuple[str, int], tuple[float, int]] = field(default_factory=dict)  # (metric name, step) → newest value, its time
+    slot: str | None = None  # the artifact that is the newest state which MLflow has whole
 
     left: bool = False  # was running when an earlier process ended; its worker may be at it still
     files_due: float = 0.0  # the monotonic time before which files are not sent again while the trial runs
@@ -86,7 +88,7 @@ class Spooled:
 
     def put(self, files: dict[str, bytes]) -> None:
         """Replace the snapshot in one step: new contents first, then the list that names them, then away with the old contents."""
-        digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        digests = {name: _digest(content) for name, content in files.items()}
         blobs = self.folder / "blobs"
         for name, digest in digests.items():
             if not (blobs / digest).exists():
@@ -96,9 +98,14 @@ class Spooled:
         for stale in {blob.name for blob in blobs.iterdir()} - set(self.files.values()):
             (blobs / stale).unlink()
 
-    def read(self) -> dict[str, bytes]:
-        """Return the newest snapshot."""
-        return {name: (self.folder / "blobs" / digest).read_bytes() for name, digest in self.files.items()}
+    def state(self) -> bytes:
+        """Return the newest snapshot's state; empty where it has none."""
+        return (self.folder / "blobs" / self.files[STATE]).read_bytes() if STATE in self.files else b""
+
+    def garbled(self) -> list[str]:
+        """Return the names of the newest snapshot's files that are not what was written."""
+        blobs = {name: self.folder / "blobs" / digest for name, digest in self.files.items()}
+        return [name for name, blob in blobs.items() if not blob.exists() or _digest(blob.read_bytes()) != blob.name]
 
     def retire(self) -> None:
         """Forget on disk what MLflow has. The trial stays known, so that a late epoch or a retry still finds its run."""
@@ -113,7 +120,7 @@ class Spooled:
     def start_over(self) -> None:
         """Take nothing for delivered: MLflow has refused, the run may be gone. The next delivery looks for it, or creates it again."""
         self.about_sent = self.outcome_sent = None
-        self.files_sent, self.size_sent, self.values_sent = {}, 0, {}
+        self.files_sent, self.size_sent, self.values_sent, self.slot = {}, 0, {}, None
 
     @classmethod
     def left_in(cls, folder: Path) -> Spooled:
@@ -128,6 +135,10 @@ class Spooled:
             last = max(path.stat().st_mtime for path in folder.iterdir())
             trial.outcome, trial.left = {"status": "interrupted", "reason": None, "time": round(last * 1000)}, True
         return trial
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def lock(folder: Path, patience: float) -> int:

@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps.spool import Spooled, check_name, lock, milliseconds
 from trainables.errors import UserError, suggest
+from trainables.files import STATE, unzipped, zipped
+from trainables.history import History
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 STATUSES = ("running", "done", "censored", "failed", "interrupted")
 MLFLOW_STATUS = {"done": "FINISHED", "censored": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 SNAPSHOT = ("curves.json", "per_class.json", "checkpoint", "state")  # a run's artifacts beside these are findings
+SLOTS = ("state/a.zip", "state/b.zip")  # a run's newest state and the one before, in turns: a whole one is there at every moment
 
 # MLflow's own limits: metrics, and params or tags, in one call; the longest tag value that servers back to 2.0 take.
 METRICS_PER_CALL, PARAMS_PER_CALL, TAG_LENGTH = 1000, 100, 5000
@@ -183,6 +186,33 @@ class Store:
             root = Path(folder)
             return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
+    def state(self, run_id: str) -> tuple[bytes, str | None, list[str]]:
+        """Return what training needs to go on: the newest state that the run has whole, its slot, and a line for each that is damaged.
+
+        The state is empty where there is none.
+        """
+        newest, content, slot, damaged = -1, b"", None, []
+        places = [artifact.path for artifact in self.client.list_artifacts(run_id, "state")]
+        for path in sorted(set(places) & set(SLOTS)):
+            with tempfile.TemporaryDirectory() as folder:
+                found = Path(self.client.download_artifacts(run_id, path, folder)).read_bytes()
+            try:
+                records = _records(found)
+            except ValueError as error:
+                damaged.append(f"{path} is damaged ({_line(error)})")
+                continue
+            if records > newest:
+                newest, content, slot = records, found, path
+        if places and not set(places) & set(SLOTS):  # of the layout before: one file for each replicate, beside the others
+            content = zipped(self.files(run_id))
+        return content, slot, damaged
+
+    def delete_artifact(self, run_id: str, path: str) -> None:
+        """Delete one of the run's files."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        get_artifact_repository(self.client.get_run(run_id).info.artifact_uri, self.uri).delete_artifacts(path)
+
     def checkpoint(self, run_id: str) -> dict[str, bytes]:
         """Return of the run's snapshot the best weights, with what they need: file name → content."""
         return {f"checkpoint/{name}": content for name, content in self.attached(run_id, "checkpoint").items()}
@@ -206,12 +236,12 @@ class Store:
             raise UserError(f"MLflow experiment {name!r} is deleted; `mlflow experiments restore -x {found.experiment_id}` or `mlflow gc`")
         return found.experiment_id
 
-    def deliver(self, spool: Path, timeout: float = 60.0) -> list[str]:
-        """Deliver what an earlier process left in its spool, before trials are looked up. Returns as Tracker.drain does."""
+    def deliver(self, spool: Path, timeout: float = 60.0) -> tuple[list[str], list[str]]:
+        """Deliver what an earlier process left in its spool, before trials are looked up. Returns as Tracker.drain() and problems() do."""
         if not any(spool.glob("*/trial.json")):
-            return []
+            return [], []
         with contextlib.closing(Tracker(self.uri, "", spool)) as tracker:
-            return tracker.drain(timeout)
+            return tracker.drain(timeout), tracker.problems()
 
     def _best_runs(self, wanted: set[str] | None, experiments: list[str]) -> dict[str, Run]:
         # MLflow's filters know no OR, and no IN for tags: a few keys are asked for one by one, many are picked out of all.
@@ -236,8 +266,9 @@ class Store:
             try:
                 return json.loads(Path(path).read_bytes())
             except ValueError:
-                log.warning("run %s: its curves.json is damaged; taken as missing", run_id)
-                return None
+                log.warning("run %s: its curves.json is damaged; those of its state are taken", run_id)
+        state, _, _ = self.state(run_id)
+        return json.loads(unzipped(state)["curves.json"]) if state else None
 
     def _artifact_location(self, experiment: str) -> str | None:
         # For sqlite MLflow would take ./mlruns of whichever process happens to write. A server decides for itself.
@@ -270,7 +301,8 @@ class Tracker:
         self._away = False
         self._lock = threading.RLock()  # held for disk work only, never while MLflow is asked
         self._spool_lock = lock(self.spool, self.PATIENCE)
-        self._trials = {trial.about["key"]: trial for trial in self._leftovers()}
+        self._trials: dict[str, Spooled] = {}
+        self._load_leftovers()
         self._wake, self._closed, self._draining = threading.Event(), threading.Event(), threading.Event()
         self._uploader = threading.Thread(target=self._upload, name="mlflow-uploader", daemon=True)
         self._uploader.start()
@@ -321,17 +353,27 @@ class Tracker:
                 if files:
                     trial.put(files)
 
-    def snapshot(self, key: str) -> dict[str, bytes]:
-        """Return a started trial's newest files: from the spool, else from its MLflow run (which may raise if it is away).
+    def state(self, key: str) -> bytes:
+        """Return what a started trial needs to go on: its newest state that is whole, from the spool, else from its MLflow run.
 
-        {} where it has none, and where it was started without a run to continue.
+        Empty where it has none, and where it was started without a run to continue. Damage is noted, also in the run. Raises OSError where
+        MLflow is away; the call can be repeated.
         """
         with self._lock:
             trial = self._trial(key)
-            if trial.files:
-                return trial.read()
+            if state := trial.state():
+                return state
             run_id = trial.run_id or trial.about["run_id"]
-        return self.store.files(run_id) if run_id else {}
+        if not run_id:
+            return b""
+        try:
+            state, trial.slot, damaged = self.store.state(run_id)
+        except Exception as error:
+            raise error if _refused(error) else ConnectionError(f"MLflow does not answer: {_line(error)}") from error
+        if damaged:
+            used = f"{trial.slot}, the one before, is used" if state else "no other is there, and the trial starts anew"
+            self._damaged(trial, f"{'; '.join(damaged)}; {used}")
+        return state
 
     def finish(self, key: str, status: str, reason: str | None = None, files: dict[str, bytes] | None = None) -> None:
         """End a trial as done, censored, failed or interrupted, adding last files. MLflow shows it as ended when it has everything else.
@@ -402,21 +444,31 @@ class Tracker:
             raise
         self._notes.pop((trial.about["key"], item), None)
 
+    def _damaged(self, trial: Spooled, what: str) -> None:
+        self._note(trial, "checkpoint:", what)
+        with self._lock:
+            trial.about = trial.about | {"tags": trial.about["tags"] | {"checkpoint_damaged": what}}
+
     def _note(self, trial: Spooled, item: str, what: str) -> None:
         line = f"{trial.label}: {item} {what}"
         if self._notes.get((trial.about["key"], item)) != line:
             log.warning(line)
         self._notes[trial.about["key"], item] = line
 
-    def _leftovers(self) -> Iterator[Spooled]:
+    def _load_leftovers(self) -> None:
         for folder in sorted(self.spool.glob("*/")):
             if not (folder / "trial.json").exists():  # the process died before the trial had begun, or after it was delivered
                 shutil.rmtree(folder)
                 continue
             try:
-                yield Spooled.left_in(folder)
-            except (ValueError, TypeError, OSError) as error:
-                log.warning("%s: cannot be read and is left alone: %s", folder, _line(error))
+                trial = Spooled.left_in(folder)
+                self._trials[trial.about["key"]] = trial
+            except (ValueError, TypeError, KeyError, OSError) as error:
+                self._notes[folder.name, ""] = f"{folder} cannot be read and is left alone: {_line(error)}"
+                continue
+            if garbled := trial.garbled():  # all of a snapshot are of one epoch: none of it is used
+                trial.files = {}
+                self._damaged(trial, f"{', '.join(garbled)} in the spool is damaged; what MLflow has from before is used")
 
     # From here on: the uploader's thread.
 
@@ -470,6 +522,8 @@ class Tracker:
         if not trial.running or self._draining.is_set() or time.monotonic() >= trial.files_due:
             self._send_files(trial)
         if trial.outcome is outcome and trial.outcome_sent is not outcome:
+            if outcome["status"] in ("done", "censored") and trial.slot:
+                self._delete_older_states(trial)
             self._send_outcome(trial, outcome)
         with self._lock:
             if trial.delivered and not trial.running:
@@ -488,10 +542,11 @@ class Tracker:
             self._send(trial, [RunTag(*tag) for tag in tags.items()], lambda some: client.log_batch(run.info.run_id, tags=some))
             if "failure_reason" in run.data.tags:
                 client.delete_tag(run.info.run_id, "failure_reason")
-        trial.run_id = run.info.run_id
+        trial.run_id, trial.began = run.info.run_id, run.info.start_time
+        trial.slot = trial.slot or run.data.tags.get("newest_state")
         history = (each for name in run.data.metrics for each in client.get_metric_history(run.info.run_id, name))
         newest = sorted(history, key=lambda each: each.timestamp)
-        trial.values_sent = {(each.key, each.step): each.value for each in newest}
+        trial.values_sent = {(each.key, each.step): (each.value, each.timestamp) for each in newest}
         params = [Param(*param) for param in about["params"].items() if run.data.params.get(param[0]) != param[1]]
         self._send(trial, params, lambda some: client.log_batch(run.info.run_id, params=some))
         trial.about_sent = about
@@ -520,33 +575,58 @@ class Tracker:
             return
         with (trial.folder / "metrics.jsonl").open("rb") as file:
             file.seek(trial.size_sent)
-            lines = [json.loads(line) for line in file.read(size - trial.size_sent).splitlines()]
+            lines = file.read(size - trial.size_sent).splitlines()
+        newest: dict[tuple[str, int], tuple[float, int]] = {}
+        for line in filter(None, (self._metrics(trial, line) for line in lines)):
+            newest |= {(name, line["step"]): (value, line["time"]) for name, value in line["metrics"].items()}
         new: dict[tuple[str, int], Metric] = {}
-        for line in lines:
-            for name, value in line["metrics"].items():
-                if trial.values_sent.get((name, line["step"])) != value:
-                    new[name, line["step"]] = Metric(name, value, line["time"], line["step"])
+        for (name, step), (value, at) in newest.items():
+            sent, before = trial.values_sent.get((name, step), (None, 0))
+            if sent != value:  # of a step's values the newest has the latest time, whatever the clock does
+                new[name, step] = Metric(name, value, max(at, before + 1), step)
         self._send(trial, list(new.values()), lambda some: self.store.client.log_batch(trial.run_id, metrics=some), METRICS_PER_CALL)
-        trial.values_sent |= {at: metric.value for at, metric in new.items()}
+        trial.values_sent |= {at: (metric.value, metric.timestamp) for at, metric in new.items()}
         trial.size_sent = size
 
+    def _metrics(self, trial: Spooled, line: bytes) -> dict[str, Any] | None:
+        try:
+            return json.loads(line)
+        except ValueError:
+            self._note(trial, "metrics:", "a line in the spool is damaged; that epoch is missing in MLflow's charts, not in curves.json")
+            return None
+
     def _send_files(self, trial: Spooled) -> None:
-        stage = trial.folder / "upload"
+        stage, slot = trial.folder / "upload", SLOTS[trial.slot == SLOTS[0]]  # not the one that holds the newest
         with self._lock:  # links, as a full disk takes no copies; they are of one epoch, and the next one replaces the originals
-            changed = trial.files_to_send
+            changed = dict(sorted(trial.files_to_send.items(), key=lambda each: each[0] == STATE))  # the state is never ahead of the curves
             shutil.rmtree(stage, ignore_errors=True)
             for name, digest in changed.items():
-                (stage / name).parent.mkdir(parents=True, exist_ok=True)
-                os.link(trial.folder / "blobs" / digest, stage / name)
+                place = stage / (slot if name == STATE else name)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                os.link(trial.folder / "blobs" / digest, place)
 
         def upload(names: Sequence[str]) -> None:
             for name in names:
-                parent = PurePosixPath(name).parent.as_posix()
-                self.store.client.log_artifact(trial.run_id, str(stage / name), None if parent == "." else parent)
+                place = slot if name == STATE else name
+                parent = PurePosixPath(place).parent.as_posix()
+                self.store.client.log_artifact(trial.run_id, str(stage / place), None if parent == "." else parent)
+                if name == STATE:
+                    self.store.client.set_tag(trial.run_id, "newest_state", slot)
+                    trial.slot = slot
 
         self._send(trial, list(changed), upload)
         trial.files_sent = trial.files_sent | changed
         trial.files_due = time.monotonic() + self.FILES_EVERY
+
+    def _delete_older_states(self, trial: Spooled) -> None:
+        for artifact in self.store.client.list_artifacts(trial.run_id, "state"):
+            if artifact.path != trial.slot:
+                try:
+                    self.store.delete_artifact(str(trial.run_id), artifact.path)
+                except Exception as error:
+                    if not _refused(error):
+                        raise
+                    self._note(trial, artifact.path, f"cannot be deleted: {_line(error)}")
 
     def _send_outcome(self, trial: Spooled, outcome: dict[str, Any]) -> None:
         from mlflow.entities import RunTag
@@ -559,7 +639,9 @@ class Tracker:
         if status == "running":
             client.update_run(trial.run_id, status="RUNNING")
         else:
-            client.set_terminated(trial.run_id, MLFLOW_STATUS[status], outcome["time"])
+            client.set_terminated(
+                trial.run_id, MLFLOW_STATUS[status], max(outcome["time"], trial.began)
+            )  # the clock may have been set back
         trial.outcome_sent = outcome
 
     def _send(self, trial: Spooled, items: Sequence[Any], send: Callable[[Any], None], at_once: int = PARAMS_PER_CALL) -> None:
@@ -604,6 +686,12 @@ def _refused(error: Exception) -> bool:
     else:
         return True
     return 400 <= status < 500 and status not in (401, 403, 408, 409, 429, 499)
+
+
+def _records(state: bytes) -> int:
+    """Return the number of records in a state: of two states of a trial the one with more is newer. Raises ValueError for a damaged one."""
+    history = History.from_dict(json.loads(unzipped(state).get("curves.json", b"")))
+    return sum(len(records) for records in history.records.values())
 
 
 def _pages(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:

@@ -77,13 +77,13 @@ class Worker(tune.Trainable):
         device = torch.device(self.task["device"])
         key = self.task["key"]
         self.outbox.ask("start", key, **self.task["run"])
-        files = self.outbox.ask("snapshot", key)
+        state = self.outbox.ask("state", key)
         name = self.trial.weights
         weights, fitting = None, {}
         if name is not None:
             weights = parse(name, self.weights[name])
             fitting = {"pretrained.json": json.dumps(check(self.trial, self.data, weights).to_dict()).encode()}
-        replicates = unpack(files, self.trial, self.data, tuple(self.task["seeds"]), device, weights)
+        replicates = unpack(state, self.trial, self.data, tuple(self.task["seeds"]), device, weights)
         watcher = Watcher(self.watch, replicates[0].epoch)
         for epoch in train(self.trial, self.data, replicates, device, watcher):
             snapshot = pack(self.trial, self.data, replicates) | fitting | watcher.drawn(self.task["run"]["name"], self.data.short_name)

@@ -6,7 +6,10 @@ A snapshot is a mapping of file name to bytes, ready for a folder, an object sto
     per_class.json                   test score per class at each replicate's best validation epoch
     checkpoint/weights.safetensors   each replicate's weights at its best validation score; leading axis: replicate
     checkpoint/trial.json            config, class names, normalisation, and per replicate its seed, epoch and metrics; versions
-    state/seed-<n>.safetensors       what replicate n needs to train on: weights, optimizer, random numbers
+    state.zip                        what training needs to go on: curves.json, the checkpoint, and for each replicate
+                                     state/seed-<n>.safetensors with its weights, optimizer and random numbers
+
+The state is one file with checksums in it, so that it can only be of one epoch, and is used whole or not at all.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from torch import Tensor, nn
 from trainables.config import Trial
 from trainables.datasets import Dataset
 from trainables.errors import UserError
+from trainables.files import STATE, unzipped, zipped
 from trainables.history import History, Record
 from trainables.models import Network, build
 from trainables.train import Replicate, Weights, optimizer_tensors, replicate, restore_optimizer
@@ -59,7 +63,8 @@ def pack(trial: Trial, data: Dataset, replicates: list[Replicate]) -> dict[str, 
     files = {CURVES: _json(history.to_dict()), PER_CLASS: _json(per_class), TRIAL: _json(_describe(trial, data, replicates, best))}
     names = replicates[0].best
     files[WEIGHTS] = save_tensors({name: torch.stack([member.best[name] for member in replicates]).contiguous() for name in names})
-    return files | {_state_file(member.seed): _pack_state(member) for member in replicates}
+    states = {_state_file(member.seed): _pack_state(member) for member in replicates}
+    return files | {STATE: zipped({name: files[name] for name in (CURVES, TRIAL, WEIGHTS)} | states)}
 
 
 def history(files: Files) -> History:
@@ -68,14 +73,19 @@ def history(files: Files) -> History:
 
 
 def unpack(
-    files: Files, trial: Trial, data: Dataset, seeds: tuple[int, ...], device: torch.device, weights: Weights | None = None
+    state: bytes, trial: Trial, data: Dataset, seeds: tuple[int, ...], device: torch.device, weights: Weights | None = None
 ) -> list[Replicate]:
-    """Return the replicates of `seeds` as the snapshot left them; those that it lacks come untrained, or with the pretrained `weights`.
+    """Return the replicates of `seeds` as a snapshot's state left them; those that it lacks come untrained, or with pretrained `weights`.
 
-    Also those that it has beside `seeds`, so that the next snapshot loses nothing. An empty snapshot has none.
+    Also those that it has beside `seeds`, so that the next snapshot loses nothing. An empty state has none. Raises CheckpointError where it
+    is not whole, or does not fit.
     """
-    if not files:
+    if not state:
         return [replicate(trial, data, seed, device, weights) for seed in seeds]
+    try:
+        files = unzipped(state)
+    except ValueError as error:
+        raise CheckpointError(f"{STATE} is {error}") from error
     done = history(files)
     kept = [entry["seed"] for entry in _read_json(files, TRIAL)["replicates"]]
     stacked = _tensors(files, WEIGHTS)

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+
+DIGEST_LENGTH = 64
+STATE = "state.zip"  # of a snapshot: all that training needs to go on, in one file
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -18,3 +25,25 @@ def write_whole(path: Path, content: bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """Return files as one: a zip, not compressed, whose comment is the SHA-256 of all before. The same files give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), content)  # dated 1980
+    body = buffer.getvalue()[:-2] + DIGEST_LENGTH.to_bytes(2, "little")  # a zip ends with its comment's length, and the comment
+    return body + _digest(body)
+
+
+def unzipped(content: bytes) -> dict[str, bytes]:
+    """Return the files that zipped() made one of. Raises ValueError where it is not whole."""
+    if content[-DIGEST_LENGTH:] != _digest(content[:-DIGEST_LENGTH]):
+        raise ValueError(f"not whole: its checksum differs ({len(content):,} bytes)")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import math
 import os
 import shutil
@@ -17,17 +18,29 @@ import pytest
 
 from sweeps.tracking import Store, Tracker, check_uri, resolve_uri
 from trainables.errors import UserError
+from trainables.files import STATE, unzipped, zipped
+from trainables.history import History, Record
 
 # MLflow 3.17's own mapping, on SQLAlchemy 2.1; nothing of ours.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 
 NOBODY = "http://127.0.0.1:1"  # refuses connections
 KEY, OTHER = "a" * 64, "b" * 64
-FILES = {
-    "curves.json": b'{"val_score": [0.5]}',
-    "checkpoint/weights.safetensors": bytes(range(256)),
-    "state/seed-0.safetensors": b"state",
-}
+RECORD = Record(1.0, 0.5, 1.0, 0.5, 1.0, 0.5, 0.1, 1000.0, 1.0, (0.5, None))
+
+
+def snapshot(epochs: int, weights: bytes = bytes(range(256))) -> dict[str, bytes]:
+    curves = json.dumps(History({0: (RECORD,) * epochs}).to_dict()).encode()
+    return {"curves.json": curves, "checkpoint/weights.safetensors": weights, STATE: zipped({"curves.json": curves, "weights": weights})}
+
+
+FILES = snapshot(1)
+
+
+def in_mlflow(files: dict[str, bytes], slot: str = "a", **others: bytes) -> dict[str, bytes]:
+    """Return what Store.files shows of the newest snapshot."""
+    states = {f"state/{slot}.zip": files[STATE]} | {f"state/{name}.zip": content for name, content in others.items()}
+    return {name: content for name, content in files.items() if name != STATE} | states
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +111,10 @@ def test_a_trial_arrives_exactly_as_told_and_leaves_the_spool(tracker: Callable[
     assert points(store, "loss") == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
     assert points(store, "accuracy") == [(1, 0.1), (2, 0.2), (3, 0.3)]
     assert run.data.params == {"depth": "2", "lr": "0.1", "skip": "True"}
-    assert run.data.tags == {"key": KEY, "status": "done", "study": "study", "stage": "depth", "mlflow.runName": "depth=2"}
+    assert run.data.tags == {"key": KEY, "status": "done", "study": "study", "stage": "depth"} | {
+        "mlflow.runName": "depth=2",
+        "newest_state": "state/a.zip",
+    }
     assert run.info.status == "FINISHED"
     assert run.info.start_time <= run.info.end_time
     assert writer.run_ids() == {KEY: run.info.run_id}
@@ -163,7 +179,7 @@ def test_an_outage_neither_delays_nor_loses_anything(tracker: Callable[..., Trac
     slowest = 0.0
     for step in range(1, 131):
         begin = time.perf_counter()
-        crashed.epoch(KEY, step, metrics | {"loss": 1 / step}, FILES | {"state/seed-0.safetensors": bytes([step])})
+        crashed.epoch(KEY, step, metrics | {"loss": 1 / step}, snapshot(1, bytes([step])))
         slowest = max(slowest, time.perf_counter() - begin)
     crashed.finish(KEY, "done")
     left = crashed.drain(0.2)
@@ -177,7 +193,7 @@ def test_an_outage_neither_delays_nor_loses_anything(tracker: Callable[..., Trac
     assert points(store, "loss") == [(step, 1 / step) for step in range(1, 131)]
     assert len(points(store, "metric_7")) == 130
     assert run_of(store, OTHER).info.status == "KILLED"  # was running when its process ended
-    assert store.files(run_of(store).info.run_id) == FILES | {"state/seed-0.safetensors": bytes([130])}
+    assert store.files(run_of(store).info.run_id) == in_mlflow(snapshot(1, bytes([130])))
     assert {key: trial.status for key, trial in store.trials([KEY, OTHER]).items()} == {KEY: "done", OTHER: "interrupted"}
 
 
@@ -199,7 +215,7 @@ def test_a_crash_after_delivery_delivers_nothing_twice(tracker: Callable[..., Tr
 
 def test_the_store_delivers_what_a_crash_left(tracker: Callable[..., Tracker], store: Store, tmp_path: Path) -> None:
     spool = tmp_path / "spool"
-    assert store.deliver(spool) == []
+    assert store.deliver(spool) == ([], [])
     crashed = tracker(NOBODY)
     start(crashed)
     crashed.epoch(KEY, 1, {"loss": 1.0}, FILES)
@@ -208,28 +224,161 @@ def test_the_store_delivers_what_a_crash_left(tracker: Callable[..., Tracker], s
     (spool / "not-begun").mkdir()
     (spool / "damaged").mkdir()
     (spool / "damaged" / "trial.json").write_text("{")
-    assert store.deliver(spool) == []
-    assert store.trials([KEY])[KEY].curves == {"val_score": [0.5]}
+    left, problems = store.deliver(spool)
+    assert left == []
+    assert [line for line in problems if "damaged cannot be read and is left alone" in line] == problems != []
+    assert History.from_dict(store.trials([KEY])[KEY].curves or {}) == History({0: (RECORD,)})
     assert folders(tmp_path) == [spool / "damaged"]  # not ours to throw away
 
 
-def test_a_snapshot_comes_back_from_the_spool_and_from_mlflow(tracker: Callable[..., Tracker], store: Store) -> None:
+def test_a_state_comes_back_from_the_spool_and_from_mlflow(tracker: Callable[..., Tracker], store: Store) -> None:
     writer = tracker()
     start(writer)
     assert writer.drain(20) == []
-    assert writer.snapshot(KEY) == {}
+    assert writer.state(KEY) == b""
     writer.epoch(KEY, 1, {}, FILES)
-    writer.epoch(KEY, 2, {}, {"curves.json": b"{}"})
-    newest = FILES | {"curves.json": b"{}"}
-    assert writer.snapshot(KEY) == newest  # from the spool
+    writer.epoch(KEY, 2, {}, snapshot(2))
+    assert writer.state(KEY) == snapshot(2)[STATE]  # from the spool
     writer.finish(KEY, "interrupted")
     assert writer.drain(20) == []
-    assert writer.snapshot(KEY) == newest  # from its run
+    assert writer.state(KEY) == snapshot(2)[STATE]  # from its run
     again = tracker()
     again.start(KEY, "again", {}, {}, run_of(store).info.run_id)
-    assert again.snapshot(KEY) == newest  # from the run that it continues
+    assert again.state(KEY) == snapshot(2)[STATE]  # from the run that it continues
     store.client.log_dict(run_of(store).info.run_id, {}, "findings/effects.json")
-    assert store.files(run_of(store).info.run_id) == newest
+    assert store.files(run_of(store).info.run_id).keys() == in_mlflow(FILES).keys()
+
+
+def test_the_state_before_stays_whole_while_the_next_one_is_written(
+    tracker: Callable[..., Tracker], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tracker, "FILES_EVERY", 0.0)
+    writer = tracker()
+    start(writer)
+    for epochs in (1, 2, 3):
+        writer.epoch(KEY, epochs, {}, snapshot(epochs))
+        assert writer.drain(20) == []
+    run_id = run_of(store).info.run_id
+    assert store.files(run_id) == in_mlflow(snapshot(3), "a", b=snapshot(2)[STATE])
+    after = tracker()  # the slot is known to the next process
+    start(after)
+    after.epoch(KEY, 4, {}, snapshot(4))
+    assert after.drain(20) == []
+    assert store.files(run_id) == in_mlflow(snapshot(4), "b", a=snapshot(3)[STATE])
+    after.finish(KEY, "done")
+    assert after.drain(20) == []
+    assert store.files(run_id) == in_mlflow(snapshot(4), "b")
+
+
+@pytest.mark.parametrize("how", ["truncated", "garbled", "gone"])
+def test_of_a_damaged_state_the_one_before_is_used_and_it_is_said(
+    tracker: Callable[..., Tracker], store: Store, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(Tracker, "FILES_EVERY", 0.0)
+    writer = tracker()
+    start(writer)
+    for epochs in (1, 2):
+        writer.epoch(KEY, epochs, {}, snapshot(epochs))
+        assert writer.drain(20) == []
+    writer.finish(KEY, "interrupted")
+    assert writer.drain(20) == []
+    run_id = run_of(store).info.run_id
+
+    def damage(slot: str) -> None:
+        path = Path(store.client.get_run(run_id).info.artifact_uri.removeprefix("file://")) / "state" / slot
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2] if how == "truncated" else whole[:60] + bytes(20) + whole[80:])
+
+    damage("b.zip")
+    if how == "gone":
+        damage("a.zip")
+    again = tracker()
+    again.start(KEY, "again", {}, {}, run_id)
+    assert again.state(KEY) == (b"" if how == "gone" else snapshot(1)[STATE])
+    (line,) = again.problems()
+    told = "state/b.zip is damaged"
+    assert told in line
+    assert ("no other is there, and the trial starts anew" if how == "gone" else "state/a.zip, the one before, is used") in line
+    again.epoch(KEY, 2, {}, snapshot(2))
+    assert again.drain(20) == []
+    assert told in run_of(store).data.tags["checkpoint_damaged"]
+    expected = in_mlflow(snapshot(2), "b", a=snapshot(1)[STATE])
+    if how != "gone":
+        assert store.files(run_id) == expected  # the damaged one was written over, not the whole one
+
+
+def test_a_damaged_snapshot_in_the_spool_is_not_used_and_it_is_said(tracker: Callable[..., Tracker], store: Store, tmp_path: Path) -> None:
+    first = tracker()
+    start(first)
+    first.epoch(KEY, 1, {"loss": 1.0}, FILES)
+    assert first.drain(20) == []
+    crashed = tracker(NOBODY)
+    start(crashed)
+    crashed.epoch(KEY, 2, {"loss": 0.5}, snapshot(2))
+    crashed.close()
+    digests = json.loads((tmp_path / "spool" / KEY / "files.json").read_bytes())
+    (tmp_path / "spool" / KEY / "blobs" / digests["curves.json"]).write_bytes(b"{}")
+    after = tracker()
+    start(after)
+    assert after.state(KEY) in (b"", FILES[STATE])  # b"": its run is not looked up yet
+    assert after.drain(20) == []
+    assert after.state(KEY) == FILES[STATE]
+    assert [
+        "checkpoint: curves.json in the spool is damaged; what MLflow has from before is used" in line for line in after.problems()
+    ] == [True]
+    assert store.trials([KEY])[KEY].curves == json.loads(FILES["curves.json"])
+    assert points(store, "loss") == [(1, 1.0), (2, 0.5)]
+
+
+def test_a_damaged_line_of_metrics_costs_only_itself(tracker: Callable[..., Tracker], store: Store, tmp_path: Path) -> None:
+    crashed = tracker(NOBODY)
+    start(crashed)
+    for step in (1, 2, 3):
+        crashed.epoch(KEY, step, {"loss": 1 / step}, FILES)
+    crashed.close()
+    metrics = tmp_path / "spool" / KEY / "metrics.jsonl"
+    first, _, third = metrics.read_bytes().splitlines(keepends=True)
+    metrics.write_bytes(first + b"garbled\n" + third)
+    after = tracker()
+    assert after.drain(20) == []
+    assert points(store, "loss") == [(1, 1.0), (3, 1 / 3)]
+    assert ["a line in the spool is damaged" in line for line in after.problems()] == [True]
+
+
+def test_a_state_of_the_layout_before_is_still_read(tracker: Callable[..., Tracker], store: Store) -> None:
+    run = store.client.create_run(store.experiment_id("study"), tags={"key": KEY, "status": "interrupted"})
+    old = {"curves.json": FILES["curves.json"], "state/seed-0.safetensors": b"state"}
+    store.attach(run.info.run_id, "", {"curves.json": old["curves.json"]})
+    store.attach(run.info.run_id, "state", {"seed-0.safetensors": b"state"})
+    writer = tracker()
+    start(writer, run_id=run.info.run_id)
+    assert unzipped(writer.state(KEY)) == old
+
+
+@pytest.mark.parametrize("jump", [-3600, 3600])
+def test_a_clock_that_jumps_changes_nothing(
+    tracker: Callable[..., Tracker], store: Store, monkeypatch: pytest.MonkeyPatch, jump: int
+) -> None:
+    writer = tracker()
+    start(writer)
+    writer.epoch(KEY, 1, {"loss": 1.0}, FILES)
+    assert writer.drain(20) == []
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + jump)
+    writer.epoch(KEY, 1, {"loss": 0.5}, FILES)
+    writer.epoch(KEY, 2, {"loss": 0.25}, snapshot(2))
+    assert writer.drain(20) == []
+    again = tracker()
+    start(again)
+    again.epoch(KEY, 1, {"loss": 0.5}, {})
+    again.finish(KEY, "done")
+    assert again.drain(20) == []
+    history = store.client.get_metric_history(run_of(store).info.run_id, "loss")
+    in_order = sorted(history, key=lambda each: (each.step, each.timestamp))
+    assert [(each.step, each.value) for each in in_order] == [(1, 1.0), (1, 0.5), (2, 0.25)]
+    assert run_of(store).data.metrics == {"loss": 0.25}
+    assert run_of(store).info.end_time >= run_of(store).info.start_time
+    assert store.trials([KEY])[KEY].curves == json.loads(snapshot(2)["curves.json"])
 
 
 def test_running_trials_send_only_files_that_changed(tracker: Callable[..., Tracker], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +391,7 @@ def test_running_trials_send_only_files_that_changed(tracker: Callable[..., Trac
     assert writer.drain(20) == []
     writer.epoch(KEY, 2, {}, FILES | {"curves.json": b"{}"})
     time.sleep(0.5)
-    assert sorted(sent) == ["curves.json", "seed-0.safetensors", "weights.safetensors"]  # the next upload is not due yet
+    assert sent == ["curves.json", "weights.safetensors", "a.zip"]  # the state last; and the next upload is not due yet
     writer.finish(KEY, "done")
     assert writer.drain(20) == []
     assert sent[3:] == ["curves.json"]
@@ -275,7 +424,7 @@ def test_a_late_epoch_of_an_interrupted_trial_is_dropped_and_of_an_ended_one_kep
     assert writer.drain(20) == []
     assert points(store, "loss", KEY) == [(1, 1.0)]
     assert points(store, "loss", OTHER) == [(1, 1.0), (2, 0.5)]
-    assert store.files(run_of(store).info.run_id) == FILES
+    assert store.files(run_of(store).info.run_id) == in_mlflow(FILES)
     start(writer)  # taken up again
     writer.epoch(KEY, 2, {"loss": 0.5}, {})
     assert writer.drain(20) == []
@@ -362,7 +511,7 @@ def test_a_deleted_run_is_made_again_with_all_its_epochs(tracker: Callable[..., 
     assert (writer.drain(20) and writer.drain(20)) == []  # refused; then the next try looks for the run, and finds none
     assert run_of(store).info.run_id != deleted
     assert points(store, "loss") == [(1, 1.0), (2, 0.5)]
-    assert store.files(run_of(store).info.run_id) == FILES
+    assert store.files(run_of(store).info.run_id) == in_mlflow(FILES)
 
 
 def test_a_deleted_experiment_is_named_and_nothing_is_lost(tracker: Callable[..., Tracker], store: Store) -> None:

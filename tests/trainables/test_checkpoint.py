@@ -6,6 +6,7 @@ from safetensors.torch import save
 
 from trainables.checkpoint import CURVES, TRIAL, WEIGHTS, CheckpointError, history, load, pack, unpack
 from trainables.config import CNN, Training, Trial
+from trainables.files import STATE, unzipped
 from trainables.train import evaluate, replicate, train
 
 CPU = torch.device("cpu")
@@ -34,23 +35,32 @@ def untimed(files):
 def test_a_trial_that_goes_on_from_its_snapshot_equals_an_undisturbed_one(tiny, optimizer):
     undisturbed = run(trial(4, optimizer), tiny, [replicate(trial(4, optimizer), tiny, seed, CPU) for seed in (0, 1)])
     half = run(trial(2, optimizer), tiny, [replicate(trial(2, optimizer), tiny, seed, CPU) for seed in (0, 1)])
-    whole = run(trial(4, optimizer), tiny, unpack(half, trial(4, optimizer), tiny, (0, 1), CPU))
+    whole = run(trial(4, optimizer), tiny, unpack(half[STATE], trial(4, optimizer), tiny, (0, 1), CPU))
     assert untimed(whole) == untimed(undisturbed)
+    went_on, went_through = unzipped(whole[STATE]), unzipped(undisturbed[STATE])
+    assert went_on.keys() == went_through.keys() == {CURVES, TRIAL, WEIGHTS, "state/seed-0.safetensors", "state/seed-1.safetensors"}
     for name in (WEIGHTS, "state/seed-0.safetensors", "state/seed-1.safetensors"):
-        assert whole[name] == undisturbed[name]
+        assert went_on[name] == went_through[name]
+    assert whole[WEIGHTS] == undisturbed[WEIGHTS]
+
+
+def test_a_state_that_is_not_whole_is_not_used(tiny):
+    state = run(trial(1), tiny, [replicate(trial(1), tiny, 0, CPU)])[STATE]
+    with pytest.raises(CheckpointError, match=r"state\.zip is not whole: its checksum differs"):
+        unpack(state[: len(state) // 2], trial(1), tiny, (0,), CPU)
 
 
 def test_seeds_added_later_equal_seeds_from_the_start(tiny):
     both = run(trial(), tiny, [replicate(trial(), tiny, seed, CPU) for seed in (0, 1)])
     first = run(trial(), tiny, [replicate(trial(), tiny, 0, CPU)])
-    grown = run(trial(), tiny, unpack(first, trial(), tiny, (0, 1), CPU))
+    grown = run(trial(), tiny, unpack(first[STATE], trial(), tiny, (0, 1), CPU))
     assert untimed(grown) == untimed(both)
     assert grown[WEIGHTS] == both[WEIGHTS]
 
 
 def test_what_the_snapshot_has_beside_the_seeds_asked_for_is_not_lost(tiny):
     files = run(trial(1), tiny, [replicate(trial(1), tiny, seed, CPU) for seed in (0, 1)])
-    assert [member.seed for member in unpack(files, trial(2), tiny, (0,), CPU)] == [0, 1]
+    assert [member.seed for member in unpack(files[STATE], trial(2), tiny, (0,), CPU)] == [0, 1]
 
 
 def test_load_gives_the_best_networks_with_what_they_need(tiny, tmp_path):
