@@ -67,6 +67,18 @@ def test_mlflow_and_the_dashboard_answer_on_loopback_alone_and_jobs_know_where(c
     assert "--dashboard-host=127.0.0.1" in ray.split()
 
 
+def test_no_machine_serves_metrics_which_ask_for_no_token(config):
+    head, worker = (config[f"{role}_start_ray_commands"][-1] for role in ("head", "worker"))
+    assert "RAY_enable_metrics_collection=0" in re.split("[ ;]", head)
+    assert "RAY_enable_metrics_collection=0" in re.split("[ ;]", worker)
+    assert {"DASHBOARD_METRIC_PORT=-1", "AUTOSCALER_METRIC_PORT=-1"} <= set(re.split("[ ;]", head))
+
+
+def test_where_memory_runs_out_the_kernel_chooses_not_ray(config):
+    for role in ("head", "worker"):
+        assert "RAY_memory_monitor_refresh_ms=0" in re.split("[ ;]", config[f"{role}_start_ray_commands"][-1])
+
+
 def test_what_the_project_is_installed_from_travels(config):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = {"pyproject.toml", project["project"]["readme"], *project["tool"]["setuptools"]["packages"]}
