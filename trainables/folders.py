@@ -2,8 +2,8 @@
 
 Layout: PATH/train and PATH/test hold one folder for each class; PATH/val, where present, is the validation split, or the test part where
 there is no PATH/test. Or PATH itself holds the class folders: then we split it.
-Files: whatever is in a class folder must be an image that Pillow reads, hidden files apart; files beside the class folders have no label
-and are not read.
+Files: whatever is in a class folder must be an image of a common format, hidden files apart; files beside the class folders have no label
+and are not read. Links may lead from place to place within PATH, but not out of it: whoever hands over a folder shows what is in it alone.
 Sizes: kept where all images have the same; else the shorter side is resized to S, the median of the shorter sides, and the centre S×S is
 cut out.
 Channels: one where every image is gray, else three; transparency is dropped, 16-bit gray becomes 8-bit, an animation its first frame.
@@ -11,6 +11,7 @@ Channels: one where every image is gray, else three; transparency is dropped, 16
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ def find(name: str) -> Folder:
     Raises UserError for a missing folder, a layout or an image that cannot be read, and an empty class.
     """
     root = _root(name)
-    found = {part: _classes(root / part) for part in _part_names(root)}
+    found = {part: _classes(root / part, root) for part in _part_names(root)}
     class_names = tuple(next(iter(found.values())))
     for part, classes in found.items():
         odd = sorted(set(classes) ^ set(class_names))
@@ -70,12 +71,14 @@ def read_labelled(name: str, class_names: tuple[str, ...], form: Format) -> tupl
     if present and present <= PARTS:
         if present == {"train"}:
             raise UserError(f"{root} holds train only; images to score a model on are in test, in val, or in class folders")
-        root /= "test" if "test" in present else "val"
-    found = _classes(root)
-    check_classes(found, class_names, str(root))
+        part = root / ("test" if "test" in present else "val")
+    else:
+        part = root
+    found = _classes(part, root)
+    check_classes(found, class_names, str(part))
     files = [found.get(class_name, []) for class_name in class_names]
     if not any(files):
-        raise UserError(f"{root} holds no images; put them there, in one folder for each class, named as the model's classes are")
+        raise UserError(f"{part} holds no images; put them there, in one folder for each class, named as the model's classes are")
     return read(files, form)
 
 
@@ -88,6 +91,8 @@ def check_classes(found: Iterable[str], known: tuple[str, ...], source: str) -> 
 
 def _root(name: str) -> Path:
     root = Path(name.removeprefix("folder:")).expanduser()
+    if not name.isprintable():
+        raise UserError(f"{name!r} has characters that cannot be printed; rename the folder")
     if name == "folder:" or not root.is_dir():
         raise UserError(f"{name}: there is no such folder; give the path of a folder of class folders, as in folder:data/flowers")
     return root
@@ -108,9 +113,25 @@ def _folders(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _classes(root: Path) -> dict[str, list[Path]]:
-    """Return the sorted files of each class."""
-    return {folder.name: sorted(path for path in folder.iterdir() if not path.name.startswith(".")) for folder in _folders(root)}
+def _classes(part: Path, root: Path) -> dict[str, list[Path]]:
+    """Return the sorted files of each class. Raises UserError for what could not be shown, would lead out of `root`, or is no file."""
+    _check_inside(part, root)
+    found = {}
+    for folder in _folders(part):
+        if not folder.name.isprintable():  # else it could end a line, command a terminal, or be no text at all
+            raise UserError(f"{part}: the class folder {folder.name!r} has characters that cannot be printed; rename it")
+        _check_inside(folder, root)
+        found[folder.name] = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        for path in found[folder.name]:
+            _check_inside(path, root)
+            if not path.is_file():  # to read from a pipe would wait for ever
+                raise UserError(f"{path} cannot be read (it is no file); remove it")
+    return found
+
+
+def _check_inside(path: Path, root: Path) -> None:
+    if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
+        raise UserError(f"{path} is a link that leads out of {root}; put a copy there, or remove it")
 
 
 def _flat(files: list[list[Path]]) -> list[Path]:

@@ -1,9 +1,15 @@
-"""Image files to arrays: (height, width, channels) uint8, on all cores."""
+"""Image files to arrays: (height, width, channels) uint8, on all cores.
+
+Files may come from anywhere: only common formats are opened (among Pillow's others is one that starts Ghostscript), and none of more pixels
+than Pillow warns of. Pixels are taken as they are stored: an orientation in EXIF data is not applied, nor is it by torchvision's
+ImageFolder.
+"""
 
 from __future__ import annotations
 
 import os
 import struct
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +22,11 @@ from PIL import Image, UnidentifiedImageError
 from trainables.errors import UserError
 
 T = TypeVar("T")
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # by Pillow's names
+MOST_PIXELS = 2**28 // 3  # 1 GiB in RGBA, from where on Pillow warns of a decompression bomb
+
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)  # here, as filters are no thread's own; caught in in_threads
 
 
 @dataclass(frozen=True)
@@ -33,8 +44,15 @@ class Format:
 
 
 def read(paths: Sequence[Path], form: Format, pixels: Callable[[Path, Format], np.ndarray]) -> np.ndarray:
-    """Return these images (N, height, width, channels), each read by `pixels`: `cropped` or `warped`."""
-    images = np.empty((len(paths), *form.shape), np.uint8)
+    """Return these images (N, height, width, channels), each read by `pixels`: `cropped` or `warped`.
+
+    Raises UserError as `in_threads` does, and where they do not fit into memory.
+    """
+    try:
+        images = np.empty((len(paths), *form.shape), np.uint8)
+    except MemoryError as error:
+        many, each = f"{len(paths):,} images", f"{form.height}×{form.width} pixels"
+        raise UserError(f"{many} of {each} do not fit into memory; give fewer or smaller ones ({paths[0]} is the first)") from error
     for position, image in enumerate(in_threads(lambda path: pixels(path, form), paths)):
         images[position] = image
     return images
@@ -50,8 +68,10 @@ def in_threads(function: Callable[[Path], T], paths: Sequence[Path]) -> Iterator
         try:
             return function(path)
         except UnidentifiedImageError as error:
-            raise UserError(f"{path} is not an image that Pillow can read; repair or remove it") from error
-        except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:  # as decoders fail
+            raise UserError(f"{path} is not an image that we read ({', '.join(FORMATS)}); repair or remove it") from error
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise UserError(f"{path} has more than {MOST_PIXELS:,} pixels; make it smaller, or remove it") from error
+        except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:  # as decoders fail
             raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}); repair or remove it") from error
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -60,7 +80,7 @@ def in_threads(function: Callable[[Path], T], paths: Sequence[Path]) -> Iterator
 
 def header(path: Path) -> tuple[int, int, bool]:
     """Return height and width in pixels, and whether the image is gray."""
-    with Image.open(path) as image:
+    with Image.open(path, formats=FORMATS) as image:
         _check_depth(image)
         return image.height, image.width, image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
 
@@ -70,7 +90,10 @@ def cropped(path: Path, form: Format) -> np.ndarray:
     image = _converted(path, form)
     if image.size != (form.width, form.height):
         scale = max(form.width / image.width, form.height / image.height)
-        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BILINEAR)
+        width, height = round(image.width * scale), round(image.height * scale)
+        if width * height > MOST_PIXELS:
+            raise ValueError(f"to cover {form.width}×{form.height} pixels, its {image.width}×{image.height} would become {width}×{height}")
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
         left, top = (image.width - form.width) // 2, (image.height - form.height) // 2
         image = image.crop((left, top, left + form.width, top + form.height))
     return np.asarray(image).reshape(form.shape)
@@ -85,7 +108,7 @@ def warped(path: Path, form: Format) -> np.ndarray:
 def _converted(path: Path, form: Format) -> Image.Image:
     """Return the image in 8 bits: gray or RGB, without transparency."""
     mode = "L" if form.gray else "RGB"
-    with Image.open(path) as image:
+    with Image.open(path, formats=FORMATS) as image:
         _check_depth(image)
         if image.mode.startswith("I;16"):
             return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert(mode)

@@ -5,6 +5,7 @@ Everingham et al., "The PASCAL visual object classes (VOC) challenge", IJCV 2010
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
@@ -73,7 +74,7 @@ def _list(path: Path) -> tuple[list[str], list[int]]:
     identifiers, labels = [], []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         match line.split():
-            case [identifier, label] if label in LABELS:
+            case [identifier, label] if label in LABELS and re.fullmatch(r"[\w-]+", identifier):  # it becomes a file's name
                 identifiers.append(identifier)
                 labels.append(LABELS[label])
             case _:

@@ -3,10 +3,12 @@
 import gzip
 import hashlib
 import io
+import os
 import pickle
 import struct
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
@@ -385,6 +387,130 @@ def test_32_bit_pixels_are_refused(tmp_path):
     name = write_classes(tmp_path, 5)
     Image.fromarray(np.zeros((8, 8), np.float32)).save(tmp_path / "dog" / "float.tiff")
     assert "float.tiff cannot be read (its pixels have 32 bits" in refusal(name, tmp_path)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def black_png(width: int, height: int, whole: bool = True) -> bytes:
+    """A PNG of 1 bit a pixel, a few kilobytes for millions of them; of the header alone where not `whole`."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    rows = zlib.compress(bytes((1 + -(-width // 8)) * height)) if whole else b""
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+# Pillow alone lets the first one pass with a warning
+@pytest.mark.parametrize(("side", "whole"), [(9_500, True), (20_000, True), (50_000, False)])
+def test_a_decompression_bomb_is_refused_by_its_size(tmp_path, side, whole):
+    name = write_classes(tmp_path, 5)
+    bomb = tmp_path / "dog" / "bomb.png"
+    bomb.write_bytes(black_png(side, side, whole))
+    assert bomb.stat().st_size < 100_000
+    assert refusal(name, tmp_path) == f"{bomb} has more than 89,478,485 pixels; make it smaller, or remove it"
+
+
+def test_a_bomb_is_refused_without_a_warning(tmp_path):
+    """Outside of tests, too, where warnings are no errors."""
+    bomb = tmp_path / "bomb.png"
+    bomb.write_bytes(black_png(9_500, 9_500))
+    code = (
+        "import sys; from pathlib import Path; from trainables import errors, images\n"
+        "try: list(images.in_threads(images.header, [Path(sys.argv[1])]))\n"
+        "except errors.UserError as error: sys.exit(str(error))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(bomb)], capture_output=True, text=True)
+    assert ended.stderr == f"{bomb} has more than 89,478,485 pixels; make it smaller, or remove it\n"
+
+
+def test_a_narrow_image_does_not_grow_without_bounds_as_it_covers_the_format(tmp_path):
+    name = write_classes(tmp_path, 5, size=(100, 100))
+    (tmp_path / "dog" / "line.png").write_bytes(black_png(1, 60_000))  # to be 100 wide it would be 6,000,000 high
+    message = refusal(name, tmp_path)
+    assert "line.png cannot be read (to cover 100×100 pixels, its 1×60000 would become 100×6000000)" in message
+
+
+def test_images_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    name = write_classes(tmp_path, 5)
+    monkeypatch.setattr(np, "empty", full)
+    assert "of 8×8 pixels do not fit into memory; give fewer or smaller ones" in refusal(name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n",  # Pillow would start Ghostscript
+        b"SIMPLE  =                    T / FITS\nEND",
+        b"8BPS\x00\x01" + bytes(20),
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"text",
+        b"",
+    ],
+    ids=["EPS", "FITS", "PSD", "SVG", "text", "empty"],
+)
+def test_other_formats_are_never_opened_whatever_their_name(tmp_path, content):
+    name = write_classes(tmp_path, 5)
+    (tmp_path / "dog" / "odd.png").write_bytes(content)
+    assert "odd.png is not an image that we read (AVIF, BMP, GIF, JPEG," in refusal(name, tmp_path)
+
+
+def test_an_orientation_in_exif_data_is_not_applied(tmp_path):
+    name = write_classes(tmp_path, 5, size=(16, 8))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (16, 8)).save(tmp_path / "dog" / "turned.jpg", exif=turned)
+    assert load(name, tmp_path).image_shape == (3, 8, 16)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("nowhere"), Path.mkdir], ids=["pipe", "dangling link", "folder"])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, make):
+    name = write_classes(tmp_path, 5)
+    make(tmp_path / "dog" / "odd.png")
+    assert refusal(name, tmp_path) == f"{tmp_path / 'dog' / 'odd.png'} cannot be read (it is no file); remove it"
+
+
+@pytest.mark.parametrize(("link", "target"), [("dog/odd.png", "cat/000.png"), ("fox", "cat"), ("dog/dots.png", "../../x/cat/000.png")])
+def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path, link, target):
+    write_classes(tmp_path / "x", 5)
+    name = write_classes(tmp_path / "handed_over", 5)
+    path = tmp_path / "handed_over" / link
+    path.symlink_to(target if ".." in target else tmp_path / "x" / target)
+    message = f"{path} is a link that leads out of {tmp_path / 'handed_over'}; put a copy there, or remove it"
+    assert refusal(name, tmp_path) == scoring_refusal(name, classes=("cat", "dog", "fox")) == message
+
+
+def test_a_part_that_is_a_link_out_of_the_folder_is_refused(tmp_path):
+    write_classes(tmp_path / "x", 5)
+    write_classes(tmp_path / "own" / "train", 5)
+    (tmp_path / "own" / "test").symlink_to(tmp_path / "x")
+    message = f"{tmp_path / 'own' / 'test'} is a link that leads out of {tmp_path / 'own'};"
+    assert refusal(f"folder:{tmp_path / 'own'}", tmp_path).startswith(message)
+    assert scoring_refusal(f"folder:{tmp_path / 'own'}").startswith(message)
+
+
+def test_links_within_the_folder_and_to_it_are_followed(tmp_path):
+    write_classes(tmp_path / "real", 5)
+    (tmp_path / "real" / "dog" / "again.png").symlink_to(tmp_path / "real" / "dog" / "000.png")
+    (tmp_path / "link").symlink_to("real")
+    data = load(f"folder:{tmp_path / 'link'}", tmp_path)
+    assert len(data.train) + len(data.val) + len(data.test) == 11
+
+
+def test_a_device_is_no_file(tmp_path):
+    name = write_classes(tmp_path, 5)
+    (tmp_path / "dog" / "zero.png").symlink_to("/dev/zero")
+    assert "is a link that leads out of" in refusal(name, tmp_path)
+
+
+@pytest.mark.parametrize("odd", ["a\nb", "\x1b[31mred", "caf\udce9", "\u202egnp"])
+def test_names_that_cannot_be_printed_are_refused(tmp_path, odd):
+    message = refusal(write_classes(tmp_path, 5, ("cat", odd)), tmp_path)
+    assert message == f"{tmp_path}: the class folder {odd!r} has characters that cannot be printed; rename it"
+    assert message.isprintable()
+    assert "cannot be printed" in refusal(f"folder:{tmp_path / odd}", tmp_path)
 
 
 def test_an_empty_class_is_named(tmp_path):

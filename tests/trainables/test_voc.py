@@ -87,7 +87,7 @@ def test_a_missing_list_is_named(root):
     assert f"{main_list(root, 'sofa_test')} is missing" in refusal(root)
 
 
-@pytest.mark.parametrize("line", ["000100 2", "000100", "000100 1 1", ""])
+@pytest.mark.parametrize("line", ["000100 2", "000100", "000100 1 1", "", "../../000100 1", "/etc/x 1"])
 def test_a_line_that_is_no_label_is_shown(root, line):
     main_list(root, "sofa_test").write_text(f"{line}\n")
     assert f"sofa_test.txt: the line {line!r} must be" in refusal(root)
