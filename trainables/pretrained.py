@@ -12,6 +12,7 @@ import io
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ KNOWN: dict[str, str] = {  # name → URL; the file's name ends in the beginning
     "resnet34-imagenet": ResNet34_Weights.IMAGENET1K_V1.url,
 }
 SUFFIXES = (".pth", ".pt", ".safetensors")
+ZIP = b"PK"  # how files of torch.save begin since torch 1.6
 SHOWN = 3  # names of each kind in a summary
 
 Rename = Sequence[tuple[str, str]]  # (regular expression, replacement), applied to each name of the file in order
@@ -80,12 +82,12 @@ def parse(name: str, content: bytes) -> dict[str, Tensor]:
     """Return the tensors by name, on the CPU, of the file that `read` returned for `name`. Nothing in it is executed.
 
     Where a .pth or .pt file holds more than the weights, they are its entry `state_dict`. Raises UserError for a damaged file, for one
-    that wants to run code, and for anything but tensors by name.
+    that wants to run code or unpacks to more than its size, and for anything but tensors by name.
     """
     if name.endswith(".safetensors"):
         try:
             return load_safetensors(content)
-        except safetensors.SafetensorError as error:
+        except (safetensors.SafetensorError, KeyError) as error:  # KeyError: a type of numbers that torch does not have
             raise UserError(f"the weights {name!r} are damaged: {error}") from error
     found = _unpickled(name, content)
     if isinstance(found, Mapping):
@@ -158,6 +160,11 @@ def _published(name: str, data_dir: Path) -> Path:
 
 def _unpickled(name: str, content: bytes) -> object:
     try:
+        if content.startswith(ZIP) and (unpacked := _unpacked_size(content)) > len(content):
+            raise UserError(
+                f"the weights {name!r} are refused: the file of {len(content):,} bytes would unpack to {unpacked:,}, "
+                "as none of torch.save does; save the network's state_dict() with torch.save, or as .safetensors"
+            )
         with warnings.catch_warnings():  # about old pickle protocols, which end in an error if in anything
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
@@ -166,8 +173,15 @@ def _unpickled(name: str, content: bytes) -> object:
             f"the weights {name!r} are refused: they are more than tensors by name, and reading the rest could run code; "
             "save the network's state_dict() with torch.save, or as .safetensors"
         ) from error
+    except UserError:
+        raise
     except Exception as error:  # of bytes that are no pickle at all, torch.load may raise anything
         raise UserError(f"the weights {name!r} are damaged, or no file of torch.save") from error
+
+
+def _unpacked_size(content: bytes) -> int:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return sum(entry.file_size for entry in archive.infolist())
 
 
 def _renamed(tensors: Mapping[str, Tensor], rename: Rename) -> dict[str, Tensor]:

@@ -3,6 +3,8 @@ import io
 import json
 import os
 import pickle
+import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +139,53 @@ def test_a_hostile_pickle_is_refused_and_never_executed(tmp_path, protocol):
 def test_a_whole_module_is_refused():
     with pytest.raises(UserError, match="save the network's state_dict"):
         parse("a.pt", saved(nn.Linear(2, 2)))
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked():
+    whole, bomb = saved({"a": torch.zeros(25_000_000)}), io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(whole)) as old, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.infolist():
+            new.writestr(entry.filename, old.read(entry))
+    content = bomb.getvalue()
+    assert len(content) < 200_000
+    with pytest.raises(UserError, match=r"^the weights 'a.pth' are refused: the file of 9\d,\d+ bytes would unpack to 100,00\d,\d+"):
+        parse("a.pth", content)
+    assert len(torch.load(io.BytesIO(content), weights_only=True)["a"]) == 25_000_000  # it is a bomb indeed
+
+
+def safetensors_file(header: object, body: bytes = b"", size: int | None = None) -> bytes:
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if size is None else size) + text + body
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        safetensors_file({}, size=2**60),
+        safetensors_file({"a": {"dtype": "F32", "shape": [2**60], "data_offsets": [0, 2**62]}}, bytes(8)),
+        safetensors_file({"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}, bytes(8)),
+        safetensors_file(
+            {name: {"dtype": "F32", "shape": [2], "data_offsets": [at, at + 8]} for name, at in (("a", 0), ("b", 4))}, bytes(12)
+        ),
+        safetensors_file({"a": {"dtype": "F32", "shape": [2], "data_offsets": [-8, 0]}}, bytes(8)),
+        safetensors_file({"a": {"dtype": "F4", "shape": [8], "data_offsets": [0, 4]}}, bytes(4)),
+        safetensors_file("[" * 100_000),
+    ],
+    ids=["header of 2^60", "overflow", "beyond the end", "overlap", "negative", "no type of torch", "no header"],
+)
+def test_a_hostile_safetensors_file_is_refused(content):
+    with pytest.raises(UserError, match=r"^the weights 'a.safetensors' are damaged: ") as caught:
+        parse("a.safetensors", content)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_claimed_storage_that_is_not_there_is_refused():
+    old, new = io.BytesIO(saved({"a": torch.zeros(4)})), io.BytesIO()
+    with zipfile.ZipFile(old) as small, zipfile.ZipFile(new, "w") as claimed:
+        for entry in small.infolist():  # BININT1 4 becomes BININT 2^31 - 1: the storage's length and the tensor's shape
+            claimed.writestr(entry.filename, small.read(entry).replace(b"K\x04", b"J" + struct.pack("<i", 2**31 - 1)))
+    with pytest.raises(UserError, match=r"^the weights 'a.pth' are damaged"):
+        parse("a.pth", new.getvalue())
 
 
 def test_a_damaged_file_is_named_in_one_line():
