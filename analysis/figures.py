@@ -583,10 +583,10 @@ def _draw_curve(axes: Axes, curve: Curve, scale: float, style: dict[str, Any]) -
     values = scale * _finite(curve.values)
     replicates, last = values.shape
     epochs, mean = np.arange(1, last + 1), values.mean(axis=0)
-    label = _plain(f"{curve.label} (stopped early)" if curve.censored else curve.label)
+    label = f"{curve.label} (stopped early)" if curve.censored else curve.label
     look = style | ({"linestyle": "--"} if curve.censored else {})
     every = max(1, last // 15)
-    [line] = axes.plot(epochs, mean, **look, label=textwrap.fill(label, 30), linewidth=1.6, markersize=4.5, markevery=every)
+    [line] = axes.plot(epochs, mean, **look, label=_plain(textwrap.fill(label, 30)), linewidth=1.6, markersize=4.5, markevery=every)
     if replicates > 1:
         sd = values.std(axis=0, ddof=1)
         axes.fill_between(epochs, mean - sd, mean + sd, color=style["color"], alpha=0.15, linewidth=0)
@@ -618,9 +618,9 @@ def _epoch_axis(axes: Axes, last: int) -> None:
 
 
 def _describe(figure: Figure, title: str, caption: str | None) -> None:
-    figure.suptitle(textwrap.fill(_plain(title), 65), x=0.01, ha="left", fontsize=12, fontweight="bold")
+    figure.suptitle(_plain(textwrap.fill(title, 65)), x=0.01, ha="left", fontsize=12, fontweight="bold")
     if caption:
-        figure.supxlabel(textwrap.fill(_plain(caption), 125), x=0.01, ha="left", fontsize=8, color="0.3")
+        figure.supxlabel(_plain(textwrap.fill(caption, 125)), x=0.01, ha="left", fontsize=8, color="0.3")
 
 
 def _plain(text: str) -> str:

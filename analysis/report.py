@@ -88,13 +88,16 @@ class Table:
         return {(row, col) for col in range(len(self.columns)) for row in self._best_rows(col)}
 
     def to_csv(self) -> str:
-        """Return all columns in full precision; one with a Measured in it becomes three: "name", "name_sd", "name_n"."""
+        """Return all columns in full precision; one with a Measured in it becomes three: "name", "name_sd", "name_n".
+
+        Words that a spreadsheet would take for a formula get an apostrophe in front.
+        """
         measured = [any(isinstance(row[col], Measured) for row in self.rows) for col in range(len(self.columns))]
         headers: list[tuple[Cell, Cell, Cell]] = [(name, f"{name}_sd", f"{name}_n") for name in (column.name for column in self.columns)]
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         for row in (headers, *([_parts(cell) for cell in row] for row in self.rows)):
-            writer.writerow([part for parts, three in zip(row, measured, strict=True) for part in parts[: 3 if three else 1]])
+            writer.writerow([_no_formula(part) for parts, three in zip(row, measured, strict=True) for part in parts[: 3 if three else 1]])
         return out.getvalue()
 
     def to_json(self) -> dict[str, Any]:
@@ -174,7 +177,7 @@ class Section:
 
 
 def write_html(path: Path, title: str, intro: Sequence[str], sections: Sequence[Section]) -> None:
-    """Write the report as one file that needs no other: style and figures are inside, and there are no scripts."""
+    """Write the report as one file that needs no other: style and figures are inside, and a browser runs and loads nothing else."""
     legend = _LEGEND if any(section.tables for section in sections) else ""
     contents = "".join(f'<li><a href="#section-{i}">{escape(section.title)}</a></li>' for i, section in enumerate(sections, 1))
     nav = f'<nav aria-label="Contents"><ol>{contents}</ol></nav>\n' if contents else ""
@@ -219,6 +222,25 @@ def _parts(cell: Cell | Measured) -> tuple[Cell, Cell, Cell]:
     return (cell.mean, cell.sd, cell.n) if isinstance(cell, Measured) else (cell, None, None)
 
 
+def _no_formula(cell: Cell) -> Cell:
+    """Return a cell that no spreadsheet takes for a formula. Numbers, also those in words (the label "-0.1"), stay what they are.
+
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    if not isinstance(cell, str):
+        return cell
+    text = cell.replace("\r", " ")  # which the csv module does not quote before Python 3.13
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _data(cell: Cell | Measured) -> Any:
     """Return a cell for JSON, which has no NaN and no infinity: they become null."""
     if isinstance(cell, Measured):
@@ -252,7 +274,9 @@ def _html_figure(file: Path, caption: str, captioned: bool) -> str:
     return f'<figure><img src="data:image/png;base64,{data}" alt="{text}">{below}</figure>'
 
 
-_META = '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">'
+_META = """<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width">"""
 
 _LEGEND = (
     '<p class="legend"><b class="best">Bold</b>: the best of its column, decided before rounding. a ± b (n): mean and standard deviation '

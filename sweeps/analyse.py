@@ -116,6 +116,6 @@ def _parser(default: str | None) -> Parser:
 
 
 if __name__ == "__main__":
-    from sweeps.main import guarded
+    from sweeps.main import guarded, terminal
 
-    sys.exit(guarded(lambda: run(sys.argv[1:], Console())))
+    sys.exit(guarded(lambda: run(sys.argv[1:], terminal())))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 
 from sweeps.tracking import StoredTrial
 from trainables.errors import UserError
 from trainables.history import History
+
+LONGEST = 120  # characters of a folder's name
 
 
 def best(trials: Sequence[StoredTrial], count: int) -> list[StoredTrial]:
@@ -28,5 +31,6 @@ def model_name(trial: StoredTrial) -> str:
 
 
 def folder_name(text: str) -> str:
-    """Return a name that is safe as a folder's, on every system and in MLflow."""
-    return re.sub(r"[^A-Za-z0-9._=-]+", "_", text).strip("._") or "unnamed"
+    """Return a name that is safe as a folder's, on every system and in MLflow; a long one ends in its hash."""
+    name = re.sub(r"[^A-Za-z0-9._=-]+", "_", text).strip("._-") or "unnamed"
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 9]}-{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:8]}"

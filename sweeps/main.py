@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from types import TracebackType
 
 from rich.console import Console
 
@@ -29,9 +30,14 @@ def status(study: Study, arguments: Sequence[str]) -> int:
             keep_ray_to_loopback()
         from sweeps.engine import run
 
-        return run(study, options, Console())
+        return run(study, options, terminal())
 
     return guarded(run_it)
+
+
+def terminal() -> Console:
+    """Return the console that commands print to. It shows text as it stands: a name with "[/]" in it is no markup."""
+    return Console(markup=False, emoji=False)
 
 
 def guarded(command: Callable[[], int]) -> int:
@@ -44,6 +50,16 @@ def guarded(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("interrupted: finished epochs are kept; the same command goes on from there", file=sys.stderr)
         return 130
+
+
+def _unguarded(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Answer a study that its own file gets wrong, before main() has begun, as guarded() does."""
+    if isinstance(error, UserError):
+        sys.exit(fail(error))
+    sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _unguarded
 
 
 def keep_ray_to_loopback() -> None:

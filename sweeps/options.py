@@ -120,5 +120,6 @@ def folder(text: str) -> Path:
 
 def fail(error: UserError) -> int:
     """Print a user's mistake as one line on standard error and return exit status 2."""
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    printable = "".join(each if each.isprintable() else " " for each in str(error))  # a file's name in it could command the terminal
+    print(f"error: {' '.join(printable.split())}", file=sys.stderr)
     return 2

@@ -20,8 +20,6 @@ ANALYSES: Analyses = {
 }
 
 if __name__ == "__main__":
-    from rich.console import Console
+    from sweeps.main import guarded, terminal
 
-    from sweeps.main import guarded
-
-    sys.exit(guarded(lambda: run(sys.argv[1:], Console(), ANALYSES, default="part_a")))
+    sys.exit(guarded(lambda: run(sys.argv[1:], terminal(), ANALYSES, default="part_a")))

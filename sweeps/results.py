@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -60,9 +62,14 @@ def write_findings(folder: Path, study: str, sections: Sequence[Section]) -> Pat
 
 
 def markdown(agenda: Agenda) -> str:
-    """Return the decided stages in short, for the description of the MLflow experiment."""
+    """Return the decided stages in short, for the description of the MLflow experiment. Names and notes are shown as they stand."""
     stages = ((title(result), words(result, agenda.yardstick)) for result in agenda.results)
-    return "\n\n".join(f"**{name}**\n\n" + "\n\n".join(lines) for name, lines in stages)
+    return "\n\n".join(f"**{_literally(name)}**\n\n" + "\n\n".join(map(_literally, lines)) for name, lines in stages)
+
+
+def _literally(text: str) -> str:
+    """Return Markdown that is shown as this text, in one line: no link, no HTML, no heading."""
+    return re.sub(r"([\\`*_\[\]~|#])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 
 def _section(folder: Path, result: StageResult, facts: Facts, data: Dataset, agenda: Agenda) -> Section:
@@ -70,7 +77,7 @@ def _section(folder: Path, result: StageResult, facts: Facts, data: Dataset, age
     if not result.outcomes:
         return Section(title(result), text)
     table = stage_table(result, facts)
-    (folder / f"{result.stage.name}.csv").write_text(table.to_csv())
+    write_whole(folder / f"{result.stage.name}.csv", table.to_csv().encode())
     published = published_table(result, facts)
     tables = (table, published) if published else (table,)
     return Section(title(result), text, tables, tuple(_figures(folder, result, data, agenda)))

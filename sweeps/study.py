@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -78,7 +79,10 @@ class Watch:
 
 @dataclass(frozen=True)
 class Study:
-    """A chain of stages. Raises UserError where two stages share a name, a stage is empty, or a start is no earlier stage."""
+    """A chain of stages.
+
+    Raises UserError where a name could not be a file's, two stages share one, a stage is empty, or a start is no earlier stage.
+    """
 
     name: str
     baseline: Trial
@@ -90,10 +94,12 @@ class Study:
     quick: Mapping[str, Any] = field(default_factory=lambda: {"dataset": "shapes", "training.epochs": 6})  # what `--quick` changes
 
     def __post_init__(self) -> None:
+        _check_name("study", self.name)
         if not self.stages:
             raise UserError(f"study {self.name} has no stages")
         seen: list[str] = []
         for stage in self.stages:
+            _check_name("stage", stage.name)
             if stage.name in seen:
                 raise UserError(f"study {self.name} has two stages named {stage.name!r}")
             for path, values in stage.vary.items():
@@ -152,6 +158,15 @@ class Study:
         # a stage that followed its neighbour keeps its parent by name, since the neighbour may be gone
         kept = (replace(stage, start=stage.start or self.parent(stage)) for stage in self.stages if stage.name in wanted)
         return replace(self, stages=tuple(kept))
+
+
+def _check_name(what: str, name: str) -> None:
+    """Raise UserError for a name that is not safe as a folder's, a file's and an MLflow experiment's, on every system."""
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._=-]{0,78}[A-Za-z0-9])?", name):
+        raise UserError(
+            f"the name of a {what} is {name[:90]!r}, but must be 1 to 80 of A-Z, a-z, 0-9, '.', '_', '=' and '-', "
+            "with a letter or digit at both ends"
+        )
 
 
 def _starting_from(stage: Stage, other: Callable[[str | None], str | None]) -> Stage:
