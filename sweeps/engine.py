@@ -13,8 +13,10 @@ from rich.console import Console
 
 from sweeps import results
 from sweeps.agenda import Agenda, Known, StageResult
+from sweeps.lease import Lease
 from sweeps.options import RunOptions
 from sweeps.planning import print_plan
+from sweeps.spool import locked
 from sweeps.study import PlannedStage, Study, plan_study
 from sweeps.tables import Facts, stage_table, words
 from sweeps.tracking import Store, resolve_uri
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from analysis.finding import Job
     from sweeps.analyses import Answer
 
-DRAIN_SECONDS = 120.0  # at the end, for what MLflow has not got yet; what is left then stays in the spool for the next start
+FIRST_DRAIN_SECONDS = 10.0  # at the end, for what MLflow has not got yet, before it is said that we wait
+DRAIN_SECONDS = 120.0  # while nothing moves; what is left then stays in the spool for the next start
 
 
 def run(study: Study, options: RunOptions, console: Console) -> int:
@@ -41,7 +44,7 @@ def run(study: Study, options: RunOptions, console: Console) -> int:
         print_plan(study, planned, options, console)
         return 0
     jobs = _jobs(study)
-    uri = resolve_uri(options.tracking_uri)
+    store = Store(resolve_uri(options.tracking_uri))
     folder = results.prepare(options.output / study.name, planned)
     data = datasets.load(study.baseline.dataset, options.data_dir)
     if data.name != study.baseline.dataset:
@@ -49,8 +52,31 @@ def run(study: Study, options: RunOptions, console: Console) -> int:
         study = study.without_published()
     weights = _weights(planned, data, options.data_dir, console)
     contents = {study.baseline.dataset: data.digest} | {name: hashlib.sha256(file).hexdigest() for name, file in weights.items()}
-    store, spool = Store(uri), folder / ".spool"
-    _warn(console, *store.deliver(spool))
+    spool = folder / ".spool"
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
+
+    store.wait(say)
+    with locked(spool / "driver.lock"), Lease(store, study.name, say).held():
+        _warn(console, *store.deliver(spool))
+        return _carry_out(study, planned, jobs, data, weights, contents, store, folder, options, console)
+
+
+def _carry_out(
+    study: Study,
+    planned: Sequence[PlannedStage],
+    jobs: Sequence[Job],
+    data: Dataset,
+    weights: Mapping[str, bytes],
+    contents: Mapping[str, str],
+    store: Store,
+    folder: Path,
+    options: RunOptions,
+    console: Console,
+) -> int:
+    """Run what MLflow does not have yet, write what came of it, and return the exit status."""
+    spool = folder / ".spool"
     known = _known(store, planned, contents)
     if options.fresh:
         store.supersede(known)
@@ -67,13 +93,15 @@ def run(study: Study, options: RunOptions, console: Console) -> int:
     delivered = True
     try:
         if not agenda.over:
-            delivered = _execute(agenda, data, weights, options, uri, spool, runs, console)
+            delivered = _execute(agenda, data, weights, options, store, spool, runs, console)
     finally:
         facts = Facts(data.class_names, data.image_shape, yardstick, runs)
         results.write(folder, agenda, facts, options, data)
     if not delivered:
-        _say_the_end(agenda, folder, uri, console)
-        console.print(f"MLflow has not got everything; the rest is in {spool}, and the same command delivers it", highlight=False)
+        _say_the_end(agenda, folder, store.uri, console)
+        deliver = f"python sweeps/sync.py --output {options.output} --tracking-uri {store.uri}"
+        rest = f"MLflow has not got everything; the rest is in {spool}: the same command delivers it, or `{deliver}`"
+        console.print(rest, highlight=False, soft_wrap=True)
         return 1
     store.describe(study.name, results.markdown(agenda))
     answers = _analyse(jobs, agenda, data, store, folder, options, console)
@@ -81,7 +109,7 @@ def run(study: Study, options: RunOptions, console: Console) -> int:
         from sweeps.analyses import sections
 
         results.write(folder, agenda, facts, options, data, sections(answers))
-    _say_the_end(agenda, folder, uri, console)
+    _say_the_end(agenda, folder, store.uri, console)
     return 1 if agenda.failed or any(answer.failed for answer in answers) else 0
 
 
@@ -124,7 +152,7 @@ def _execute(
     data: Dataset,
     weights: Mapping[str, bytes],
     options: RunOptions,
-    uri: str,
+    store: Store,
     spool: Path,
     runs: dict[str, str],
     console: Console,
@@ -138,15 +166,20 @@ def _execute(
     if agenda.reused:
         console.print(f"{len(agenda.reused)} trials are done already and not run again")
     with cluster.connect(options):
-        tracker = cluster.start_tracker(uri, agenda.study.name, spool)
+        tracker = cluster.start_tracker(store.uri, agenda.study.name, spool)
         try:
             with Display(agenda, data.image_shape, data.classes, console) as display:
                 scheduler.run(agenda, data, weights, tracker, display, cluster.trial_resources(options), _tags(agenda, options))
         finally:
-            left = ray.get(tracker.drain.remote(DRAIN_SECONDS))
+            left = ray.get(tracker.drain.remote(FIRST_DRAIN_SECONDS))
+            if left:
+                console.print(f"waiting for MLflow to take the rest, as long as it takes some every {DRAIN_SECONDS:.0f} s", highlight=False)
+                left = ray.get(tracker.drain.remote(DRAIN_SECONDS))
             _warn(console, left, ray.get(tracker.problems.remote()))
             runs.update(ray.get(tracker.run_ids.remote()))
             ray.get(tracker.close.remote())
+    if not left:  # a Tracker that was killed knows the runs no more that it had delivered before
+        runs.update({key: trial.run_id for key, trial in store.trials(agenda.tasks.keys() - runs.keys()).items()})
     return not left
 
 

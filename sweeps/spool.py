@@ -11,12 +11,15 @@ key, a metric is written again only where its value changed, files are replaced.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import shutil
+import socket
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -141,9 +144,10 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def lock(folder: Path, patience: float) -> int:
-    """Make sure that only one process writes here. The lock goes with its process, however that ends."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def lock(path: Path, patience: float) -> int:
+    """Make sure that only one process is at work here, and note which. The lock goes with its process, however that ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     until = time.monotonic() + patience
     while True:
         try:
@@ -151,10 +155,29 @@ def lock(folder: Path, patience: float) -> int:
         except BlockingIOError:
             if time.monotonic() > until:
                 os.close(descriptor)
-                raise UserError(f"{folder} is in use by another run of this study; wait for its end, or give another --output") from None
+                by = path.read_text() or "another run of this study"
+                raise UserError(f"{path.parent} is in use by {by}; wait for its end, or give another --output") from None
             time.sleep(0.2)
         else:
+            with contextlib.suppress(OSError):  # on a full disk it holds without a name
+                os.truncate(descriptor, 0)
+                os.pwrite(descriptor, holder().encode(), 0)
             return descriptor
+
+
+@contextlib.contextmanager
+def locked(path: Path, patience: float = 0.0) -> Iterator[None]:
+    """Hold a lock meanwhile."""
+    descriptor = lock(path, patience)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def holder() -> str:
+    """Return what names this process to whom it keeps out."""
+    return f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}"
 
 
 def check_name(name: str) -> None:

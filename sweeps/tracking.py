@@ -121,6 +121,23 @@ class Store:
                 curves = dict(zip(best, pool.map(self._curves, best.values()), strict=True))
         return {key: _stored(run, names[run.info.experiment_id], curves.get(key)) for key, run in best.items()}
 
+    def wait(self, say: Callable[[str], None], patience: float = 60.0) -> None:
+        """Return when MLflow answers. Raises UserError where it has not after `patience` seconds, or where waiting will not help."""
+        until = time.monotonic() + patience
+        told = False
+        while True:
+            try:
+                with self._readable():
+                    self._experiments()
+                    return
+            except UserError as error:
+                if not self._may_pass(error.__cause__) or time.monotonic() > until:
+                    raise
+                if not told:
+                    say(f"MLflow at {self.uri} does not answer; waiting for it, up to {patience:.0f} s")
+                told = True
+            time.sleep(1)
+
     def finished(self, what: str) -> list[StoredTrial]:
         """Return the trials that ran in full, with their curves, of a study (an experiment's name), or the one trial of a run (its id).
 
@@ -169,7 +186,17 @@ class Store:
         try:
             yield
         except Exception as error:  # no server, no permission, not a database, another version's database: the user's to mend
-            raise UserError(f"cannot read MLflow at {self.uri}: {_line(error)}") from error
+            line = _line(error)
+            if "database schema" in line:  # MLflow takes every other version for an older one
+                found = line.partition(" Take a backup")[0]
+                line = f"{found} If it is a newer one, install the MLflow that wrote it; if an older one, see `mlflow db upgrade`"
+            raise UserError(f"cannot read MLflow at {self.uri}: {line}") from error
+
+    def _may_pass(self, error: BaseException | None) -> bool:
+        """Whether a store that cannot be read may be readable soon: a server may come up, a lock on a database go."""
+        if self.uri.startswith("sqlite"):
+            return "database is locked" in str(error)
+        return isinstance(error, Exception) and not _refused(error) and _status(error) not in (401, 403)
 
     def _run(self, run_id: str) -> Run:
         try:
@@ -231,7 +258,12 @@ class Store:
         """Return the id of the experiment, which is created if need be."""
         found = self.client.get_experiment_by_name(name)
         if found is None:
-            return self.client.create_experiment(name, artifact_location=self._artifact_location(name))
+            try:
+                return self.client.create_experiment(name, artifact_location=self._artifact_location(name))
+            except Exception:
+                found = self.client.get_experiment_by_name(name)
+                if found is None:
+                    raise  # else another process was faster
         if found.lifecycle_stage != "active":
             raise UserError(f"MLflow experiment {name!r} is deleted; `mlflow experiments restore -x {found.experiment_id}` or `mlflow gc`")
         return found.experiment_id
@@ -300,7 +332,7 @@ class Tracker:
         self._notes: dict[tuple[str, str], str] = {}  # (trial, item) → what is wrong with it
         self._away = False
         self._lock = threading.RLock()  # held for disk work only, never while MLflow is asked
-        self._spool_lock = lock(self.spool, self.PATIENCE)
+        self._spool_lock = lock(self.spool / "tracker.lock", self.PATIENCE)
         self._trials: dict[str, Spooled] = {}
         self._load_leftovers()
         self._wake, self._closed, self._draining = threading.Event(), threading.Event(), threading.Event()
@@ -404,8 +436,11 @@ class Tracker:
         return [*self._notes.copy().values(), *waiting]
 
     def drain(self, timeout: float) -> list[str]:
-        """Deliver everything now. Returns one line per trial that could not be delivered; it stays in the spool."""
-        until = time.monotonic() + timeout
+        """Deliver everything now, until nothing has moved for `timeout` seconds.
+
+        Returns one line per trial that could not be delivered; it stays in the spool.
+        """
+        until, waiting = time.monotonic() + timeout, len(self._all())
         with self._lock:
             for trial in self._trials.values():
                 trial.retry_due = 0.0
@@ -413,6 +448,9 @@ class Tracker:
         while time.monotonic() < until and any(not each.delivered and each.retry_due == 0.0 for each in self._all()):
             self._wake.set()
             time.sleep(0.05)
+            still = sum(not each.delivered for each in self._all())
+            if still < waiting:
+                until, waiting = time.monotonic() + timeout, still
         self._draining.clear()
         return [f"{trial.label}: {trial.error or 'not delivered in time'}" for trial in self._all() if not trial.delivered]
 
@@ -504,6 +542,9 @@ class Tracker:
             if known is None:
                 log.warning("%s: MLflow refuses it: %s", trial.label, trial.error)
             trial.start_over()
+            refused = [at for at, line in self._notes.items() if at[0] == trial.about["key"] and "is refused by MLflow" in line]
+            for at in refused:  # told again if that is still so in the run that it gets now
+                del self._notes[at]
             trial.retry_due = time.monotonic() + self.RETRY_REFUSED
             return True
         if not self._away:
@@ -534,7 +575,9 @@ class Tracker:
 
         client = self.store.client
         tags = about["tags"] | {"key": about["key"], "status": "running"}
-        run = self._find(about)
+        run, before = self._find(about), trial.run_id or about["run_id"]
+        if before and (run is None or run.info.run_id != before):
+            self._note(trial, f"run {before}", "was deleted in MLflow; the trial goes on in another run")
         if run is None:
             experiment = self.store.experiment_id(about["experiment"])
             run = client.create_run(experiment, start_time=about["time"], tags=tags, run_name=about["name"])
@@ -679,13 +722,19 @@ def _refused(error: Exception) -> bool:
     """Whether asking again is pointless: MLflow has understood, and said no. Otherwise it is away, busy, or wants other credentials."""
     from mlflow.exceptions import MlflowException
 
-    if isinstance(error, MlflowException):
-        status = error.get_http_status_code()
-    elif isinstance(error, OSError):  # includes what `requests` raises
-        status = getattr(getattr(error, "response", None), "status_code", 503)
-    else:
+    if not isinstance(error, MlflowException | OSError):
         return True
+    status = _status(error)
     return 400 <= status < 500 and status not in (401, 403, 408, 409, 429, 499)
+
+
+def _status(error: Exception) -> int:
+    """Return the HTTP status that an error of MLflow stands for."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return error.get_http_status_code()
+    return getattr(getattr(error, "response", None), "status_code", 503)  # `requests` raises OSErrors
 
 
 def _records(state: bytes) -> int:

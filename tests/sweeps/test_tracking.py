@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
 import os
 import shutil
+import socket
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -96,7 +100,7 @@ def points(store: Store, name: str, key: str = KEY) -> list[tuple[int, float]]:
 
 
 def folders(tmp_path: Path) -> list[Path]:
-    return list((tmp_path / "spool").iterdir())
+    return [path for path in (tmp_path / "spool").iterdir() if path.is_dir()]
 
 
 def test_a_trial_arrives_exactly_as_told_and_leaves_the_spool(tracker: Callable[..., Tracker], store: Store, tmp_path: Path) -> None:
@@ -509,6 +513,7 @@ def test_a_deleted_run_is_made_again_with_all_its_epochs(tracker: Callable[..., 
     writer.epoch(KEY, 2, {"loss": 0.5}, FILES)
     writer.finish(KEY, "done")
     assert (writer.drain(20) and writer.drain(20)) == []  # refused; then the next try looks for the run, and finds none
+    assert [f"run {deleted} was deleted in MLflow" in line for line in writer.problems()] == [True]
     assert run_of(store).info.run_id != deleted
     assert points(store, "loss") == [(1, 1.0), (2, 0.5)]
     assert store.files(run_of(store).info.run_id) == in_mlflow(FILES)
@@ -546,7 +551,7 @@ def test_keys_are_checked(tracker: Callable[..., Tracker]) -> None:
 def test_two_processes_cannot_share_a_spool(tracker: Callable[..., Tracker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tracker(NOBODY)
     monkeypatch.setattr(Tracker, "PATIENCE", 0.1)
-    with pytest.raises(UserError, match="in use by another run"):
+    with pytest.raises(UserError, match=rf"in use by process {os.getpid()} on {socket.gethostname()}, since 20\d\d-"):
         Tracker(NOBODY, "study", tmp_path / "spool")
 
 
@@ -584,6 +589,28 @@ def test_a_store_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UserError, match=r"cannot read MLflow at http://127\.0\.0\.1:1: .*$") as caught:
         Store(NOBODY).trials([KEY])
     assert "\n" not in str(caught.value)
+
+
+def test_a_database_of_a_newer_mlflow_is_one_line_at_once_and_stays_as_it_is(store: Store) -> None:
+    path = Path(store.uri.removeprefix("sqlite:///"))
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute("update alembic_version set version_num = 'ffffffffffff'")
+    before, began = path.read_bytes(), time.monotonic()
+    told = r"schema \(found version ffffffffffff, .* install the MLflow that wrote it; if an older one, "
+    with pytest.raises(UserError, match=told) as caught:
+        store.wait(pytest.fail)
+    assert "\n" not in str(caught.value)
+    assert time.monotonic() - began < 20
+    assert path.read_bytes() == before
+
+
+def test_a_locked_database_is_waited_for(store: Store) -> None:
+    said: list[str] = []
+    with contextlib.closing(sqlite3.connect(store.uri.removeprefix("sqlite:///"), check_same_thread=False)) as database:
+        database.execute("begin exclusive")
+        threading.Timer(2.0, database.rollback).start()
+        store.wait(said.append)
+    assert all("does not answer; waiting for it, up to 60 s" in line for line in said)
 
 
 def test_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,68 @@
+"""Deliver what MLflow has not got yet of earlier runs: their server was away at the end, or they were killed.
+
+    python sweeps/sync.py
+
+Goes through all studies in the results folder. The next start of a study does the same for itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from sweeps.options import Parser
+from trainables.errors import UserError
+
+if TYPE_CHECKING:
+    from sweeps.tracking import Store
+
+PATIENCE = 120.0  # seconds without a trial delivered, until the rest is left for another time
+
+
+def run(arguments: Sequence[str], console: Console) -> int:
+    """Deliver the spools and return the exit status: 0, or 1 where something is left. Raises UserError for what the user can mend."""
+    options = _parser().read(arguments)
+    from sweeps.tracking import Store, resolve_uri
+
+    if not options.output.is_dir():
+        raise UserError(f"--output is {options.output}, which is no folder")
+    store = Store(resolve_uri(options.tracking_uri))
+    spools = [folder for folder in sorted(options.output.glob("*/.spool")) if any(folder.glob("*/trial.json"))]
+    if not spools:
+        console.print(f"{options.output}: nothing is left to deliver", highlight=False, soft_wrap=True)
+        return 0
+    store.wait(lambda line: console.print(line, highlight=False, soft_wrap=True))
+    return max([_deliver(store, spool, console) for spool in spools])
+
+
+def _deliver(store: Store, spool: Path, console: Console) -> int:
+    """Deliver one study's spool, say what came of it, and return 1 where something is left."""
+    from sweeps.spool import locked
+
+    study, trials = spool.parent.name, len(list(spool.glob("*/trial.json")))
+    try:
+        with locked(spool / "driver.lock"):
+            left, problems = store.deliver(spool, PATIENCE)
+    except UserError as error:
+        console.print(f"{study}: {error}", highlight=False, soft_wrap=True)
+        return 1
+    console.print(f"{study}: {trials - len(left)} of {trials} trials delivered to {store.uri}", highlight=False, soft_wrap=True)
+    for line in dict.fromkeys([*left, *problems]):
+        console.print(f"warning: {line}", highlight=False, soft_wrap=True)
+    return 1 if left else 0
+
+
+def _parser() -> Parser:
+    parser = Parser(__doc__ or "")
+    parser.add_places()
+    return parser
+
+
+if __name__ == "__main__":
+    from sweeps.main import guarded
+
+    sys.exit(guarded(lambda: run(sys.argv[1:], Console())))
