@@ -2,10 +2,13 @@
 
 import csv
 import os
+import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -62,7 +65,7 @@ class Site:
         with (self.folder / said).open("w") as file:
             return subprocess.Popen(command, cwd=self.folder, env=variables, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
 
-    def end(self, process: subprocess.Popen, timeout: float = 240, said: str = "said.txt") -> tuple[int, str]:
+    def end(self, process: subprocess.Popen, timeout: float = 480, said: str = "said.txt") -> tuple[int, str]:
         """Wait for the command's end and return its exit status and what it said."""
         try:
             status = process.wait(timeout)
@@ -117,9 +120,50 @@ class Site:
         }
 
     def scores(self, stage: str) -> list[tuple[str, ...]]:
-        """Return of a stage's table what no timing is in, a tuple per trial."""
-        rows = csv.DictReader((self.results / f"{stage}.csv").read_text().splitlines())
+        """Return of a stage's table what no timing is in, a tuple per trial; nothing of a stage that is not decided."""
+        table = self.results / f"{stage}.csv"
+        rows = csv.DictReader(table.read_text().splitlines() if table.exists() else [])
         return [tuple(row[name] for name in (stage, "status", "epochs", "validation acc %", "chosen epoch", "key")) for row in rows]
+
+
+class Server:
+    """An MLflow server on a free port of the loopback, which can be killed and started again."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        """Start the server, and return when it answers."""
+        places = (
+            "--backend-store-uri",
+            f"sqlite:///{self.folder / 'server.db'}",
+            "--artifacts-destination",
+            str(self.folder / "artifacts"),
+        )
+        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(self.port), "--serve-artifacts", *places]
+        variables = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        with (self.folder / "server.txt").open("a") as log:
+            self._process = subprocess.Popen(command, env=variables, stdout=log, stderr=log, start_new_session=True)
+        until(self._answers)
+
+    def kill(self) -> None:
+        """Kill the server with all its processes, as a power cut would."""
+        if self._process:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=5):  # noqa: S310
+                return True
+        except OSError:
+            return False
 
 
 def draw(folder: Path) -> None:
@@ -132,7 +176,7 @@ def draw(folder: Path) -> None:
             Image.fromarray(image).save(path)
 
 
-def until(true: Callable[[], object], seconds: float = 90, pause: float = 0.1) -> float:
+def until(true: Callable[[], object], seconds: float = 240, pause: float = 0.1) -> float:
     """Wait until `true()`; return how long it took. Fails after so many seconds."""
     began = time.monotonic()
     while not true():
