@@ -173,8 +173,8 @@ class _Link:
     def epoch(self, key: str, result: Mapping[str, Any]) -> None:
         self.under_way[key].epoch()
         history = self.histories[key]
-        for seed, form in result["records"].items():
-            history[seed] = [*history.get(seed, [])[: result["epoch"] - 1], Record(**form)]
+        for seed, (told, forms) in result["records"].items():
+            history[seed] = [*history.get(seed, [])[:told], *(Record(**form) for form in forms)]
         self.display.epoch(self.agenda.tasks[key], result["epoch"], history)
 
     def kill_what_hangs(self) -> None:

@@ -44,13 +44,14 @@ class Worker(tune.Trainable):
         self.outbox.let_go()
         self.task = new_config
         self.epochs: Iterator[Epoch] | None = None
+        self.told: dict[int, int] = {}  # by seed, how many epochs Tune has got
         return True
 
     def step(self) -> dict[str, Any]:
         """Train one epoch and report it."""
         try:
             epochs = self.epochs = self.epochs or self._epochs()
-            epoch = next(epochs)
+            epoch = next(epochs, None) or self._last()
         except Exception as error:  # whatever it is, it is this trial's result, with its traceback kept
             self.epochs = None  # with its memory
             cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
@@ -64,13 +65,26 @@ class Worker(tune.Trainable):
             "done": epoch.number == self.trial.training.epochs,
             "epoch": epoch.number,
             "val_score": epoch.mean("val_score"),
-            "records": {seed: asdict(record) for seed, record in zip(epoch.seeds, epoch.records, strict=True)},
+            "records": self._untold(),
         }
 
     def cleanup(self) -> None:
         """Let go of the trial's memory."""
         self.epochs = None
         self.outbox.let_go()
+
+    def _last(self) -> Epoch:
+        """Return the last epoch of a trial whose lost process had run all of them."""
+        return Epoch(self.trial.training.epochs, *zip(*((each.seed, each.records[-1]) for each in self.replicates), strict=True))
+
+    def _untold(self) -> dict[int, tuple[int, list[dict[str, Any]]]]:
+        """Return, by seed, how many epochs Tune has got, and the records of the others.
+
+        Of a trial just taken up these are all: a lost process may have run more epochs than it told.
+        """
+        told = {each.seed: self.told.get(each.seed, 0) for each in self.replicates}
+        self.told = {each.seed: len(each.records) for each in self.replicates}
+        return {each.seed: (told[each.seed], [asdict(record) for record in each.records[told[each.seed] :]]) for each in self.replicates}
 
     def _epochs(self) -> Iterator[Epoch]:
         self.trial = Trial.from_dict(self.task["trial"])
@@ -83,7 +97,7 @@ class Worker(tune.Trainable):
         if name is not None:
             weights = parse(name, self.weights[name])
             fitting = {"pretrained.json": json.dumps(check(self.trial, self.data, weights).to_dict()).encode()}
-        replicates = unpack(state, self.trial, self.data, tuple(self.task["seeds"]), device, weights)
+        replicates = self.replicates = unpack(state, self.trial, self.data, tuple(self.task["seeds"]), device, weights)
         watcher = Watcher(self.watch, replicates[0].epoch)
         for epoch in train(self.trial, self.data, replicates, device, watcher):
             snapshot = pack(self.trial, self.data, replicates) | fitting | watcher.drawn(self.task["run"]["name"], self.data.short_name)
