@@ -5,10 +5,12 @@ Stages that do not wait for one another are open side by side, so that no worker
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sweeps.study import Cell, Stage, Study
+from sweeps.search_run import SCREENING, Drawn, SearchRun
+from sweeps.study import Cell, Search, Stage, Study
 from sweeps.winner import Outcome, Status, Winner, Yardstick, choose, relabelled
 from trainables.config import Trial
 from trainables.history import History
@@ -21,6 +23,7 @@ class Known:
     status: str
     history: History
     run_id: str
+    reason: str | None = None  # of a failure
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,9 @@ class Task:
     cell: Cell
     key: str
     known: Known | None
+    seeds: tuple[int, ...]
     alone: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)  # more to be kept of it
 
     @property
     def name(self) -> str:
@@ -41,18 +46,20 @@ class Task:
 
 @dataclass(frozen=True)
 class StageResult:
-    """A stage that is decided. `skipped` says why none of its trials ran."""
+    """A stage that is decided. `skipped` says why none of its trials ran; a search's own course is in `search`."""
 
-    stage: Stage
+    stage: Stage | Search
     outcomes: tuple[Outcome, ...] = ()
     winner: Winner | None = None
     skipped: str | None = None
+    search: SearchRun | None = None
 
 
 @dataclass
 class _Open:
-    stage: Stage
+    stage: Stage | Search
     cells: list[tuple[Cell, str]]
+    search: SearchRun | None = None
     result: StageResult | None = None
 
 
@@ -69,7 +76,10 @@ class Agenda:
     yardstick: Yardstick
     early_stopping: bool
     known: Mapping[str, Known]
+    image_shape: tuple[int, int, int]  # (C, H, W)
+    classes: int
     on_stage: Callable[[StageResult], None]
+    drawn: Mapping[str, Sequence[Drawn]] = field(default_factory=dict)  # by search stage, what earlier runs drew
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)  # given out or to be, by key
     queue: list[Task] = field(default_factory=list)
@@ -82,7 +92,13 @@ class Agenda:
 
     def next(self) -> Task | None:
         """Return the next trial to run; None where nothing is ready before a running one ends."""
-        return self.queue.pop(0) if self.queue else None
+        if self.queue:
+            return self.queue.pop(0)
+        for entry in list(self._stages.values()):
+            if entry.search and not entry.result and (task := self._next_of(entry.search)):
+                return task
+        self.advance()  # a search that finds nothing more to draw is over
+        return None
 
     @property
     def over(self) -> bool:
@@ -97,13 +113,26 @@ class Agenda:
 
     @property
     def failed(self) -> list[Outcome]:
-        """The outcomes that failed, each once."""
-        return [outcome for outcome in self.outcomes.values() if outcome.status == "failed"]
+        """The outcomes that failed, each once. That a trial of a search diverges is a finding, and no failure of the study."""
+        failed = (outcome for outcome in self.outcomes.values() if outcome.status == "failed")
+        return [outcome for outcome in failed if not (outcome.diverged and self._search_of(outcome.key))]
 
     def finish(self, key: str, history: History, *, reason: str | None = None) -> Outcome:
         """Note how a trial ended: failed where there is a `reason`, done where it ran in full, else censored. Then comes advance()."""
-        self.outcomes[key] = self._outcome(self.tasks[key].cell, key, history, reason)
+        task = self.tasks[key]
+        self.outcomes[key] = self._outcome(task.cell, key, history, task.seeds, reason)
+        if search := self._search_of(key):
+            search.ended(key, history, reason)
         return self.outcomes[key]
+
+    def may_be_stopped(self, key: str) -> bool:
+        """Tell whether ASHA may stop the trial; of one in a search its rule decides."""
+        return self.early_stopping and self._search_of(key) is None
+
+    def goes_on(self, key: str, epoch: int, score: float) -> bool:
+        """Tell a search its trial's validation score after an epoch, and return whether that runs on. It may be told again."""
+        search = self._search_of(key)
+        return search is None or search.goes_on(key, epoch, score)
 
     def restarted(self, key: str, reason: str) -> int:
         """Note why a trial under way starts again, and return how often it has."""
@@ -120,10 +149,25 @@ class Agenda:
         while any([self._open_next(), self._decide_next()]):
             pass
 
-    def _outcome(self, cell: Cell, key: str, history: History, reason: str | None = None) -> Outcome:
+    def _search_of(self, key: str) -> SearchRun | None:
+        stage = self.tasks[key].stage if key in self.tasks else None
+        return self._stages[stage].search if stage else None
+
+    def _next_of(self, search: SearchRun) -> Task | None:
+        found = search.next()
+        if found is None:
+            return None
+        draw, seeds = found
+        self.outcomes.pop(draw.key, None)  # it may have been paused before
+        tags = {"number": str(draw.number), "attempt": str(draw.attempt), "draw": json.dumps(draw.values)}
+        known = self.known.get(draw.key)
+        self.tasks[draw.key] = Task(search.stage.name, draw.cell, draw.key, known, seeds, tags=tags)
+        return self.tasks[draw.key]
+
+    def _outcome(self, cell: Cell, key: str, history: History, seeds: tuple[int, ...], reason: str | None = None) -> Outcome:
         epochs = cell.trial.training.epochs
-        status: Status = "failed" if reason else "done" if history.covers(self.seeds, epochs) else "censored"
-        return Outcome(cell, key, status, history.cut(self.seeds, epochs), reason, tuple(self.restarts.get(key, ())))
+        status: Status = "failed" if reason else "done" if history.covers(seeds, epochs) else "censored"
+        return Outcome(cell, key, status, history.cut(seeds, epochs), reason, tuple(self.restarts.get(key, ())))
 
     def _open_next(self) -> bool:
         for stage in self.study.stages:
@@ -135,10 +179,27 @@ class Agenda:
                 continue
             if before and not before.winner:
                 self._settle(_Open(stage, []), StageResult(stage, skipped=f"stage {parent} has no winner to start from"))
+            elif isinstance(stage, Search):
+                self._begin(stage, before.winner.outcome.cell.trial if before and before.winner else self.study.base(stage))
             else:
                 self._open(stage, before.winner.outcome.cell.trial if before and before.winner else self.study.base(stage))
             return True
         return False
+
+    def _begin(self, stage: Search, start: Trial) -> None:
+        search = SearchRun(
+            stage,
+            start,
+            self.image_shape,
+            self.classes,
+            tuple(range(max(stage.seeds, len(self.seeds)))),
+            lambda trial: trial.key(self.contents),
+            self.drawn.get(stage.name, ()),
+            {key: known.history for key, known in self.known.items()},
+            {key: known.reason or "" for key, known in self.known.items() if known.status == "failed"},
+        )
+        self.reused += [key for key, draw in search.draws.items() if draw.scores]
+        self._stages[stage.name] = _Open(stage, [], search)
 
     def _open(self, stage: Stage, start: Trial) -> None:
         cells = [(cell, cell.trial.key(self.contents)) for cell in stage.cells(start)]
@@ -148,10 +209,10 @@ class Agenda:
                 continue
             known = self.known.get(key)
             if known and self._settled(known, cell.trial):
-                self.outcomes[key] = self._outcome(cell, key, known.history)
+                self.outcomes[key] = self._outcome(cell, key, known.history, self.seeds)
                 self.reused.append(key)
             else:
-                self.tasks[key] = Task(stage.name, cell, key, known)
+                self.tasks[key] = Task(stage.name, cell, key, known, self.seeds)
                 self.queue.append(self.tasks[key])
 
     def _settled(self, known: Known, trial: Trial) -> bool:
@@ -162,11 +223,23 @@ class Agenda:
 
     def _decide_next(self) -> bool:
         for entry in self._stages.values():
-            if entry.result is None and all(key in self.outcomes for _, key in entry.cells):
+            if entry.result is None and entry.search and entry.search.over:
+                self._settle(entry, self._found(entry.search))
+                return True
+            if entry.result is None and not entry.search and all(key in self.outcomes for _, key in entry.cells):
                 outcomes = tuple(relabelled(self.outcomes[key], cell) for cell, key in entry.cells)
                 self._settle(entry, StageResult(entry.stage, outcomes, choose(outcomes, self.yardstick)))
                 return True
         return False
+
+    def _found(self, search: SearchRun) -> StageResult:
+        """Return a search's trials, best first; the winner is the best of those confirmed."""
+        confirmed = search.confirmed or []
+        outcomes = []
+        for draw in search.ranking():
+            seeds = search.seeds if draw in confirmed else SCREENING
+            outcomes.append(self._outcome(draw.cell, draw.key, draw.history, seeds, draw.reason))
+        return StageResult(search.stage, tuple(outcomes), choose(outcomes[: len(confirmed)], self.yardstick), search=search)
 
     def _settle(self, entry: _Open, result: StageResult) -> None:
         entry.result = result
@@ -179,3 +252,6 @@ class Agenda:
         for stage in self.study.stages:
             if stage.name not in self._stages:
                 yield from (cell.trial for cell in stage.cells(self.study.base(stage)))
+        for entry in self._stages.values():
+            if entry.search:
+                yield from [entry.search.start] * entry.search.left

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from sweeps import results
 from sweeps.agenda import Agenda, Known, StageResult
+from sweeps.leaderboard import search_tables
 from sweeps.lease import Lease
 from sweeps.options import RunOptions
 from sweeps.planning import print_plan
@@ -27,6 +28,7 @@ from trainables.history import History
 
 if TYPE_CHECKING:
     from analysis.finding import Job
+    from analysis.report import Section
     from sweeps.analyses import Answer
 
 FIRST_DRAIN_SECONDS = 10.0  # at the end, for what MLflow has not got yet, before it is said that we wait
@@ -34,15 +36,187 @@ DRAIN_SECONDS = 120.0  # while nothing moves; what is left then stays in the spo
 
 
 def run(study: Study, options: RunOptions, console: Console) -> int:
-    """Run a study as far as it is not done, write what came of it, and return the exit status: 0, or 1 where trials failed.
+    """Run a study as far as it is not done, write what came of it, and return the exit status.
 
-    Raises UserError for what the user can mend, before anything starts; KeyboardInterrupt after keeping what was done.
+    That is 0, or 1 where trials or analyses failed, or something could not be kept. Raises UserError for what the user can mend, before
+    anything starts; KeyboardInterrupt after keeping what was done.
     """
     study = chosen(study, options)
     planned = plan_study(study, *datasets.image_shape(study.baseline.dataset, options.data_dir))
     if options.dry_run:
         print_plan(study, planned, options, console)
         return 0
+    course = _prepared(study, planned, options, console)
+    course.store.wait(course.say)
+    with locked(course.spool / "driver.lock"), Lease(course.store, study.name, course.say).held():
+        course.warn(*course.store.deliver(course.spool))
+        return course.run()
+
+
+def chosen(study: Study, options: RunOptions) -> Study:
+    """Return the part of the study that the options ask for. `--quick` runs under a name of its own, beside the real study."""
+    study = study.only(options.stages) if options.stages else study
+    if options.quick:
+        study = replace(study, name=f"{study.name}_quick").changed(study.quick)
+        study = study.searching(**study.quick_search) if study.searches else study
+    if options.quick or options.weights:
+        study = study.starting_from(options.weights)
+    given = {"dataset": options.dataset, "training.epochs": options.epochs}
+    study = study.changed({path: value for path, value in given.items() if value is not None})
+    asked = {"trials": options.num_trials, "sampler": options.sampler, "rule": options.rule}
+    if any(asked.values()):
+        study = study.searching(**{name: value for name, value in asked.items() if value is not None})
+    return study if options.early_stopping or not study.searches else study.searching(rule="none")
+
+
+@dataclass(frozen=True)
+class _Course:
+    """One command's way through a study: what it works with, and its steps."""
+
+    study: Study
+    jobs: Sequence[Job]
+    data: Dataset
+    weights: Mapping[str, bytes]
+    contents: Mapping[str, str]  # digests of the data and of the weights, by name
+    reachable: Iterable[str]  # the keys of the trials that the grid stages can lead to
+    store: Store
+    folder: Path
+    options: RunOptions
+    console: Console
+
+    def run(self) -> int:
+        """Run what MLflow does not have yet, write what came of it, and return the exit status."""
+        agenda, runs = self._agenda()
+        delivered = True
+        try:
+            if not agenda.over:
+                delivered = self._execute(agenda, runs)
+        finally:
+            written = self._write(agenda, runs)
+        answers: list[Answer] = []
+        if delivered:
+            self.store.describe(self.study.name, results.markdown(agenda))
+            answers = self._analyse(agenda)
+        if answers:
+            from sweeps.analyses import sections
+
+            written = self._write(agenda, runs, sections(answers))
+        self._say_the_end(agenda, delivered)
+        return 0 if delivered and written and not agenda.failed and not any(answer.failed for answer in answers) else 1
+
+    @property
+    def spool(self) -> Path:
+        """The folder of what MLflow has not got yet."""
+        return self.folder / ".spool"
+
+    @property
+    def yardstick(self) -> Yardstick:
+        """What trials are held against."""
+        return Yardstick(self.data.metric, len(self.data.val))
+
+    def say(self, line: str) -> None:
+        """Print a line as it stands."""
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+    def warn(self, left: Iterable[str], problems: Iterable[str]) -> None:
+        """Print what could not be delivered, and what else went wrong."""
+        for line in dict.fromkeys([*left, *problems]):  # a trial left for its error is in both
+            self.say(f"warning: {line}")
+
+    def _facts(self, runs: Mapping[str, str]) -> Facts:
+        return Facts(self.data.class_names, self.data.image_shape, self.yardstick, runs)
+
+    def _agenda(self) -> tuple[Agenda, dict[str, str]]:
+        """Return what is to be done after what MLflow has, and the runs there, by key."""
+        drawn = self.store.drawn(self.study.name) if self.study.searches else {}
+        stored = self.store.trials({*self.reachable, *(each.key for draws in drawn.values() for each in draws)})
+        if self.options.fresh:
+            self.store.supersede(stored)
+            stored, drawn = {}, {}
+        known = {
+            key: Known(trial.status, History.from_dict(trial.curves or {"seeds": {}}), trial.run_id, trial.reason)
+            for key, trial in stored.items()
+        }
+        seeds, data = tuple(range(self.options.seeds)), self.data
+        stopping = self.options.early_stopping
+        agenda = Agenda(
+            self.study, seeds, self.contents, self.yardstick, stopping, known, data.image_shape, data.classes, self._decided, drawn
+        )
+        return agenda, {key: entry.run_id for key, entry in known.items()}
+
+    def _decided(self, result: StageResult) -> None:
+        tables = search_tables(result.search) if result.search else [stage_table(result, self._facts({}))]
+        for table in tables:
+            self.console.print(table.to_rich())
+        for line in words(result, self.yardstick):
+            self.console.print(line, highlight=False)
+
+    def _execute(self, agenda: Agenda, runs: dict[str, str]) -> bool:
+        """Run on Ray what the agenda holds, and return whether MLflow has got all of it. Adds the new trials' MLflow runs to `runs`."""
+        import ray
+
+        from sweeps import cluster, scheduler
+        from sweeps.display import Display
+
+        if agenda.reused:
+            self.say(f"{len(agenda.reused)} trials are done already and not run again")
+        resources = cluster.trial_resources(self.options)
+        with cluster.connect(self.options):
+            tracker = cluster.start_tracker(self.store.uri, self.study.name, self.spool)
+            try:
+                with Display(agenda, self.data.image_shape, self.data.classes, self.console) as display:
+                    scheduler.run(agenda, self.data, self.weights, tracker, display, resources, _tags(self.study, self.options))
+            finally:
+                left = ray.get(tracker.drain.remote(FIRST_DRAIN_SECONDS))
+                if left:
+                    self.say(f"waiting for MLflow to take the rest, as long as it takes some every {DRAIN_SECONDS:.0f} s")
+                    left = ray.get(tracker.drain.remote(DRAIN_SECONDS))
+                self.warn(left, ray.get(tracker.problems.remote()))
+                runs.update(ray.get(tracker.run_ids.remote()))
+                ray.get(tracker.close.remote())
+        if not left:  # a Tracker that was killed knows the runs no more that it had delivered before
+            runs.update({key: trial.run_id for key, trial in self.store.trials(agenda.tasks.keys() - runs.keys()).items()})
+        return not left
+
+    def _write(self, agenda: Agenda, runs: Mapping[str, str], findings: Sequence[Section] = ()) -> bool:
+        """Write tables, figures and report. Where the disk has no room for them, say so and return False: what was trained is in MLflow."""
+        try:
+            results.write(self.folder, agenda, self._facts(runs), self.options, self.data, findings)
+        except OSError as error:
+            self.say(f"warning: the results cannot be written to {self.folder}: {error.strerror}; once they can, the same command does it")
+            return False
+        return True
+
+    def _analyse(self, agenda: Agenda) -> list[Answer]:
+        """Have the study's analyses done: of its best trial on validation, or where a job looks at several, of each stage's winner."""
+        winners = {result.winner.outcome.key: result.winner.outcome for result in agenda.results if result.winner}
+        if not self.jobs or not winners:
+            return []
+        from sweeps.analyses import ask
+
+        trials = self.store.trials(winners)
+        best = max(winners.values(), key=lambda outcome: outcome.score)
+        answers = []
+        for together, asked in ((False, [trials[best.key]]), (True, [trials[key] for key in winners])):
+            some = [job for job in self.jobs if job.together is together]
+            answers += ask(asked, some, self.data, self.store, self.folder / "analysis", self.options, self.console)
+        return answers
+
+    def _say_the_end(self, agenda: Agenda, delivered: bool) -> None:
+        ran, reused = len(agenda.tasks), len(agenda.reused)
+        self.say(f"{ran} trials run, {reused} taken from earlier runs" if ran else f"nothing to run: all {reused} trials are done already")
+        for key, reasons in agenda.restarts.items():
+            self.say(f"started again: {agenda.tasks[key].name}: {'; '.join(reasons)}")
+        for outcome in agenda.failed:
+            self.say(f"failed: {agenda.tasks[outcome.key].name}: {outcome.reason}")
+        self.say(f"report: {self.folder / 'report.html'} · MLflow: {self.store.uri}, experiment {self.study.name}")
+        if not delivered:
+            deliver = f"python sweeps/sync.py --output {self.options.output} --tracking-uri {self.store.uri}"
+            self.say(f"MLflow has not got everything; the rest is in {self.spool}: the same command delivers it, or `{deliver}`")
+
+
+def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions, console: Console) -> _Course:
+    """Read the data and the weights, and check all that can be before anything is spent."""
     jobs = _jobs(study)
     store = Store(resolve_uri(options.tracking_uri))
     folder = results.prepare(options.output / study.name, planned)
@@ -52,76 +226,8 @@ def run(study: Study, options: RunOptions, console: Console) -> int:
         study = study.without_published()
     weights = _weights(planned, data, options.data_dir, console)
     contents = {study.baseline.dataset: data.digest} | {name: hashlib.sha256(file).hexdigest() for name, file in weights.items()}
-    spool = folder / ".spool"
-
-    def say(line: str) -> None:
-        console.print(line, highlight=False, soft_wrap=True)
-
-    store.wait(say)
-    with locked(spool / "driver.lock"), Lease(store, study.name, say).held():
-        _warn(console, *store.deliver(spool))
-        return _carry_out(study, planned, jobs, data, weights, contents, store, folder, options, console)
-
-
-def _carry_out(
-    study: Study,
-    planned: Sequence[PlannedStage],
-    jobs: Sequence[Job],
-    data: Dataset,
-    weights: Mapping[str, bytes],
-    contents: Mapping[str, str],
-    store: Store,
-    folder: Path,
-    options: RunOptions,
-    console: Console,
-) -> int:
-    """Run what MLflow does not have yet, write what came of it, and return the exit status."""
-    spool = folder / ".spool"
-    known = _known(store, planned, contents)
-    if options.fresh:
-        store.supersede(known)
-        known = {}
-
-    def decided(result: StageResult) -> None:
-        console.print(stage_table(result, Facts(data.class_names, data.image_shape, yardstick, {})).to_rich())
-        for line in words(result, yardstick):
-            console.print(line, highlight=False)
-
-    yardstick = Yardstick(data.metric, len(data.val))
-    agenda = Agenda(study, tuple(range(options.seeds)), contents, yardstick, options.early_stopping, known, decided)
-    runs = {key: entry.run_id for key, entry in known.items()}
-    delivered = True
-    try:
-        if not agenda.over:
-            delivered = _execute(agenda, data, weights, options, store, spool, runs, console)
-    finally:
-        facts = Facts(data.class_names, data.image_shape, yardstick, runs)
-        results.write(folder, agenda, facts, options, data)
-    if not delivered:
-        _say_the_end(agenda, folder, store.uri, console)
-        deliver = f"python sweeps/sync.py --output {options.output} --tracking-uri {store.uri}"
-        rest = f"MLflow has not got everything; the rest is in {spool}: the same command delivers it, or `{deliver}`"
-        console.print(rest, highlight=False, soft_wrap=True)
-        return 1
-    store.describe(study.name, results.markdown(agenda))
-    answers = _analyse(jobs, agenda, data, store, folder, options, console)
-    if answers:
-        from sweeps.analyses import sections
-
-        results.write(folder, agenda, facts, options, data, sections(answers))
-    _say_the_end(agenda, folder, store.uri, console)
-    return 1 if agenda.failed or any(answer.failed for answer in answers) else 0
-
-
-def chosen(study: Study, options: RunOptions) -> Study:
-    """Return the part of the study that the options ask for. `--quick` runs under a name of its own, beside the real study."""
-    study = study.only(options.stages) if options.stages else study
-    if options.quick:
-        study = replace(study, name=f"{study.name}_quick").changed(study.quick)
-    if options.quick or options.weights:
-        study = study.starting_from(options.weights)
-    given = {"dataset": options.dataset, "training.epochs": options.epochs}
-    return study.changed({path: value for path, value in given.items() if value is not None})
+    reachable = {trial.key(contents) for stage in planned for trial in stage.reachable}
+    return _Course(study, jobs, data, weights, contents, reachable, store, folder, options, console)
 
 
 def _weights(planned: Iterable[PlannedStage], data: Dataset, data_dir: Path, console: Console) -> dict[str, bytes]:
@@ -140,54 +246,6 @@ def _weights(planned: Iterable[PlannedStage], data: Dataset, data_dir: Path, con
     return files
 
 
-def _known(store: Store, planned: Iterable[PlannedStage], contents: Mapping[str, str]) -> dict[str, Known]:
-    """Return what MLflow has of the trials that the study can reach."""
-    keys = {trial.key(contents) for stage in planned for trial in stage.reachable}
-    stored = store.trials(keys).items()
-    return {key: Known(trial.status, History.from_dict(trial.curves or {"seeds": {}}), trial.run_id) for key, trial in stored}
-
-
-def _execute(
-    agenda: Agenda,
-    data: Dataset,
-    weights: Mapping[str, bytes],
-    options: RunOptions,
-    store: Store,
-    spool: Path,
-    runs: dict[str, str],
-    console: Console,
-) -> bool:
-    """Run on Ray what the agenda still holds, and return whether MLflow has got all of it. Adds the new trials' MLflow runs to `runs`."""
-    import ray
-
-    from sweeps import cluster, scheduler
-    from sweeps.display import Display
-
-    if agenda.reused:
-        console.print(f"{len(agenda.reused)} trials are done already and not run again")
-    with cluster.connect(options):
-        tracker = cluster.start_tracker(store.uri, agenda.study.name, spool)
-        try:
-            with Display(agenda, data.image_shape, data.classes, console) as display:
-                scheduler.run(agenda, data, weights, tracker, display, cluster.trial_resources(options), _tags(agenda, options))
-        finally:
-            left = ray.get(tracker.drain.remote(FIRST_DRAIN_SECONDS))
-            if left:
-                console.print(f"waiting for MLflow to take the rest, as long as it takes some every {DRAIN_SECONDS:.0f} s", highlight=False)
-                left = ray.get(tracker.drain.remote(DRAIN_SECONDS))
-            _warn(console, left, ray.get(tracker.problems.remote()))
-            runs.update(ray.get(tracker.run_ids.remote()))
-            ray.get(tracker.close.remote())
-    if not left:  # a Tracker that was killed knows the runs no more that it had delivered before
-        runs.update({key: trial.run_id for key, trial in store.trials(agenda.tasks.keys() - runs.keys()).items()})
-    return not left
-
-
-def _warn(console: Console, left: Iterable[str], problems: Iterable[str]) -> None:
-    for line in dict.fromkeys([*left, *problems]):  # a trial left for its error is in both
-        console.print(f"warning: {line}", highlight=False, soft_wrap=True)
-
-
 def _jobs(study: Study) -> list[Job]:
     """Return the study's analyses, checked before anything is trained."""
     if not study.analyses:
@@ -197,37 +255,9 @@ def _jobs(study: Study) -> list[Job]:
     return make(study.analyses)
 
 
-def _analyse(
-    jobs: Sequence[Job], agenda: Agenda, data: Dataset, store: Store, folder: Path, options: RunOptions, console: Console
-) -> list[Answer]:
-    """Have the study's analyses done: of its best trial on validation, or where a job looks at several models, of each stage's winner."""
-    winners = {result.winner.outcome.key: result.winner.outcome for result in agenda.results if result.winner}
-    if not jobs or not winners:
-        return []
-    from sweeps.analyses import ask
-
-    trials = store.trials(winners)
-    best = max(winners.values(), key=lambda outcome: outcome.score)
-    answers = []
-    for together, asked in ((False, [trials[best.key]]), (True, [trials[key] for key in winners])):
-        some = [job for job in jobs if job.together is together]
-        answers += ask(asked, some, data, store, folder / "analysis", options, console)
-    return answers
-
-
-def _tags(agenda: Agenda, options: RunOptions) -> dict[str, str]:
+def _tags(study: Study, options: RunOptions) -> dict[str, str]:
     """Return what all of this command's MLflow runs are tagged with."""
     root = Path(__file__).resolve().parent
     git = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     commit = {"git_commit": git.stdout.strip()} if git.returncode == 0 else {}
-    return {"study": agenda.study.name, "device": "gpu" if options.num_gpus else "cpu"} | commit
-
-
-def _say_the_end(agenda: Agenda, folder: Path, uri: str, console: Console) -> None:
-    ran, reused = len(agenda.tasks), len(agenda.reused)
-    console.print(f"{ran} trials run, {reused} taken from earlier runs" if ran else f"nothing to run: all {reused} trials are done already")
-    for key, reasons in agenda.restarts.items():
-        console.print(f"started again: {agenda.tasks[key].name}: {'; '.join(reasons)}", highlight=False)
-    for outcome in agenda.failed:
-        console.print(f"failed: {agenda.tasks[outcome.key].name}: {outcome.reason}", highlight=False)
-    console.print(f"report: {folder / 'report.html'} · MLflow: {uri}, experiment {agenda.study.name}", highlight=False, soft_wrap=True)
+    return {"study": study.name, "device": "gpu" if options.num_gpus else "cpu"} | commit

@@ -27,6 +27,9 @@ class RunOptions:
     seeds: int = 1
     stages: tuple[str, ...] = ()
     early_stopping: bool = True
+    num_trials: int | None = None
+    sampler: str | None = None
+    rule: str | None = None
     quick: bool = False
     dry_run: bool = False
     output: Path = Path("results")
@@ -35,7 +38,7 @@ class RunOptions:
     fresh: bool = False
 
     def __post_init__(self) -> None:
-        for name, low in (("num_gpus", 0), ("trials_per_gpu", 1), ("num_cpus", 1), ("epochs", 1), ("seeds", 1)):
+        for name, low in (("num_gpus", 0), ("trials_per_gpu", 1), ("num_cpus", 1), ("epochs", 1), ("seeds", 1), ("num_trials", 1)):
             value = getattr(self, name)
             if value is not None and value < low:
                 raise UserError(f"--{name.replace('_', '-')} is {value}, but must be at least {low}")
@@ -97,6 +100,9 @@ def _parser(description: str, stages: Sequence[str]) -> Parser:
         metavar="A,B",
     )
     add("--early-stopping", "ASHA: stop what is behind at a rung (default: on)", action=argparse.BooleanOptionalAction)
+    add("--num-trials", "trials of a search (default: the study's); more later continue it", type=whole, metavar="N")
+    add("--sampler", "what draws a search's trials: tpe, random, gp, cma-es, nsga2, grid (default: the study's)", metavar="NAME")
+    add("--rule", "early stopping in a search: asha, pasha, hyperband, median, none (default: the study's)", metavar="NAME")
     add("--quick", "embedded data and few epochs: the whole study in about a minute", action="store_true")
     add("--dry-run", "print the plan and stop", action="store_true")
     parser.add_places()

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from analysis.report import Column, Table
 from sweeps.options import RunOptions
-from sweeps.study import PlannedStage, Study, distinct
+from sweeps.study import PlannedStage, Search, Study, distinct
 from trainables.plan import Layer, flops, parameters
 
 
@@ -23,8 +23,9 @@ def print_plan(study: Study, planned: Sequence[PlannedStage], options: RunOption
         f"{study.baseline.training.epochs} epochs, seeds: {options.seeds}, early stopping: {stopping}",
         highlight=False,
     )
-    reachable = len({trial.key({}) for stage in planned for trial in stage.reachable})
-    console.print(f"All {reachable} trials that any winners could lead to can be built.", highlight=False)
+    reachable = len({trial.key({}) for entry in planned if entry.cells for trial in entry.reachable})
+    if reachable:
+        console.print(f"All {reachable} trials that any winners could lead to can be built.", highlight=False)
     for stage in planned:
         console.print(_table(stage).to_rich())
     console.print(
@@ -38,6 +39,7 @@ def as_data(planned: Sequence[PlannedStage]) -> list[dict[str, Any]]:
         {
             "stage": entry.stage.name,
             "starts_from": entry.start,
+            **({"space": [row._asdict() for row in entry.stage.space.describe()]} if isinstance(entry.stage, Search) else {}),
             "trials": [
                 {
                     "value": cell.label,
@@ -54,9 +56,19 @@ def as_data(planned: Sequence[PlannedStage]) -> list[dict[str, Any]]:
 
 
 def _table(entry: PlannedStage) -> Table:
+    if isinstance(entry.stage, Search):
+        return _space_table(entry, entry.stage)
     columns = (Column(entry.stage.name), Column("shapes"), Column("parameters"), Column("MFLOPs", digits=2))
     rows = tuple((cell.label, shapes(layers), parameters(layers), flops(layers) / 1e6) for cell, layers in entry.cells)
     return Table(f"{entry.stage.name}: from {entry.start}", columns, rows)
+
+
+def _space_table(entry: PlannedStage, search: Search) -> Table:
+    size = search.space.size
+    share = f"{100 * entry.buildable.share:.0f} % of it can be built" if entry.buildable else ""
+    told = f"{search.trials} trials by {search.sampler}, {search.rule}; {f'{size:,} points' if size else 'infinitely many points'}, {share}"
+    rows = tuple((row.field, row.range, row.when or "always") for row in search.space.describe())
+    return Table(f"{search.name}: from {entry.start}; {told}", (Column("field"), Column("drawn from"), Column("when")), rows)
 
 
 def shapes(layers: Sequence[Layer]) -> str:

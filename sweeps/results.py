@@ -13,9 +13,12 @@ import numpy as np
 from analysis import figures, report
 from analysis.report import Section
 from sweeps.agenda import Agenda, StageResult
+from sweeps.leaderboard import search_tables, what_mattered
 from sweeps.options import RunOptions
 from sweeps.planning import as_data
+from sweeps.search_run import SearchRun
 from sweeps.study import PlannedStage
+from sweeps.suggest import keep as keep_search
 from sweeps.tables import Facts, published_table, reference, stage_curves, stage_table, title, words
 from trainables.datasets import Dataset
 from trainables.errors import UserError
@@ -78,9 +81,32 @@ def _section(folder: Path, result: StageResult, facts: Facts, data: Dataset, age
         return Section(title(result), text)
     table = stage_table(result, facts)
     write_whole(folder / f"{result.stage.name}.csv", table.to_csv().encode())
+    if result.search:
+        return _search_section(folder, result, result.search, text, data, agenda)
     published = published_table(result, facts)
     tables = (table, published) if published else (table,)
     return Section(title(result), text, tables, tuple(_figures(folder, result, data, agenda)))
+
+
+def _search_section(folder: Path, result: StageResult, search: SearchRun, text: tuple[str, ...], data: Dataset, agenda: Agenda) -> Section:
+    """Return what a search came to; its decisions, and Optuna's own view of it, become files beside the table."""
+    name = result.stage.name
+    write_whole(folder / f"{name}-decisions.jsonl", "".join(json.dumps(each) + "\n" for each in search.decisions).encode())
+    reasons: dict[int, dict[str, str | None]] = {told.number: {"reason": reason} for told, reason in search.unbuildable}
+    reasons |= {draw.attempt: {"trial": draw.cell.label, "reason": draw.reason} for draw in search.draws.values()}
+    keep_search(folder / f"{name}-optuna.db", name, search.stage.space, search.stage.objectives, search.told, reasons)
+    drawn = _figures(folder, result, data, agenda)
+    if mattered := what_mattered(search):
+        path = folder / f"{name}-importance.png"
+        epoch, shares = mattered
+        caption = f"{agenda.study.name}, {data.short_name}, PED-ANOVA over the trials' scores at epoch {epoch}"
+        values = np.array(list(shares.values()))
+        figure = figures.bars(
+            list(shares), {"share": values}, title=f"{name}: what mattered", caption=caption, ylabel="share, %", percent=True, sort=True
+        )
+        write_whole(path, figure)
+        drawn.append((path, f"What made the best quarter of the trials good. {caption}."))
+    return Section(title(result), text, tuple(search_tables(search)), tuple(drawn))
 
 
 def _figures(folder: Path, result: StageResult, data: Dataset, agenda: Agenda) -> list[tuple[Path, str]]:

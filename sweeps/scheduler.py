@@ -74,7 +74,7 @@ def run(
     link = _Link(agenda, tracker, display, dict(tags), resources.get("gpu", 0.0))
     shared = tune.with_parameters(Worker, data=data, weights=dict(weights), watch=agenda.study.watch, tracker=tracker)
     trainable = tune.with_resources(shared, lambda config: tune.PlacementGroupFactory([{"CPU": 1, "GPU": config["gpu"]}]))
-    stopping = StageWise() if agenda.early_stopping else FIFOScheduler()
+    stopping = EarlyStopping(agenda)
     try:
         while not agenda.over:
             try:
@@ -150,7 +150,7 @@ class _Link:
             "key": task.key,
             "stage": task.stage,
             "trial": task.cell.trial.to_dict(),
-            "seeds": list(self.agenda.seeds),
+            "seeds": list(task.seeds),
             "device": "cuda" if self.gpu else "cpu",
             "gpu": 1.0 if task.alone else self.gpu,
             "epochs": task.cell.trial.training.epochs,
@@ -287,36 +287,52 @@ class _Listener(tune.Callback):
         self.link.given_up(trial.config["key"])
 
 
-class StageWise(FIFOScheduler):
-    """ASHA within each stage: a trial is only held against trials that differ from it in the stage's factor."""
+class EarlyStopping(FIFOScheduler):
+    """Who runs on: in a search its rule says, else ASHA within each stage, unless it is off.
 
-    def __init__(self) -> None:
+    There a trial is only held against trials that differ from it in the stage's factor.
+    """
+
+    def __init__(self, agenda: Agenda) -> None:
         super().__init__()
+        self.agenda = agenda
         self.stages: dict[str, AsyncHyperBandScheduler] = {}
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Give the trial to its stage's rungs."""
-        epochs = trial.config["epochs"]
-        stage = self.stages.setdefault(
-            trial.config["stage"],
-            AsyncHyperBandScheduler(
+        if rungs := self._rungs(trial):
+            rungs.on_trial_add(tune_controller, trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Return whether the trial goes on."""
+        if rungs := self._rungs(trial):
+            return rungs.on_trial_result(tune_controller, trial, result)
+        scores = enumerate([*result["earlier"], result["val_score"]], start=1)
+        return self.CONTINUE if all([self.agenda.goes_on(trial.config["key"], *each) for each in scores]) else self.STOP
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Record the trial's last result in its rung."""
+        if rungs := self._rungs(trial):
+            rungs.on_trial_complete(tune_controller, trial, result)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Hold nothing for Tune's own snapshot of the experiment, which is never restored."""
+        return {}
+
+    def _rungs(self, trial: Any) -> AsyncHyperBandScheduler | None:
+        if not self.agenda.may_be_stopped(trial.config["key"]):
+            return None
+        stage, epochs = trial.config["stage"], trial.config["epochs"]
+        if stage not in self.stages:
+            self.stages[stage] = AsyncHyperBandScheduler(
                 time_attr="epoch",
                 metric="val_score",
                 mode="max",
                 max_t=epochs,
                 grace_period=grace_period(epochs),
                 reduction_factor=REDUCTION_FACTOR,
-            ),
-        )
-        stage.on_trial_add(tune_controller, trial)
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Return whether the trial goes on."""
-        return self.stages[trial.config["stage"]].on_trial_result(tune_controller, trial, result)
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Record the trial's last result in its rung."""
-        self.stages[trial.config["stage"]].on_trial_complete(tune_controller, trial, result)
+            )
+        return self.stages[stage]
 
 
 def _params(task: Task) -> dict[str, Any]:
@@ -329,4 +345,4 @@ def _params(task: Task) -> dict[str, Any]:
 
 
 def _tags(task: Task) -> dict[str, str]:
-    return {"stage": task.stage, "value": task.cell.label, "dataset": task.cell.trial.dataset}
+    return {"stage": task.stage, "value": task.cell.label, "dataset": task.cell.trial.dataset} | dict(task.tags)

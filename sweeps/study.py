@@ -1,4 +1,4 @@
-"""A study as data: a baseline trial and stages that vary some of its fields. Expansion into trials is plain arithmetic."""
+"""A study as data: a baseline trial and stages that vary some of its fields, or search a space of them. Expansion is plain arithmetic."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-from sweeps.space import shown
+from sweeps import rules
+from sweeps.space import Buildable, Space, buildable, shown
+from sweeps.suggest import Sampler
 from trainables.config import Trial
 from trainables.errors import UserError, suggest
 from trainables.plan import Layer, plan
@@ -22,6 +24,9 @@ class Published(NamedTuple):
     epoch: int | None  # of the best score
     classes: tuple[float, ...] = ()  # scores per class, percent
     part: str = "test"  # of the data; "validation" where the report has no test set
+
+
+FIXED = {"dataset", "weights", "training.epochs"}  # what a search does not draw
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,49 @@ class Stage:
         words = [shown(value) for value in values]
         if len(words) == 1:
             return words[0]
-        return ", ".join(f"{path.rpartition('.')[2]}={value}" for path, value in zip(self.vary, words, strict=True)) or "as it starts"
+        return ", ".join(f"{path.rpartition('.')[2]}={word}" for path, word in zip(self.vary, words, strict=True)) or "as it starts"
+
+
+@dataclass(frozen=True)
+class Search:
+    """A free search of a space, as a stage. What starts it is as in Stage.
+
+    `trials` trials are drawn by a sampler (see suggest.py), run side by side with one seed, and stopped early by a rule (see rules.py).
+    Then the best `confirm` of them run in full with `seeds` seeds, and the winner is one of these. Points in `first` are tried first. With
+    several objectives (see suggest.py) trials run in full. Raises UserError where the space, a name or a number makes no sense.
+    """
+
+    name: str
+    space: Space
+    trials: int = 64
+    sampler: str = "tpe"
+    rule: str = "asha"
+    objectives: tuple[str, ...] = ("score",)
+    first: tuple[Mapping[str, Any], ...] = ()
+    confirm: int = 3
+    seeds: int = 3
+    start: str | Trial | None = None
+    note: str = ""
+    vary: ClassVar[Mapping[str, Sequence[Any]]] = {}  # it has no grid, and no report to be held against
+    published: ClassVar[Mapping[Any, Published]] = {}
+
+    def __post_init__(self) -> None:
+        for name in ("trials", "confirm", "seeds"):
+            if getattr(self, name) < 1:
+                raise UserError(f"search {self.name}: {name} is {getattr(self, name)}, but must be at least 1")
+        for path in FIXED & set(self.space.fields):
+            raise UserError(f"search {self.name} draws {path}, but that is the same for all trials of a search")
+        rules.make(self.rule, epochs=1, trials=self.trials)
+        Sampler(self.space, self.sampler, self.objectives, first=self.first)
+        if len(self.objectives) > 1 and self.rule != "none":
+            raise UserError(f"search {self.name}: with several objectives trials run in full; the rule must be 'none', not {self.rule!r}")
+
+    def cells(self, start: Trial) -> list[Cell]:  # noqa: ARG002
+        """Return the trials known beforehand: none."""
+        return []
+
+    def published_for(self, cell: Cell) -> None:
+        """Return a report's numbers for a cell: there are none."""
 
 
 @dataclass(frozen=True)
@@ -81,17 +128,19 @@ class Watch:
 class Study:
     """A chain of stages.
 
-    Raises UserError where a name could not be a file's, two stages share one, a stage is empty, or a start is no earlier stage.
+    Raises UserError where a name could not be a file's, two stages share one, a stage is empty, or a start is no earlier stage. No stage
+    starts from a search: its winner could be anything, and so nothing after it could be checked beforehand.
     """
 
     name: str
     baseline: Trial
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage | Search, ...]
     watch: Watch = Watch()
     # what the best models are asked at the end, job → its options (see analysis/jobs.py): the best trial on validation is, or where a job
     # looks at several models, each stage's winner
     analyses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     quick: Mapping[str, Any] = field(default_factory=lambda: {"dataset": "shapes", "training.epochs": 6})  # what `--quick` changes
+    quick_search: Mapping[str, Any] = field(default_factory=lambda: {"trials": 8, "confirm": 2, "seeds": 2})  # and in its searches
 
     def __post_init__(self) -> None:
         _check_name("study", self.name)
@@ -109,15 +158,24 @@ class Study:
             if isinstance(stage.start, str) and stage.start not in seen:
                 raise UserError(f"stage {stage.name} starts from {stage.start!r}, which is no earlier stage{suggest(stage.start, seen)}")
             seen.append(stage.name)
+        searches = {stage.name for stage in self.searches}
+        for stage in self.stages:
+            if (parent := self.parent(stage)) in searches:
+                raise UserError(f"stage {stage.name} starts from {parent}, but must not: no plan can know where a search ends")
 
-    def parent(self, stage: Stage) -> str | None:
+    @property
+    def searches(self) -> tuple[Search, ...]:
+        """The stages that are searches."""
+        return tuple(stage for stage in self.stages if isinstance(stage, Search))
+
+    def parent(self, stage: Stage | Search) -> str | None:
         """Return the name of the stage whose winner `stage` starts from, None where its start is known beforehand."""
         if isinstance(stage.start, Trial):
             return None
         at = self.stages.index(stage)
         return stage.start or (self.stages[at - 1].name if at else None)
 
-    def base(self, stage: Stage) -> Trial:
+    def base(self, stage: Stage | Search) -> Trial:
         """Return the start of a stage without a parent."""
         return stage.start if isinstance(stage.start, Trial) else self.baseline
 
@@ -129,7 +187,8 @@ class Study:
 
     def without_published(self) -> Study:
         """Return the study without the reports' numbers."""
-        return replace(self, stages=tuple(replace(stage, published={}) for stage in self.stages))
+        stages = (replace(stage, published={}) if isinstance(stage, Stage) else stage for stage in self.stages)
+        return replace(self, stages=tuple(stages))
 
     def starting_from(self, weights: str | None) -> Study:
         """Return the same study with other pretrained weights wherever it has some; None: without the trials that a stage starts so."""
@@ -139,6 +198,12 @@ class Study:
 
         study = self._map(lambda trial: trial.with_values({"weights": other(trial.weights)}))
         return replace(study, stages=tuple(_starting_from(stage, other) for stage in study.stages))
+
+    def searching(self, **how: Any) -> Study:
+        """Return the study with these fields of its searches changed, e.g. `trials` or `rule`. Raises UserError where it has none."""
+        if how and not self.searches:
+            raise UserError(f"study {self.name} has no search that {', '.join(how)} could be changed of")
+        return replace(self, stages=tuple(replace(stage, **how) if isinstance(stage, Search) else stage for stage in self.stages))
 
     def _map(self, change: Callable[[Trial], Trial]) -> Study:
         stages = (replace(stage, start=change(stage.start) if isinstance(stage.start, Trial) else stage.start) for stage in self.stages)
@@ -169,8 +234,8 @@ def _check_name(what: str, name: str) -> None:
         )
 
 
-def _starting_from(stage: Stage, other: Callable[[str | None], str | None]) -> Stage:
-    if "weights" not in stage.vary:
+def _starting_from(stage: Stage | Search, other: Callable[[str | None], str | None]) -> Stage | Search:
+    if isinstance(stage, Search) or "weights" not in stage.vary:
         return stage
     kept = {value: other(value) for value in stage.vary["weights"] if value is None or other(value) is not None}
     published = {kept.get(value, value): numbers for value, numbers in stage.published.items()}
@@ -179,12 +244,16 @@ def _starting_from(stage: Stage, other: Callable[[str | None], str | None]) -> S
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """A stage before anything has run: its cells from the start that is assumed, and all that any winner could lead to."""
+    """A stage before anything has run: its cells from the start that is assumed, and all that any winner could lead to.
 
-    stage: Stage
+    Of a search, how much of its space can be built; the trials that it could draw are not laid out.
+    """
+
+    stage: Stage | Search
     start: str  # in words
     cells: tuple[tuple[Cell, tuple[Layer, ...]], ...]
     reachable: tuple[Trial, ...]
+    buildable: Buildable | None = None
 
 
 def plan_study(study: Study, image_shape: tuple[int, int, int], classes: int) -> list[PlannedStage]:
@@ -200,12 +269,15 @@ def plan_study(study: Study, image_shape: tuple[int, int, int], classes: int) ->
         parent = study.parent(stage)
         possible = starts[parent] if parent else (study.base(stage),)
         start = assumed[parent] if parent else study.base(stage)
+        words = f"the winner of {parent}" if parent else ("its own base" if isinstance(stage.start, Trial) else "the baseline")
+        if isinstance(stage, Search):
+            planned.append(PlannedStage(stage, words, (), possible, _searchable(stage, start, image_shape, classes)))
+            continue
         reachable = {cell.trial: _build(stage, cell, image_shape, classes) for trial in possible for cell in stage.cells(trial)}
         starts[stage.name] = tuple({trial.key({}): trial for trial in reachable}.values())
         cells = tuple((cell, reachable.get(cell.trial) or _build(stage, cell, image_shape, classes)) for cell in stage.cells(start))
         trials = [cell.trial for cell, _ in cells]
         assumed[stage.name] = start if start in trials else trials[-1]
-        words = f"the winner of {parent}" if parent else ("its own base" if isinstance(stage.start, Trial) else "the baseline")
         planned.append(PlannedStage(stage, words, cells, starts[stage.name]))
     return planned
 
@@ -215,6 +287,14 @@ def _build(stage: Stage, cell: Cell, image_shape: tuple[int, int, int], classes:
         return plan(cell.trial.model, cell.trial.training.input_shape(image_shape), classes)
     except UserError as error:
         raise UserError(f"stage {stage.name}, {cell.label}: {error}") from error
+
+
+def _searchable(stage: Search, start: Trial, image_shape: tuple[int, int, int], classes: int) -> Buildable:
+    stage.space.check(start)
+    found = buildable(stage.space, start, image_shape, classes)
+    if not found.share:
+        raise UserError(f"search {stage.name}: nothing of its space can be built: {found.reason}")
+    return found
 
 
 def distinct(planned: Sequence[PlannedStage]) -> Iterator[tuple[Cell, tuple[Layer, ...]]]:

@@ -11,9 +11,13 @@ from analysis.figures import Curve
 from analysis.report import Cell as Entry
 from analysis.report import Column, Measured, Table
 from sweeps.agenda import StageResult
-from sweeps.study import Stage
+from sweeps.leaderboard import account
+from sweeps.space import shown
+from sweeps.study import Search, Stage
 from sweeps.winner import Outcome, Yardstick
 from trainables.plan import flops, parameters, plan
+
+LEADERS = 8  # of a search whose curves are drawn
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class Facts:
 
 def stage_table(result: StageResult, facts: Facts) -> Table:
     """Return a stage's table, a row per trial. Scores are in percent, per class at the best validation epoch."""
-    columns = [*_columns(result.stage, facts.score), *(Column(name, best="max", digits=0) for name in facts.class_names), *_costs()]
+    drawn = [Column(path) for path in _drawn(result.stage)]
+    columns = [*_columns(result.stage, facts.score), *drawn, *(Column(name, best="max", digits=0) for name in facts.class_names), *_costs()]
     rows = [tuple(_row(outcome, result.stage, facts)) for outcome in result.outcomes]
     eligible = tuple(outcome.status == "done" for outcome in result.outcomes)
     return Table(title(result), tuple(columns), tuple(rows), eligible)
@@ -60,12 +65,14 @@ def words(result: StageResult, by: Yardstick) -> list[str]:
     if result.skipped:
         return [f"Not run: {result.skipped}."]
     lines = [result.stage.note] if result.stage.note else []
+    if result.search:
+        lines += account(result.search)
     if result.winner:
         lines.append(f"Winner on validation ({by.images:,} images): {result.winner.why}.")
     else:
         lines.append("No winner: no trial ran in full.")
     censored = [o.cell.label for o in result.outcomes if o.status == "censored"]
-    if censored:
+    if censored and not result.search:
         lines.append(
             f"Stopped early, and not ranked: {', '.join(censored)}. Their later epochs are unknown (--no-early-stopping runs them)."
         )
@@ -77,7 +84,8 @@ def words(result: StageResult, by: Yardstick) -> list[str]:
 
 def stage_curves(result: StageResult, metric: str) -> list[Curve]:
     """Return one metric's curves, a trial each; a trial that failed is shown as far as it came."""
-    trials = [outcome for outcome in result.outcomes if outcome.history.epochs]
+    some = result.outcomes[:LEADERS] if result.search else result.outcomes
+    trials = [outcome for outcome in some if outcome.history.epochs]
     failed = {"failed": " (failed)"}
     return [
         Curve(outcome.cell.label + failed.get(outcome.status, ""), outcome.history.curve(metric), outcome.status == "censored")
@@ -92,7 +100,12 @@ def reference(result: StageResult) -> list[tuple[str, int, float]]:
     return [(label, found.epoch, found.score / 100) for label, found in known if found.epoch is not None]
 
 
-def _columns(stage: Stage, score: str) -> list[Column]:
+def _drawn(stage: Stage | Search) -> tuple[str, ...]:
+    """Return the fields that a search draws."""
+    return tuple(stage.space.fields) if isinstance(stage, Search) else ()
+
+
+def _columns(stage: Stage | Search, score: str) -> list[Column]:
     own = [
         Column(stage.name),
         Column("status"),
@@ -121,16 +134,17 @@ def _costs() -> list[Column]:
     ]
 
 
-def _row(outcome: Outcome, stage: Stage, facts: Facts) -> Sequence[Entry | Measured]:
+def _row(outcome: Outcome, stage: Stage | Search, facts: Facts) -> Sequence[Entry | Measured]:
     trial = outcome.cell.trial
     layers = plan(trial.model, trial.training.input_shape(facts.image_shape), len(facts.class_names))
     published = (stage.published_for(outcome.cell) or (None, None, None))[:3]
     head: list[Entry | Measured] = [outcome.cell.label, outcome.status, outcome.history.epochs or None]
+    drawn: list[Entry | Measured] = [shown(trial.get(path)) for path in _drawn(stage)]
     costs: list[Entry | Measured] = [parameters(layers), flops(layers), facts.runs.get(outcome.key), outcome.key]
     missing: list[Entry | Measured] = [None] * 6
     if not outcome.history.epochs:
-        return [*head, *missing, *(published if stage.published else ()), *([None] * len(facts.class_names)), None, None, *costs]
-    return [*head, *_scores(outcome), *(published if stage.published else ()), *_classes(outcome), *_speeds(outcome), *costs]
+        return [*head, *missing, *(published if stage.published else ()), *drawn, *([None] * len(facts.class_names)), None, None, *costs]
+    return [*head, *_scores(outcome), *(published if stage.published else ()), *drawn, *_classes(outcome), *_speeds(outcome), *costs]
 
 
 def _scores(outcome: Outcome) -> list[Entry | Measured]:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from sweeps.search_run import Drawn
 from sweeps.spool import Spooled, check_name, lock, milliseconds
 from trainables.errors import UserError, suggest
 from trainables.files import STATE, unzipped, zipped
@@ -156,6 +157,18 @@ class Store:
         if not done:
             raise UserError(f"{what} has no trial that ran in full")
         return [_stored(run, experiments[run.info.experiment_id], self._curves(run)) for run in done]
+
+    def drawn(self, study: str) -> dict[str, list[Drawn]]:
+        """Return what a study's searches have drawn, by stage."""
+        with self._readable():
+            numbers = [number for number, name in self._experiments().items() if name == study]
+            runs = self._best_runs(None, numbers).values() if numbers else ()
+        found: dict[str, list[Drawn]] = {}
+        for tags in (run.data.tags for run in runs):
+            if "draw" in tags:
+                drawn = Drawn(tags["key"], int(tags["number"]), int(tags["attempt"]), json.loads(tags["draw"]))
+                found.setdefault(tags["stage"], []).append(drawn)
+        return found
 
     def attach(self, run_id: str, folder: str, files: Mapping[str, bytes]) -> None:
         """Add files to a run, in a folder of its artifacts."""

@@ -65,6 +65,7 @@ class Worker(tune.Trainable):
             "done": epoch.number == self.trial.training.epochs,
             "epoch": epoch.number,
             "val_score": epoch.mean("val_score"),
+            "earlier": [] if self.told else self._scores_before(epoch),
             "records": self._untold(),
         }
 
@@ -76,6 +77,11 @@ class Worker(tune.Trainable):
     def _last(self) -> Epoch:
         """Return the last epoch of a trial whose lost process had run all of them."""
         return Epoch(self.trial.training.epochs, *zip(*((each.seed, each.records[-1]) for each in self.replicates), strict=True))
+
+    def _scores_before(self, epoch: Epoch) -> list[float]:
+        """Return the validation scores of the epochs before, which Tune may not have got: means over the replicates that train."""
+        members = [each for each in self.replicates if each.seed in epoch.seeds]
+        return [sum(each.records[at].val_score for each in members) / len(members) for at in range(epoch.number - 1)]
 
     def _untold(self) -> dict[int, tuple[int, list[dict[str, Any]]]]:
         """Return, by seed, how many epochs Tune has got, and the records of the others.

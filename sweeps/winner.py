@@ -31,6 +31,11 @@ class Outcome:
         return np.array([getattr(record, metric) for record in self.history.chosen()])
 
     @property
+    def diverged(self) -> bool:
+        """Whether it failed for its numbers alone."""
+        return (self.reason or "").startswith("Diverged:")
+
+    @property
     def score(self) -> float:
         """The mean over replicates of the best validation score."""
         return float(self.chosen("val_score").mean())

@@ -26,8 +26,11 @@ class Driver:
     def __init__(self, known=None, seeds=(0,), early_stopping=True, study=STUDY):
         self.decided = []
         by = Yardstick("accuracy", 100)
-        self.agenda = Agenda(study, seeds, {}, by, early_stopping, known or {}, lambda result: self.decided.append(result.stage.name))
+        self.agenda = Agenda(study, seeds, {}, by, early_stopping, known or {}, (3, 32, 32), 10, self.note)
         self.ran = []
+
+    def note(self, result):
+        self.decided.append(result.stage.name)
 
     def end(self, task, history, reason=None):
         self.agenda.finish(task.key, history, reason=reason)
