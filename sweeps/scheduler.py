@@ -307,8 +307,8 @@ class EarlyStopping(FIFOScheduler):
         """Return whether the trial goes on."""
         if rungs := self._rungs(trial):
             return rungs.on_trial_result(tune_controller, trial, result)
-        scores = enumerate([*result["earlier"], result["val_score"]], start=1)
-        return self.CONTINUE if all([self.agenda.goes_on(trial.config["key"], *each) for each in scores]) else self.STOP
+        scores = enumerate([*result["earlier"], result["val_score"]], start=result["epoch"] - len(result["earlier"]))
+        return self.CONTINUE if all(self.agenda.goes_on(trial.config["key"], *each) for each in scores) else self.STOP
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Record the trial's last result in its rung."""

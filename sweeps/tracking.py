@@ -74,7 +74,15 @@ def resolve_uri(given: str | None = None) -> str:
 
 
 def check_uri(uri: str) -> str:
-    """Return `uri`, with a sqlite path made absolute: other processes have other working directories."""
+    """Return `uri`, with a sqlite path made absolute: other processes have other working directories.
+
+    Raises UserError for one that is none, or holds a user or password: it is shown in logs, on screen and among processes.
+    """
+    if re.match(r"\w+://[^/]*@", uri):
+        raise UserError(
+            "the tracking URI holds a user or a password, which would be shown; give them in ~/.mlflow/credentials, "
+            "or as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
     if re.match(r"https?://[^/]", uri):
         return uri.rstrip("/")
     path = uri.removeprefix("sqlite:///")
@@ -265,7 +273,7 @@ class Store:
 
     def describe(self, experiment: str, markdown: str) -> None:
         """Set the experiment's description, shown above its runs."""
-        self.client.set_experiment_tag(self.experiment_id(experiment), "mlflow.note.content", markdown)
+        self.client.set_experiment_tag(self.experiment_id(experiment), "mlflow.note.content", markdown[:TAG_LENGTH])
 
     def experiment_id(self, name: str) -> str:
         """Return the id of the experiment, which is created if need be."""

@@ -101,19 +101,31 @@ def unpack(
 def load(source: Path | Files) -> Checkpoint:
     """Load the best weights from a folder that holds `weights.safetensors` and `trial.json`, or from a snapshot.
 
-    Raises CheckpointError naming the missing file, or the missing, unexpected and misshapen tensors.
+    Raises CheckpointError naming the missing file, what in it cannot be, or the missing, unexpected and misshapen tensors.
     """
     files = _read_folder(source) if isinstance(source, Path) else source
-    info = _read_json(files, TRIAL)
-    trial = Trial.from_dict(info["config"])
     stacked = _tensors(files, WEIGHTS)
+    try:
+        return _as_described(_read_json(files, TRIAL), stacked)
+    except UserError:
+        raise
+    except (KeyError, TypeError, IndexError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{TRIAL} describes no checkpoint: {type(error).__name__}: {error}") from error
+
+
+def _as_described(info: dict[str, Any], stacked: Weights) -> Checkpoint:
+    trial = Trial.from_dict(info["config"])
+    shape = trial.training.input_shape(tuple(info["image_shape"]))
+    names, mean, sd = tuple(info["class_names"]), tuple(info["mean"]), tuple(info["sd"])
+    with torch.device("meta"):  # takes no memory, whatever the description claims
+        own = build(trial.model, shape, len(names), mean, sd).state_dict()
+    _check_fit(own, {name: tensor[0] for name, tensor in stacked.items()})
     models = []
     for index in range(len(info["replicates"])):
-        shape = trial.training.input_shape(tuple(info["image_shape"]))
-        model = build(trial.model, shape, len(info["class_names"]), tuple(info["mean"]), tuple(info["sd"]))
-        _load_strictly(model, {name: tensor[index] for name, tensor in stacked.items()})
+        model = build(trial.model, shape, len(names), mean, sd)
+        model.load_state_dict({name: tensor[index] for name, tensor in stacked.items()})
         models.append(model.eval())
-    return Checkpoint(trial, tuple(models), tuple(info["class_names"]), info)
+    return Checkpoint(trial, tuple(models), names, info)
 
 
 def _describe(trial: Trial, data: Dataset, replicates: list[Replicate], best: list[Record]) -> dict[str, Any]:
@@ -151,7 +163,11 @@ def _state_file(seed: int) -> str:
 
 
 def _load_strictly(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    own = model.state_dict()
+    _check_fit(model.state_dict(), tensors)
+    model.load_state_dict(dict(tensors))
+
+
+def _check_fit(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
     wrong = {
         "missing": sorted(own.keys() - tensors.keys()),
         "unexpected": sorted(tensors.keys() - own.keys()),
@@ -160,7 +176,6 @@ def _load_strictly(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     if any(wrong.values()):
         told = (f"{what} {', '.join(names)}" for what, names in wrong.items() if names)
         raise CheckpointError(f"the weights do not fit: {'; '.join(told)}")
-    model.load_state_dict(dict(tensors))
 
 
 def _tensors(files: Files, name: str) -> Weights:

@@ -621,6 +621,9 @@ def test_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_uri() == "http://host:5000"
     assert check_uri("sqlite:///x/y.db") == f"sqlite:///{tmp_path}/x/y.db"
     assert check_uri("sqlite:////x/y.db") == "sqlite:////x/y.db"
+    with pytest.raises(UserError, match="holds a user or a password") as refused:
+        check_uri("http://me:s3cret@host:5000")
+    assert "s3cret" not in str(refused.value)
     for bad in ("", "mlruns", "file:///mlruns", "sqlite://", "sqlite:///", "sqlite:///:memory:", "http://", "postgresql://host/db"):
         with pytest.raises(UserError, match="must be sqlite:///PATH or http"):
             check_uri(bad)

@@ -6,6 +6,7 @@ from safetensors.torch import save
 
 from trainables.checkpoint import CURVES, TRIAL, WEIGHTS, CheckpointError, history, load, pack, unpack
 from trainables.config import CNN, Training, Trial
+from trainables.errors import UserError
 from trainables.files import STATE, unzipped
 from trainables.train import evaluate, replicate, train
 
@@ -93,3 +94,32 @@ def test_a_broken_checkpoint_says_what_is_wrong(tiny, break_it, message):
     break_it(files)
     with pytest.raises(CheckpointError, match=message):
         load(files)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"class_names": 3},
+        {"image_shape": [3]},
+        {"mean": None},
+        {"replicates": [{}, {}, {}, {}]},
+        {"config": {"model": []}},
+        {"config": 7},
+    ],
+)
+def test_a_description_that_cannot_be_is_one_line(tiny, changes):
+    files = run(trial(1), tiny, [replicate(trial(1), tiny, 0, CPU)])
+    info = json.loads(files[TRIAL]) | changes
+    with pytest.raises(UserError):
+        load(files | {TRIAL: json.dumps(info).encode()})
+    with pytest.raises(UserError):
+        load(files | {TRIAL: json.dumps([info]).encode()})
+    with pytest.raises(UserError):
+        load(files | {TRIAL: b"[" * 100_000})
+
+
+def test_a_description_that_claims_too_much_is_refused_before_memory_is_taken(tiny):
+    files = run(trial(1), tiny, [replicate(trial(1), tiny, 0, CPU)])
+    info = json.loads(files[TRIAL]) | {"class_names": ["x"] * 3_000_000}
+    with pytest.raises(CheckpointError, match="the weights do not fit: misshapen"):
+        load(files | {TRIAL: json.dumps(info).encode()})
