@@ -174,6 +174,7 @@ class _Course:
                 self.warn(left, ray.get(tracker.problems.remote()))
                 runs.update(ray.get(tracker.run_ids.remote()))
                 ray.get(tracker.close.remote())
+                ray.kill(tracker)
         if not left:  # a Tracker that was killed knows the runs no more that it had delivered before
             runs.update({key: trial.run_id for key, trial in self.store.trials(agenda.tasks.keys() - runs.keys()).items()})
         return not left

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
 import ray
 from mlflow import MlflowClient
@@ -15,7 +16,8 @@ from rich.console import Console
 from sweeps import analyse, evaluate
 from sweeps.engine import run
 from sweeps.options import RunOptions
-from sweeps.study import Stage, Study, Watch
+from sweeps.space import Choice, Space
+from sweeps.study import Search, Stage, Study, Watch
 from trainables.checkpoint import load
 from trainables.config import CNN, Training, Trial
 from trainables.errors import UserError
@@ -131,6 +133,42 @@ def test_a_trial_that_fails_is_shown_with_its_reason_and_the_rest_is_kept(tmp_pa
     assert failed.data.tags["failure_reason"].startswith("Diverged: the training loss became")
     error = MlflowClient(bench.uri).download_artifacts(failed.info.run_id, "error.txt", str(tmp_path))
     assert "Traceback" in Path(error).read_text()
+
+
+def test_a_search_pauses_promotes_confirms_and_goes_on_longer(tmp_path, images):
+    bench = Bench(tmp_path)
+    space = Space({"model.channels": Choice((2, 3, 4, 6, 8)), "training.lr": Choice((0.001, 0.01, 0.05))})
+    find = Search("find", space, trials=4, sampler="random", confirm=1, seeds=2)
+    hunt = Study("small", study(images, epochs=4).baseline, (find,))
+    status, said = bench.run(hunt, early_stopping=True)
+    assert status == 0, said
+    assert "4 trials drawn by random" in said
+    rows = bench.rows("find")
+    assert len(rows) == 4
+    assert [row["validation acc %_n"] for row in rows] == ["2", "1", "1", "1"]  # the winner first, with all its seeds
+    assert rows[0]["epochs"] == "4"
+    assert {row["status"] for row in rows} == {"done", "censored"}
+    client = MlflowClient(bench.uri)
+    first = bench.runs()
+    for row in rows:
+        run = client.get_run(row["MLflow run"])
+        steps = [point.step for point in client.get_metric_history(run.info.run_id, "val_accuracy")]
+        assert sorted(set(steps)) == list(range(1, int(row["epochs"]) + 1))
+        assert (run.info.status, run.data.tags["status"]) == ("FINISHED", row["status"])
+        assert json.loads(run.data.tags["draw"]) == {path: json.loads(row[path]) for path in space.fields}
+    folder = tmp_path / "results" / "small"
+    optuna_has = optuna.load_study(study_name="find", storage=f"sqlite:///{folder / 'find-optuna.db'}")
+    states = {"done": "COMPLETE", "censored": "PRUNED"}
+    assert sorted(trial.state.name for trial in optuna_has.trials) == sorted(states[row["status"]] for row in rows)
+    assert "Pareto front" in (folder / "report.html").read_text()
+
+    assert "nothing to run" in bench.run(hunt, early_stopping=True)[1]
+
+    status, said = bench.run(hunt, early_stopping=True, num_trials=6)
+    assert status == 0, said
+    assert len(bench.rows("find")) == 6
+    last = bench.runs()
+    assert {name: run.info.run_id for name, run in last.items() if name in first} == {name: run.info.run_id for name, run in first.items()}
 
 
 def test_what_is_stopped_early_is_censored_and_run_on_when_asked(tmp_path, images):
