@@ -154,8 +154,8 @@ class ASHA(_Books):
     Of the trials that have come to a rung, the best 1/eta run on to the next, the highest rung first; it waits for nobody.
     """
 
-    ETA = 3
-    GRACE = 1  # epochs of the lowest rung
+    ETA = 3  # the paper has 4; 3 costs no more epochs and loses less: tests/benchmarks/search.py
+    GRACE = 1  # epochs of the lowest rung; 2 and more cost more and gain little there
 
     def _rungs(self, number: int) -> tuple[int, ...]:  # noqa: ARG002
         return ladder(self.GRACE, self.epochs, self.ETA)
@@ -226,7 +226,7 @@ class Median(_Books):
     drawn before it that have come to the same epoch, complete or not, so that what is drawn later changes nothing.
     """
 
-    GRACE = 0.1  # of all epochs, that every trial gets
+    GRACE = 0.1  # of all epochs, that every trial gets: a guess, the paper names none
     OTHERS = 5  # with fewer nobody pauses: the default of Optuna's MedianPruner
 
     def __init__(self, epochs: int, trials: int) -> None:
