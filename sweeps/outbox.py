@@ -9,7 +9,8 @@ from typing import Any
 
 import ray
 
-PATIENCE = 60.0  # seconds to repeat what the Tracker could not do: a full disk may get room as MLflow takes over what is on it
+# seconds to repeat what the Tracker could not do: a full disk may get room as MLflow takes over what is on it, an absent MLflow may return
+FULL_DISK, OUTAGE = 60.0, 300.0
 PAUSE = 1.0  # seconds between two tries
 
 
@@ -38,12 +39,12 @@ class Outbox:
     def settle(self) -> Any:
         """Wait for the last call and return its answer. An OSError is raised only where repeating it does not help, all else at once."""
         call, self._call = self._call, None
-        until = time.monotonic() + PATIENCE
+        began = time.monotonic()
         while call:
             try:
                 return ray.get(self._answer)
-            except OSError:
-                if time.monotonic() > until:
+            except OSError as error:
+                if time.monotonic() - began > (OUTAGE if isinstance(error, ConnectionError) else FULL_DISK):
                     raise
             time.sleep(PAUSE)
             self._answer = call()

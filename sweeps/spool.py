@@ -4,6 +4,7 @@
     spool/<key>/metrics.jsonl   one line per epoch
     spool/<key>/files.json      the newest snapshot: file name → SHA-256 of its content
     spool/<key>/blobs/<sha256>  the contents
+    spool/*.lock                the process that is at work here: the command that runs the study, its Tracker
 
 Nothing in it records what MLflow has acknowledged. Every delivery can be repeated without a trace: the run is looked up by its trial's
 key, a metric is written again only where its value changed, files are replaced. So after a crash the spool is simply delivered again.

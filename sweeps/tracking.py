@@ -422,7 +422,9 @@ class Tracker:
         try:
             state, trial.slot, damaged = self.store.state(run_id)
         except Exception as error:
-            raise error if _refused(error) else ConnectionError(f"MLflow does not answer: {_line(error)}") from error
+            if _refused(error):
+                raise
+            raise ConnectionError(f"MLflow does not answer: {_line(error)}") from error
         if damaged:
             used = f"{trial.slot}, the one before, is used" if state else "no other is there, and the trial starts anew"
             self._damaged(trial, f"{'; '.join(damaged)}; {used}")

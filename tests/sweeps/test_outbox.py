@@ -44,12 +44,17 @@ def test_a_call_is_repeated_while_the_disk_is_full_and_before_the_next_one():
 
 
 def test_what_repeating_does_not_mend_is_raised_once(monkeypatch):
-    monkeypatch.setattr(outbox, "PATIENCE", 0.01)
+    monkeypatch.setattr(outbox, "FULL_DISK", 0.01)
     box = Outbox(Called(*[OSError(28, "full")] * 1000))
     box.send("epoch", 1)
     with pytest.raises(OSError, match="full"):
         box.settle()
     box.settle()
+
+
+def test_an_absent_mlflow_gets_longer_than_a_full_disk(monkeypatch):
+    monkeypatch.setattr(outbox, "FULL_DISK", 0.0)
+    assert Outbox(Called(ConnectionError("MLflow does not answer"), ConnectionError("MLflow does not answer"))).ask("epoch", 1) == 1
 
 
 def test_other_errors_are_raised_at_once_but_not_into_the_next_trial():

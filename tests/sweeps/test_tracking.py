@@ -249,6 +249,10 @@ def test_a_state_comes_back_from_the_spool_and_from_mlflow(tracker: Callable[...
     again = tracker()
     again.start(KEY, "again", {}, {}, run_of(store).info.run_id)
     assert again.state(KEY) == snapshot(2)[STATE]  # from the run that it continues
+    away = tracker(NOBODY)
+    start(away, run_id=run_of(store).info.run_id)
+    with pytest.raises(ConnectionError, match="MLflow does not answer"):
+        away.state(KEY)
     store.client.log_dict(run_of(store).info.run_id, {}, "findings/effects.json")
     assert store.files(run_of(store).info.run_id).keys() == in_mlflow(FILES).keys()
 

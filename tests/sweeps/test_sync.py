@@ -1,0 +1,64 @@
+"""sweeps/sync.py on spools that were left behind."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from sweeps import sync
+from sweeps.spool import locked
+from sweeps.tracking import Store, Tracker
+from trainables.errors import UserError
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+
+KEY = "a" * 64
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+@pytest.fixture
+def spool(tmp_path):
+    """Return the spool of a study whose MLflow never answered."""
+    folder = tmp_path / "results" / "study" / ".spool"
+    left = Tracker("http://127.0.0.1:1", "study", folder)
+    left.start(KEY, "depth=2", {}, {})
+    left.epoch(KEY, 1, {"loss": 0.5}, {})
+    left.finish(KEY, "done")
+    left.close()
+    return folder
+
+
+def run(tmp_path, store):
+    said = io.StringIO()
+    return sync.run(["--output", str(tmp_path / "results"), "--tracking-uri", store.uri], Console(file=said)), said.getvalue()
+
+
+@pytest.mark.usefixtures("spool")
+def test_what_is_left_is_delivered_once(tmp_path, store):
+    assert run(tmp_path, store) == (0, f"study: 1 of 1 trials delivered to {store.uri}\n")
+    assert store.trials([KEY])[KEY].status == "done"
+    assert run(tmp_path, store) == (0, f"{tmp_path / 'results'}: nothing is left to deliver\n")
+
+
+def test_what_mlflow_refuses_stays_and_is_said(tmp_path, store, spool):
+    store.client.delete_experiment(store.experiment_id("study"))
+    status, said = run(tmp_path, store)
+    assert (status, said.splitlines()[0]) == (1, f"study: 0 of 1 trials delivered to {store.uri}")
+    assert "`mlflow experiments restore -x 1`" in said
+    assert (spool / KEY / "trial.json").exists()
+
+
+def test_a_study_that_is_running_is_left_to_itself(tmp_path, store, spool):
+    with locked(spool / "driver.lock"):
+        status, said = run(tmp_path, store)
+    assert status == 1
+    assert said.startswith(f"study: {spool} is in use by process ")
+
+
+def test_a_folder_that_is_none_is_a_mistake(tmp_path, store):
+    with pytest.raises(UserError, match="results, which is no folder"):
+        run(tmp_path, store)
