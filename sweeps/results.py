@@ -118,7 +118,7 @@ def _figures(folder: Path, result: StageResult, data: Dataset, agenda: Agenda) -
     scored = agenda.yardstick.metric
     drawn_metrics = (("train_loss", "loss", "train loss"), ("test_score", scored, f"test {scored}"), ("lr", "lr", "learning rate"))
     for metric, name, what in drawn_metrics:
-        if metric == "lr" and all(np.ptp(outcome.history.curve("lr")) == 0 for outcome in result.outcomes):
+        if metric == "lr" and all(np.ptp(outcome.history.curve("lr")) == 0 for outcome in result.outcomes if outcome.history.epochs):
             continue  # a line that says nothing
         path = folder / f"{result.stage.name}-{name}.png"
         drawing = figures.curves(
