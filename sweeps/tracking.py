@@ -9,6 +9,7 @@ Importing this module does not import MLflow, which takes seconds.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import logging
 import math
@@ -738,7 +739,21 @@ def _connect(uri: str) -> MlflowClient:
     # They announce the creation of tables, each retry, and each locked database with a traceback; errors reach us as exceptions anyway.
     for chatty in ("mlflow.store.db.utils", "urllib3.connectionpool"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
-    return client_of(tracking_uri=uri)
+    with _alone_with(uri):
+        return client_of(tracking_uri=uri)  # creates the tables
+
+
+@contextlib.contextmanager
+def _alone_with(uri: str) -> Iterator[None]:
+    """Keep out other processes meanwhile: two that create the tables of one sqlite database at the same time leave it broken."""
+    if not uri.startswith("sqlite"):
+        yield
+        return
+    database = Path(uri.removeprefix("sqlite:///"))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with database.with_name(f".{database.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _refused(error: Exception) -> bool:

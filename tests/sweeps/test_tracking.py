@@ -608,6 +608,12 @@ def test_a_database_of_a_newer_mlflow_is_one_line_at_once_and_stays_as_it_is(sto
     assert path.read_bytes() == before
 
 
+def test_two_processes_may_create_the_database_at_the_same_time(tmp_path: Path) -> None:
+    code = f"from sweeps.tracking import Store; Store('sqlite:///{tmp_path / 'new.db'}').trials(None)"
+    both = [subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2]) for _ in range(2)]
+    assert [each.wait() for each in both] == [0, 0]
+
+
 def test_a_locked_database_is_waited_for(store: Store) -> None:
     said: list[str] = []
     with contextlib.closing(sqlite3.connect(store.uri.removeprefix("sqlite:///"), check_same_thread=False)) as database:
