@@ -36,7 +36,9 @@ class Lease:
     """The lease on one experiment, for one command."""
 
     def __init__(self, store: Store, experiment: str, say: Callable[[str], None]) -> None:
-        self._store, self._experiment, self._say = store, store.experiment_id(experiment), say
+        self._store, self._say = store, say
+        with store.readable():
+            self._experiment = store.experiment_id(experiment)
         self._own: dict[str, Any] = {
             "id": uuid.uuid4().hex,
             "holder": holder(),
@@ -50,8 +52,9 @@ class Lease:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the lease. Raises UserError, naming the holder, where another command has it, or turns out to have taken it meanwhile."""
-        self._wait_for_another()
-        self._write()
+        with self._store.readable():
+            self._wait_for_another()
+            self._write()
         keeper = threading.Thread(target=self._keep, name="lease", daemon=True)
         keeper.start()
         try:

@@ -122,7 +122,7 @@ class Store:
         Of several runs with one key it is the most complete, then the latest. A store that cannot be read is a UserError.
         """
         wanted = None if keys is None else set(keys)
-        with self._readable():
+        with self.readable():
             names = self._experiments()
             best = self._best_runs(wanted, list(names))
         curves: dict[str, dict[str, Any] | None] = {}
@@ -137,7 +137,7 @@ class Store:
         told = False
         while True:
             try:
-                with self._readable():
+                with self.readable():
                     self._experiments()
                     return
             except UserError as error:
@@ -153,7 +153,7 @@ class Store:
 
         Raises UserError, naming what there is, where there is no such run or study, or nothing of it is done.
         """
-        with self._readable():
+        with self.readable():
             experiments = self._experiments()
         if re.fullmatch("[0-9a-f]{32}", what):
             runs = [self._run(what)]
@@ -169,7 +169,7 @@ class Store:
 
     def drawn(self, study: str) -> dict[str, list[Drawn]]:
         """Return what a study's searches have drawn, by stage."""
-        with self._readable():
+        with self.readable():
             numbers = [number for number, name in self._experiments().items() if name == study]
             runs = self._best_runs(None, numbers).values() if numbers else ()
         found: dict[str, list[Drawn]] = {}
@@ -204,9 +204,12 @@ class Store:
         return {each.experiment_id: each.name for each in _pages(self.client.search_experiments)}
 
     @contextlib.contextmanager
-    def _readable(self) -> Iterator[None]:
+    def readable(self) -> Iterator[None]:
+        """Turn whatever MLflow raises meanwhile into a UserError."""
         try:
             yield
+        except UserError:
+            raise
         except Exception as error:  # no server, no permission, not a database, another version's database: the user's to mend
             line = _line(error)
             if "database schema" in line:  # MLflow takes every other version for an older one
@@ -268,13 +271,15 @@ class Store:
 
     def supersede(self, keys: Iterable[str]) -> None:
         """Set aside the runs of these trials: they stay to be seen, tagged `superseded`, and count as done no more."""
-        while runs := self._best_runs(set(keys), list(self._experiments())):
-            for run in runs.values():
-                self.client.set_tag(run.info.run_id, "status", "superseded")
+        with self.readable():
+            while runs := self._best_runs(set(keys), list(self._experiments())):
+                for run in runs.values():
+                    self.client.set_tag(run.info.run_id, "status", "superseded")
 
     def describe(self, experiment: str, markdown: str) -> None:
         """Set the experiment's description, shown above its runs."""
-        self.client.set_experiment_tag(self.experiment_id(experiment), "mlflow.note.content", markdown[:TAG_LENGTH])
+        with self.readable():
+            self.client.set_experiment_tag(self.experiment_id(experiment), "mlflow.note.content", markdown[:TAG_LENGTH])
 
     def experiment_id(self, name: str) -> str:
         """Return the id of the experiment, which is created if need be."""
@@ -342,7 +347,7 @@ class Tracker:
     PAUSE = 1.0  # seconds between deliveries: epochs of a second or less travel together
     LONGEST_PAUSE = 30.0  # while MLflow is away
     FILES_EVERY = 20.0  # seconds between uploads of a running trial's files
-    PATIENCE = 10.0  # seconds for the spool's last owner to go: the actor of a killed driver lingers
+    PATIENCE = 30.0  # seconds for the spool's last owner to go: the actor of a killed driver lingers
     RETRY_REFUSED = 60.0  # seconds until a trial that MLflow refused is tried again
 
     def __init__(self, uri: str, experiment: str, spool: Path) -> None:
