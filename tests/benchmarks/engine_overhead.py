@@ -22,7 +22,7 @@ from sweeps import cluster, scheduler
 from sweeps.agenda import Agenda, Task
 from sweeps.display import Display
 from sweeps.study import Stage, Study
-from sweeps.winner import Outcome
+from sweeps.winner import Outcome, Yardstick
 from trainables.config import CNN, Training, Trial
 from trainables.datasets import Dataset, Split
 
@@ -68,11 +68,12 @@ def ours(count: int, folder: Path) -> float:
     base = Trial(model=CNN(conv_layers=0, fc_layers=1), training=Training(epochs=1))
     study = Study("overhead", base, (Stage("lr", {"training.lr": tuple(0.001 * (n + 1) for n in range(count))}),))
     data, clock = tiny_data(), Clock()
-    agenda = Agenda(study, (0,), data.digest, len(data.val), False, {}, lambda _: None)
+    by = Yardstick(data.metric, len(data.val))
+    agenda = Agenda(study, (0,), {base.dataset: data.digest}, by, False, {}, data.image_shape, data.classes, lambda _: None)
     tracker = cluster.start_tracker(f"sqlite:///{folder / 'mlflow.db'}", study.name, folder / "spool")
     with TimedDisplay(agenda, data.image_shape, data.classes, Console(file=io.StringIO())) as display:
         display.clock = clock
-        scheduler.run(agenda, data, tracker, display, {"cpu": 1}, {})
+        scheduler.run(agenda, data, {}, tracker, display, {"cpu": 1}, {})
     begin = time.perf_counter()
     assert ray.get(tracker.drain.remote(60.0)) == []
     print(f"engine: {len(agenda.outcomes)} trials, all of it in MLflow {time.perf_counter() - begin:.1f} s after Tune's end", flush=True)
