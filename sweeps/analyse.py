@@ -11,6 +11,7 @@ results/<study>/analysis.html, to the folder analysis/ beside it, and to the exa
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -109,7 +110,9 @@ def _parser(default: str | None) -> Parser:
     parser.add_argument("--top", type=whole, default=1, metavar="K", help="how many of a study's best trials (default: %(default)s)")
     parser.add_argument("--num-gpus", type=whole, default=0, metavar="N", help="GPUs to use; 0: the CPU (default: %(default)s)")
     parser.add_argument("--num-cpus", type=whole, metavar="N", help="CPU cores to use (default: all)")
-    parser.add_argument("--address", metavar="ADDR", help="a Ray cluster (default: this machine)")
+    parser.add_argument(
+        "--address", metavar="ADDR", default=os.environ.get("RAY_ADDRESS"), help="a Ray cluster (default: $RAY_ADDRESS, else this machine)"
+    )
     parser.add_places()
     parser.add_argument("--fresh", action="store_true", help="do again what is there")
     return parser
