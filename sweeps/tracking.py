@@ -367,9 +367,18 @@ class Tracker:
         self._uploader.start()
 
     def start(
-        self, key: str, name: str, params: dict[str, str | int | float | bool], tags: dict[str, str], run_id: str | None = None
+        self,
+        key: str,
+        name: str,
+        params: dict[str, str | int | float | bool],
+        tags: dict[str, str],
+        run_id: str | None = None,
+        worker: str = "",
     ) -> None:
-        """Begin a trial, or continue it: in run `run_id` if given, else in the run that the experiment has for its key."""
+        """Begin a trial, or continue it: in run `run_id` if given, else in the run that the experiment has for its key.
+
+        From now on it is `worker`'s: what one before, cut off and come back, still has to say of it is not taken.
+        """
         if not re.fullmatch("[0-9a-f]{64}", key):
             raise ValueError(f"key {key!r}: must be 64 hexadecimal digits")
         now = milliseconds()
@@ -381,6 +390,7 @@ class Tracker:
             "tags": dict(tags),
             "run_id": run_id,
             "time": now,
+            "worker": worker,
         }
         outcome = {"status": "running", "reason": None, "time": now}
         with self._lock:
@@ -389,10 +399,10 @@ class Tracker:
             trial.about, trial.outcome, trial.left, trial.retry_due = about, outcome, False, 0.0
             trial.save()
 
-    def epoch(self, key: str, step: int, metrics: dict[str, float], files: dict[str, bytes]) -> None:
+    def epoch(self, key: str, step: int, metrics: dict[str, float], files: dict[str, bytes], worker: str = "") -> None:
         """Record one epoch: metrics (those that are not finite stay missing), and the files that have changed.
 
-        An epoch of a trial that was interrupted meanwhile is dropped: its worker is being ended, and it will be trained again. Raises
+        It is dropped where the trial is another worker's by now, or was interrupted meanwhile: it is, or will be, trained again. Raises
         OSError where the disk does not take it; the call can be repeated.
         """
         for name in files:
@@ -400,7 +410,7 @@ class Tracker:
         finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
         with self._lock:
             trial = self._trial(key)
-            if trial.outcome["status"] == "interrupted" and not trial.left:
+            if trial.about.get("worker", "") != worker or (trial.outcome["status"] == "interrupted" and not trial.left):
                 return
             with self._keeping(trial, f"epoch {step}"):
                 if trial.left:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -96,7 +97,8 @@ class Worker(tune.Trainable):
         self.trial = Trial.from_dict(self.task["trial"])
         device = torch.device(self.task["device"])
         key = self.task["key"]
-        self.outbox.ask("start", key, **self.task["run"])
+        worker = uuid.uuid4().hex
+        self.outbox.ask("start", key, **self.task["run"], worker=worker)
         state = self.outbox.ask("state", key)
         name = self.trial.weights
         weights, fitting = None, {}
@@ -107,7 +109,7 @@ class Worker(tune.Trainable):
         watcher = Watcher(self.watch, replicates[0].epoch)
         for epoch in train(self.trial, self.data, replicates, device, watcher):
             snapshot = pack(self.trial, self.data, replicates) | fitting | watcher.drawn(self.task["run"]["name"], self.data.short_name)
-            self.outbox.send("epoch", key, epoch.number, logged(epoch, self.data.metric), snapshot)
+            self.outbox.send("epoch", key, epoch.number, logged(epoch, self.data.metric), snapshot, worker=worker)
             if epoch.number == self.trial.training.epochs:
                 self.outbox.settle()
             yield epoch

@@ -162,6 +162,19 @@ def test_a_given_run_is_continued_and_repeated_epochs_add_nothing(tracker: Calla
     assert points(store, "loss") == [(1, 1.0), (2, 0.5), (3, 0.25)]
 
 
+def test_what_a_worker_says_that_was_cut_off_and_replaced_is_not_taken(tracker: Callable[..., Tracker], store: Store) -> None:
+    writer = tracker()
+    start(writer, worker="first")
+    writer.epoch(KEY, 1, {"loss": 1.0}, snapshot(1), worker="first")
+    start(writer, worker="second")
+    for step in (2, 3):
+        writer.epoch(KEY, step, {"loss": 1 / step}, snapshot(step), worker="second")
+    writer.epoch(KEY, 2, {"loss": 7.0}, snapshot(2), worker="first")  # comes late
+    assert writer.drain(20) == []
+    assert points(store, "loss") == [(1, 1.0), (2, 1 / 2), (3, 1 / 3)]
+    assert writer.state(KEY) == snapshot(3)[STATE]
+
+
 def test_a_mean_that_seeds_added_later_change_is_written_again_and_is_the_newest(tracker: Callable[..., Tracker], store: Store) -> None:
     writer = tracker()
     start(writer)
