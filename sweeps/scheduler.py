@@ -188,6 +188,7 @@ class _Link:
 
     def lost(self, key: str) -> None:
         """Note that a trial lost its process, and that Tune starts it again."""
+        self.under_way.pop(key, None)  # until it starts again
         reason = self.killed.pop(key, "its process was lost")
         often = self.agenda.restarted(key, reason)
         self.display.restarted(self.agenda.tasks[key], reason, often, RESTARTS)

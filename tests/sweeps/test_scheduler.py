@@ -76,6 +76,7 @@ def test_a_trial_is_hung_after_a_multiple_of_its_longest_epoch_and_its_process_i
         now[0] = at
         link.kill_what_hangs()
         assert len(killed) == dead
+    assert key in link.under_way
     link.lost(key)
     assert link.agenda.restarts[key] == ["it hung: 15 s without an epoch, its longest so far having taken 5.0 s"]
 
