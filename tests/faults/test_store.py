@@ -102,8 +102,8 @@ def test_a_database_that_another_process_locks_for_40_seconds_loses_nothing(site
 def test_a_tracker_that_is_killed_twice_loses_nothing(site, undisturbed):
     process = site.start()
     for trained in (5, 25):
-        until(lambda at=trained: site.trained() > at and site.processes("ray::Tracker"))
-        os.kill(site.processes("ray::Tracker")[0], signal.SIGKILL)
+        until(lambda at=trained: site.trained() > at and site.processes(process, "ray::Tracker"))
+        os.kill(site.processes(process, "ray::Tracker")[0], signal.SIGKILL)
     status, said = site.end(process)
     assert status == 0, said
     assert site.outcome() == undisturbed
