@@ -186,5 +186,5 @@ def until(true: Callable[[], object], seconds: float = 240, pause: float = 0.1) 
 
 
 def _records(curves: dict[str, Any] | None) -> dict[str, list[dict[str, Any]]]:
-    assert curves is not None
-    return {seed: [{name: row[name] for name in row if name not in TIMINGS} for row in rows] for seed, rows in curves["seeds"].items()}
+    seeds = curves["seeds"] if curves else {}  # a trial that never came to an epoch has none
+    return {seed: [{name: row[name] for name in row if name not in TIMINGS} for row in rows] for seed, rows in seeds.items()}
