@@ -85,7 +85,7 @@ def front(search: SearchRun) -> Table:
 def account(search: SearchRun) -> list[str]:
     """Return what the search did and cost."""
     draws = list(search.draws.values())
-    screening = sum(len(draw.scores) for draw in draws)
+    spent = sum(len(records) for draw in draws for records in draw.history.records.values())
     full = sum(draw.epochs for draw in draws)
     states = [draw.state for draw in draws]
     paused, failed = states.count("paused"), states.count("failed")
@@ -93,7 +93,7 @@ def account(search: SearchRun) -> list[str]:
     ended = f"{len(draws) - paused - failed} ran in full, {paused} were stopped early ({search.stage.rule}), {failed} failed"
     lines = [
         f"{len(draws)} trials drawn by {search.stage.sampler}: {ended}.",
-        f"Screening took {screening:,} of the {full:,} epochs that all of them would have in full.",
+        f"Screening and confirmation took {spent:,} epochs; all trials in full, with one seed each, would take {full:,}.",
         f"Confirmed in full with {len(search.seeds)} seed(s): {', '.join(confirmed) or 'none'}. Only these are ranked.",
     ]
     if search.unbuildable:

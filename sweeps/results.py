@@ -115,6 +115,8 @@ def _figures(folder: Path, result: StageResult, data: Dataset, agenda: Agenda) -
     drawn = []
     seeds = len(agenda.seeds)
     spread = f"mean of {seeds} seeds, band ± 1 sd" if seeds > 1 else "1 seed"
+    if result.search:
+        spread = f"{len(result.search.seeds)} seeds (mean, band ± 1 sd) of those confirmed, 1 of the others"
     scored = agenda.yardstick.metric
     drawn_metrics = (("train_loss", "loss", "train loss"), ("test_score", scored, f"test {scored}"), ("lr", "lr", "learning rate"))
     for metric, name, what in drawn_metrics:

@@ -77,7 +77,7 @@ def choose(outcomes: Sequence[Outcome], by: Yardstick) -> Winner | None:
 def _why(best: Outcome, rivals: Sequence[Outcome], level: tuple[str, ...], by: Yardstick) -> str:
     score = f"validation {by.metric} {100 * best.score:.2f} %"
     if not rivals:
-        return f"{best.cell.label}: {score}, the only trial that ran in full"
+        return f"{best.cell.label}: {score}, the only trial that is ranked"
     second = max(rivals, key=lambda outcome: outcome.score)
     error = _standard_error(best, second, by)
     spread = " (spread unknown)" if error is None else f" ± {100 * error:.2f}"

@@ -69,7 +69,7 @@ def test_without_published_numbers_there_are_no_such_columns():
 
 def test_the_words_name_the_winner_and_every_failure():
     assert words(RESULT, BY) == [
-        "Winner on validation (100 images): 1: validation accuracy 75.00 %, the only trial that ran in full.",
+        "Winner on validation (100 images): 1: validation accuracy 75.00 %, the only trial that is ranked.",
         "Failed: 2: Diverged: the training loss became nan in epoch 1 (seed 0).",
     ]
     assert words(StageResult(STAGE, skipped="stage x has no winner to start from"), BY) == ["Not run: stage x has no winner to start from."]
