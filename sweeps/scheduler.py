@@ -112,9 +112,9 @@ def _fit(trainable: Any, stopping: FIFOScheduler, link: _Link) -> None:
 
 @dataclass
 class _UnderWay:
-    """A trial on a worker: Tune's own object, when it gave its last sign of life, and its longest epoch."""
+    """A trial on a worker: its actor, when it gave its last sign of life, and its longest epoch."""
 
-    trial: Any
+    actor: Any
     sign: float
     longest: float | None = None
 
@@ -162,9 +162,9 @@ class _Link:
             },
         }
 
-    def started(self, key: str, trial: Any) -> None:
+    def started(self, key: str, actor: Any) -> None:
         task = self.agenda.tasks[key]
-        self.under_way[key] = _UnderWay(trial, time.monotonic())
+        self.under_way[key] = _UnderWay(actor, time.monotonic())
         if key not in self.histories:
             known = task.known.history.records if task.known else {}
             self.histories[key] = {seed: list(records) for seed, records in known.items()}
@@ -184,7 +184,7 @@ class _Link:
                 known = "" if running.longest is None else f", its longest so far having taken {running.longest:.1f} s"
                 self.killed[key] = f"it hung: {now - running.sign:.0f} s without an epoch{known}"
                 running.sign = now
-                ray.kill(running.trial.temporary_state.ray_actor)
+                ray.kill(running.actor)
 
     def lost(self, key: str) -> None:
         """Note that a trial lost its process, and that Tune starts it again."""
@@ -195,7 +195,7 @@ class _Link:
 
     def crashed(self, error: ray.exceptions.RayError) -> None:
         """Take back what Tune's broken run had under way. It is a restart of those trials that the error names, or of all."""
-        named = [key for key, running in self.under_way.items() if running.trial.temporary_state.ray_actor._actor_id.hex() in str(error)]
+        named = [key for key, running in self.under_way.items() if running.actor._actor_id.hex() in str(error)]
         for key in list(self.under_way):
             del self.under_way[key]
             if named and key not in named:
@@ -266,7 +266,7 @@ class _Listener(tune.Callback):
         self.link = link
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:  # noqa: ARG002
-        self.link.started(trial.config["key"], trial)
+        self.link.started(trial.config["key"], trial.temporary_state.ray_actor)
 
     def on_step_begin(self, iteration: int, trials: list, **info: Any) -> None:  # noqa: ARG002
         self.link.kill_what_hangs()

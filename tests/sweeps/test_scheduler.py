@@ -32,11 +32,14 @@ def link():
     return scheduler._Link(agenda, Notes(), Notes(), {}, gpu=0.25)
 
 
+def handle(actor):
+    return SimpleNamespace(_actor_id=SimpleNamespace(hex=lambda: actor))
+
+
 def begin(link, actor="a1"):
     """Start the next trial; return its config."""
     config = link.next_config()
-    handle = SimpleNamespace(_actor_id=SimpleNamespace(hex=lambda: actor))
-    link.started(config["key"], SimpleNamespace(temporary_state=SimpleNamespace(ray_actor=handle)))
+    link.started(config["key"], handle(actor))
     return config
 
 
@@ -87,8 +90,7 @@ def test_what_ray_ends_with_one_trial_is_put_back_and_only_the_one_is_charged_wi
         link.crashed(ray.exceptions.OutOfMemoryError("killed: actor b2"))
         assert len(link.agenda.restarts[second]) == often + 1
         assert {begin(link, "a1")["key"], begin(link, "b2")["key"]} == {first, second}
-        link.under_way[first].trial.temporary_state.ray_actor._actor_id.hex = lambda: "a1"
-        link.under_way[second].trial.temporary_state.ray_actor._actor_id.hex = lambda: "b2"
+        link.under_way[first].actor, link.under_way[second].actor = handle("a1"), handle("b2")
     link.crashed(ray.exceptions.OutOfMemoryError("killed: actor b2"))
     assert first not in link.agenda.restarts
     assert [(outcome.key, outcome.reason) for outcome in link.agenda.failed] == [
