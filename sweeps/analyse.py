@@ -23,7 +23,7 @@ from trainables.errors import UserError
 
 if TYPE_CHECKING:
     from analysis.finding import Job
-    from sweeps.tracking import Store, StoredTrial
+    from sweeps.store import Store, StoredTrial
 
 Analyses = Mapping[str, Mapping[str, Any]]
 
@@ -38,7 +38,7 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
     from sweeps import analyses, results
     from sweeps.finished import folder_name
     from sweeps.main import keep_ray_to_loopback
-    from sweeps.tracking import Store, resolve_uri
+    from sweeps.store import Store, resolve_uri
     from trainables import datasets
 
     jobs = _jobs(options.jobs, options.set, given)

@@ -21,7 +21,7 @@ from sweeps import cluster
 from sweeps.finished import folder_name, model_name
 from sweeps.options import RunOptions
 from sweeps.results import keep
-from sweeps.tracking import Store, StoredTrial
+from sweeps.store import Store, StoredTrial
 from trainables import checkpoint
 from trainables.datasets import Dataset
 from trainables.errors import UserError

@@ -15,7 +15,8 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeps.options import RunOptions
-from sweeps.tracking import Tracker
+from sweeps.spool import locked
+from sweeps.tracking import LOCK, Tracker
 from trainables.errors import UserError
 
 PACKAGES = ("trainables", "analysis", "sweeps")
@@ -65,8 +66,11 @@ def trial_resources(options: RunOptions) -> dict[str, float]:
 def start_tracker(uri: str, experiment: str, spool: Path) -> Any:
     """Start the Tracker as an actor on the driver's node, beside the workers' resources.
 
-    It is started again however often it dies, and then gets the calls again that it had not answered.
+    It is started again however often it dies, and then gets the calls again that it had not answered. Raises UserError where the spool's
+    last owner does not go.
     """
+    with locked(spool / LOCK, Tracker.PATIENCE):  # waited for here: an actor whose constructor fails ends in a traceback of Ray's
+        pass
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     lasting = ray.remote(Tracker).options(num_cpus=0, scheduling_strategy=here, max_restarts=-1, max_task_retries=-1)
     return lasting.remote(uri, experiment, spool)

@@ -18,9 +18,10 @@ from sweeps.lease import Lease
 from sweeps.options import RunOptions
 from sweeps.planning import print_plan
 from sweeps.spool import locked
+from sweeps.store import Store, resolve_uri
 from sweeps.study import PlannedStage, Study, plan_study
 from sweeps.tables import Facts, stage_table, words
-from sweeps.tracking import Store, resolve_uri
+from sweeps.tracking import deliver
 from sweeps.winner import Yardstick
 from trainables import datasets
 from trainables.datasets import Dataset
@@ -49,7 +50,7 @@ def run(study: Study, options: RunOptions, console: Console) -> int:
     course = _prepared(study, planned, options, console)
     course.store.wait(course.say)
     with locked(course.spool / "driver.lock"), Lease(course.store, study.name, course.say).held():
-        course.warn(*course.store.deliver(course.spool))
+        course.warn(*deliver(course.store, course.spool))
         return course.run()
 
 
@@ -212,8 +213,8 @@ class _Course:
             self.say(f"failed: {agenda.tasks[outcome.key].name}: {outcome.reason}")
         self.say(f"report: {self.folder / 'report.html'} · MLflow: {self.store.uri}, experiment {self.study.name}")
         if not delivered:
-            deliver = f"python sweeps/sync.py --output {self.options.output} --tracking-uri {self.store.uri}"
-            self.say(f"MLflow has not got everything; the rest is in {self.spool}: the same command delivers it, or `{deliver}`")
+            by_hand = f"python sweeps/sync.py --output {self.options.output} --tracking-uri {self.store.uri}"
+            self.say(f"MLflow has not got everything; the rest is in {self.spool}: the same command delivers it, or `{by_hand}`")
 
 
 def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions, console: Console) -> _Course:

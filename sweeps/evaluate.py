@@ -25,7 +25,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     from analysis.evaluation import evaluation
     from sweeps.finished import best, folder_name, model_name
     from sweeps.results import keep
-    from sweeps.tracking import Store, resolve_uri
+    from sweeps.store import Store, resolve_uri
     from trainables import checkpoint, datasets
 
     store = Store(resolve_uri(options.tracking_uri))

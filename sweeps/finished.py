@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-from sweeps.tracking import StoredTrial
+from sweeps.store import StoredTrial
 from trainables.errors import UserError
 from trainables.history import History
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.spool import holder
-from sweeps.tracking import Store
+from sweeps.store import Store
 from trainables.errors import UserError
 
 TAG = "lease"

@@ -18,7 +18,7 @@ from sweeps.options import Parser
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
-    from sweeps.tracking import Store
+    from sweeps.store import Store
 
 PATIENCE = 120.0  # seconds without a trial delivered, until the rest is left for another time
 
@@ -26,7 +26,7 @@ PATIENCE = 120.0  # seconds without a trial delivered, until the rest is left fo
 def run(arguments: Sequence[str], console: Console) -> int:
     """Deliver the spools and return the exit status: 0, or 1 where something is left. Raises UserError for what the user can mend."""
     options = _parser().read(arguments)
-    from sweeps.tracking import Store, resolve_uri
+    from sweeps.store import Store, resolve_uri
 
     if not options.output.is_dir():
         raise UserError(f"--output is {options.output}, which is no folder")
@@ -42,11 +42,12 @@ def run(arguments: Sequence[str], console: Console) -> int:
 def _deliver(store: Store, spool: Path, console: Console) -> int:
     """Deliver one study's spool, say what came of it, and return 1 where something is left."""
     from sweeps.spool import locked
+    from sweeps.tracking import deliver
 
     study, trials = spool.parent.name, len(list(spool.glob("*/trial.json")))
     try:
         with locked(spool / "driver.lock"):
-            left, problems = store.deliver(spool, PATIENCE)
+            left, problems = deliver(store, spool, PATIENCE)
     except UserError as error:
         console.print(f"{study}: {error}", highlight=False, soft_wrap=True)
         return 1

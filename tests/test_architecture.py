@@ -1,4 +1,4 @@
-"""Imports run one way, and each library has one home."""
+"""Imports run one way, and each library has its home."""
 
 import ast
 import subprocess
@@ -22,16 +22,16 @@ def imports(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_imports_run_one_way_and_each_library_has_one_home(path):
+def test_imports_run_one_way_and_each_library_has_its_home(path):
     package, found = path.parent.name, imports(path)
     forbidden = {"trainables": {"analysis", "sweeps", "ray"}, "analysis": {"sweeps", "ray"}, "sweeps": set()}[package]
     homes = {
-        "mlflow": "sweeps/tracking.py",
-        "matplotlib": "analysis/figures.py",
-        "optuna": "sweeps/suggest.py",
-        "cmaes": "sweeps/suggest.py",
+        "mlflow": {"sweeps/store.py", "sweeps/tracking.py"},
+        "matplotlib": {"analysis/figures.py"},
+        "optuna": {"sweeps/suggest.py"},
+        "cmaes": {"sweeps/suggest.py"},
     }
-    forbidden |= {library for library, home in homes.items() if f"{package}/{path.name}" != home}
+    forbidden |= {library for library, places in homes.items() if f"{package}/{path.name}" not in places}
     assert not found & forbidden
 
 

@@ -24,9 +24,9 @@ from sweeps.finished import folder_name
 from sweeps.main import status, terminal
 from sweeps.options import RunOptions, fail
 from sweeps.results import markdown
+from sweeps.store import Store
 from sweeps.study import Stage, Study
 from sweeps.tables import Facts, stage_curves, stage_table, words
-from sweeps.tracking import Store
 from sweeps.winner import Yardstick, choose
 from tests.sweeps.outcomes import outcome
 from trainables.config import CNN, Training, Trial

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sweeps.tracking import Store
+from sweeps.store import Store
 from tests.conftest import make_dataset
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.tracking import Store
+from sweeps.store import Store
 from tests.faults.site import FAULT, ROOT, TRIALS, Server, Site, until
 
 pytestmark = FAULT

@@ -4,7 +4,7 @@ import json
 import sys
 from itertools import pairwise
 
-from sweeps.tracking import Store
+from sweeps.store import Store
 
 
 def main() -> None:

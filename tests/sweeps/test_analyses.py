@@ -2,7 +2,7 @@ from concurrent.futures import Future
 
 from analysis.contact_sheet import ContactSheet
 from sweeps.analyses import LAST, Question, _answer, sections
-from sweeps.tracking import StoredTrial
+from sweeps.store import StoredTrial
 from trainables.errors import UserError
 
 TRIAL = StoredTrial("0" * 64, "run", "study", "lr: 0.1", "done", None, None)

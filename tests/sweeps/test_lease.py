@@ -8,7 +8,7 @@ import pytest
 
 from sweeps import lease
 from sweeps.lease import TAG, Lease
-from sweeps.tracking import Store
+from sweeps.store import Store
 from trainables.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")

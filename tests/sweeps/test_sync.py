@@ -7,17 +7,12 @@ from rich.console import Console
 
 from sweeps import sync
 from sweeps.spool import locked
-from sweeps.tracking import Store, Tracker
+from sweeps.tracking import Tracker
 from trainables.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 
 KEY = "a" * 64
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(f"sqlite:///{tmp_path / 'mlflow.db'}")
 
 
 @pytest.fixture
