@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from sweeps import rules
 from sweeps.space import Buildable, Space, buildable, shown
-from sweeps.suggest import Sampler
+from sweeps.suggest import FROM_FULL_RUNS, Sampler
 from trainables.config import Trial
 from trainables.errors import UserError, suggest
 from trainables.plan import Layer, plan
@@ -102,6 +102,11 @@ class Search:
             raise UserError(f"search {self.name} draws {path}, but that is the same for all trials of a search")
         rules.make(self.rule, epochs=1, trials=self.trials)
         Sampler(self.space, self.sampler, self.objectives, first=self.first)
+        if self.sampler in FROM_FULL_RUNS and self.rule != "none":
+            raise UserError(
+                f"search {self.name}: sampler {self.sampler} learns from trials run in full alone, and by rule {self.rule!r} few are; "
+                "give it the rule 'none', or take the sampler tpe"
+            )
         if len(self.objectives) > 1 and self.rule != "none":
             raise UserError(f"search {self.name}: with several objectives trials run in full; the rule must be 'none', not {self.rule!r}")
 

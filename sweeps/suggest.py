@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {"score": "maximize", "parameters": "minimize", "seconds": "minimize"}
 SAMPLERS = ("tpe", "random", "gp", "cma-es", "nsga2", "grid")
+FROM_FULL_RUNS = ("gp", "nsga2")  # those that learn from nothing else
 TRIES = 10  # to find a point that was not drawn yet
 POPULATION = 16  # of a generation of NSGA-II; Optuna's 50 is most of a search
 LEAST_TRIALS = 8  # that importance is told from

@@ -1,10 +1,12 @@
 """The main path through Ray and MLflow, on one cluster for all."""
 
 import csv
+import errno
 import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import optuna
 import pytest
@@ -118,6 +120,11 @@ def test_a_study_from_the_first_run_to_more_epochs_and_seeds(tmp_path, images):
     assert {name: run.info.run_id for name, run in last.items() if name in first} == {name: run.info.run_id for name, run in first.items()}
     history = MlflowClient(bench.uri).get_metric_history(first["lr: 0.05"].info.run_id, "val_accuracy_sd")
     assert [point.step for point in history] == [1, 2, 3]
+
+    with patch("sweeps.results.write_whole", side_effect=OSError(errno.ENOSPC, "No space left on device")):
+        status, said = bench.run(study(images, values=(0.001, 0.05, 0.02)), epochs=3, seeds=2)
+    assert status == 1
+    assert f"the results cannot be written to {folder}: No space left on device; once they can, the same command does it" in said
 
 
 def test_a_trial_that_fails_is_shown_with_its_reason_and_the_rest_is_kept(tmp_path, images):

@@ -208,6 +208,8 @@ def test_bad_searches_are_refused_in_one_line():
         search(0)
     with pytest.raises(UserError, match="trials run in full; the rule must be 'none', not 'asha'"):
         search(objectives=("score", "parameters"))
+    with pytest.raises(UserError, match="sampler gp learns from trials run in full alone, and by rule 'asha' few are"):
+        search(sampler="gp")
     with pytest.raises(UserError, match=r"search find draws training\.epochs, but that is the same for all trials"):
         Search("find", Space({"training.epochs": Whole(1, 3)}))
     with pytest.raises(UserError, match="stage after starts from find, but must not"):
