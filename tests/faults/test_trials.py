@@ -79,12 +79,12 @@ def test_ray_s_memory_monitor_does_not_take_the_study_down(site, undisturbed):
 @pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason="needs a writable memory cgroup (version 1)")
 def test_a_trial_that_the_kernel_kills_for_its_memory_goes_on(site, undisturbed):
     group = MEMORY / f"cnn-sweeps-{os.getpid()}"
-    process = site.start()
+    process = site.start(MALLOC_MMAP_THRESHOLD_="4096")  # so that every tensor takes new pages, which alone count in the group
     until(lambda: site.trained() > 15)
     group.mkdir()
     try:
         (group / "cgroup.procs").write_text(str(worker(site, process)))
-        (group / "memory.limit_in_bytes").write_text("500000")  # beside what it has already
+        (group / "memory.limit_in_bytes").write_text("65536")
         status, said = site.end(process)
         assert "its process was lost; it starts again" in said
         assert int(re.search(r"oom_kill (\d+)", (group / "memory.oom_control").read_text())[1]) >= 1
