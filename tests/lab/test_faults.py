@@ -39,7 +39,8 @@ def result(lab: Lab) -> dict[str, Any]:
         for records in run["curves"]["seeds"].values():
             for record in records:
                 del record["images_per_second"], record["seconds"]
-    return {"runs": runs, "spool": lab.head("ls -d ~/results/small/.spool/*/ || true"), "table": lab.head("cut -d, -f1-14 ~/results/small/depth.csv")}
+    left, table = lab.head("ls -d ~/results/small/.spool/*/ || true"), lab.head("cut -d, -f1-14 ~/results/small/depth.csv")
+    return {"runs": runs, "left": left, "table": table}
 
 
 def test_a_node_is_cut_off_for_30_seconds_and_returns(lab, study, undisturbed):
