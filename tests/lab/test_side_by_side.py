@@ -40,6 +40,6 @@ def test_of_the_same_study_twice_at_once_one_runs_and_the_other_says_who_holds_i
     (_, ran), (status, refused) = sorted(at_once(lab, study, study))
     assert "2 trials run, 0 taken" in ran
     assert status == 2
-    assert "error: /root/results/small is in use by another run of this study" in refused
+    assert "error: /root/results/small/.spool is in use by process " in refused
     assert "Traceback" not in refused
     assert [run["status"] for run in lab.told("small")] == [["FINISHED", "done"]] * 2
