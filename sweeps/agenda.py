@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from sweeps.search_run import SCREENING, Drawn, SearchRun
 from sweeps.study import Cell, Search, Stage, Study
-from sweeps.winner import Outcome, Status, Winner, Yardstick, choose, relabelled
+from sweeps.winner import Outcome, Status, Winner, Yardstick, choose, diverged, relabelled
 from trainables.config import Trial
 from trainables.history import History
 
@@ -196,7 +196,7 @@ class Agenda:
             lambda trial: trial.key(self.contents),
             self.drawn.get(stage.name, ()),
             {key: known.history for key, known in self.known.items()},
-            {key: known.reason or "" for key, known in self.known.items() if known.status == "failed"},
+            {key: known.reason for key, known in self.known.items() if known.reason and diverged(known.reason)},
         )
         self.reused += [key for key, draw in search.draws.items() if draw.scores]
         self._stages[stage.name] = _Open(stage, [], search)

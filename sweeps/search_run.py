@@ -70,7 +70,8 @@ class Draw:
 class SearchRun:
     """The trials of a search, drawn as workers become free. `key_of` gives a trial's key; `seeds` are those of the confirmation.
 
-    `earlier` are the trials that an earlier run drew, with what became of them by key in `histories` and `failures`.
+    `earlier` are the trials that an earlier run drew, with what became of them by key in `histories`; `failures` are the reasons of those
+    that would fail again.
     """
 
     stage: Search

@@ -32,13 +32,18 @@ class Outcome:
 
     @property
     def diverged(self) -> bool:
-        """Whether it failed for its numbers alone."""
-        return (self.reason or "").startswith("Diverged:")
+        """Whether it failed for its numbers alone, as it would again."""
+        return diverged(self.reason)
 
     @property
     def score(self) -> float:
         """The mean over replicates of the best validation score."""
         return float(self.chosen("val_score").mean())
+
+
+def diverged(reason: str | None) -> bool:
+    """Tell whether this is the reason of a training whose numbers went out of bounds."""
+    return (reason or "").startswith("Diverged:")
 
 
 @dataclass(frozen=True)
