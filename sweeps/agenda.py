@@ -246,12 +246,14 @@ class Agenda:
         self._stages[entry.stage.name] = entry
         self.on_stage(result)
 
+    @property
+    def searching(self) -> bool:
+        """Whether a search is under way or to come: how much it will train nobody knows."""
+        return any(stage.name not in {result.stage.name for result in self.results} for stage in self.study.searches)
+
     def expected(self) -> Iterator[Trial]:
         """Go through the trials still ahead of those known now: queued ones, and for stages not open yet their cells from the baseline."""
         yield from (task.cell.trial for task in self.queue)
         for stage in self.study.stages:
             if stage.name not in self._stages:
                 yield from (cell.trial for cell in stage.cells(self.study.base(stage)))
-        for entry in self._stages.values():
-            if entry.search:
-                yield from [entry.search.start] * entry.search.left

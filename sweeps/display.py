@@ -91,7 +91,7 @@ class Display:
 
     def _time_left(self) -> str:
         """Estimate from the floating-point operations still ahead, were no trial stopped early."""
-        if not self.worked:
+        if not self.worked or self.agenda.searching:
             return ""
         ahead = sum(self._work(trial) * trial.training.epochs for trial in self.agenda.expected())
         for task, done, _ in list(self.running.values()):

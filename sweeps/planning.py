@@ -17,9 +17,10 @@ from trainables.plan import Layer, flops, parameters
 def print_plan(study: Study, planned: Sequence[PlannedStage], options: RunOptions, console: Console) -> None:
     """Print every stage's trials and what each of them builds."""
     trials = list(distinct(planned))
+    drawn = f" and {sum(search.trials for search in study.searches)} to be drawn" if study.searches else ""
     stopping = "on" if options.early_stopping else "off"
     console.print(
-        f"Study {study.name} on {study.baseline.dataset}: {len(planned)} stages, {len(trials)} distinct trials, "
+        f"Study {study.name} on {study.baseline.dataset}: {len(planned)} stages, {len(trials)} distinct trials{drawn}, "
         f"{study.baseline.training.epochs} epochs, seeds: {options.seeds}, early stopping: {stopping}",
         highlight=False,
     )
@@ -28,9 +29,11 @@ def print_plan(study: Study, planned: Sequence[PlannedStage], options: RunOption
         console.print(f"All {reachable} trials that any winners could lead to can be built.", highlight=False)
     for stage in planned:
         console.print(_table(stage).to_rich())
-    console.print(
-        "Where a stage starts from a winner, its trials are shown for the baseline's values; FLOPs: forward, per image.", highlight=False
-    )
+    if trials:
+        console.print(
+            "Where a stage starts from a winner, its trials are shown for the baseline's values; FLOPs: forward, per image.",
+            highlight=False,
+        )
 
 
 def as_data(planned: Sequence[PlannedStage]) -> list[dict[str, Any]]:
