@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sweeps.analyses import Answer
 
 FIRST_DRAIN_SECONDS = 10.0  # at the end, for what MLflow has not got yet, before it is said that we wait
+ON_SCREEN = 5  # rows of a search's leaderboard
 DRAIN_SECONDS = 120.0  # while nothing moves; what is left then stays in the spool for the next start
 
 
@@ -146,7 +147,7 @@ class _Course:
         return agenda, {key: entry.run_id for key, entry in known.items()}
 
     def _decided(self, result: StageResult) -> None:
-        tables = search_tables(result.search) if result.search else [stage_table(result, self._facts({}))]
+        tables = search_tables(result.search, ON_SCREEN) if result.search else [stage_table(result, self._facts({}))]
         for table in tables:
             self.console.print(table.to_rich())
         for line in words(result, self.yardstick):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from analysis.report import Cell, Column, Table
 from sweeps.search_run import SearchRun
@@ -10,31 +11,36 @@ from sweeps.space import shown
 from sweeps.suggest import Told, importance, pareto
 from trainables.errors import UserError
 
-ROWS = 15  # of the leaderboard; all trials are in the CSV
+ROWS = 15  # of the leaderboard in the report; all trials, with a column for each field, are in the CSV
 PRICES = ("parameters",)  # what a score is held against where the search itself has no second objective
 
 
-def search_tables(search: SearchRun) -> list[Table]:
-    """Return all tables of a search."""
-    return [table for table in (leaderboard(search), importance_table(search), front(search)) if table]
+def search_tables(search: SearchRun, rows: int = ROWS) -> list[Table]:
+    """Return all tables of a search, the leaderboard with so many rows."""
+    return [table for table in (leaderboard(search, rows), importance_table(search), front(search)) if table]
 
 
-def leaderboard(search: SearchRun) -> Table:
+def leaderboard(search: SearchRun, most: int = ROWS) -> Table:
     """Return the best trials: those confirmed with all seeds, then the others by how far they came. Only the first are ranked."""
-    fields = tuple(search.stage.space.fields)
-    columns = [Column("trial"), *(Column(_short(path)) for path in fields), Column("epochs"), Column("seeds")]
-    columns += [Column("validation %", best="max", digits=1), Column("status")]
+    columns = (
+        Column("trial"),
+        Column("status"),
+        Column("validation %", best="max", digits=1),
+        Column("epochs"),
+        Column("seeds"),
+        Column("drawn"),
+    )
     rows: list[tuple[Cell, ...]] = []
     eligible = []
-    for draw in search.ranking()[:ROWS]:
+    for draw in search.ranking()[:most]:
         confirmed = draw in (search.confirmed or []) and not draw.reason
-        values = (shown(draw.values[path]) if path in draw.values else None for path in fields)
+        drawn = ", ".join(f"{path.rpartition('.')[2]} {_brief(value)}" for path, value in draw.values.items())
         chosen = [record.val_score for record in draw.history.chosen()] if draw.history.epochs else []
         score = 100 * sum(chosen) / len(chosen) if chosen else None
         status = "confirmed" if confirmed else {"paused": "stopped early"}.get(draw.state, draw.state)
-        rows.append((draw.cell.label, *values, draw.history.epochs or None, len(draw.history.seeds) or None, score, status))
+        rows.append((draw.cell.label, status, score, draw.history.epochs or None, len(draw.history.seeds) or None, drawn))
         eligible.append(confirmed)
-    return Table(f"{search.stage.name}: the best of {len(search.draws)} trials", tuple(columns), tuple(rows), tuple(eligible))
+    return Table(f"{search.stage.name}: the best of {len(search.draws)} trials", columns, tuple(rows), tuple(eligible))
 
 
 def what_mattered(search: SearchRun) -> tuple[int, dict[str, float]] | None:
@@ -106,5 +112,5 @@ def _priced(search: SearchRun, told: Told, names: tuple[str, ...]) -> Told:
     return replace(told, objectives=tuple(search.value(draw, name) for name in names))
 
 
-def _short(path: str) -> str:
-    return path.rpartition(".")[2]
+def _brief(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else shown(value)

@@ -55,6 +55,7 @@ class Lease:
         with self._store.readable():
             self._wait_for_another()
             self._write()
+        stopping = signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGINT may be ignored, as in the background of a script
         keeper = threading.Thread(target=self._keep, name="lease", daemon=True)
         keeper.start()
         try:
@@ -66,6 +67,7 @@ class Lease:
         finally:
             self._ended.set()
             keeper.join(5)
+            signal.signal(signal.SIGTERM, stopping)
             self._give_back()
 
     def _wait_for_another(self) -> None:
@@ -90,7 +92,7 @@ class Lease:
                 current = self._read()
                 if current and current["id"] != self._own["id"]:
                     self._lost = _taken(current)
-                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # as Ctrl-C
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)  # as Ctrl-C
                     return
                 self._write()
             except Exception as error:  # MLflow is away, for others as well

@@ -107,7 +107,7 @@ def test_a_stage_or_a_run_that_is_asked_for_by_a_hostile_name_is_only_looked_up(
         assert capsys.readouterr().err.startswith("error: study names has no stage ")
         with pytest.raises(UserError, match=f"^{re.escape(repr(name))} is neither a run's id nor a study"):
             store.finished(name)
-    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", ".mlflow.db.lock"}
 
 
 # --- texts
@@ -154,7 +154,7 @@ def test_a_report_loads_nothing_and_says_so_to_the_browser(tmp_path):
 
 
 def test_markdown_for_mlflow_shows_the_texts_as_they_stand():
-    agenda = Agenda(STUDY, (0,), {"shapes": "0" * 64}, BY, False, {}, print)
+    agenda = Agenda(STUDY, (0,), {"shapes": "0" * 64}, BY, False, {}, (3, 32, 32), 5, print)
     agenda._stages["first"] = type("Open", (), {"result": hostile_result()})()
     text = markdown(agenda)
     assert not re.search(r"[<>]", text)
@@ -168,7 +168,7 @@ def test_the_terminal_shows_the_texts_as_they_stand(monkeypatch):
     result, said = hostile_result(), io.StringIO()
     console = terminal()
     monkeypatch.setattr(console, "file", said)
-    agenda = Agenda(STUDY, (0,), {"shapes": "0" * 64}, BY, False, {}, print)
+    agenda = Agenda(STUDY, (0,), {"shapes": "0" * 64}, BY, False, {}, (3, 32, 32), 5, print)
     display = Display(agenda, (3, 32, 32), 4, console)
     for end in result.outcomes:
         task = replace(next(iter(agenda.tasks.values())), stage=end.cell.label, cell=end.cell)
@@ -270,4 +270,4 @@ def test_a_whole_study_of_hostile_class_names(tmp_path):
         header = next(csv.reader(file))
     assert {"'=1+1", "'-rf", "_z"} <= set(header)
     assert note in said.getvalue()
-    assert {path.name for path in tmp_path.iterdir()} <= {"images", "hostile", "mlflow.db", "mlruns"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"images", "hostile", "mlflow.db", ".mlflow.db.lock", "mlruns"}
