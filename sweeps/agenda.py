@@ -1,6 +1,7 @@
 """What is to be run next: the study's stages unrolled, as winners become known, into trials that nobody has finished yet. Pure.
 
-Stages that do not wait for one another are open side by side, so that no worker idles at a stage's end.
+Stages that do not wait for one another are open side by side, so that no worker idles at a stage's end. A search is open by itself: it may
+draw a trial of another stage, and would pause it.
 """
 
 from __future__ import annotations
@@ -173,6 +174,8 @@ class Agenda:
         for stage in self.study.stages:
             if stage.name in self._stages:
                 continue
+            if any(not entry.result and (entry.search or isinstance(stage, Search)) for entry in self._stages.values()):
+                continue
             parent = self.study.parent(stage)
             before = self._stages[parent].result if parent and parent in self._stages else None
             if parent and not before:
@@ -205,7 +208,9 @@ class Agenda:
         cells = [(cell, cell.trial.key(self.contents)) for cell in stage.cells(start)]
         self._stages[stage.name] = _Open(stage, cells)
         for cell, key in cells:
-            if key in self.outcomes or key in self.tasks:
+            if key in self.tasks and self._search_of(key) and not self.outcomes[key].history.covers(self.seeds, cell.trial.training.epochs):
+                del self.outcomes[key]  # it was only screened: here it runs in full
+            elif key in self.outcomes or key in self.tasks:
                 continue
             known = self.known.get(key)
             if known and self._settled(known, cell.trial):

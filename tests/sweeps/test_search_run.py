@@ -55,7 +55,8 @@ class Cluster:
 
     def started(self, task):
         known = self.store.get(task.key, (History({}), ""))[0]
-        self.drawn[task.key] = Drawn(task.key, int(task.tags["number"]), int(task.tags["attempt"]), json.loads(task.tags["draw"]))
+        if task.tags:
+            self.drawn[task.key] = Drawn(task.key, int(task.tags["number"]), int(task.tags["attempt"]), json.loads(task.tags["draw"]))
         history = {seed: list(known.records.get(seed, ())) for seed in {*task.seeds, *known.seeds}}
         self.store[task.key] = (known, "running")
         return task, history
@@ -227,3 +228,22 @@ def test_a_search_starts_from_a_stages_winner():
         agenda.finish(task.key, History({0: (record(value),) * 9}))
         agenda.advance()
     assert agenda.next().cell.trial.model.activation == "tanh"
+
+
+def test_a_trial_that_a_search_only_screened_runs_in_full_where_a_grid_has_it_too():
+    point = {"model.conv_layers": 1, "training.lr": 0.05, "training.batch_size": 64}
+    grid = Stage("grid", {"training.lr": (0.05, 0.06)}, start=BASE.with_values({"model.conv_layers": 1, "training.batch_size": 64}))
+    study = Study("s", BASE, (search(12, first=(point,), start=BASE), grid))
+    cluster = Cluster(study.stages[0])  # as the search alone does
+    paused = next(iter(cluster.search.draws.values()))
+    assert paused.state == "paused"
+
+    cluster.agenda = Agenda(study, (0,), {}, Yardstick("accuracy", 1000), True, {}, (3, 32, 32), 10, lambda _: None)
+    cluster.store, cluster.drawn = {}, {}
+    cluster.run(10**6)
+    found, rows = cluster.agenda.results
+    assert paused.key in [outcome.key for outcome in found.outcomes if outcome.status == "censored"]
+    assert [(outcome.cell.label, outcome.status, outcome.history.epochs) for outcome in rows.outcomes] == [
+        ("0.05", "done", 9),
+        ("0.06", "done", 9),
+    ]
