@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.util
 import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -156,8 +155,6 @@ class Sampler:
             )
         if not self._numbers:
             raise UserError("sampler cma-es needs a field that every trial draws from a Whole or a Real, but the search space has none")
-        if not importlib.util.find_spec("cmaes"):
-            raise UserError("sampler cma-es needs the package cmaes: pip install cmaes")
 
     @property
     def _numbers(self) -> dict[str, Whole | Real]:
