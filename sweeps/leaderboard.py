@@ -103,7 +103,7 @@ def account(search: SearchRun) -> list[str]:
         f"Confirmed in full with {len(search.seeds)} seed(s): {', '.join(confirmed) or 'none'}. Only these are ranked.",
     ]
     if search.unbuildable:
-        lines.append(f"{len(search.unbuildable)} draws were not trained, as they cannot be built or were drawn before.")
+        lines.append(f"Drawn, but not trained, as they cannot be built or were drawn before: {len(search.unbuildable)}.")
     return lines
 
 
