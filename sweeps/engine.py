@@ -131,7 +131,9 @@ class _Course:
     def _agenda(self) -> tuple[Agenda, dict[str, str]]:
         """Return what is to be done after what MLflow has, and the runs there, by key."""
         drawn = self.store.drawn(self.study.name) if self.study.searches else {}
-        stored = self.store.trials({*self.reachable, *(each.key for draws in drawn.values() for each in draws)})
+        stored = self.store.trials(self.reachable)
+        if drawn:  # of a search its own runs alone count: it goes on where it stood
+            stored |= self.store.trials({each.key for draws in drawn.values() for each in draws}, self.study.name)
         if self.options.fresh:
             self.store.supersede(stored)
             stored, drawn = {}, {}
@@ -229,7 +231,7 @@ def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions
         study = study.without_published()
     weights = _weights(planned, data, options.data_dir, console)
     contents = {study.baseline.dataset: data.digest} | {name: hashlib.sha256(file).hexdigest() for name, file in weights.items()}
-    reachable = {trial.key(contents) for stage in planned for trial in stage.reachable}
+    reachable = {trial.key(contents) for stage in planned if stage.cells for trial in stage.reachable}
     return _Course(study, jobs, data, weights, contents, reachable, store, folder, options, console)
 
 

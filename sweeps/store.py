@@ -111,15 +111,17 @@ class Store:
                 self._client = _connect(self.uri)
             return self._client
 
-    def trials(self, keys: Iterable[str] | None) -> dict[str, StoredTrial]:
+    def trials(self, keys: Iterable[str] | None, study: str | None = None) -> dict[str, StoredTrial]:
         """Return the trials with these keys that any experiment has, with their curves; or for None all trials, without curves.
+
+        With `study` only those of its own experiment.
 
         Of several runs with one key it is the most complete, then the latest. A store that cannot be read is a UserError.
         """
         wanted = None if keys is None else set(keys)
         with self.readable():
-            names = self._experiments()
-            best = self._best_runs(wanted, list(names))
+            names = {number: name for number, name in self._experiments().items() if study in (None, name)}
+            best = self._best_runs(wanted, list(names)) if names else {}
         curves: dict[str, dict[str, Any] | None] = {}
         if wanted is not None:
             with ThreadPoolExecutor(8) as pool:

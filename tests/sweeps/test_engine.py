@@ -145,8 +145,10 @@ def test_a_trial_that_fails_is_shown_with_its_reason_and_the_rest_is_kept(tmp_pa
 def test_a_search_pauses_promotes_confirms_and_goes_on_longer(tmp_path, images):
     bench = Bench(tmp_path)
     space = Space({"model.channels": Choice((2, 3, 4, 6, 8)), "training.lr": Choice((0.001, 0.01, 0.05))})
-    find = Search("find", space, trials=4, sampler="random", confirm=1, seeds=2)
-    hunt = Study("small", study(images, epochs=4).baseline, (find,))
+    base = study(images, epochs=4).baseline.with_values({"training.lr": 0.05})
+    bench.run(Study("other", base, (Stage("one", {"model.channels": (4,)}),)), early_stopping=True)
+    find = Search("find", space, trials=4, sampler="random", confirm=1, seeds=2, first=({"model.channels": 4, "training.lr": 0.05},))
+    hunt = Study("small", base, (find,))
     status, said = bench.run(hunt, early_stopping=True)
     assert status == 0, said
     assert "4 trials drawn by random" in said
@@ -176,6 +178,8 @@ def test_a_search_pauses_promotes_confirms_and_goes_on_longer(tmp_path, images):
     assert len(bench.rows("find")) == 6
     last = bench.runs()
     assert {name: run.info.run_id for name, run in last.items() if name in first} == {name: run.info.run_id for name, run in first.items()}
+    assert sorted(run.data.tags["number"] for run in last.values()) == list("012345")
+    assert "number" not in bench.runs("other")["one: 4"].data.tags  # the same trial as #0, in a study of its own
 
 
 def test_what_is_stopped_early_is_censored_and_run_on_when_asked(tmp_path, images):
