@@ -8,7 +8,7 @@ from typing import Any
 from analysis.report import Cell, Column, Table
 from sweeps.search_run import SearchRun
 from sweeps.space import shown
-from sweeps.suggest import Told, importance, pareto
+from sweeps.suggest import importance, pareto
 from trainables.errors import UserError
 
 ROWS = 15  # of the leaderboard in the report; all trials, with a column for each field, are in the CSV
@@ -73,8 +73,9 @@ def importance_table(search: SearchRun) -> Table | None:
 def front(search: SearchRun) -> Table:
     """Return the trials run in full that no other beats in one objective without losing in another."""
     names = search.stage.objectives if len(search.stage.objectives) > 1 else ("score", *PRICES)
-    priced = {draw.attempt: draw for draw in search.draws.values()}
-    told = [_priced(search, each, names) for each in search.told if each.state == "done"]
+    done = {draw.attempt: draw for draw in search.draws.values() if draw.state == "done"}
+    values = {number: tuple(search.value(draw, name) for name in names) for number, draw in done.items()}
+    told = [replace(each, objectives=values[each.number]) for each in search.told if each.number in done]
     heads = {
         "score": Column("validation %", digits=1),
         "parameters": Column("parameters", digits=0),
@@ -82,8 +83,8 @@ def front(search: SearchRun) -> Table:
     }
     rows: list[tuple[Cell, ...]] = []
     for each in pareto(told, names):
-        values = zip(names, each.objectives or (), strict=True)
-        rows.append((priced[each.number].cell.label, *(100 * value if name == "score" else value for name, value in values)))
+        pairs = zip(names, values[each.number], strict=True)
+        rows.append((done[each.number].cell.label, *(100 * value if name == "score" else value for name, value in pairs)))
     columns = (Column("trial"), *(heads[name] for name in names))
     return Table(f"Pareto front of {', '.join(names)} (one seed, trials run in full)", columns, tuple(rows))
 
@@ -105,11 +106,6 @@ def account(search: SearchRun) -> list[str]:
     if search.unbuildable:
         lines.append(f"Drawn, but not trained, as they cannot be built or were drawn before: {len(search.unbuildable)}.")
     return lines
-
-
-def _priced(search: SearchRun, told: Told, names: tuple[str, ...]) -> Told:
-    draw = next(draw for draw in search.draws.values() if draw.attempt == told.number)
-    return replace(told, objectives=tuple(search.value(draw, name) for name in names))
 
 
 def _brief(value: Any) -> str:

@@ -428,9 +428,8 @@ class Tracker:
         if status == "running":
             client.update_run(trial.run_id, status="RUNNING")
         else:
-            client.set_terminated(
-                trial.run_id, MLFLOW_STATUS[status], max(outcome["time"], trial.began)
-            )  # the clock may have been set back
+            ended = max(outcome["time"], trial.began)  # the clock may have been set back
+            client.set_terminated(trial.run_id, MLFLOW_STATUS[status], ended)
         trial.outcome_sent = outcome
 
     def _send(self, trial: Spooled, items: Sequence[Any], send: Callable[[Any], None], at_once: int = PARAMS_PER_CALL) -> None:
