@@ -12,16 +12,18 @@ from torch.nn import functional as F
 from analysis.filters import blocks
 from trainables.models import ConvNet, Network, ResidualNet
 
-State = Tensor | tuple[Tensor, Tensor]  # what goes between two steps: a map (N, channels, h, w), or in a residual block (map, shortcut)
+State = (
+    Tensor | tuple[Tensor, Tensor]
+)  # what goes between two steps: a map (N, channels, h, w), or in a residual block (map, shortcut)
 Step = Callable[[Any], Any]
 
 
 def steps(model: Network) -> dict[str, Step]:
     """Return the network as a chain of steps, so that it can be stopped and gone on with behind every convolution.
 
-    A step ends where a convolution's map enters the next layer, and has the convolution's name; `normalize` comes first and `head` last.
-    One after another they compute, from pixels (N, C, H, W), the logits of the network in evaluation mode. Between steps goes a map, or
-    inside a residual network's block (map, shortcut).
+    A step ends where a convolution's map enters the next layer, and has the convolution's name; `normalize` comes first
+    and `head` last. One after another they compute, from pixels (N, C, H, W), the logits of the network in evaluation
+    mode. Between steps goes a map, or inside a residual network's block (map, shortcut).
     """
     return _resnet_steps(model) if isinstance(model, ResidualNet) else _cnn_steps(model)
 
@@ -46,11 +48,16 @@ def _cnn_steps(model: ConvNet) -> dict[str, Step]:
 
 def _resnet_steps(model: ResidualNet) -> dict[str, Step]:
     relu = nn.ReLU()  # torchvision's own works in place
-    chain: dict[str, Step] = {"normalize": model.normalize, "conv1": nn.Sequential(model.conv1, model.bn1, relu, model.maxpool)}
+    chain: dict[str, Step] = {
+        "normalize": model.normalize,
+        "conv1": nn.Sequential(model.conv1, model.bn1, relu, model.maxpool),
+    }
     for stage in ("layer1", "layer2", "layer3", "layer4"):
         for number, block in enumerate(getattr(model, stage)):
             shortcut = block.downsample or nn.Identity()
-            chain[f"{stage}.{number}.conv1"] = partial(_enter_block, nn.Sequential(block.conv1, block.bn1, relu), shortcut)
+            chain[f"{stage}.{number}.conv1"] = partial(
+                _enter_block, nn.Sequential(block.conv1, block.bn1, relu), shortcut
+            )
             chain[f"{stage}.{number}.conv2"] = partial(_go_on_in_block, nn.Sequential(block.conv2, block.bn2))
     head = nn.Sequential(model.avgpool, nn.Flatten(), model.fc)
     return chain | {"head": lambda x: head(_leave_block(x))}

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from analysis import figures
+from analysis.confusion import confusion
 from analysis.finding import Figure, Finding
-from analysis.mistakes import confusion
 from analysis.report import Column, Measured, Table
 from trainables.augment import as_evaluated
 from trainables.checkpoint import Checkpoint
@@ -17,7 +17,8 @@ from trainables.train import predict
 
 
 def evaluation(checkpoint: Checkpoint, split: Split, dataset: str, name: str, device: torch.device) -> Finding:
-    """Score every replicate of a checkpoint: loss, accuracy (or mAP), values per class, and the confusion matrix of single-label data.
+    """Score every replicate of a checkpoint: loss, accuracy (or mAP), values per class, and the confusion matrix of
+    single-label data.
 
     Labels are numbers of the checkpoint's classes; `name` is what the finding calls the model.
     """
@@ -48,8 +49,12 @@ def evaluation(checkpoint: Checkpoint, split: Split, dataset: str, name: str, de
     )
     names = checkpoint.class_names
     rows = tuple((true, *row) for true, row in zip(names, counts.tolist(), strict=True))
-    tables["confusion"] = Table("Confusion: rows are true classes", (Column("true class"), *(Column(each) for each in names)), rows)
-    return Finding("evaluation", "Evaluation", tuple(text), tables, {"confusion": Figure(drawn, caption)}, {"confusion": counts})
+    tables["confusion"] = Table(
+        "Confusion: rows are true classes", (Column("true class"), *(Column(each) for each in names)), rows
+    )
+    return Finding(
+        "evaluation", "Evaluation", tuple(text), tables, {"confusion": Figure(drawn, caption)}, {"confusion": counts}
+    )
 
 
 def _table(scores: list[Score], class_names: tuple[str, ...], labels: np.ndarray, metric: str, title: str) -> Table:

@@ -38,7 +38,8 @@ class Space:
 def feature_space(subject: Subject, layer: str | None, images: int = 1) -> Space:
     """Return the space of a feature (None: the last before the logits).
 
-    Raises UserError where the network has no such feature, or those of so many images would take more than LARGEST bytes.
+    Raises UserError where the network has no such feature, or those of so many images would take more than LARGEST
+    bytes.
     """
     _, _, found = next(subject.batches(np.arange(1)))
     name = list(found)[-1] if layer is None else layer
@@ -46,7 +47,9 @@ def feature_space(subject: Subject, layer: str | None, images: int = 1) -> Space
         raise UserError(f"{subject.name} has no feature {name!r}{suggest(name, list(found))}")
     space = Space(name, tuple(found[name].shape[1:]))
     if (size := 4 * images * space.dimensions) > LARGEST:
-        raise UserError(f"{space} of {images:,} images takes {size / 2**20:,.0f} MiB, but must take at most {LARGEST // 2**20} MiB")
+        raise UserError(
+            f"{space} of {images:,} images takes {size / 2**20:,.0f} MiB, but must take at most {LARGEST // 2**20} MiB"
+        )
     return space
 
 
@@ -63,11 +66,13 @@ def features(subject: Subject, layer: str | None, index: np.ndarray | None = Non
 
 
 def nearest(vectors: Tensor, count: int, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the `count` nearest other rows of each row of `vectors` (N, d): numbers int32 and distances float32, both (N, count).
+    """Return the `count` nearest other rows of each row of `vectors` (N, d): numbers int32 and distances float32, both
+    (N, count).
 
-    The nearest comes first; equal distances go by number. There are N − 1 columns where that is less than `count`. "cosine" is 1 − the
-    cosine of the angle, 1 to a vector of zeros; "euclidean" is the distance. Sums are in float64. Distances that differ by less than
-    2⁻⁴⁰, Euclidean ones squared and over the greatest length squared, are equal: equal rows tie, in whichever order they were summed.
+    The nearest comes first; equal distances go by number. There are N − 1 columns where that is less than `count`.
+    "cosine" is 1 − the cosine of the angle, 1 to a vector of zeros; "euclidean" is the distance. Sums are in float64.
+    Distances that differ by less than 2⁻⁴⁰, Euclidean ones squared and over the greatest length squared, are equal:
+    equal rows tie, in whichever order they were summed.
     """
     total, count = len(vectors), min(count, len(vectors) - 1)
     lengths = torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float64)
@@ -76,7 +81,9 @@ def nearest(vectors: Tensor, count: int, metric: str) -> tuple[np.ndarray, np.nd
     blocks = torch.arange(total, device=vectors.device).split(BLOCK)
     found, distances = [], []
     for rows in blocks:
-        steps = torch.cat([_steps(vectors[rows] / unit[rows], vectors[columns] / unit[columns], metric) for columns in blocks], 1)
+        steps = torch.cat(
+            [_steps(vectors[rows] / unit[rows], vectors[columns] / unit[columns], metric) for columns in blocks], 1
+        )
         # distance and number in one integer: the smallest are the nearest, and no two are equal
         keys = steps * total + torch.arange(total, device=vectors.device)
         keys.scatter_(1, rows[:, None], torch.iinfo(torch.int64).max)
@@ -136,4 +143,7 @@ def check_same_images(subjects: Sequence[Subject]) -> None:
     first = subjects[0]
     for other in subjects[1:]:
         if other.dataset != first.dataset or not np.array_equal(other.labels, first.labels):
-            raise UserError(f"{first.name} is examined on {first.dataset}, {other.name} on {other.dataset}, but must be on the same images")
+            raise UserError(
+                f"{first.name} is examined on {first.dataset}, {other.name} on {other.dataset}, but must be on the "
+                "same images"
+            )

@@ -1,7 +1,7 @@
 """Which filters an analysis is about: written as text, checked against a network, and labelled the same way everywhere.
 
-A filter is an output channel of a convolution, counted from 0: `conv1:0` is the first one of the first. A choice of several is written
-`conv1:0,1,2 conv3:0-3`; in code it is a mapping of layer to filter numbers.
+A filter is an output channel of a convolution, counted from 0: `conv1:0` is the first one of the first. A choice of
+several is written `conv1:0,1,2 conv3:0-3`; in code it is a mapping of layer to filter numbers.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ def parse(text: str) -> Filters:
 
 
 def written(filters: Choice) -> str:
-    """Return a choice of filters as text in the one form that parse() gives back unchanged. Raises UserError as parse() does."""
+    """Return a choice of filters as text in the one form that parse() gives back unchanged.
+
+    Raises UserError as parse() does.
+    """
     if not isinstance(filters, str):
         filters = " ".join(f"{layer}:{','.join(map(str, numbers))}" for layer, numbers in filters.items())
     return " ".join(f"{layer}:{','.join(_runs(numbers))}" for layer, numbers in parse(filters).items())
@@ -51,8 +54,8 @@ def written(filters: Choice) -> str:
 def chosen(filters: Choice | None, subject: Subject) -> Filters:
     """Return the filters that a choice names; None: R0's choice, the first 3, 3 and 4 of the first three convolutions.
 
-    Of a ResNet it is the first 3 of the first convolution and of the last one of each stage. Raises UserError, naming what there is,
-    where the network has no such convolution or filter.
+    Of a ResNet it is the first 3 of the first convolution and of the last one of each stage. Raises UserError, naming
+    what there is, where the network has no such convolution or filter.
     """
     if not subject.convolutions:
         raise UserError(f"{subject.name} has no convolutions, and so no filters")
@@ -65,7 +68,10 @@ def chosen(filters: Choice | None, subject: Subject) -> Filters:
 
 
 def filter_count(subject: Subject, layer: str) -> int:
-    """Return the number of filters of a convolution. Raises UserError, naming those there are, where there is none of this name."""
+    """Return the number of filters of a convolution.
+
+    Raises UserError, naming those there are, where there is none of this name.
+    """
     if layer not in subject.convolutions:
         raise UserError(f"{subject.name} has no convolution {layer!r}{suggest(layer, subject.convolutions)}")
     return subject.layer(layer).shape[0]
@@ -85,7 +91,12 @@ def convolution(model: Network, layer: str) -> nn.Conv2d:
     """Return the module of a convolution, by its name in the plan."""
     if not isinstance(model, ConvNet):
         return cast(nn.Conv2d, model.get_submodule(layer))
-    [conv] = [conv for block in blocks(model) for index, conv in enumerate(block.convs) if f"conv{block.first + index}" == layer]
+    [conv] = [
+        conv
+        for block in blocks(model)
+        for index, conv in enumerate(block.convs)
+        if f"conv{block.first + index}" == layer
+    ]
     return cast(nn.Conv2d, conv[0] if isinstance(conv, nn.Sequential) else conv)
 
 

@@ -60,15 +60,18 @@ class Finding:
 class Job(Protocol):
     """An analysis: a frozen dataclass whose fields are its options, in three steps that may run in different processes.
 
-    compute() does the heavy part on one model, cut into independent parts; finding() puts the parts together. A job that is `together`
-    looks at several models side by side and has one part per model; any other gets one model.
+    compute() does the heavy part on one model, cut into independent parts; finding() puts the parts together. A job
+    that is `together` looks at several models side by side and has one part per model; any other gets one model.
     """
 
     name: ClassVar[str]
     together: ClassVar[bool]
 
     def parts(self, subject: Subject) -> int:
-        """Return the number of parts. Raises UserError, in one line, where the job cannot be done on this model or data, and why."""
+        """Return the number of parts.
+
+        Raises UserError, in one line, where the job cannot be done on this model or data, and why.
+        """
 
     def compute(self, subject: Subject, part: int) -> Arrays:
         """Compute part number `part`, from 0."""

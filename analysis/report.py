@@ -1,4 +1,5 @@
-"""Tables and the report: one description of what was measured, written for the terminal, for print, and for other programs.
+"""Tables and the report: one description of what was measured, written for the terminal, for print, and for other
+programs.
 
 A number that is not known stays unknown on every way out: "–" for people, empty in CSV, null in JSON.
 """
@@ -52,12 +53,17 @@ class Measured:
 
     def __post_init__(self) -> None:
         if self.n < 1 or (self.n == 1 and self.sd is not None):
-            raise ValueError(f"n is {self.n} with sd {self.sd}, but n must be at least 1, and the sd of a single value is None")
+            raise ValueError(
+                f"n is {self.n} with sd {self.sd}, but n must be at least 1, and the sd of a single value is None"
+            )
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under named columns. Rows that are not eligible (stopped early, failed) are printed but never best."""
+    """Rows of cells under named columns.
+
+    Rows that are not eligible (stopped early, failed) are printed but never best.
+    """
 
     title: str
     columns: tuple[Column, ...]
@@ -67,9 +73,14 @@ class Table:
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
             if len(row) != len(self.columns):
-                raise ValueError(f"table {self.title!r}: row {number} has {len(row)} cells, but there are {len(self.columns)} columns")
+                raise ValueError(
+                    f"table {self.title!r}: row {number} has {len(row)} cells, but there are {len(self.columns)} "
+                    "columns"
+                )
         if self.eligible is not None and len(self.eligible) != len(self.rows):
-            raise ValueError(f"table {self.title!r}: eligible has {len(self.eligible)} entries, but there are {len(self.rows)} rows")
+            raise ValueError(
+                f"table {self.title!r}: eligible has {len(self.eligible)} entries, but there are {len(self.rows)} rows"
+            )
 
     def text(self, row: int, col: int) -> str:
         """Return a cell as it is printed."""
@@ -93,11 +104,19 @@ class Table:
         Words that a spreadsheet would take for a formula get an apostrophe in front.
         """
         measured = [any(isinstance(row[col], Measured) for row in self.rows) for col in range(len(self.columns))]
-        headers: list[tuple[Cell, Cell, Cell]] = [(name, f"{name}_sd", f"{name}_n") for name in (column.name for column in self.columns)]
+        headers: list[tuple[Cell, Cell, Cell]] = [
+            (name, f"{name}_sd", f"{name}_n") for name in (column.name for column in self.columns)
+        ]
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         for row in (headers, *([_parts(cell) for cell in row] for row in self.rows)):
-            writer.writerow([_no_formula(part) for parts, three in zip(row, measured, strict=True) for part in parts[: 3 if three else 1]])
+            writer.writerow(
+                [
+                    _no_formula(part)
+                    for parts, three in zip(row, measured, strict=True)
+                    for part in parts[: 3 if three else 1]
+                ]
+            )
         return out.getvalue()
 
     def to_json(self) -> dict[str, Any]:
@@ -118,12 +137,17 @@ class Table:
         shown = self._shown()
         turned = len(shown) > max(TERMINAL_COLUMNS, len(self.rows))
         lines = [[Text(self.columns[col].name) for col in shown]]  # Text everywhere: a label in brackets is no markup
-        lines += [[Text(self.text(row, col), style=self._rich_style(row, col)) for col in shown] for row in range(len(self.rows))]
+        lines += [
+            [Text(self.text(row, col), style=self._rich_style(row, col)) for col in shown]
+            for row in range(len(self.rows))
+        ]
         numeric = [col > 0 for col in range(len(lines))] if turned else [self._numeric(col) for col in shown]
         headers, *body = zip(*lines, strict=True) if turned else lines
         table = rich.table.Table(title=Text(self.title, style="bold"), title_justify="left", box=rich.box.SIMPLE_HEAD)
         for header, right in zip(headers, numeric, strict=True):
-            table.add_column(header, justify="right" if right else "left", overflow="fold")  # fold: a number cut short is a wrong number
+            table.add_column(
+                header, justify="right" if right else "left", overflow="fold"
+            )  # fold: a number cut short is a wrong number
         for cells in body:
             table.add_row(*cells)
         return table
@@ -179,7 +203,9 @@ class Section:
 def write_html(path: Path, title: str, intro: Sequence[str], sections: Sequence[Section]) -> None:
     """Write the report as one file that needs no other: style and figures are inside, and a browser runs and loads nothing else."""
     legend = _LEGEND if any(section.tables for section in sections) else ""
-    contents = "".join(f'<li><a href="#section-{i}">{escape(section.title)}</a></li>' for i, section in enumerate(sections, 1))
+    contents = "".join(
+        f'<li><a href="#section-{i}">{escape(section.title)}</a></li>' for i, section in enumerate(sections, 1)
+    )
     nav = f'<nav aria-label="Contents"><ol>{contents}</ol></nav>\n' if contents else ""
     body = "\n".join(_html_section(section, f"section-{i}") for i, section in enumerate(sections, 1))
     head = f"{_META}\n<title>{escape(title)}</title>\n<style>{_STYLE}</style>"
@@ -223,7 +249,8 @@ def _parts(cell: Cell | Measured) -> tuple[Cell, Cell, Cell]:
 
 
 def _no_formula(cell: Cell) -> Cell:
-    """Return a cell that no spreadsheet takes for a formula. Numbers, also those in words (the label "-0.1"), stay what they are.
+    """Return a cell that no spreadsheet takes for a formula. Numbers, also those in words (the label "-0.1"), stay what
+    they are.
 
     https://owasp.org/www-community/attacks/CSV_Injection
     """
@@ -279,11 +306,13 @@ _META = """<meta charset="utf-8">
 <meta name="viewport" content="width=device-width">"""
 
 _LEGEND = (
-    '<p class="legend"><b class="best">Bold</b>: the best of its column, decided before rounding. a ± b (n): mean and standard deviation '
+    '<p class="legend"><b class="best">Bold</b>: the best of its column, decided before rounding. a ± b (n): mean '
+    "and standard deviation "
     'over n replicates. –: not known. <span class="unranked">Slanted rows</span> are not ranked.</p>\n'
 )
 
-# System colours follow the reader's light or dark setting; the green is see-through, so that it suits both; bold says the same in print.
+# System colours follow the reader's light or dark setting; the green is see-through, so that it suits both; bold says
+# the same in print.
 _STYLE = """
 :root { color-scheme: light dark; --line: rgb(128 128 128 / .4); }
 body { max-width: 80rem; margin: 2rem auto; padding: 0 1rem; font: 15px/1.5 system-ui, sans-serif; color: CanvasText; background: Canvas; }

@@ -14,11 +14,11 @@ from trainables.augment import as_evaluated
 from trainables.checkpoint import Checkpoint
 from trainables.config import Training
 from trainables.datasets import Dataset, Split
+from trainables.datasets.voc import Box
 from trainables.errors import UserError, suggest
 from trainables.models import Network
 from trainables.plan import Layer, plan
 from trainables.train import predict
-from trainables.voc import Box
 
 Shape = tuple[int, int, int]
 
@@ -27,7 +27,8 @@ Shape = tuple[int, int, int]
 class Subject:
     """A network in evaluation mode, and the part of a data set that it is examined on.
 
-    `name` is what tables and figures call it. `images` (N, H, W, C) uint8 are as the network gets them: resized, and the centre cut out.
+    `name` is what tables and figures call it. `images` (N, H, W, C) uint8 are as the network gets them: resized, and
+    the centre cut out.
     """
 
     name: str
@@ -51,7 +52,10 @@ class Subject:
     @cached_property
     def logits(self) -> np.ndarray:
         """The logits of all images, (N, classes) float32, in full precision."""
-        parts = [predict(self.model, self.pixels(index), torch.float32) for index in np.array_split(np.arange(len(self.images)), 8)]
+        parts = [
+            predict(self.model, self.pixels(index), torch.float32)
+            for index in np.array_split(np.arange(len(self.images)), 8)
+        ]
         return torch.cat(parts).cpu().numpy()
 
     @cached_property
@@ -76,7 +80,9 @@ class Subject:
         """Return these images on the device, (n, H, W, C) uint8."""
         return torch.from_numpy(np.ascontiguousarray(self.images[index])).to(self.device)
 
-    def batches(self, index: np.ndarray | None = None, size: int = 64) -> Iterator[tuple[np.ndarray, Tensor, dict[str, Tensor]]]:
+    def batches(
+        self, index: np.ndarray | None = None, size: int = 64
+    ) -> Iterator[tuple[np.ndarray, Tensor, dict[str, Tensor]]]:
         """Go through the images (None: all) in batches: their numbers (n,), logits (n, classes), and features by name, all float32."""
         wanted = np.arange(len(self.images)) if index is None else np.asarray(index)
         self.model.eval()
@@ -92,7 +98,8 @@ class Subject:
         return self.masks is not None or self.boxes is not None
 
     def objects(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """Return where the objects of a class are in an image, for pairs of image number and class: (n, H, W) bool, of boxes the insides.
+        """Return where the objects of a class are in an image, for pairs of image number and class: (n, H, W) bool, of
+        boxes the insides.
 
         All False where an image has none of the class. Raises ValueError where objects are not known.
         """
@@ -129,12 +136,18 @@ def subject(checkpoint: Checkpoint, data: Dataset, name: str, device: torch.devi
     """
     shape = tuple(checkpoint.info["image_shape"])
     if checkpoint.class_names != data.class_names or shape != data.image_shape:
-        raise UserError(f"{name} was trained on other classes or images than {data.name} has ({shape}, not {data.image_shape})")
+        raise UserError(
+            f"{name} was trained on other classes or images than {data.name} has ({shape}, not {data.image_shape})"
+        )
     if checkpoint.info["data_digest"] != data.digest:  # the images may have changed sides
         raise UserError(f"{name} was trained on other images than {data.name} has now, or with another split")
     model = checkpoint.models[replicate].to(device)
     recipe = checkpoint.trial.training
-    images = as_evaluated(torch.from_numpy(data.test.images.copy()), recipe).numpy() if recipe.resize or recipe.crop else data.test.images
+    images = (
+        as_evaluated(torch.from_numpy(data.test.images.copy()), recipe).numpy()
+        if recipe.resize or recipe.crop
+        else data.test.images
+    )
     return Subject(
         name=name,
         model=model,
@@ -151,7 +164,9 @@ def subject(checkpoint: Checkpoint, data: Dataset, name: str, device: torch.devi
     )
 
 
-def _cropped(boxes: tuple[tuple[Box, ...], ...] | None, recipe: Training, image_shape: Shape) -> tuple[tuple[Box, ...], ...] | None:
+def _cropped(
+    boxes: tuple[tuple[Box, ...], ...] | None, recipe: Training, image_shape: Shape
+) -> tuple[tuple[Box, ...], ...] | None:
     """Return boxes in fractions of what as_evaluated() leaves of the images."""
     if boxes is None or not recipe.crop:
         return boxes

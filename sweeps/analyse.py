@@ -5,7 +5,8 @@
     python sweeps/analyse.py RUN --jobs occlusion --set occlusion.windows=5,9 --set occlusion.stride=2
 
 STUDY is a study's name, RUN a run's id in MLflow; several may be given, to be looked at side by side. Findings go to
-results/<study>/analysis.html, to the folder analysis/ beside it, and to the examined models' MLflow runs. What is there is not done again.
+results/<study>/analysis.html, to the folder analysis/ beside it, and to the examined models' MLflow runs. What is there
+is not done again.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from sweeps.options import Parser, RunOptions, whole
+from sweeps.options import Parser, whole
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
     from analysis.finding import Job
-    from sweeps.store import Store, StoredTrial
+    from sweeps.tracking.store import Store, StoredTrial
 
 Analyses = Mapping[str, Mapping[str, Any]]
 
@@ -31,32 +32,36 @@ Analyses = Mapping[str, Mapping[str, Any]]
 def run(arguments: Sequence[str], console: Console, given: Analyses | None = None, default: str | None = None) -> int:
     """Do the analyses that the arguments ask for and return the exit status: 0, or 1 where some failed.
 
-    Those `given`, job → options, are done where the arguments name none (None: all there are), on the study `default` where they name no
-    run. Raises UserError for what the user can mend.
+    Those `given`, job → options, are done where the arguments name none (None: all there are), on the study `default`
+    where they name no run. Raises UserError for what the user can mend.
     """
     options = _parser(default).read(arguments)
-    from sweeps import analyses, results
-    from sweeps.finished import folder_name
+    from sweeps.execution import questions
+    from sweeps.execution.machines import Machines
     from sweeps.main import keep_ray_to_loopback
-    from sweeps.store import Store, resolve_uri
+    from sweeps.reporting import results
+    from sweeps.tracking.finished import folder_name
+    from sweeps.tracking.store import Store, resolve_uri
     from trainables import datasets
 
     jobs = _jobs(options.jobs, options.set, given)
-    where = RunOptions(num_gpus=options.num_gpus, num_cpus=options.num_cpus, address=options.address, fresh=options.fresh)
+    machines = Machines(num_gpus=options.num_gpus, num_cpus=options.num_cpus, address=options.address)
     store = Store(resolve_uri(options.tracking_uri))
     trials = _trials(store, options.what, options.top)
     data = datasets.load(_dataset(store, trials), options.data_dir)
     if not options.address:
         keep_ray_to_loopback()
     place = options.output / folder_name(trials[0].experiment)
-    answers = analyses.ask(trials, jobs, data, store, place / "analysis", where, console)
-    report = results.write_findings(place, trials[0].experiment, analyses.sections(answers))
-    console.print(f"report: {report} · MLflow: {store.uri}, in the models' runs under analysis/", highlight=False, soft_wrap=True)
+    answers = questions.ask(trials, jobs, data, store, place / "analysis", machines, console, fresh=options.fresh)
+    report = results.write_findings(place, trials[0].experiment, questions.sections(answers))
+    console.print(
+        f"report: {report} · MLflow: {store.uri}, in the models' runs under analysis/", highlight=False, soft_wrap=True
+    )
     return 1 if any(answer.failed for answer in answers) else 0
 
 
 def _trials(store: Store, what: Sequence[str], top: int) -> list[StoredTrial]:
-    from sweeps.finished import best
+    from sweeps.tracking.finished import best
 
     if top < 1:
         raise UserError(f"--top is {top}, but must be at least 1")
@@ -84,7 +89,9 @@ def _jobs(names: Sequence[str], settings: Sequence[str], given: Analyses | None)
         path, equals, text = setting.partition("=")
         name, _, option = path.partition(".")
         if not equals or name not in wanted:
-            raise UserError(f"--set is {setting!r}, but must be JOB.OPTION=VALUE for one of the jobs {', '.join(wanted)}")
+            raise UserError(
+                f"--set is {setting!r}, but must be JOB.OPTION=VALUE for one of the jobs {', '.join(wanted)}"
+            )
         wanted[name][option] = _value(text, several="tuple" in option_types(name).get(option, ""))
     return make(wanted)
 
@@ -104,14 +111,31 @@ def _parser(default: str | None) -> Parser:
 
     parser = Parser(sys.modules["__main__"].__doc__ or __doc__ or "")
     what: dict[str, Any] = {"nargs": "*", "default": [default]} if default else {"nargs": "+"}
-    parser.add_argument("what", metavar="STUDY|RUN", help="a study's name (its best trials) or an MLflow run's id", **what)
-    parser.add_argument("--jobs", type=lambda text: tuple(filter(None, text.split(","))), default=(), metavar="A,B", help=", ".join(JOBS))
-    parser.add_argument("--set", action="append", default=[], metavar="JOB.OPTION=VALUE", help="an option of a job; may be repeated")
-    parser.add_argument("--top", type=whole, default=1, metavar="K", help="how many of a study's best trials (default: %(default)s)")
-    parser.add_argument("--num-gpus", type=whole, default=0, metavar="N", help="GPUs to use; 0: the CPU (default: %(default)s)")
+    parser.add_argument(
+        "what", metavar="STUDY|RUN", help="a study's name (its best trials) or an MLflow run's id", **what
+    )
+    parser.add_argument(
+        "--jobs",
+        type=lambda text: tuple(filter(None, text.split(","))),
+        default=(),
+        metavar="A,B",
+        help=", ".join(JOBS),
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="JOB.OPTION=VALUE", help="an option of a job; may be repeated"
+    )
+    parser.add_argument(
+        "--top", type=whole, default=1, metavar="K", help="how many of a study's best trials (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--num-gpus", type=whole, default=0, metavar="N", help="GPUs to use; 0: the CPU (default: %(default)s)"
+    )
     parser.add_argument("--num-cpus", type=whole, metavar="N", help="CPU cores to use (default: all)")
     parser.add_argument(
-        "--address", metavar="ADDR", default=os.environ.get("RAY_ADDRESS"), help="a Ray cluster (default: $RAY_ADDRESS, else this machine)"
+        "--address",
+        metavar="ADDR",
+        default=os.environ.get("RAY_ADDRESS"),
+        help="a Ray cluster (default: $RAY_ADDRESS, else this machine)",
     )
     parser.add_places()
     parser.add_argument("--fresh", action="store_true", help="do again what is there")

@@ -1,16 +1,19 @@
 """Blocks, dropout and activations. What makes a small convolutional network with batch norm generalise?
 
-A block is two 3×3 convolutions, each with batch norm and activation, and max pooling. Each stage varies one thing and hands its winner on.
+A block is two 3×3 convolutions, each with batch norm and activation, and max pooling. Each stage varies one thing and
+hands its winner on.
 
     python sweeps/blocks.py --num-gpus 1
     python sweeps/blocks.py --dataset folder:data/my_ten_classes
     python sweeps/blocks.py --quick
 
-The report trained up to 100 epochs on ten classes of 32×32 colour images of its own, and gives accuracies on its validation split.
+The report trained up to 100 epochs on ten classes of 32×32 colour images of its own, and gives accuracies on its
+validation split.
 
-Measured on CIFAR-10 2026-11-21 on two cores of an Intel Xeon (AVX512-BF16), 6 of the 100 epochs, --no-early-stopping, one seed, 21 minutes
-beside other work. Winners on validation: three blocks, dropout 0.25, ReLU, batch norm without dropout in the blocks, L2 1e-5, flips without
-crops: 80.5 %. So few epochs favour what regularises least. The whole table is in the README.
+Measured on CIFAR-10 2026-11-21 on two cores of an Intel Xeon (AVX512-BF16), 6 of the 100 epochs, --no-early-stopping,
+one seed, 21 minutes beside other work. Winners on validation: three blocks, dropout 0.25, ReLU, batch norm without
+dropout in the blocks, L2 1e-5, flips without crops: 80.5 %. So few epochs favour what regularises least. The whole
+table is in the README.
 """
 
 from sweeps.study import Published, Stage, Study
@@ -32,7 +35,9 @@ STUDY = Study(
             fc_batch_norm=True,
             fc_dropout=0.5,
         ),
-        training=Training(epochs=100, batch_size=64, optimizer="adam", lr=0.001, weight_decay=1e-5, flip=True, crop_padding=4),
+        training=Training(
+            epochs=100, batch_size=64, optimizer="adam", lr=0.001, weight_decay=1e-5, flip=True, crop_padding=4
+        ),
     ),
     stages=(
         Stage(
@@ -57,7 +62,10 @@ STUDY = Study(
         Stage(
             "activation",
             {"model.activation": ("relu", "tanh", "none")},
-            published={"relu": Published(0.2125, 84.13, 57, part="validation"), "none": Published(0.4378, 80.53, 53, part="validation")},
+            published={
+                "relu": Published(0.2125, 84.13, 57, part="validation"),
+                "none": Published(0.4378, 80.53, 53, part="validation"),
+            },
         ),
         Stage(
             "conv_dropout",

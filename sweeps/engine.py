@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from sweeps import results
-from sweeps.agenda import Agenda, Known, StageResult
-from sweeps.leaderboard import search_tables
-from sweeps.lease import Lease
+from sweeps.decisions.agenda import Agenda, Known, StageResult
+from sweeps.decisions.planning import PlannedStage, plan_study
+from sweeps.decisions.winner import Yardstick
 from sweeps.options import RunOptions
-from sweeps.planning import print_plan
-from sweeps.spool import locked
-from sweeps.store import Store, resolve_uri
-from sweeps.study import PlannedStage, Study, plan_study
-from sweeps.tables import Facts, stage_table, words
-from sweeps.tracking import deliver
-from sweeps.winner import Yardstick
+from sweeps.reporting import results
+from sweeps.reporting.leaderboard import search_tables
+from sweeps.reporting.plan_tables import print_plan
+from sweeps.reporting.tables import Facts, stage_table, words
+from sweeps.study import Study
+from sweeps.tracking.lease import Lease
+from sweeps.tracking.spool import locked
+from sweeps.tracking.store import Store, resolve_uri
+from sweeps.tracking.tracker import deliver
 from trainables import datasets
 from trainables.datasets import Dataset
 from trainables.history import History
@@ -30,7 +31,7 @@ from trainables.history import History
 if TYPE_CHECKING:
     from analysis.finding import Job
     from analysis.report import Section
-    from sweeps.analyses import Answer
+    from sweeps.execution.questions import Answer
 
 FIRST_DRAIN_SECONDS = 10.0  # at the end, for what MLflow has not got yet, before it is said that we wait
 ON_SCREEN = 5  # rows of a search's leaderboard
@@ -40,13 +41,13 @@ DRAIN_SECONDS = 120.0  # while nothing moves; what is left then stays in the spo
 def run(study: Study, options: RunOptions, console: Console) -> int:
     """Run a study as far as it is not done, write what came of it, and return the exit status.
 
-    That is 0, or 1 where trials or analyses failed, or something could not be kept. Raises UserError for what the user can mend, before
-    anything starts; KeyboardInterrupt after keeping what was done.
+    That is 0, or 1 where trials or analyses failed, or something could not be kept. Raises UserError for what the user
+    can mend, before anything starts; KeyboardInterrupt after keeping what was done.
     """
     study = chosen(study, options)
     planned = plan_study(study, *datasets.image_shape(study.baseline.dataset, options.data_dir))
     if options.dry_run:
-        print_plan(study, planned, options, console)
+        print_plan(study, planned, options.seeds, options.early_stopping, console)
         return 0
     course = _prepared(study, planned, options, console)
     course.store.wait(course.say)
@@ -56,7 +57,10 @@ def run(study: Study, options: RunOptions, console: Console) -> int:
 
 
 def chosen(study: Study, options: RunOptions) -> Study:
-    """Return the part of the study that the options ask for. `--quick` runs under a name of its own, beside the real study."""
+    """Return the part of the study that the options ask for.
+
+    `--quick` runs under a name of its own, beside the real study.
+    """
     study = study.only(options.stages) if options.stages else study
     if options.quick:
         study = replace(study, name=f"{study.name}_quick").changed(study.quick)
@@ -100,7 +104,7 @@ class _Course:
             self.store.describe(self.study.name, results.markdown(agenda))
             answers = self._analyse(agenda)
         if answers:
-            from sweeps.analyses import sections
+            from sweeps.execution.questions import sections
 
             written = self._write(agenda, runs, sections(answers))
         self._say_the_end(agenda, delivered)
@@ -144,7 +148,16 @@ class _Course:
         seeds, data = tuple(range(self.options.seeds)), self.data
         stopping = self.options.early_stopping
         agenda = Agenda(
-            self.study, seeds, self.contents, self.yardstick, stopping, known, data.image_shape, data.classes, self._decided, drawn
+            self.study,
+            seeds,
+            self.contents,
+            self.yardstick,
+            stopping,
+            known,
+            data.image_shape,
+            data.classes,
+            self._decided,
+            drawn,
         )
         return agenda, {key: entry.run_id for key, entry in known.items()}
 
@@ -156,39 +169,54 @@ class _Course:
             self.console.print(line, highlight=False)
 
     def _execute(self, agenda: Agenda, runs: dict[str, str]) -> bool:
-        """Run on Ray what the agenda holds, and return whether MLflow has got all of it. Adds the new trials' MLflow runs to `runs`."""
+        """Run on Ray what the agenda holds, and return whether MLflow has got all of it.
+
+        Adds the new trials' MLflow runs to `runs`.
+        """
         import ray
 
-        from sweeps import cluster, scheduler
-        from sweeps.display import Display
+        from sweeps.execution import cluster, scheduler
+        from sweeps.reporting.display import Display
 
         if agenda.reused:
             self.say(f"{len(agenda.reused)} trials are done already and not run again")
-        resources = cluster.trial_resources(self.options)
-        with cluster.connect(self.options):
+        resources = cluster.trial_resources(self.options.machines)
+        with cluster.connect(self.options.machines):
             tracker = cluster.start_tracker(self.store.uri, self.study.name, self.spool)
             try:
                 with Display(agenda, self.data.image_shape, self.data.classes, self.console) as display:
-                    scheduler.run(agenda, self.data, self.weights, tracker, display, resources, _tags(self.study, self.options))
+                    scheduler.run(
+                        agenda, self.data, self.weights, tracker, display, resources, _tags(self.study, self.options)
+                    )
             finally:
                 left = ray.get(tracker.drain.remote(FIRST_DRAIN_SECONDS))
                 if left:
-                    self.say(f"waiting for MLflow to take the rest, as long as it takes some every {DRAIN_SECONDS:.0f} s")
+                    self.say(
+                        f"waiting for MLflow to take the rest, as long as it takes some every {DRAIN_SECONDS:.0f} s"
+                    )
                     left = ray.get(tracker.drain.remote(DRAIN_SECONDS))
                 self.warn(left, ray.get(tracker.problems.remote()))
                 runs.update(ray.get(tracker.run_ids.remote()))
                 ray.get(tracker.close.remote())
                 ray.kill(tracker)
         if not left:  # a Tracker that was killed knows the runs no more that it had delivered before
-            runs.update({key: trial.run_id for key, trial in self.store.trials(agenda.tasks.keys() - runs.keys()).items()})
+            runs.update(
+                {key: trial.run_id for key, trial in self.store.trials(agenda.tasks.keys() - runs.keys()).items()}
+            )
         return not left
 
     def _write(self, agenda: Agenda, runs: Mapping[str, str], findings: Sequence[Section] = ()) -> bool:
-        """Write tables, figures and report. Where the disk has no room for them, say so and return False: what was trained is in MLflow."""
+        """Write tables, figures and report.
+
+        Where the disk has no room for them, say so and return False: what was trained is in MLflow.
+        """
         try:
-            results.write(self.folder, agenda, self._facts(runs), self.options, self.data, findings)
+            results.write(self.folder, agenda, self._facts(runs), self.data, findings)
         except OSError as error:
-            self.say(f"warning: the results cannot be written to {self.folder}: {error.strerror}; once they can, the same command does it")
+            self.say(
+                f"warning: the results cannot be written to {self.folder}: {error.strerror}; once they can, the same "
+                "command does it"
+            )
             return False
         return True
 
@@ -197,19 +225,32 @@ class _Course:
         winners = {result.winner.outcome.key: result.winner.outcome for result in agenda.results if result.winner}
         if not self.jobs or not winners:
             return []
-        from sweeps.analyses import ask
+        from sweeps.execution.questions import ask
 
         trials = self.store.trials(winners)
         best = max(winners.values(), key=lambda outcome: outcome.score)
         answers = []
         for together, asked in ((False, [trials[best.key]]), (True, [trials[key] for key in winners])):
             some = [job for job in self.jobs if job.together is together]
-            answers += ask(asked, some, self.data, self.store, self.folder / "analysis", self.options, self.console)
+            answers += ask(
+                asked,
+                some,
+                self.data,
+                self.store,
+                self.folder / "analysis",
+                self.options.machines,
+                self.console,
+                fresh=self.options.fresh,
+            )
         return answers
 
     def _say_the_end(self, agenda: Agenda, delivered: bool) -> None:
         ran, reused = len(agenda.tasks), len(agenda.reused)
-        self.say(f"{ran} trials run, {reused} taken from earlier runs" if ran else f"nothing to run: all {reused} trials are done already")
+        self.say(
+            f"{ran} trials run, {reused} taken from earlier runs"
+            if ran
+            else f"nothing to run: all {reused} trials are done already"
+        )
         for key, reasons in agenda.restarts.items():
             self.say(f"started again: {agenda.tasks[key].name}: {'; '.join(reasons)}")
         for outcome in agenda.failed:
@@ -217,7 +258,10 @@ class _Course:
         self.say(f"report: {self.folder / 'report.html'} · MLflow: {self.store.uri}, experiment {self.study.name}")
         if not delivered:
             by_hand = f"python sweeps/sync.py --output {self.options.output} --tracking-uri {self.store.uri}"
-            self.say(f"MLflow has not got everything; the rest is in {self.spool}: the same command delivers it, or `{by_hand}`")
+            self.say(
+                f"MLflow has not got everything; the rest is in {self.spool}: the same command delivers it, or "
+                f"`{by_hand}`"
+            )
 
 
 def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions, console: Console) -> _Course:
@@ -230,19 +274,26 @@ def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions
         console.print(f"{data.name}: published numbers are left out, as they are of other images", highlight=False)
         study = study.without_published()
     weights = _weights(planned, data, options.data_dir, console)
-    contents = {study.baseline.dataset: data.digest} | {name: hashlib.sha256(file).hexdigest() for name, file in weights.items()}
+    contents = {study.baseline.dataset: data.digest} | {
+        name: hashlib.sha256(file).hexdigest() for name, file in weights.items()
+    }
     reachable = {trial.key(contents) for stage in planned if stage.cells for trial in stage.reachable}
     return _Course(study, jobs, data, weights, contents, reachable, store, folder, options, console)
 
 
 def _weights(planned: Iterable[PlannedStage], data: Dataset, data_dir: Path, console: Console) -> dict[str, bytes]:
-    """Read the pretrained weights that trials start from, and say what of them fits the networks. Raises UserError where nothing does."""
+    """Read the pretrained weights that trials start from, and say what of them fits the networks.
+
+    Raises UserError where nothing does.
+    """
     starting = [trial for stage in planned for trial in stage.reachable if trial.weights is not None]
     if not starting:
         return {}
     from trainables import pretrained  # imports torch, which takes seconds
 
-    files = {name: pretrained.read(name, data_dir) for name in {trial.weights for trial in starting} if name is not None}
+    files = {
+        name: pretrained.read(name, data_dir) for name in {trial.weights for trial in starting} if name is not None
+    }
     networks = {(trial.weights, trial.model): trial for trial in starting}
     for trial in networks.values():
         name = str(trial.weights)

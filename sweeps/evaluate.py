@@ -2,9 +2,9 @@
 
     python sweeps/evaluate.py RUN --dataset folder:data/handed_over
 
-RUN is a run's id in MLflow (a column of every table's CSV), or a study's name: then it is the study's best trial on validation. The folder
-holds a folder of images for each class, under the names that the model was trained with. Tables, the confusion matrix and the numbers
-behind them go to results/evaluate/ and to the model's MLflow run.
+RUN is a run's id in MLflow (a column of every table's CSV), or a study's name: then it is the study's best trial on
+validation. The folder holds a folder of images for each class, under the names that the model was trained with. Tables,
+the confusion matrix and the numbers behind them go to results/evaluate/ and to the model's MLflow run.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from sweeps.options import Parser
 
 
 def run(arguments: Sequence[str], console: Console) -> int:
-    """Score the model that the arguments name and return the exit status. Raises UserError for what the user can mend."""
+    """Score the model that the arguments name and return the exit status.
+
+    Raises UserError for what the user can mend.
+    """
     options = _parser().read(arguments)
     import torch
 
     from analysis.evaluation import evaluation
-    from sweeps.finished import best, folder_name, model_name
-    from sweeps.results import keep
-    from sweeps.store import Store, resolve_uri
+    from sweeps.reporting.results import keep
+    from sweeps.tracking.finished import best, folder_name, model_name
+    from sweeps.tracking.store import Store, resolve_uri
     from trainables import checkpoint, datasets
 
     store = Store(resolve_uri(options.tracking_uri))
@@ -50,7 +53,9 @@ def _parser() -> Parser:
 
     parser = Parser(__doc__ or "")
     parser.add_argument("run", metavar="RUN", help="an MLflow run's id, or a study's name for its best trial")
-    parser.add_argument("--dataset", required=True, metavar="NAME", help=f"{', '.join(names())}; of one with parts: the test part")
+    parser.add_argument(
+        "--dataset", required=True, metavar="NAME", help=f"{', '.join(names())}; of one with parts: the test part"
+    )
     parser.add_places()
     return parser
 

@@ -42,7 +42,9 @@ def terminal() -> Console:
 
 def guarded(command: Callable[[], int]) -> int:
     """Run a command and return its exit status: 2, with one line, for the user's mistake, 130 where it was interrupted."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to be stopped tidily by schedulers and service managers, too
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # to be stopped tidily by schedulers and service managers, too
     try:
         return command()
     except UserError as error:

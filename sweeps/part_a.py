@@ -1,17 +1,19 @@
 """Part A. Which architecture choices matter for a small convolutional network on CIFAR-10?
 
-Each stage varies one factor and hands its winner on; pooling goes back to the winner of the first stage, stride has a base of its own.
+Each stage varies one factor and hands its winner on; pooling goes back to the winner of the first stage, stride has a
+base of its own.
 
     python sweeps/part_a.py --num-gpus 4
     python sweeps/part_a.py --no-early-stopping --seeds 3
     python sweeps/part_a.py --quick
 
-The recipe (batch 64, SGD, learning rate 0.03 falling by 0.8 an epoch, weight decay 0.002, no augmentation) was chosen so that 15 epochs
-reach the published accuracies: on single runs of some of these networks, with their test accuracies in view. The report names none.
+The recipe (batch 64, SGD, learning rate 0.03 falling by 0.8 an epoch, weight decay 0.002, no augmentation) was chosen
+so that 15 epochs reach the published accuracies: on single runs of some of these networks, with their test accuracies
+in view. The report names none.
 
-Measured 2026-11-21 on two cores of an AMD EPYC (AVX512-BF16), --no-early-stopping: 38 minutes for one seed of all 15 trials. Winners:
-3 conv layers, 3 FC layers, channels 32-64-256 with 77.0 ± 0.3 % test accuracy (3) at the epoch chosen on validation (published best 74 %);
-max pooling; stride 1. The whole table is in the README.
+Measured 2026-11-21 on two cores of an AMD EPYC (AVX512-BF16), --no-early-stopping: 38 minutes for one seed of all 15
+trials. Winners: 3 conv layers, 3 FC layers, channels 32-64-256 with 77.0 ± 0.3 % test accuracy (3) at the epoch chosen
+on validation (published best 74 %); max pooling; stride 1. The whole table is in the README.
 """
 
 from sweeps.study import Published, Stage, Study
@@ -19,11 +21,26 @@ from trainables.config import CNN, Training, Trial
 
 BASELINE = Trial(
     dataset="cifar10",
-    # convolutions are unpadded, so that 32 → 15 → 6 → 2 leaves no room for a fourth: that one alone is padded by 1 (2 → 2 → 1);
-    # a fourth convolution is as wide as the third
-    model=CNN(conv_layers=3, channels=(16, 32, 64), kernel=3, padding=(0, 0, 0, 1), pooling="max", fc_layers=3, fc_widths=(256, 128, 64)),
+    # convolutions are unpadded, so that 32 → 15 → 6 → 2 leaves no room for a fourth: that one alone is padded by 1 (2 →
+    # 2 → 1); a fourth convolution is as wide as the third
+    model=CNN(
+        conv_layers=3,
+        channels=(16, 32, 64),
+        kernel=3,
+        padding=(0, 0, 0, 1),
+        pooling="max",
+        fc_layers=3,
+        fc_widths=(256, 128, 64),
+    ),
     training=Training(
-        epochs=15, batch_size=64, optimizer="sgd", lr=0.03, momentum=0.9, weight_decay=2e-3, schedule="exponential", gamma=0.8
+        epochs=15,
+        batch_size=64,
+        optimizer="sgd",
+        lr=0.03,
+        momentum=0.9,
+        weight_decay=2e-3,
+        schedule="exponential",
+        gamma=0.8,
     ),
 )
 

@@ -3,8 +3,8 @@
     python sweeps/part_b.py                      # the best trial of part_a on validation
     python sweeps/part_b.py RUN --num-gpus 1     # another finished trial
 
-Where does it look (occlusion), what do its filters answer to (the images and patches of the highest response), and what happens without
-them (ablation)?
+Where does it look (occlusion), what do its filters answer to (the images and patches of the highest response), and what
+happens without them (ablation)?
 """
 
 import sys

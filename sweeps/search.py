@@ -4,13 +4,12 @@
     python sweeps/search.py --num-trials 128           # goes on where the first 64 ended
     python sweeps/search.py --sampler random --rule hyperband
 
-All of Part A's factors, batch norm, learning rate, weight decay and batch are drawn together. The first trials are Part A's baseline, and
-the same with more channels.
+All of Part A's factors, batch norm, learning rate, weight decay and batch are drawn together. The first trials are Part
+A's baseline, and the same with more channels.
 """
 
 from sweeps.part_a import BASELINE
-from sweeps.space import Choice, Each, Real, Space, When, Whole
-from sweeps.study import Search, Study
+from sweeps.study import Choice, Each, Real, Search, Space, Study, When, Whole
 
 SPACE = Space(
     {
@@ -18,7 +17,9 @@ SPACE = Space(
         "model.channels": Each("model.conv_layers", Choice((8, 16, 32, 64, 128))),
         "model.padding": Choice((0, 1)),
         "model.pooling": Choice(("max", "average", "none")),
-        "model.stride": When({"model.pooling": "none"}, Choice((2, 3))),  # stride 1 costs many times the rest: Part A has it
+        "model.stride": When(
+            {"model.pooling": "none"}, Choice((2, 3))
+        ),  # stride 1 costs many times the rest: Part A has it
         "model.activation": Choice(("relu", "tanh", "elu", "gelu")),
         "model.batch_norm": Choice((False, True)),
         "model.conv_dropout": Choice((0.0, 0.1, 0.25)),

@@ -18,15 +18,18 @@ from sweeps.options import Parser
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
-    from sweeps.store import Store
+    from sweeps.tracking.store import Store
 
 PATIENCE = 120.0  # seconds without a trial delivered, until the rest is left for another time
 
 
 def run(arguments: Sequence[str], console: Console) -> int:
-    """Deliver the spools and return the exit status: 0, or 1 where something is left. Raises UserError for what the user can mend."""
+    """Deliver the spools and return the exit status: 0, or 1 where something is left.
+
+    Raises UserError for what the user can mend.
+    """
     options = _parser().read(arguments)
-    from sweeps.store import Store, resolve_uri
+    from sweeps.tracking.store import Store, resolve_uri
 
     if not options.output.is_dir():
         raise UserError(f"--output is {options.output}, which is no folder")
@@ -41,8 +44,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
 
 def _deliver(store: Store, spool: Path, console: Console) -> int:
     """Deliver one study's spool, say what came of it, and return 1 where something is left."""
-    from sweeps.spool import locked
-    from sweeps.tracking import deliver
+    from sweeps.tracking.spool import locked
+    from sweeps.tracking.tracker import deliver
 
     study, trials = spool.parent.name, len(list(spool.glob("*/trial.json")))
     try:
@@ -51,7 +54,9 @@ def _deliver(store: Store, spool: Path, console: Console) -> int:
     except UserError as error:
         console.print(f"{study}: {error}", highlight=False, soft_wrap=True)
         return 1
-    console.print(f"{study}: {trials - len(left)} of {trials} trials delivered to {store.uri}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{study}: {trials - len(left)} of {trials} trials delivered to {store.uri}", highlight=False, soft_wrap=True
+    )
     for line in dict.fromkeys([*left, *problems]):
         console.print(f"warning: {line}", highlight=False, soft_wrap=True)
     return 1 if left else 0

@@ -1,13 +1,16 @@
-"""PASCAL VOC 2007, several labels an image. How far do SimpleCNN, CaffeNet and ResNet-18 get, and what do pretrained weights add?
+"""PASCAL VOC 2007, several labels an image. How far do SimpleCNN, CaffeNet and ResNet-18 get, and what do pretrained
+weights add?
 
-Images are resized larger, randomly cropped and flipped in training; in evaluation the centre is cut out. Objects marked difficult are
-ignored for their class, in training and in the average precision (AP), which follows the 11-point rule of 2007.
+Images are resized larger, randomly cropped and flipped in training; in evaluation the centre is cut out. Objects marked
+difficult are ignored for their class, in training and in the average precision (AP), which follows the 11-point rule of
+2007.
 
     python sweeps/voc.py --num-gpus 1
     python sweeps/voc.py --stages resnet --weights data/weights/my_resnet18.pth
     python sweeps/voc.py --quick
 
-Batch 32, CaffeNet's and ResNet's learning rate, gamma, and the numbers of epochs of the first two are the reports'; the rest is ours.
+Batch 32, CaffeNet's and ResNet's learning rate, gamma, and the numbers of epochs of the first two are the reports'; the
+rest is ours.
 """
 
 from sweeps.study import Published, Stage, Study, Watch
@@ -41,13 +44,63 @@ RESNET = Trial(
     dataset="voc2007",
     model=ResNet(depth=18),
     training=Training(
-        epochs=20, batch_size=32, optimizer="adam", lr=1e-4, schedule="exponential", gamma=0.9, resize=256, crop=224, flip=True
+        epochs=20,
+        batch_size=32,
+        optimizer="adam",
+        lr=1e-4,
+        schedule="exponential",
+        gamma=0.9,
+        resize=256,
+        crop=224,
+        flip=True,
     ),
 )
 
 # per class in VOC's order, from aeroplane to tvmonitor
-SIMPLE_CNN_AP = (51.3, 14.1, 17.0, 27.8, 9.6, 10.6, 41.9, 13.9, 29.9, 10.0, 18.6, 16.5, 45.2, 16.0, 61.6, 15.3, 15.4, 23.3, 29.8, 10.7)
-CAFFENET_AP = (63.8, 33.9, 27.5, 40.8, 15.9, 21.1, 63.2, 35.4, 43.3, 18.0, 30.9, 28.5, 58.3, 43.1, 78.8, 19.9, 22.5, 35.8, 51.4, 30.7)
+SIMPLE_CNN_AP = (
+    51.3,
+    14.1,
+    17.0,
+    27.8,
+    9.6,
+    10.6,
+    41.9,
+    13.9,
+    29.9,
+    10.0,
+    18.6,
+    16.5,
+    45.2,
+    16.0,
+    61.6,
+    15.3,
+    15.4,
+    23.3,
+    29.8,
+    10.7,
+)
+CAFFENET_AP = (
+    63.8,
+    33.9,
+    27.5,
+    40.8,
+    15.9,
+    21.1,
+    63.2,
+    35.4,
+    43.3,
+    18.0,
+    30.9,
+    28.5,
+    58.3,
+    43.1,
+    78.8,
+    19.9,
+    22.5,
+    35.8,
+    51.4,
+    30.7,
+)
 
 STUDY = Study(
     name="voc",

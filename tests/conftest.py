@@ -23,7 +23,9 @@ def make_dataset(count: int = 96, size: int = 12, classes: int = 3, seed: int = 
         return Split(images, labels.astype(np.int64))
 
     names = tuple(f"class{n}" for n in range(classes))
-    return Dataset("tiny", names, split(count), split(24), split(30), f"{seed:064x}", (0.3, 0.3, 0.3), (0.15, 0.15, 0.15))
+    return Dataset(
+        "tiny", names, split(count), split(24), split(30), f"{seed:064x}", (0.3, 0.3, 0.3), (0.15, 0.15, 0.15)
+    )
 
 
 @pytest.fixture(scope="session")

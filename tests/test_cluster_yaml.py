@@ -44,7 +44,9 @@ def test_the_head_trains_nothing_and_workers_are_on_spot():
 
 
 def test_ray_opens_no_port_to_the_world_but_that_of_ssh(config):
-    assert "security_group" not in config["provider"]  # Ray's own group lets in ssh, and the cluster's machines among themselves
+    assert (
+        "security_group" not in config["provider"]
+    )  # Ray's own group lets in ssh, and the cluster's machines among themselves
     for node in config.get("available_node_types", {}).values():
         assert not {"SecurityGroupIds", "NetworkInterfaces"} & set(node["node_config"])
 
@@ -52,7 +54,9 @@ def test_ray_opens_no_port_to_the_world_but_that_of_ssh(config):
 def test_every_machine_asks_for_the_token(config):
     assert ("~/.ray/auth_token", "~/.ray/auth_token") in config["file_mounts"].items()
     assert "chmod 600 ~/.ray/auth_token" in config["initialization_commands"]
-    starts = [each for role in ("head", "worker") for each in config[f"{role}_start_ray_commands"] if "ray start" in each]
+    starts = [
+        each for role in ("head", "worker") for each in config[f"{role}_start_ray_commands"] if "ray start" in each
+    ]
     assert len(starts) == 2
     for command in starts:
         assert re.search(r"\bRAY_AUTH_MODE=token\b.*\bray start\b", command)

@@ -17,17 +17,17 @@ from rich.console import Console
 
 from analysis import figures
 from analysis.report import Column, Section, Table, write_html, write_json
-from sweeps.agenda import Agenda, StageResult
-from sweeps.display import Display
+from sweeps.decisions.agenda import Agenda, StageResult
+from sweeps.decisions.winner import Yardstick, choose
 from sweeps.engine import run
-from sweeps.finished import folder_name
 from sweeps.main import status, terminal
 from sweeps.options import RunOptions, fail
-from sweeps.results import markdown
-from sweeps.store import Store
+from sweeps.reporting.display import Display
+from sweeps.reporting.results import markdown
+from sweeps.reporting.tables import Facts, stage_curves, stage_table, words
 from sweeps.study import Stage, Study
-from sweeps.tables import Facts, stage_curves, stage_table, words
-from sweeps.winner import Yardstick, choose
+from sweeps.tracking.finished import folder_name
+from sweeps.tracking.store import Store
 from tests.sweeps.outcomes import outcome
 from trainables.config import CNN, Training, Trial
 from trainables.errors import UserError
@@ -53,7 +53,24 @@ HOSTILE = (
     "x" + "$" * 90,
 )
 BAD_NAMES = (
-    *("", ".", "..", "../up", "/absolute", "a/b", "a\\b", "C:x", ".hidden", "-rf", "a\0b", "a\nb", "a.", "a b", "it's", 'say "a"'),
+    *(
+        "",
+        ".",
+        "..",
+        "../up",
+        "/absolute",
+        "a/b",
+        "a\\b",
+        "C:x",
+        ".hidden",
+        "-rf",
+        "a\0b",
+        "a\nb",
+        "a.",
+        "a b",
+        "it's",
+        'say "a"',
+    ),
     *("<b>", "a,b", "x" * 81, "caf\udce9", "na\N{LATIN SMALL LETTER I WITH DIAERESIS}f", "a\n"),
 )
 
@@ -63,7 +80,10 @@ BAD_NAMES = (
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_a_name_that_is_no_file_s_is_refused_where_it_is_written(name):
-    for what, make in (("study", lambda: replace(STUDY, name=name)), ("stage", lambda: replace(STUDY, stages=(Stage(name),)))):
+    for what, make in (
+        ("study", lambda: replace(STUDY, name=name)),
+        ("stage", lambda: replace(STUDY, stages=(Stage(name),))),
+    ):
         with pytest.raises(UserError) as caught:
             make()
         message = str(caught.value)
@@ -77,13 +97,25 @@ def test_a_plain_name_is_its_folder_s(name):
 
 
 def test_a_study_s_own_file_that_is_wrong_ends_in_one_line(tmp_path):
-    code = "from sweeps.main import main\nfrom sweeps.study import Stage, Study\nfrom trainables.config import Trial\n"
+    code = (
+        "from sweeps.main import main\nfrom sweeps.decisions.stages import Stage, Study\nfrom trainables.config "
+        "import Trial\n"
+    )
     script = tmp_path / "wrong.py"
-    for mistake, answer in (("Study('../up', Trial(), (Stage('a'),))", "error: the name of a study is '../up', but"), ("1 / 0", "Trace")):
+    for mistake, answer in (
+        ("Study('../up', Trial(), (Stage('a'),))", "error: the name of a study is '../up', but"),
+        ("1 / 0", "Trace"),
+    ):
         script.write_text(code + mistake)
-        ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
+        ended = subprocess.run(
+            [sys.executable, str(script)], capture_output=True, text=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}
+        )
         assert ended.stderr.startswith(answer)
-        assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1) if answer.startswith("error") else ended.returncode == 1
+        assert (
+            (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
+            if answer.startswith("error")
+            else ended.returncode == 1
+        )
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, *BAD_NAMES, "folder:../../etc", "x" * 5000])
@@ -133,7 +165,10 @@ def test_a_written_report_holds_no_element_that_a_text_brought(tmp_path):
     write_html(tmp_path / "report.html", HOSTILE[0], HOSTILE, [section])
     write_json(tmp_path / "report.json", HOSTILE[0], HOSTILE, [section])
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    own = "html head meta title style body h1 p b span nav ol li a section h2 div table caption thead tbody tr th td figure img figcaption"
+    own = (
+        "html head meta title style body h1 p b span nav ol li a section h2 div table caption thead tbody tr th td "
+        "figure img figcaption"
+    )
     assert set(re.findall(r"<([a-z][a-z0-9]*)", page)) <= set(own.split())
     attributes = {name for tag in re.findall(r"<[a-z][^>]*>", page) for name in re.findall(r'([a-z-]+)="', tag)}
     known = "lang charset http-equiv content name aria-label href id class tabindex scope src alt"
@@ -195,9 +230,17 @@ def test_every_figure_draws_the_text_as_it_stands(text):
     points, classes = rng.random((6, 2)), np.array([0, 0, 0, 1, 1, 1])
     pictures = [
         figures.curves([figures.Curve(text, values, censored=True)], ylabel=text, **said),
-        figures.panels([[figures.Panel(image, text)], [figures.Panel(np.eye(3))]], row_labels=two, colour_label=text, **said),
+        figures.panels(
+            [[figures.Panel(image, text)], [figures.Panel(np.eye(3))]], row_labels=two, colour_label=text, **said
+        ),
         figures.matrix(
-            np.eye(2), row_labels=[text, ""], column_labels=[text, ""], xlabel=text, ylabel=text, text=[[text, text]] * 2, **said
+            np.eye(2),
+            row_labels=[text, ""],
+            column_labels=[text, ""],
+            xlabel=text,
+            ylabel=text,
+            text=[[text, text]] * 2,
+            **said,
         ),
         figures.bars([text, "b"], {text: np.ones(2), "other": np.ones(2)}, ylabel=text, **said),
         figures.scatter([(text, points, classes)], class_names=[text, "b"], **said),
@@ -239,16 +282,29 @@ def write_classes(root: Path, names: tuple[str, ...]) -> None:
         for name in names:
             (root / part / name).mkdir(parents=True)
             for number in range(count):
-                Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(root / part / name / f"{number}.png")
+                Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(
+                    root / part / name / f"{number}.png"
+                )
 
 
 def test_a_study_on_images_of_which_one_cannot_be_decoded_ends_in_one_line(tmp_path):
     write_classes(tmp_path / "images", ("cat", "dog"))
     (tmp_path / "images" / "train" / "dog" / "3.png").write_bytes(b"no image")
-    command = [sys.executable, str(ROOT / "sweeps" / "blocks.py"), "--dataset", f"folder:{tmp_path / 'images'}", "--epochs", "1"]
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    command = [
+        sys.executable,
+        str(ROOT / "sweeps" / "blocks.py"),
+        "--dataset",
+        f"folder:{tmp_path / 'images'}",
+        "--epochs",
+        "1",
+    ]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
     assert ended.returncode == 2
-    assert re.fullmatch(r"error: .*train/dog/3\.png is not an image that we read \(AVIF, .*\); repair or remove it\n", ended.stderr)
+    assert re.fullmatch(
+        r"error: .*train/dog/3\.png is not an image that we read \(AVIF, .*\); repair or remove it\n", ended.stderr
+    )
     assert ended.stdout == ""
 
 
@@ -256,12 +312,16 @@ def test_a_study_on_images_of_which_one_cannot_be_decoded_ends_in_one_line(tmp_p
 def test_a_whole_study_of_hostile_class_names(tmp_path):
     names = ("<img src=x onerror=alert(1)>", "=1+1", "[!]", "[x](javascript:alert(1))", r"$\frac{", "-rf", "_z")
     write_classes(tmp_path / "images", names)
-    trial = Trial(f"folder:{tmp_path / 'images'}", CNN(conv_layers=1, channels=4, fc_layers=1), Training(epochs=1, batch_size=8))
+    trial = Trial(
+        f"folder:{tmp_path / 'images'}", CNN(conv_layers=1, channels=4, fc_layers=1), Training(epochs=1, batch_size=8)
+    )
     note = "[/] <b> [y](javascript:alert(2))"
     study = Study("hostile", trial, (Stage("first", {"training.lr": (0.1,)}, note=note),))
     console, said = terminal(), io.StringIO()
     console.file = said
-    options = RunOptions(num_cpus=2, output=tmp_path, tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}", early_stopping=False)
+    options = RunOptions(
+        num_cpus=2, output=tmp_path, tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}", early_stopping=False
+    )
     assert run(study, options, console) == 0, said.getvalue()
     page = (tmp_path / "hostile" / "report.html").read_text(encoding="utf-8")
     assert "&lt;img src=x onerror=alert(1)&gt;" in page

@@ -1,1 +1,4 @@
-"""What one trial is: its configuration, its data, its network and its training. Plain torch; no Ray, no MLflow, no matplotlib."""
+"""What one trial is: its configuration, its data, its network and its training.
+
+Plain torch; no Ray, no MLflow, no matplotlib.
+"""

@@ -18,7 +18,10 @@ def resized(images: Tensor, recipe: Training) -> Tensor:
     from torchvision.transforms.v2.functional import resize  # slow to import, and seldom needed
 
     size = [recipe.resize, recipe.resize]
-    chunks = [resize(chunk.permute(0, 3, 1, 2), size, antialias=True).permute(0, 2, 3, 1) for chunk in images.split(RESIZE_CHUNK)]
+    chunks = [
+        resize(chunk.permute(0, 3, 1, 2), size, antialias=True).permute(0, 2, 3, 1)
+        for chunk in images.split(RESIZE_CHUNK)
+    ]
     return torch.cat(chunks).contiguous()
 
 

@@ -36,7 +36,12 @@ from trainables.history import History, Record
 from trainables.models import Network, build
 from trainables.train import Replicate, Weights, optimizer_tensors, replicate, restore_optimizer
 
-CURVES, PER_CLASS, WEIGHTS, TRIAL = "curves.json", "per_class.json", "checkpoint/weights.safetensors", "checkpoint/trial.json"
+CURVES, PER_CLASS, WEIGHTS, TRIAL = (
+    "curves.json",
+    "per_class.json",
+    "checkpoint/weights.safetensors",
+    "checkpoint/trial.json",
+)
 
 Files = Mapping[str, bytes]
 
@@ -59,10 +64,19 @@ def pack(trial: Trial, data: Dataset, replicates: list[Replicate]) -> dict[str, 
     """Return the snapshot of replicates that have each run at least one epoch."""
     history = History({member.seed: tuple(member.records) for member in replicates})
     best = [max(member.records, key=lambda record: record.val_score) for member in replicates]
-    per_class = {member.seed: dict(zip(data.class_names, at.class_score, strict=True)) for member, at in zip(replicates, best, strict=True)}
-    files = {CURVES: _json(history.to_dict()), PER_CLASS: _json(per_class), TRIAL: _json(_describe(trial, data, replicates, best))}
+    per_class = {
+        member.seed: dict(zip(data.class_names, at.class_score, strict=True))
+        for member, at in zip(replicates, best, strict=True)
+    }
+    files = {
+        CURVES: _json(history.to_dict()),
+        PER_CLASS: _json(per_class),
+        TRIAL: _json(_describe(trial, data, replicates, best)),
+    }
     names = replicates[0].best
-    files[WEIGHTS] = save_tensors({name: torch.stack([member.best[name] for member in replicates]).contiguous() for name in names})
+    files[WEIGHTS] = save_tensors(
+        {name: torch.stack([member.best[name] for member in replicates]).contiguous() for name in names}
+    )
     states = {_state_file(member.seed): _pack_state(member) for member in replicates}
     return files | {STATE: zipped({name: files[name] for name in (CURVES, TRIAL, WEIGHTS)} | states)}
 
@@ -73,12 +87,18 @@ def history(files: Files) -> History:
 
 
 def unpack(
-    state: bytes, trial: Trial, data: Dataset, seeds: tuple[int, ...], device: torch.device, weights: Weights | None = None
+    state: bytes,
+    trial: Trial,
+    data: Dataset,
+    seeds: tuple[int, ...],
+    device: torch.device,
+    weights: Weights | None = None,
 ) -> list[Replicate]:
-    """Return the replicates of `seeds` as a snapshot's state left them; those that it lacks come untrained, or with pretrained `weights`.
+    """Return the replicates of `seeds` as a snapshot's state left them; those that it lacks come untrained, or with
+    pretrained `weights`.
 
-    Also those that it has beside `seeds`, so that the next snapshot loses nothing. An empty state has none. Raises CheckpointError where it
-    is not whole, or does not fit.
+    Also those that it has beside `seeds`, so that the next snapshot loses nothing. An empty state has none. Raises
+    CheckpointError where it is not whole, or does not fit.
     """
     if not state:
         return [replicate(trial, data, seed, device, weights) for seed in seeds]
@@ -101,7 +121,8 @@ def unpack(
 def load(source: Path | Files) -> Checkpoint:
     """Load the best weights from a folder that holds `weights.safetensors` and `trial.json`, or from a snapshot.
 
-    Raises CheckpointError naming the missing file, what in it cannot be, or the missing, unexpected and misshapen tensors.
+    Raises CheckpointError naming the missing file, what in it cannot be, or the missing, unexpected and misshapen
+    tensors.
     """
     files = _read_folder(source) if isinstance(source, Path) else source
     stacked = _tensors(files, WEIGHTS)
@@ -141,18 +162,27 @@ def _describe(trial: Trial, data: Dataset, replicates: list[Replicate], best: li
             {"seed": member.seed, "epoch": member.records.index(record) + 1, "metrics": asdict(record)}
             for member, record in zip(replicates, best, strict=True)
         ],
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+        },
     }
 
 
 def _pack_state(member: Replicate) -> bytes:
     tensors = {f"model.{name}": tensor for name, tensor in member.model.state_dict().items()}
     tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(member.optimizer).items()}
-    return save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()} | {"rng": member.rng.cpu()})
+    return save_tensors(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()} | {"rng": member.rng.cpu()}
+    )
 
 
 def _unpack_state(tensors: Weights, member: Replicate) -> None:
-    part = {kind: {n.removeprefix(kind): t for n, t in tensors.items() if n.startswith(kind)} for kind in ("model.", "optimizer.")}
+    part = {
+        kind: {n.removeprefix(kind): t for n, t in tensors.items() if n.startswith(kind)}
+        for kind in ("model.", "optimizer.")
+    }
     _load_strictly(member.model, part["model."])
     restore_optimizer(member.optimizer, part["optimizer."])
     member.rng = tensors["rng"]

@@ -12,9 +12,24 @@ from typing import Any, ClassVar
 
 from trainables.errors import UserError, suggest
 
-PROTOCOL = 2  # what train() computes from a config; raised when the same config would give other numbers, or other records
+PROTOCOL = (
+    2  # what train() computes from a config; raised when the same config would give other numbers, or other records
+)
 
-ACTIVATIONS = ("relu", "tanh", "none", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "sigmoid", "softplus", "hardswish")
+ACTIVATIONS = (
+    "relu",
+    "tanh",
+    "none",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "gelu",
+    "silu",
+    "mish",
+    "sigmoid",
+    "softplus",
+    "hardswish",
+)
 POOLINGS = ("max", "average", "none")
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("constant", "exponential", "linear", "cosine")
@@ -28,8 +43,9 @@ PerLayer = int | tuple[int, ...]
 class CNN:
     """A plain convolutional network: conv blocks, then fully connected (FC) layers; the last FC layer gives the logits.
 
-    A block is `convs_per_block` × (convolution → batch norm → activation), then pooling, then dropout. A value per block, or per hidden FC
-    layer, is one number or a tuple; where a tuple is shorter than the network is deep, its last entry repeats.
+    A block is `convs_per_block` × (convolution → batch norm → activation), then pooling, then dropout. A value per
+    block, or per hidden FC layer, is one number or a tuple; where a tuple is shorter than the network is deep, its last
+    entry repeats.
     """
 
     family: ClassVar[str] = "cnn"
@@ -57,7 +73,9 @@ class CNN:
         _integer("conv_layers", self.conv_layers, 0, 64)
         _integer("convs_per_block", self.convs_per_block, 1, 16)
         if self.conv_layers % self.convs_per_block:
-            raise UserError(f"conv_layers is {self.conv_layers}, but must be a multiple of convs_per_block ({self.convs_per_block})")
+            raise UserError(
+                f"conv_layers is {self.conv_layers}, but must be a multiple of convs_per_block ({self.convs_per_block})"
+            )
         for name, low in (("channels", 1), ("kernel", 1), ("stride", 1), ("padding", 0), ("fc_widths", 1)):
             object.__setattr__(self, name, _per_layer(name, getattr(self, name), low))
         for name in ("pool_size", "pool_stride"):
@@ -134,7 +152,8 @@ FAMILIES: dict[str, type[CNN] | type[ResNet]] = {kind.family: kind for kind in (
 class Training:
     """The training recipe. Images are drawn without replacement, in a new order each epoch.
 
-    The loss is the cross-entropy over the classes; on multi-label data the mean binary cross-entropy of all known labels.
+    The loss is the cross-entropy over the classes; on multi-label data the mean binary cross-entropy of all known
+    labels.
     """
 
     epochs: int = 15
@@ -146,8 +165,11 @@ class Training:
     schedule: str = "constant"
     gamma: float = 0.9  # exponential only: the learning rate's factor per epoch
     resize: int | None = None  # images are first brought to so many pixels square
-    crop: int | None = None  # what the network sees: random squares of this size in training, the one in the centre in evaluation
-    crop_padding: int = 0  # in training, crops (of the image's own size where `crop` is None) come from the image padded by so many zeros
+    crop: int | None = (
+        None  # what the network sees: random squares of this size in training, the one in the centre in evaluation
+    )
+    # in training, crops (of the image's own size where `crop` is None) come from the image padded by so many zeros
+    crop_padding: int = 0
     flip: bool = False  # random horizontal flips
     ap_rule: str = "11-point"  # multi-label only: how precision is averaged over recall
 
@@ -162,7 +184,12 @@ class Training:
         _choice("optimizer", self.optimizer, OPTIMIZERS)
         _choice("schedule", self.schedule, SCHEDULES)
         _choice("ap_rule", self.ap_rule, AP_RULES)
-        for name, low, high in (("lr", 1e-12, 1e3), ("momentum", 0.0, 0.9999), ("weight_decay", 0.0, 1e3), ("gamma", 1e-6, 1.0)):
+        for name, low, high in (
+            ("lr", 1e-12, 1e3),
+            ("momentum", 0.0, 0.9999),
+            ("weight_decay", 0.0, 1e3),
+            ("gamma", 1e-6, 1.0),
+        ):
             _number(name, getattr(self, name), low, high)
 
     @property
@@ -182,14 +209,19 @@ class Training:
         return 1.0
 
     def input_shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Return the shape (C, H, W) in which the network gets images of `image_shape`. Raises UserError for a crop larger than these."""
+        """Return the shape (C, H, W) in which the network gets images of `image_shape`.
+
+        Raises UserError for a crop larger than these.
+        """
         channels, height, width = image_shape
         if self.resize:
             height = width = self.resize
         if not self.crop:
             return channels, height, width
         if self.crop > min(height, width):
-            raise UserError(f"crop is {self.crop}, but must be at most {min(height, width)}, the side of the images it is cut from")
+            raise UserError(
+                f"crop is {self.crop}, but must be at most {min(height, width)}, the side of the images it is cut from"
+            )
         return channels, self.crop, self.crop
 
     def canonical(self) -> dict[str, Any]:
@@ -206,8 +238,8 @@ class Training:
 class Trial:
     """One configuration. Its seeds are replicates inside it and no part of it.
 
-    `weights` names pretrained weights to start from (see pretrained.py), None: start from scratch. Where their names differ from the
-    network's, `rename` gives pairs (regular expression, replacement), applied to each name in order.
+    `weights` names pretrained weights to start from (see pretrained.py), None: start from scratch. Where their names
+    differ from the network's, `rename` gives pairs (regular expression, replacement), applied to each name in order.
     """
 
     dataset: str = "cifar10"
@@ -230,7 +262,10 @@ class Trial:
         return getattr(getattr(self, part), name) if name else getattr(self, part)
 
     def with_values(self, values: Mapping[str, Any]) -> Trial:
-        """Return a copy with fields replaced, named as in a stage. All of a part's fields change together, then are validated."""
+        """Return a copy with fields replaced, named as in a stage.
+
+        All of a part's fields change together, then are validated.
+        """
         changes: dict[str, Any] = {}
         for path, value in values.items():
             part, name = self._split(path)
@@ -238,12 +273,17 @@ class Trial:
                 changes.setdefault(part, {})[name] = value
             else:
                 changes[part] = value
-        parts = {part: replace(getattr(self, part), **new) if isinstance(new, dict) else new for part, new in changes.items()}
+        parts = {
+            part: replace(getattr(self, part), **new) if isinstance(new, dict) else new for part, new in changes.items()
+        }
         return replace(self, **parts)
 
     def _split(self, path: str) -> tuple[str, str | None]:
         part, _, name = path.partition(".")
-        known = [f"{p}.{f.name}" for p in ("model", "training") for f in fields(getattr(self, p))] + ["dataset", "weights"]
+        known = [f"{p}.{f.name}" for p in ("model", "training") for f in fields(getattr(self, p))] + [
+            "dataset",
+            "weights",
+        ]
         if path not in known:
             raise UserError(f"a trial has no field {path!r}{suggest(path, known)}")
         return part, name or None
@@ -251,8 +291,9 @@ class Trial:
     def key(self, contents: Mapping[str, str]) -> str:
         """Return the trial's identity: SHA-256 of what it computes.
 
-        That is the canonical config, the training protocol, and the digests of the data and of the weights: `contents` has them by name.
-        What it lacks counts by its name, which tells trials of one study apart before anything is read.
+        That is the canonical config, the training protocol, and the digests of the data and of the weights: `contents`
+        has them by name. What it lacks counts by its name, which tells trials of one study apart before anything is
+        read.
         """
         named = {
             "protocol": PROTOCOL,

@@ -7,7 +7,10 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A value from outside (flag, study, file) breaks a rule. The message is one line: the value and the rule, or the alternatives."""
+    """A value from outside (flag, study, file) breaks a rule.
+
+    The message is one line: the value and the rule, or the alternatives.
+    """
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

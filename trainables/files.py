@@ -28,12 +28,17 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:
-    """Return files as one: a zip, not compressed, whose comment is the SHA-256 of all before. The same files give the same bytes."""
+    """Return files as one: a zip, not compressed, whose comment is the SHA-256 of all before.
+
+    The same files give the same bytes.
+    """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name), content)  # dated 1980
-    body = buffer.getvalue()[:-2] + DIGEST_LENGTH.to_bytes(2, "little")  # a zip ends with its comment's length, and the comment
+    body = buffer.getvalue()[:-2] + DIGEST_LENGTH.to_bytes(
+        2, "little"
+    )  # a zip ends with its comment's length, and the comment
     return body + _digest(body)
 
 

@@ -10,16 +10,27 @@ import numpy as np
 
 from trainables.errors import UserError
 
-METRICS = ("train_loss", "train_score", "val_loss", "val_score", "test_loss", "test_score", "lr", "images_per_second", "seconds")
+METRICS = (
+    "train_loss",
+    "train_score",
+    "val_loss",
+    "val_score",
+    "test_loss",
+    "test_score",
+    "lr",
+    "images_per_second",
+    "seconds",
+)
 
 
 @dataclass(frozen=True)
 class Record:
     """One epoch of one replicate. Losses are mean cross-entropies (nats), scores fractions in 0..1.
 
-    A score is an accuracy, or on multi-label data a mean average precision (mAP). `train_loss` and `train_score` are over the epoch, taken
-    as the weights move (dropout and augmentation included); `class_score` is on the test set, None for a class that it lacks;
-    `images_per_second` is of training alone, `seconds` of the whole epoch with its evaluations.
+    A score is an accuracy, or on multi-label data a mean average precision (mAP). `train_loss` and `train_score` are
+    over the epoch, taken as the weights move (dropout and augmentation included); `class_score` is on the test set,
+    None for a class that it lacks; `images_per_second` is of training alone, `seconds` of the whole epoch with its
+    evaluations.
     """
 
     train_loss: float
@@ -57,7 +68,10 @@ class Epoch:
 
 @dataclass(frozen=True)
 class History:
-    """All epochs of a trial's replicates: seed → records, epoch 1 first. Replicates added later may be shorter than the others."""
+    """All epochs of a trial's replicates: seed → records, epoch 1 first.
+
+    Replicates added later may be shorter than the others.
+    """
 
     records: Mapping[int, tuple[Record, ...]]
 

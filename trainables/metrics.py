@@ -10,10 +10,10 @@ import numpy as np
 def average_precision(scores: np.ndarray, labels: np.ndarray, rule: str) -> float | None:
     """Return the average precision, in 0..1, of one class; None where no image is known to have it.
 
-    `scores` (N,) float64, such as logits, are higher where the class is likelier; `labels` (N,) int8 are 1 (present), 0 (absent) or -1
-    (unknown: the image is left out). Precision at a recall is the highest one at that recall or a higher one (interpolated). Rules:
-    "11-point", VOC 2007's, is its mean at recall 0, 0.1, … 1; "all-point", VOC's since 2010, is the area under its curve. Equal scores
-    are one threshold, so that the order of the images does not matter.
+    `scores` (N,) float64, such as logits, are higher where the class is likelier; `labels` (N,) int8 are 1 (present), 0
+    (absent) or -1 (unknown: the image is left out). Precision at a recall is the highest one at that recall or a higher
+    one (interpolated). Rules: "11-point", VOC 2007's, is its mean at recall 0, 0.1, … 1; "all-point", VOC's since 2010,
+    is the area under its curve. Equal scores are one threshold, so that the order of the images does not matter.
 
     Everingham et al., "The PASCAL visual object classes (VOC) challenge", IJCV 2010.
     Raises ValueError where a score is NaN, and for an unknown rule.

@@ -1,4 +1,7 @@
-"""Configuration → network. A network returns its logits and, asked for, its features by name: analyses need no hooks."""
+"""Configuration → network.
+
+A network returns its logits and, asked for, its features by name: analyses need no hooks.
+"""
 
 from __future__ import annotations
 
@@ -56,10 +59,18 @@ def _normalize(config: Model, channels: int, mean: tuple[float, ...], sd: tuple[
 
 
 class ConvNet(nn.Module):
-    """The network that a CNN config describes. Features: `conv1` … (after batch norm, before activation), `block1` …, `flat`, `fc1` …."""
+    """The network that a CNN config describes.
+
+    Features: `conv1` … (after batch norm, before activation), `block1` …, `flat`, `fc1` ….
+    """
 
     def __init__(
-        self, config: CNN, image_shape: tuple[int, int, int], classes: int, mean: tuple[float, ...] = (), sd: tuple[float, ...] = ()
+        self,
+        config: CNN,
+        image_shape: tuple[int, int, int],
+        classes: int,
+        mean: tuple[float, ...] = (),
+        sd: tuple[float, ...] = (),
     ) -> None:
         """Build for images of `image_shape` (C, H, W); `mean` and `sd` are per channel, of pixels scaled to 0..1.
 
@@ -112,7 +123,9 @@ class Block(nn.Module):
 
     def __init__(self, config: CNN, number: int, channels: int) -> None:
         super().__init__()
-        width, kernel, stride, padding = (config.per_block(name)[number - 1] for name in ("channels", "kernel", "stride", "padding"))
+        width, kernel, stride, padding = (
+            config.per_block(name)[number - 1] for name in ("channels", "kernel", "stride", "padding")
+        )
         self.first = (number - 1) * config.convs_per_block + 1  # the number of its first convolution in the network
         self.convs = nn.ModuleList()
         for index in range(config.convs_per_block):
@@ -120,7 +133,9 @@ class Block(nn.Module):
             self.convs.append(nn.Sequential(conv, nn.BatchNorm2d(width)) if config.batch_norm else conv)
         self.activation = ACTIVATIONS[config.activation]()
         pools = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
-        self.pool = pools[config.pooling](config.pool_size, config.pool_stride) if config.pools(number) else nn.Identity()
+        self.pool = (
+            pools[config.pooling](config.pool_size, config.pool_stride) if config.pools(number) else nn.Identity()
+        )
         self.pool_first = config.pooling == "max" and config.activation in NON_DECREASING
         self.dropout = nn.Dropout(config.conv_dropout)
 
@@ -153,14 +168,20 @@ class Hidden(nn.Module):
 
 
 class ResidualNet(torchvision.models.ResNet):
-    """The network that a ResNet config describes: torchvision's modules, initialisation and tensor names, and `normalize` before them.
+    """The network that a ResNet config describes: torchvision's modules, initialisation and tensor names, and
+    `normalize` before them.
 
-    Features: every convolution by its name in the plan (after batch norm, before activation), every block's output (`layer1.0` …), every
-    stage's (`layer1` …), and `flat`.
+    Features: every convolution by its name in the plan (after batch norm, before activation), every block's output
+    (`layer1.0` …), every stage's (`layer1` …), and `flat`.
     """
 
     def __init__(
-        self, config: ResNet, image_shape: tuple[int, int, int], classes: int, mean: tuple[float, ...] = (), sd: tuple[float, ...] = ()
+        self,
+        config: ResNet,
+        image_shape: tuple[int, int, int],
+        classes: int,
+        mean: tuple[float, ...] = (),
+        sd: tuple[float, ...] = (),
     ) -> None:
         """Build for images of `image_shape` (C, H, W); `mean` and `sd` are per channel, of pixels scaled to 0..1."""
         super().__init__(BasicBlock, list(RESNET_STAGES[config.depth]), num_classes=classes)
@@ -206,9 +227,14 @@ Network = ConvNet | ResidualNet
 
 
 def build(
-    model: Model, image_shape: tuple[int, int, int], classes: int, mean: tuple[float, ...] = (), sd: tuple[float, ...] = ()
+    model: Model,
+    image_shape: tuple[int, int, int],
+    classes: int,
+    mean: tuple[float, ...] = (),
+    sd: tuple[float, ...] = (),
 ) -> Network:
-    """Return a new network for images of `image_shape` (C, H, W); `mean` and `sd` are per channel, of pixels scaled to 0..1.
+    """Return a new network for images of `image_shape` (C, H, W); `mean` and `sd` are per channel, of pixels scaled to
+    0..1.
 
     Raises UserError where a layer does not fit, as plan() does.
     """

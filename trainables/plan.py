@@ -17,10 +17,11 @@ from trainables.errors import UserError
 class Layer:
     """One layer of the plan.
 
-    `shape` is its output for one image: (channels, height, width), or (features,). `flops` counts the multiplications and additions of one
-    forward pass of one image (2 × multiply-adds of convolutions and FC layers; the rest is left out). The unit at column x sees the
-    `receptive_field` input pixels around input position `start` + x × `jump` (in pixels, centre of pixel 0 at 0). Araujo et al.,
-    "Computing receptive fields of convolutional neural networks", Distill 2019. Behind a shortcut it is that of the longest path.
+    `shape` is its output for one image: (channels, height, width), or (features,). `flops` counts the multiplications
+    and additions of one forward pass of one image (2 × multiply-adds of convolutions and FC layers; the rest is left
+    out). The unit at column x sees the `receptive_field` input pixels around input position `start` + x × `jump` (in
+    pixels, centre of pixel 0 at 0). Araujo et al., "Computing receptive fields of convolutional neural networks",
+    Distill 2019. Behind a shortcut it is that of the longest path.
     """
 
     name: str
@@ -37,7 +38,9 @@ def plan(model: Model, image_shape: tuple[int, int, int], classes: int) -> tuple
 
     Raises UserError, in one line, where a kernel or pooling window does not fit the map it is applied to.
     """
-    return tuple(_resnet(model, image_shape, classes) if isinstance(model, ResNet) else _cnn(model, image_shape, classes))
+    return tuple(
+        _resnet(model, image_shape, classes) if isinstance(model, ResNet) else _cnn(model, image_shape, classes)
+    )
 
 
 def parameters(layers: tuple[Layer, ...]) -> int:
@@ -54,7 +57,9 @@ def _cnn(model: CNN, image_shape: tuple[int, int, int], classes: int) -> Iterato
     at = Layer("input", image_shape)
     number = 0
     for block in range(1, model.blocks + 1):
-        channels, kernel, stride, padding = (model.per_block(name)[block - 1] for name in ("channels", "kernel", "stride", "padding"))
+        channels, kernel, stride, padding = (
+            model.per_block(name)[block - 1] for name in ("channels", "kernel", "stride", "padding")
+        )
         for first in range(model.convs_per_block):
             number += 1
             at = _conv(at, f"conv{number}", channels, kernel, 1 if first else stride, padding)
@@ -68,7 +73,9 @@ def _cnn(model: CNN, image_shape: tuple[int, int, int], classes: int) -> Iterato
     yield at
     for number, width in enumerate((*model.hidden_widths, classes), start=1):
         inputs = at.shape[0]
-        at = replace(at, name=f"fc{number}", shape=(width,), parameters=inputs * width + width, flops=2 * inputs * width)
+        at = replace(
+            at, name=f"fc{number}", shape=(width,), parameters=inputs * width + width, flops=2 * inputs * width
+        )
         yield at
         if model.fc_batch_norm and number < model.fc_layers:
             yield replace(at, name=f"fc_norm{number}", parameters=2 * width, flops=0)
@@ -105,13 +112,18 @@ def _conv(at: Layer, name: str, channels: int, kernel: int, stride: int, padding
     out = _window(at, name, kernel, stride, padding)
     weights = kernel * kernel * at.shape[0] * channels
     shape = (channels, *out.shape[1:])
-    return replace(out, shape=shape, parameters=weights + (channels if bias else 0), flops=2 * weights * shape[1] * shape[2])
+    return replace(
+        out, shape=shape, parameters=weights + (channels if bias else 0), flops=2 * weights * shape[1] * shape[2]
+    )
 
 
 def _window(at: Layer, name: str, size: int, stride: int, padding: int) -> Layer:
     _, height, width = at.shape
     if min(height, width) + 2 * padding < size:
-        raise UserError(f"{name} cannot be built: its {size}×{size} window does not fit the {height}×{width} map padded by {padding}")
+        raise UserError(
+            f"{name} cannot be built: its {size}×{size} window does not fit the {height}×{width} map padded by "
+            f"{padding}"
+        )
     shape = (at.shape[0], (height + 2 * padding - size) // stride + 1, (width + 2 * padding - size) // stride + 1)
     return Layer(
         name,

@@ -3,7 +3,8 @@
     resnet18-imagenet, resnet34-imagenet   torchvision's weights, from DATA_DIR/weights; downloaded there where missing
     PATH                                   a file of yours: .pth or .pt (a state dict that torch.save wrote), or .safetensors
 
-Where their names are not the network's, `rename` turns them into those. Normalisation is never loaded: it is that of the training images.
+Where their names are not the network's, `rename` turns them into those. Normalisation is never loaded: it is that of
+the training images.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ Rename = Sequence[tuple[str, str]]  # (regular expression, replacement), applied
 
 @dataclass(frozen=True)
 class Report:
-    """What of some weights fits a network: names of tensors, sorted. The network's `normalize.*` come from its data and are left out."""
+    """What of some weights fits a network: names of tensors, sorted.
+
+    The network's `normalize.*` come from its data and are left out.
+    """
 
     loaded: tuple[str, ...]
     missing: tuple[str, ...]  # the network's alone; they keep their fresh initialisation, as do the misshapen
@@ -56,7 +60,12 @@ class Report:
         total = len(self.loaded) + len(self.missing) + len(self.misshapen)
         misshapen = [f"{name} ({shapes})" for name, shapes in zip(self.misshapen, self.shapes, strict=True)]
         rest = {"missing": self.missing, "misshapen": misshapen, "unexpected": self.unexpected}
-        return "; ".join([f"{len(self.loaded)} of {total} tensors loaded", *(f"{what}: {_shortened(told)}" for what, told in rest.items())])
+        return "; ".join(
+            [
+                f"{len(self.loaded)} of {total} tensors loaded",
+                *(f"{what}: {_shortened(told)}" for what, told in rest.items()),
+            ]
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -66,7 +75,8 @@ class Report:
 def read(name: str, data_dir: Path) -> bytes:
     """Return the file of weights that `name` stands for: a known name, or a path from the working directory.
 
-    Raises UserError where there is no such file, where its suffix is another, and where a known one can be neither found nor downloaded.
+    Raises UserError where there is no such file, where its suffix is another, and where a known one can be neither
+    found nor downloaded.
     """
     if name in KNOWN:
         return _published(name, data_dir).read_bytes()
@@ -81,8 +91,8 @@ def read(name: str, data_dir: Path) -> bytes:
 def parse(name: str, content: bytes) -> dict[str, Tensor]:
     """Return the tensors by name, on the CPU, of the file that `read` returned for `name`. Nothing in it is executed.
 
-    Where a .pth or .pt file holds more than the weights, they are its entry `state_dict`. Raises UserError for a damaged file, for one
-    that wants to run code or unpacks to more than its size, and for anything but tensors by name.
+    Where a .pth or .pt file holds more than the weights, they are its entry `state_dict`. Raises UserError for a
+    damaged file, for one that wants to run code or unpacks to more than its size, and for anything but tensors by name.
     """
     if name.endswith(".safetensors"):
         try:
@@ -97,12 +107,18 @@ def parse(name: str, content: bytes) -> dict[str, Tensor]:
     for key, value in found.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             kind = type(value).__name__
-            raise UserError(f"the weights {name!r} must be tensors by name, or hold them as 'state_dict', but {key!r} is of type {kind}")
+            raise UserError(
+                f"the weights {name!r} must be tensors by name, or hold them as 'state_dict', but {key!r} is of type "
+                f"{kind}"
+            )
     return dict(found)
 
 
 def check(trial: Trial, data: Dataset, tensors: Mapping[str, Tensor]) -> Report:
-    """Tell what weights have for the trial's network on `data`, which is planned but not built. Raises UserError as `fits` does."""
+    """Tell what weights have for the trial's network on `data`, which is planned but not built.
+
+    Raises UserError as `fits` does.
+    """
     with torch.device("meta"):
         network = build(trial.model, trial.training.input_shape(data.image_shape), data.classes)
     return fits(network, tensors, trial.rename)
@@ -153,7 +169,8 @@ def _published(name: str, data_dir: Path) -> Path:
         except (OSError, RuntimeError) as error:  # no network, or a wrong hash
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise UserError(
-                f"the weights {name!r} could not be downloaded ({reason}); put {url} at {path.absolute()}, or give the path of a file"
+                f"the weights {name!r} could not be downloaded ({reason}); put {url} at {path.absolute()}, or give "
+                "the path of a file"
             ) from error
     return path
 
@@ -170,7 +187,8 @@ def _unpickled(name: str, content: bytes) -> object:
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"the weights {name!r} are refused: they are more than tensors by name, and reading the rest could run code; "
+            f"the weights {name!r} are refused: they are more than tensors by name, and reading the rest could run "
+            "code; "
             "save the network's state_dict() with torch.save, or as .safetensors"
         ) from error
     except UserError:
@@ -194,7 +212,9 @@ def _renamed(tensors: Mapping[str, Tensor], rename: Rename) -> dict[str, Tensor]
             except (re.error, IndexError) as error:  # a group that the pattern lacks
                 raise UserError(f"rename holds {replacement!r}, which cannot replace {pattern!r}: {error}") from error
         if new in origin:
-            raise UserError(f"rename turns both {origin[new]!r} and {name!r} into {new!r}, but names must stay distinct")
+            raise UserError(
+                f"rename turns both {origin[new]!r} and {name!r} into {new!r}, but names must stay distinct"
+            )
         origin[new] = name
     return _without_normalize({new: tensors[name] for new, name in origin.items()})
 

@@ -15,8 +15,8 @@ from trainables.metrics import average_precisions, mean_average_precision
 class Score:
     """A network on one part of the data; values per class are None for a class without images.
 
-    Single-label data: mean cross-entropy, accuracy, accuracy per class. Multi-label data: mean binary cross-entropy, mean average
-    precision (mAP), average precision per class.
+    Single-label data: mean cross-entropy, accuracy, accuracy per class. Multi-label data: mean binary cross-entropy,
+    mean average precision (mAP), average precision per class.
     """
 
     loss: float  # nats
@@ -25,14 +25,17 @@ class Score:
 
 
 def loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean loss of logits (N, C): cross-entropy with labels (N,), binary cross-entropy with labels (N, C) where these are known.
+    """Return the mean loss of logits (N, C): cross-entropy with labels (N,), binary cross-entropy with labels (N, C)
+    where these are known.
 
     Labels of multi-label data are 1 (present), 0 (absent) and -1 (unknown: counts nowhere).
     """
     if labels.ndim == 1:
         return F.cross_entropy(logits, labels)
     known = labels >= 0
-    return F.binary_cross_entropy_with_logits(logits, (labels > 0).float(), known.float(), reduction="sum") / known.sum()
+    return (
+        F.binary_cross_entropy_with_logits(logits, (labels > 0).float(), known.float(), reduction="sum") / known.sum()
+    )
 
 
 def score(logits: Tensor, labels: Tensor, ap_rule: str) -> Score:

@@ -1,6 +1,7 @@
 """The hot path: train() trains a trial's replicates and yields one record per epoch.
 
-The whole data set lies on the device as uint8, channels last; a batch is one gather of it. Nothing waits for the device inside an epoch.
+The whole data set lies on the device as uint8, channels last; a batch is one gather of it. Nothing waits for the device
+inside an epoch.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from trainables.pretrained import load
 from trainables.scoring import Score, loss, score
 
 Weights = dict[str, Tensor]
-# Called before each step of the first replicate: epochs done (a fraction inside an epoch), the network, the batch (N, H, W, C) uint8
+# Called before each step of the first replicate: epochs done (a fraction inside an epoch), the network, the batch (N,
+# H, W, C) uint8
 Watch = Callable[[float, Network, Tensor], None]
 
-# Forward FLOPs of a batch from which bfloat16 is the faster on the CPU. Measured 2026-11-21 on one AVX512-BF16 core with R0's networks at
-# batch 4 to 64: below it gains of 0.75 to 0.96, above it of 1.03 to 1.99.
+# Forward FLOPs of a batch from which bfloat16 is the faster on the CPU. Measured 2026-11-21 on one AVX512-BF16 core
+# with R0's networks at batch 4 to 64: below it gains of 0.75 to 0.96, above it of 1.03 to 1.99.
 CAST_FLOPS = 50e6
 
 
@@ -55,8 +57,11 @@ class Replicate:
         return len(self.records)
 
 
-def replicate(trial: Trial, data: Dataset, seed: int, device: torch.device, weights: Weights | None = None) -> Replicate:
-    """Return an untrained replicate, or with pretrained `weights` one that starts from those of them that fit by name and shape.
+def replicate(
+    trial: Trial, data: Dataset, seed: int, device: torch.device, weights: Weights | None = None
+) -> Replicate:
+    """Return an untrained replicate, or with pretrained `weights` one that starts from those of them that fit by name
+    and shape.
 
     The seed fixes its initial weights (the same on every device), its batches and its dropout.
     """
@@ -70,11 +75,14 @@ def replicate(trial: Trial, data: Dataset, seed: int, device: torch.device, weig
     return Replicate(seed, model, _optimizer(trial.training, model), rng)
 
 
-def train(trial: Trial, data: Dataset, replicates: list[Replicate], device: torch.device, watch: Watch | None = None) -> Iterator[Epoch]:
+def train(
+    trial: Trial, data: Dataset, replicates: list[Replicate], device: torch.device, watch: Watch | None = None
+) -> Iterator[Epoch]:
     """Train the replicates up to the trial's number of epochs and yield an Epoch over all of them after each.
 
-    Replicates that are behind (added later, or restored from an earlier state) catch up alone. On one device, the same seeds give the same
-    bits, interrupted or not. Raises Diverged, naming seed and epoch, where a training loss becomes NaN or infinite.
+    Replicates that are behind (added later, or restored from an earlier state) catch up alone. On one device, the same
+    seeds give the same bits, interrupted or not. Raises Diverged, naming seed and epoch, where a training loss becomes
+    NaN or infinite.
     """
     if device.type == "cuda":
         torch.backends.cudnn.deterministic = True
@@ -103,7 +111,9 @@ def computing_dtype(device: torch.device) -> torch.dtype:
 
 def _training_dtype(trial: Trial, data: Dataset, device: torch.device) -> torch.dtype:
     """Return what to compute in: on the CPU, steps too small to earn the casts of every weight stay in float32."""
-    forward = flops(plan(trial.model, trial.training.input_shape(data.image_shape), data.classes)) * trial.training.batch_size
+    forward = (
+        flops(plan(trial.model, trial.training.input_shape(data.image_shape), data.classes)) * trial.training.batch_size
+    )
     return torch.float32 if device.type == "cpu" and forward < CAST_FLOPS else computing_dtype(device)
 
 
@@ -141,7 +151,13 @@ def _shared(array: np.ndarray) -> Tensor:
 
 
 def _run_epoch(
-    member: Replicate, recipe: Training, dtype: torch.dtype, train_part: _Part, val: _Part, test: _Part, watch: Watch | None
+    member: Replicate,
+    recipe: Training,
+    dtype: torch.dtype,
+    train_part: _Part,
+    val: _Part,
+    test: _Part,
+    watch: Watch | None,
 ) -> None:
     begin = time.perf_counter()
     learned = _train_epoch(member, recipe, dtype, train_part, watch)
@@ -189,7 +205,10 @@ def _train_epoch(member: Replicate, recipe: Training, dtype: torch.dtype, part: 
 
 
 def _batches(count: int, size: int, device: torch.device) -> list[Tensor]:
-    """Return a fresh permutation in batches. A last batch of one image joins the one before: batch norm cannot train on it."""
+    """Return a fresh permutation in batches.
+
+    A last batch of one image joins the one before: batch norm cannot train on it.
+    """
     batches = list(torch.randperm(count, device=device).split(size))
     if len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]
@@ -235,7 +254,11 @@ def _set_rng(state: Tensor, device: torch.device) -> None:
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Weights:
     """Return the optimizer's tensors by the name `<parameter number>.<name>`."""
-    return {f"{index}.{name}": value for index, slots in optimizer.state_dict()["state"].items() for name, value in slots.items()}
+    return {
+        f"{index}.{name}": value
+        for index, slots in optimizer.state_dict()["state"].items()
+        for name, value in slots.items()
+    }
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
@@ -248,5 +271,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     for path, value in tensors.items():
         index, name = path.split(".", 1)
         like = parameters[int(index)]
-        slots.setdefault(int(index), {})[name] = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+        slots.setdefault(int(index), {})[name] = (
+            torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+        )
     optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})

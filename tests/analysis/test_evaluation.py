@@ -25,7 +25,11 @@ def test_on_the_test_images_it_says_what_training_said(tiny):
     accuracies = 100 * last.values("test_score")
     rows = found.tables["evaluation"].rows
     assert rows[0][:2] == ("all", 30)
-    assert (rows[0][2].mean, rows[0][2].sd, rows[0][2].n) == (pytest.approx(accuracies.mean()), pytest.approx(accuracies.std(ddof=1)), 2)
+    assert (rows[0][2].mean, rows[0][2].sd, rows[0][2].n) == (
+        pytest.approx(accuracies.mean()),
+        pytest.approx(accuracies.std(ddof=1)),
+        2,
+    )
     assert [row[:2] for row in rows[1:]] == [(name, 10) for name in tiny.class_names]
     per_class = 100 * np.array([record.class_score for record in last.records]).mean(axis=0)
     assert [row[2].mean for row in rows[1:]] == pytest.approx(per_class.tolist())

@@ -42,7 +42,9 @@ def test_one_layer_written_twice_is_one_choice():
     assert parse("conv1:4 conv2:1 conv1:0") == {"conv1": (0, 4), "conv2": (1,)}
 
 
-@pytest.mark.parametrize("text", ["", "conv1", "conv1:", "conv1:a", "conv1:-1", "conv1:1,,2", "conv1:0, 1", "conv1:9999999", "conv1:1-"])
+@pytest.mark.parametrize(
+    "text", ["", "conv1", "conv1:", "conv1:a", "conv1:-1", "conv1:1,,2", "conv1:0, 1", "conv1:9999999", "conv1:1-"]
+)
 def test_other_forms_are_named(text):
     with pytest.raises(UserError, match=r"^filters .*must be like 'conv1:0,1,2 conv3:0-3'$"):
         parse(text)
@@ -77,7 +79,9 @@ def test_labels_count_from_0():
 
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_modules_are_those_of_the_plan(batch_norm):
-    subject = make_subject(CNN(conv_layers=4, convs_per_block=2, channels=(4, 5), padding=1, batch_norm=batch_norm, activation="tanh"))
+    subject = make_subject(
+        CNN(conv_layers=4, convs_per_block=2, channels=(4, 5), padding=1, batch_norm=batch_norm, activation="tanh")
+    )
     shapes = [tuple(convolution(subject.model, layer).weight.shape) for layer in subject.convolutions]
     assert shapes == [(4, 3, 3, 3), (4, 4, 3, 3), (5, 4, 3, 3), (5, 5, 3, 3)]
     assert isinstance(activation(subject.model), torch.nn.Tanh)

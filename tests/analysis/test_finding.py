@@ -12,9 +12,14 @@ from trainables.errors import UserError
 
 def test_a_finding_survives_its_files_but_for_the_arrays():
     table = Table(
-        "t", (Column("a", best="max", digits=1), Column("b", show=False)), ((Measured(1.0, 0.5, 3), None), ("x", 2)), (True, False)
+        "t",
+        (Column("a", best="max", digits=1), Column("b", show=False)),
+        ((Measured(1.0, 0.5, 3), None), ("x", 2)),
+        (True, False),
     )
-    finding = Finding("job", "Title", ("said",), {"numbers": table}, {"picture": Figure(b"png", "of what")}, {"x": np.arange(3)})
+    finding = Finding(
+        "job", "Title", ("said",), {"numbers": table}, {"picture": Figure(b"png", "of what")}, {"x": np.arange(3)}
+    )
     files = json.loads(json.dumps({name: content.hex() for name, content in finding.files().items()}))
     files = {name: bytes.fromhex(content) for name, content in files.items()}
     assert set(files) == {"numbers.csv", "picture.png", "job.npz", "finding.json"}

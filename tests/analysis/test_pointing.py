@@ -4,7 +4,10 @@ from analysis.pointing import on_object
 
 
 def test_mass_and_peak_on_the_object():
-    maps = np.array([[[1.0, 3.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]], [[2.0, 0.0], [1.0, 1.0]], [[1.0, 0.0], [0.0, 0.0]]], np.float32)
+    maps = np.array(
+        [[[1.0, 3.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]], [[2.0, 0.0], [1.0, 1.0]], [[1.0, 0.0], [0.0, 0.0]]],
+        np.float32,
+    )
     masks = np.array([[[True, False], [False, False]]] * 4)
     masks[3] = False  # no object
     share, peak = on_object(maps, masks)

@@ -14,7 +14,8 @@ from analysis.report import Column, Measured, Section, Table, write_html, write_
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
-# The first two accuracies print alike; the first three losses tie; the last row would win everything, but was stopped early.
+# The first two accuracies print alike; the first three losses tie; the last row would win everything, but was stopped
+# early.
 TABLE = Table(
     "conv_layers",
     (
@@ -114,7 +115,9 @@ def test_the_terminal_shows_the_best_in_bold_green_and_takes_labels_literally():
 
 def test_a_table_with_many_columns_is_turned_in_the_terminal():
     classes = tuple(Column(f"class {i}", digits=1) for i in range(20))
-    rows = tuple((name, *(Measured(10.0 * row + i, 1.5, 3) for i in range(20))) for row, name in enumerate(("one", "two")))
+    rows = tuple(
+        (name, *(Measured(10.0 * row + i, 1.5, 3) for i in range(20))) for row, name in enumerate(("one", "two"))
+    )
     turned = Table("t", (Column("layers"), *classes), rows).to_rich()
     assert [str(column.header) for column in turned.columns] == ["layers", "one", "two"]
     assert turned.row_count == 20
@@ -144,7 +147,10 @@ def test_what_cannot_be_meant_is_refused_by_value(make, message):
 @pytest.fixture
 def sections(tmp_path: Path) -> list[Section]:
     (tmp_path / "loss.png").write_bytes(PNG)
-    return [Section("A & <B>", ("x < y",), (TABLE,), ((tmp_path / "loss.png", 'the "loss"'),)), Section("Skipped", ("Not run.",))]
+    return [
+        Section("A & <B>", ("x < y",), (TABLE,), ((tmp_path / "loss.png", 'the "loss"'),)),
+        Section("Skipped", ("Not run.",)),
+    ]
 
 
 def test_the_report_is_one_file_that_needs_no_other(tmp_path: Path, sections: list[Section]):
@@ -152,8 +158,16 @@ def test_the_report_is_one_file_that_needs_no_other(tmp_path: Path, sections: li
     html = (tmp_path / "report.html").read_text()
     assert [base64.b64decode(data) for data in re.findall(r'src="data:image/png;base64,([^"]*)"', html)] == [PNG]
     assert not re.search(r"https?:|<script|<link|@import|url\(", html)
-    assert set(re.findall(r'href="([^"]*)"', html)) == {f"#{anchor}" for anchor in re.findall(r'<section id="([^"]*)"', html)}
-    for text in ("<h1>part &lt;a&gt;</h1>", "seeds &amp; epochs", "<h2>A &amp; &lt;B&gt;</h2>", "x &lt; y", 'alt="the &quot;loss&quot;"'):
+    assert set(re.findall(r'href="([^"]*)"', html)) == {
+        f"#{anchor}" for anchor in re.findall(r'<section id="([^"]*)"', html)
+    }
+    for text in (
+        "<h1>part &lt;a&gt;</h1>",
+        "seeds &amp; epochs",
+        "<h2>A &amp; &lt;B&gt;</h2>",
+        "x &lt; y",
+        'alt="the &quot;loss&quot;"',
+    ):
         assert text in html
     assert sorted(file.name for file in tmp_path.iterdir()) == ["loss.png", "report.html"]
 

@@ -8,9 +8,9 @@ from analysis.subject import Subject, subject
 from tests.conftest import make_dataset
 from trainables.checkpoint import load, pack
 from trainables.config import CNN, Training, Trial
+from trainables.datasets.voc import Box
 from trainables.errors import UserError
 from trainables.train import replicate, train
-from trainables.voc import Box
 
 
 @pytest.fixture(scope="module")

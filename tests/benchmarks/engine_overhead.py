@@ -1,8 +1,10 @@
-"""Seconds per trivial trial of the engine against plain Ray Tune, in one run: python -m tests.benchmarks.engine_overhead [--trials N]
+"""Seconds per trivial trial of the engine against plain Ray Tune, in one run: python -m
+tests.benchmarks.engine_overhead [--trials N]
 
-On the same cores, each gets the same number of trials; counted is the time between the end of an early one and the end of the last, per
-trial, which leaves out what is paid once (Ray, the first workers). Ours includes a step of training, evaluation, checkpoint and MLflow on
-sqlite; the peer is tune.Tuner with its defaults over a grid of functions that report one number.
+On the same cores, each gets the same number of trials; counted is the time between the end of an early one and the end
+of the last, per trial, which leaves out what is paid once (Ray, the first workers). Ours includes a step of training,
+evaluation, checkpoint and MLflow on sqlite; the peer is tune.Tuner with its defaults over a grid of functions that
+report one number.
 """
 
 import argparse
@@ -18,11 +20,11 @@ import ray
 from ray import tune
 from rich.console import Console
 
-from sweeps import cluster, scheduler
-from sweeps.agenda import Agenda, Task
-from sweeps.display import Display
+from sweeps.decisions.agenda import Agenda, Task
+from sweeps.decisions.winner import Outcome, Yardstick
+from sweeps.execution import cluster, scheduler
+from sweeps.reporting.display import Display
 from sweeps.study import Stage, Study
-from sweeps.winner import Outcome, Yardstick
 from trainables.config import CNN, Training, Trial
 from trainables.datasets import Dataset, Split
 
@@ -69,14 +71,20 @@ def ours(count: int, folder: Path) -> float:
     study = Study("overhead", base, (Stage("lr", {"training.lr": tuple(0.001 * (n + 1) for n in range(count))}),))
     data, clock = tiny_data(), Clock()
     by = Yardstick(data.metric, len(data.val))
-    agenda = Agenda(study, (0,), {base.dataset: data.digest}, by, False, {}, data.image_shape, data.classes, lambda _: None)
+    agenda = Agenda(
+        study, (0,), {base.dataset: data.digest}, by, False, {}, data.image_shape, data.classes, lambda _: None
+    )
     tracker = cluster.start_tracker(f"sqlite:///{folder / 'mlflow.db'}", study.name, folder / "spool")
     with TimedDisplay(agenda, data.image_shape, data.classes, Console(file=io.StringIO())) as display:
         display.clock = clock
         scheduler.run(agenda, data, {}, tracker, display, {"cpu": 1}, {})
     begin = time.perf_counter()
     assert ray.get(tracker.drain.remote(60.0)) == []
-    print(f"engine: {len(agenda.outcomes)} trials, all of it in MLflow {time.perf_counter() - begin:.1f} s after Tune's end", flush=True)
+    print(
+        f"engine: {len(agenda.outcomes)} trials, all of it in MLflow {time.perf_counter() - begin:.1f} s after "
+        "Tune's end",
+        flush=True,
+    )
     return clock.per_trial()
 
 
@@ -100,7 +108,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--trials", type=int, default=24)
     count = parser.parse_args().trials
-    ray.init("local", num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(
+        "local", num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+    )
     with tempfile.TemporaryDirectory() as name:
         engine, peer = ours(count, Path(name)), plain(count, Path(name))
     print(f"seconds per trial: engine {engine:.3f}, plain Ray Tune {peer:.3f}, ratio {engine / peer:.3f}")

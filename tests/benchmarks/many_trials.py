@@ -1,8 +1,10 @@
-"""A study of very many trials: the driver's memory, the time of a start that finds all done, and MLflow's answers to its own UI.
+"""A study of very many trials: the driver's memory, the time of a start that finds all done, and MLflow's answers to
+its own UI.
 
     python -m tests.benchmarks.many_trials [--trials 1000]
 
-The trials are trivial (64 images, one epoch). MLflow is a server on sqlite, as `mlflow server` starts it, on this machine.
+The trials are trivial (64 images, one epoch). MLflow is a server on sqlite, as `mlflow server` starts it, on this
+machine.
 """
 
 import argparse
@@ -41,7 +43,12 @@ def serve(folder: Path) -> tuple[subprocess.Popen, str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    store = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", str(folder / "artifacts")]
+    store = [
+        "--backend-store-uri",
+        f"sqlite:///{folder / 'mlflow.db'}",
+        "--artifacts-destination",
+        str(folder / "artifacts"),
+    ]
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port), *store]
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -77,12 +84,17 @@ def main() -> None:
             options = RunOptions(output=folder / "results", tracking_uri=address, early_stopping=False)
             seconds, _ = timed_run(study, options)
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(f"{count} trials: {seconds:.0f} s, all of it in MLflow; the driver's memory at most {memory:.0f} MB", flush=True)
+            print(
+                f"{count} trials: {seconds:.0f} s, all of it in MLflow; the driver's memory at most {memory:.0f} MB",
+                flush=True,
+            )
             seconds, said = timed_run(study, options)
             assert "nothing to run" in said
             print(f"the same command again: {seconds:.1f} s", flush=True)
             api = f"{address}/api/2.0/mlflow"
-            experiment = requests.get(f"{api}/experiments/get-by-name", params={"experiment_name": "many"}, timeout=60).json()
+            experiment = requests.get(
+                f"{api}/experiments/get-by-name", params={"experiment_name": "many"}, timeout=60
+            ).json()
             ask = {
                 "experiment_ids": [experiment["experiment"]["experiment_id"]],
                 "max_results": 100,
@@ -90,7 +102,10 @@ def main() -> None:
             }
             begin = time.perf_counter()
             page = requests.post(f"{api}/runs/search", json=ask, timeout=60).json()
-            print(f"MLflow: {len(page['runs'])} runs, sorted by a metric, in {time.perf_counter() - begin:.2f} s", flush=True)
+            print(
+                f"MLflow: {len(page['runs'])} runs, sorted by a metric, in {time.perf_counter() - begin:.2f} s",
+                flush=True,
+            )
         finally:
             server.terminate()
             server.wait(30)

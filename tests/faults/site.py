@@ -17,18 +17,21 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sweeps.store import Store
+from sweeps.tracking.store import Store
 from tests.conftest import make_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMINGS = ("images_per_second", "seconds")  # of a record: all else is the same, bit by bit, in every run of a trial
 # of every test here; the warning is MLflow 3.17's own, on SQLAlchemy 2.1
-FAULT = [pytest.mark.faults, pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")]
+FAULT = [
+    pytest.mark.faults,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
+]
 TRAINING = ".train"  # in the title of a worker's process at work
 TRIALS = 4  # three learning rates, and one more width
 
 SCRIPT = """
-import sweeps.scheduler
+import sweeps.execution.scheduler
 from sweeps.main import main
 from sweeps.study import Stage, Study
 from trainables.config import CNN, Training, Trial
@@ -63,7 +66,9 @@ class Site:
         variables = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | environment
         variables.pop("RAY_ADDRESS", None)
         with (self.folder / said).open("w") as file:
-            return subprocess.Popen(command, cwd=self.folder, env=variables, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+            return subprocess.Popen(
+                command, cwd=self.folder, env=variables, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            )
 
     def end(self, process: subprocess.Popen, timeout: float = 480, said: str = "said.txt") -> tuple[int, str]:
         """Wait for the command's end and return its exit status and what it said."""
@@ -79,7 +84,9 @@ class Site:
 
     def processes(self, driver: subprocess.Popen, title: str) -> list[int]:
         """Return the ids of the processes below a running driver whose title or command line has `title` in it."""
-        lines = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout.splitlines()[1:]
+        lines = subprocess.run(
+            ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+        ).stdout.splitlines()[1:]
         parents = {int(pid): (int(parent), words) for pid, parent, words in (line.split(None, 2) for line in lines)}
 
         def below(pid: int) -> bool:
@@ -106,13 +113,16 @@ class Site:
     def outcome(self) -> dict[str, Any]:
         """Return what a study came to, as far as every run of it must come to the same.
 
-        Per trial, by key: its name, its status, each record without timings. Of every MLflow run: name, MLflow's status, the steps that
-        have a validation accuracy. Of every stage its table's scores.
+        Per trial, by key: its name, its status, each record without timings. Of every MLflow run: name, MLflow's
+        status, the steps that have a validation accuracy. Of every stage its table's scores.
         """
         store = Store(self.uri)
         found = store.trials(store.trials(None))
         runs = store.client.search_runs([store.client.get_experiment_by_name("hurt").experiment_id])
-        steps = {run.info.run_id: [each.step for each in store.client.get_metric_history(run.info.run_id, "val_accuracy")] for run in runs}
+        steps = {
+            run.info.run_id: [each.step for each in store.client.get_metric_history(run.info.run_id, "val_accuracy")]
+            for run in runs
+        }
         return {
             "trials": {key: (trial.name, trial.status, _records(trial.curves)) for key, trial in found.items()},
             "runs": sorted((run.info.run_name, run.info.status, steps[run.info.run_id]) for run in runs),
@@ -123,7 +133,10 @@ class Site:
         """Return of a stage's table what no timing is in, a tuple per trial; nothing of a stage that is not decided."""
         table = self.results / f"{stage}.csv"
         rows = csv.DictReader(table.read_text().splitlines() if table.exists() else [])
-        return [tuple(row[name] for name in (stage, "status", "epochs", "validation acc %", "chosen epoch", "key")) for row in rows]
+        return [
+            tuple(row[name] for name in (stage, "status", "epochs", "validation acc %", "chosen epoch", "key"))
+            for row in rows
+        ]
 
 
 class Server:
@@ -145,7 +158,18 @@ class Server:
             "--artifacts-destination",
             str(self.folder / "artifacts"),
         )
-        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(self.port), "--serve-artifacts", *places]
+        command = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--workers",
+            "1",
+            "--port",
+            str(self.port),
+            "--serve-artifacts",
+            *places,
+        ]
         variables = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         with (self.folder / "server.txt").open("a") as log:
             self._process = subprocess.Popen(command, env=variables, stdout=log, stderr=log, start_new_session=True)
@@ -187,4 +211,6 @@ def until(true: Callable[[], object], seconds: float = 240, pause: float = 0.1) 
 
 def _records(curves: dict[str, Any] | None) -> dict[str, list[dict[str, Any]]]:
     seeds = curves["seeds"] if curves else {}  # a trial that never came to an epoch has none
-    return {seed: [{name: row[name] for name in row if name not in TIMINGS} for row in rows] for seed, rows in seeds.items()}
+    return {
+        seed: [{name: row[name] for name in row if name not in TIMINGS} for row in rows] for seed, rows in seeds.items()
+    }

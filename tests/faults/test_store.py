@@ -1,4 +1,7 @@
-"""What lies between a worker's epoch and MLflow is hurt: server, database, Tracker, disk, checkpoints. And two commands start at once."""
+"""What lies between a worker's epoch and MLflow is hurt: server, database, Tracker, disk, checkpoints.
+
+And two commands start at once.
+"""
 
 import contextlib
 import csv
@@ -13,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.store import Store
+from sweeps.tracking.store import Store
 from tests.faults.site import FAULT, ROOT, TRIALS, Server, Site, until
 
 pytestmark = FAULT
@@ -32,13 +35,26 @@ def served(tmp_path, server) -> Site:
 
 
 def sync(site: Site) -> tuple[int, str]:
-    command = [sys.executable, str(ROOT / "sweeps" / "sync.py"), "--output", str(site.folder / "results"), "--tracking-uri", site.uri]
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=240)
+    command = [
+        sys.executable,
+        str(ROOT / "sweeps" / "sync.py"),
+        "--output",
+        str(site.folder / "results"),
+        "--tracking-uri",
+        site.uri,
+    ]
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=240
+    )
     return done.returncode, done.stdout + done.stderr
 
 
 def run_ids(site: Site) -> list[str]:
-    rows = [row for stage in ("lr", "width") for row in csv.DictReader((site.results / f"{stage}.csv").read_text().splitlines())]
+    rows = [
+        row
+        for stage in ("lr", "width")
+        for row in csv.DictReader((site.results / f"{stage}.csv").read_text().splitlines())
+    ]
     return [row["MLflow run"] for row in rows]
 
 
@@ -180,7 +196,9 @@ def test_of_a_damaged_checkpoint_the_one_before_is_used_and_said_so(site, undist
         if client.get_run(run.name).info.status == "KILLED":  # as if it had written another one, which is damaged
             [state] = (run / "artifacts" / "state").iterdir()
             content = state.read_bytes()
-            state.with_name("b.zip").write_bytes(content[: len(content) // 2] if damaged else content[:500] + bytes(9) + content[509:])
+            state.with_name("b.zip").write_bytes(
+                content[: len(content) // 2] if damaged else content[:500] + bytes(9) + content[509:]
+            )
             client.set_tag(run.name, "newest_state", "state/b.zip")
             damaged += 1
     assert damaged

@@ -29,7 +29,10 @@ def test_a_trial_whose_process_is_killed_goes_on_elsewhere(site, undisturbed):
 
 
 def test_a_trial_that_hangs_is_killed_and_goes_on(tmp_path, undisturbed):
-    site = Site(tmp_path, before="sweeps.scheduler.PATIENCE = sweeps.scheduler.Patience(first=60, least=4, factor=3)")
+    site = Site(
+        tmp_path,
+        before="sweeps.execution.scheduler.PATIENCE = sweeps.execution.scheduler.Patience(first=60, least=4, factor=3)",
+    )
     process = site.start()
     until(lambda: site.trained() > 15)
     hung = worker(site, process)
@@ -40,7 +43,9 @@ def test_a_trial_that_hangs_is_killed_and_goes_on(tmp_path, undisturbed):
         with contextlib.suppress(ProcessLookupError):
             os.kill(hung, signal.SIGKILL)
     assert status == 0, said
-    assert re.search(r"it hung: \d+ s without an epoch, its longest so far having taken [\d.]+ s; it starts again", said)
+    assert re.search(
+        r"it hung: \d+ s without an epoch, its longest so far having taken [\d.]+ s; it starts again", said
+    )
     assert site.outcome() == undisturbed
 
 
@@ -61,11 +66,16 @@ def test_a_trial_that_always_dies_fails_with_its_reason_after_two_restarts(site)
 
 
 def test_ray_s_memory_monitor_does_not_take_the_study_down(site, undisturbed):
-    """Where a cluster has it on. Here it kills what runs as long as a hog takes the machine's memory over its threshold."""
+    """Where a cluster has it on.
+
+    Here it kills what runs as long as a hog takes the machine's memory over its threshold.
+    """
     used = 1 - available() / total()
     process = site.start(RAY_memory_monitor_refresh_ms="100", RAY_memory_usage_threshold=f"{used + 0.2:.3f}")
     until(lambda: site.trained() > 15)
-    hog = subprocess.Popen(["python3", "-c", f"import time; x = bytearray(b'x') * {int(0.22 * total())}; time.sleep(60)"])
+    hog = subprocess.Popen(
+        ["python3", "-c", f"import time; x = bytearray(b'x') * {int(0.22 * total())}; time.sleep(60)"]
+    )
     try:
         until(lambda: "its process was killed (OutOfMemoryError)" in site.said.read_text())
     finally:
@@ -79,7 +89,9 @@ def test_ray_s_memory_monitor_does_not_take_the_study_down(site, undisturbed):
 @pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason="needs a writable memory cgroup (version 1)")
 def test_a_trial_that_the_kernel_kills_for_its_memory_goes_on(site, undisturbed):
     group = MEMORY / f"cnn-sweeps-{os.getpid()}"
-    process = site.start(MALLOC_MMAP_THRESHOLD_="4096")  # so that every tensor takes new pages, which alone count in the group
+    process = site.start(
+        MALLOC_MMAP_THRESHOLD_="4096"
+    )  # so that every tensor takes new pages, which alone count in the group
     until(lambda: site.trained() > 15)
     group.mkdir()
     try:

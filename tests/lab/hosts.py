@@ -28,7 +28,11 @@ def missing() -> str:
         return "the lab is not there: ../shared/lab"
     if os.geteuid() != 0:
         return "the lab needs root"
-    tools = [tool for tool in ("ip", "sshd", "ssh", "rsync") if not shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")]
+    tools = [
+        tool
+        for tool in ("ip", "sshd", "ssh", "rsync")
+        if not shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    ]
     if tools:
         return f"the lab needs {', '.join(tools)}: apt-get install iproute2 openssh-server rsync"
     spaces = ["unshare", "--net", "--pid", "--mount", "--uts", "--ipc", "--fork", "true"]
@@ -51,12 +55,17 @@ class Lab:
         self.environment = os.environ | {"LAB": str(folder), "LAB_PATH": str(Path(sys.executable).parent)}
 
     def start(self, *arguments: str, **how) -> subprocess.Popen:
-        return subprocess.Popen([LAB, *arguments], env=self.environment, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, **how)
+        return subprocess.Popen(
+            [LAB, *arguments], env=self.environment, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, **how
+        )
 
     def __call__(self, *arguments: str, status: int = 0, timeout: float = 300) -> str:
         """Run a command of the lab and return what it said; its status must be the one that is expected."""
         log = self.folder / "said"
-        with log.open("w") as said, self.start(*arguments, stdout=said) as process:  # no pipe: ssh leaves a process that would hold it
+        with (
+            log.open("w") as said,
+            self.start(*arguments, stdout=said) as process,
+        ):  # no pipe: ssh leaves a process that would hold it
             try:
                 process.wait(timeout)
             finally:
@@ -69,12 +78,16 @@ class Lab:
 
     def operator(self, command: str, token: bool = True, **how) -> str:
         home = "export RAY_AUTH_MODE=token" if token else "mkdir -p /root/nobody; export HOME=/root/nobody"
-        return self("run", "op", f"{home}; export RAY_API_SERVER_ADDRESS=http://127.0.0.1:8265; cd {ROOT}; {command}", **how)
+        return self(
+            "run", "op", f"{home}; export RAY_API_SERVER_ADDRESS=http://127.0.0.1:8265; cd {ROOT}; {command}", **how
+        )
 
     def submit(self, command: str, name: str | None = None, **how) -> str:
         """Submit a job from outside and wait for its end; or with a name for it, let it run."""
         detached = f"--no-wait --submission-id {name} " if name else ""
-        return self.operator(f"ray job submit {detached}--runtime-env-json '{PRIVATE}' --working-dir . -- {command}", **how)
+        return self.operator(
+            f"ray job submit {detached}--runtime-env-json '{PRIVATE}' --working-dir . -- {command}", **how
+        )
 
     def ended(self, name: str, seconds: float = 600) -> tuple[int, str]:
         """Wait for the end of a job and return its exit status and what it said."""
@@ -102,7 +115,9 @@ def cluster(folder: Path, workers: int = 2) -> Iterator[Lab]:
     config["setup_commands"] = config["head_setup_commands"] = []  # the machines of the lab see what is installed here
     for role, more in (("head", ""), ("worker", " --num-cpus=1")):
         name = f"{role}_start_ray_commands"
-        config[name] = [each.replace("ray start", f"ray start --object-store-memory=200000000{more}") for each in config[name]]
+        config[name] = [
+            each.replace("ray start", f"ray start --object-store-memory=200000000{more}") for each in config[name]
+        ]
     file = folder / "cluster.yaml"
     file.write_text(yaml.safe_dump(config))
     tunnel = None
@@ -110,7 +125,9 @@ def cluster(folder: Path, workers: int = 2) -> Iterator[Lab]:
         lab("up", f"{len(lab.hosts)}")
         lab.operator("ray get-auth-token --generate")
         lab.operator(f"ray up -y {file}")
-        tunnel = lab.start("run", "op", f"cd {ROOT}; exec ray exec {file} -p 8265 -p 5000 'sleep 1d'", stdout=subprocess.DEVNULL)
+        tunnel = lab.start(
+            "run", "op", f"cd {ROOT}; exec ray exec {file} -p 8265 -p 5000 'sleep 1d'", stdout=subprocess.DEVNULL
+        )
         until(lambda: f"{len(lab.hosts)} local.cluster.node" in lab.head("ray status"))
         until(lambda: "Ray" in lab("run", "op", "curl -s http://127.0.0.1:8265/ || true"))
         yield lab

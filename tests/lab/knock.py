@@ -1,7 +1,8 @@
-"""Knocks at every port of the cluster as one who has no token: `python knock.py HOST:PORT…` prints what each of them said, as JSON.
+"""Knocks at every port of the cluster as one who has no token: `python knock.py HOST:PORT…` prints what each of them
+said, as JSON.
 
-A gRPC server is asked for every method that Ray's own interface files declare, with an empty request. One that it has must be refused
-for the want of a token (UNAUTHENTICATED); one that it has not is UNIMPLEMENTED.
+A gRPC server is asked for every method that Ray's own interface files declare, with an empty request. One that it has
+must be refused for the want of a token (UNAUTHENTICATED); one that it has not is UNIMPLEMENTED.
 """
 
 import http.client
@@ -20,13 +21,29 @@ UNDECLARED = (  # served, but without an interface file in Ray's package
     "/ray.rpc.syncer.RaySyncer/StartSync",
 )
 NODE = (("node_id", "ab" * 28),)  # for StartSync, without which Ray 2.60's servers abort, before they ask for the token
-PATHS = ("/", "/metrics", "/api/jobs/", "/api/job_agent/jobs/", "/get_or_create_runtime_env", "/logs", "/static/", "/api/v0/logs")
+PATHS = (
+    "/",
+    "/metrics",
+    "/api/jobs/",
+    "/api/job_agent/jobs/",
+    "/get_or_create_runtime_env",
+    "/logs",
+    "/static/",
+    "/api/v0/logs",
+)
 
 
 def methods() -> list[str]:
     """Return every method of Ray's gRPC services: /package.Service/Method."""
-    files = [importlib.import_module(f"ray.core.generated.{each.name}") for each in pkgutil.iter_modules(generated.__path__)]
-    services = [service for file in files if hasattr(file, "DESCRIPTOR") for service in file.DESCRIPTOR.services_by_name.values()]
+    files = [
+        importlib.import_module(f"ray.core.generated.{each.name}") for each in pkgutil.iter_modules(generated.__path__)
+    ]
+    services = [
+        service
+        for file in files
+        if hasattr(file, "DESCRIPTOR")
+        for service in file.DESCRIPTOR.services_by_name.values()
+    ]
     return [*UNDECLARED, *(f"/{service.full_name}/{method.name}" for service in services for method in service.methods)]
 
 
@@ -47,7 +64,9 @@ def over_http(host: str, port: int) -> dict[str, int]:
         for method in ("GET", "POST"):
             asked = http.client.HTTPConnection(host, port, timeout=5)
             try:
-                asked.request(method, path, body=b"{}" if method == "POST" else None, headers={"Content-Type": "application/json"})
+                asked.request(
+                    method, path, body=b"{}" if method == "POST" else None, headers={"Content-Type": "application/json"}
+                )
                 said[f"{method} {path}"] = asked.getresponse().status
             except (http.client.HTTPException, OSError):
                 return said

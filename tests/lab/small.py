@@ -5,7 +5,9 @@ from trainables.config import CNN, Training, Trial
 
 STUDY = Study(
     name="small",
-    baseline=Trial(dataset="shapes", model=CNN(channels=(8, 16), fc_layers=1), training=Training(epochs=60, batch_size=64)),
+    baseline=Trial(
+        dataset="shapes", model=CNN(channels=(8, 16), fc_layers=1), training=Training(epochs=60, batch_size=64)
+    ),
     stages=(Stage("depth", {"model.conv_layers": (1, 2)}),),
 )
 

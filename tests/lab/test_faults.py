@@ -39,7 +39,10 @@ def result(lab: Lab) -> dict[str, Any]:
         for records in run["curves"]["seeds"].values():
             for record in records:
                 del record["images_per_second"], record["seconds"]
-    left, table = lab.head("find ~/results/small/.spool -name trial.json"), lab.head("cut -d, -f1-14 ~/results/small/depth.csv")
+    left, table = (
+        lab.head("find ~/results/small/.spool -name trial.json"),
+        lab.head("cut -d, -f1-14 ~/results/small/depth.csv"),
+    )
     return {"runs": runs, "left": left, "table": table}
 
 
@@ -51,7 +54,9 @@ def test_a_node_is_cut_off_for_30_seconds_and_returns(lab, study, undisturbed):
     status, said = lab.ended(study, 900)
     assert status == 0, said
     assert result(lab) == undisturbed
-    until(lambda: f"{len(lab.hosts)} local.cluster.node" in lab.head("ray status"), 300)  # Ray has been started on it again
+    until(
+        lambda: f"{len(lab.hosts)} local.cluster.node" in lab.head("ray status"), 300
+    )  # Ray has been started on it again
 
 
 def test_mlflow_does_not_answer_for_60_seconds(lab, study, undisturbed):

@@ -1,4 +1,7 @@
-"""`ray up cluster.yaml` for real: ssh, tokens, closed doors, MLflow on the head, jobs, analyses, again. About four minutes."""
+"""`ray up cluster.yaml` for real: ssh, tokens, closed doors, MLflow on the head, jobs, analyses, again.
+
+About four minutes.
+"""
 
 import json
 
@@ -20,14 +23,21 @@ def test_nobody_gets_in_without_the_token(lab):
     job = "-H 'Content-Type: application/json' -d '{\"entrypoint\": \"true\"}'"
     agents = [f"{ip}:52365/api/job_agent/jobs/" for ip in lab.hosts.values()]
     for address in ("127.0.0.1:8265/api/jobs/", *agents):  # the first is the tunnel's
-        assert lab("run", "op", f"curl -s -m 5 -o /dev/null -w '%{{http_code}}' -X POST {job} http://{address}") == "401"
+        assert (
+            lab("run", "op", f"curl -s -m 5 -o /dev/null -w '%{{http_code}}' -X POST {job} http://{address}") == "401"
+        )
     assert "600 " in lab.head("stat -c '%a %n' ~/.ray/auth_token")
 
 
 def test_every_port_of_the_cluster_is_closed_or_asks_for_the_token(lab):
     lab.submit("python tests/lab/small.py --epochs 1000 --output /root/results", name="working")
-    until(lambda: set(lab.processes("ResourceTrainable.train")) == set(lab.workers))  # drivers, workers and actors listen, too
-    listening = {name: lab("run", name, "ss -ltnH | awk '{print $4}' | grep -o '[0-9]*$' | sort -u").split() for name in lab.hosts}
+    until(
+        lambda: set(lab.processes("ResourceTrainable.train")) == set(lab.workers)
+    )  # drivers, workers and actors listen, too
+    listening = {
+        name: lab("run", name, "ss -ltnH | awk '{print $4}' | grep -o '[0-9]*$' | sort -u").split()
+        for name in lab.hosts
+    }
     doors = [f"{lab.hosts[name]}:{port}" for name, ports in listening.items() for port in ports]
     found = json.loads(lab.operator(f"python tests/lab/knock.py {' '.join(doors)}", token=False))
     lab.operator("ray job stop working")
@@ -36,19 +46,23 @@ def test_every_port_of_the_cluster_is_closed_or_asks_for_the_token(lab):
     openings = {
         door: answer
         for door, answer in found.items()
-        if answer["kind"] not in refusals or any(said not in refusals[answer["kind"]] for said in answer.get("said", {}).values())
+        if answer["kind"] not in refusals
+        or any(said not in refusals[answer["kind"]] for said in answer.get("said", {}).values())
     }
     assert not openings
     kinds = {kind: sum(answer["kind"] == kind for answer in found.values()) for kind in refusals}
     assert kinds["ssh"] == len(lab.hosts)
     assert kinds["http"] >= 2 * len(lab.hosts)  # each host's agents: the dashboard's and the runtime environments'
-    assert kinds["grpc"] >= 3 * len(lab.hosts) + len(lab.workers) + 4  # agents, raylets' two, trials; Ray, its client, Tracker, driver
+    assert (
+        kinds["grpc"] >= 3 * len(lab.hosts) + len(lab.workers) + 4
+    )  # agents, raylets' two, trials; Ray, its client, Tracker, driver
 
 
 def test_the_token_is_in_no_command_line_log_or_result(lab):
     assert len(lab("run", "op", "cat ~/.ray/auth_token").strip()) == 64
     for host in ("op", *lab.hosts):
-        places = "/root /tmp/ray --exclude-dir=.cache --exclude-dir=.pyenv --exclude-dir=.ray"  # MLflow's database and files among them
+        # MLflow's database and files among them
+        places = "/root /tmp/ray --exclude-dir=.cache --exclude-dir=.pyenv --exclude-dir=.ray"
         assert lab("run", host, f"grep -rlFf ~/.ray/auth_token {places} || true") == ""
         assert lab("run", host, "cat /proc/*/cmdline | grep -acFf ~/.ray/auth_token || true") == "0\n"
 
@@ -58,7 +72,9 @@ def test_a_job_runs_a_study_on_the_workers_and_the_same_job_again_runs_nothing(l
     assert "2 trials run, 0 taken from earlier runs" in said
 
     actors = json.loads(lab.head("ray list actors --format json 2>/dev/null"))
-    nodes = {node["node_id"]: node["node_ip"] for node in json.loads(lab.head("ray list nodes --format json 2>/dev/null"))}
+    nodes = {
+        node["node_id"]: node["node_ip"] for node in json.loads(lab.head("ray list nodes --format json 2>/dev/null"))
+    }
     assert {nodes[each["node_id"]] for each in actors if "Trainable" in each["class_name"]} == set(lab.workers.values())
     assert {nodes[each["node_id"]] for each in actors if each["class_name"] == "Tracker"} == {HEAD}
 
@@ -72,10 +88,14 @@ def test_a_job_runs_a_study_on_the_workers_and_the_same_job_again_runs_nothing(l
 
 
 def test_analyses_of_the_study_run_on_the_workers_and_what_they_find_is_in_mlflow(lab):
-    said = lab.submit("python sweeps/analyse.py simple_cnn_quick --jobs mistakes,filters_drawn --output /root/results --address auto")
+    said = lab.submit(
+        "python sweeps/analyse.py simple_cnn_quick --jobs mistakes,filters_drawn --output /root/results --address auto"
+    )
     assert said.count(": done\n") == 2
     tasks = json.loads(lab.head("ray list tasks --limit 1000 --format json 2>/dev/null"))
-    nodes = {node["node_id"]: node["node_ip"] for node in json.loads(lab.head("ray list nodes --format json 2>/dev/null"))}
+    nodes = {
+        node["node_id"]: node["node_ip"] for node in json.loads(lab.head("ray list nodes --format json 2>/dev/null"))
+    }
     assert {nodes[each["node_id"]] for each in tasks if each["name"] == "_compute"} <= set(lab.workers.values())
 
     found = [path for each in lab.told("simple_cnn_quick") for path in each["findings"]]
@@ -86,7 +106,8 @@ def test_analyses_of_the_study_run_on_the_workers_and_what_they_find_is_in_mlflo
 def test_no_worker_keeps_or_sees_results(lab):
     assert lab.head("ls -d ~/mlflow ~/results").split() == ["/root/mlflow", "/root/results"]
     kept = (
-        "find /root /tmp/ray -not -path '/root/.*' '(' -name '*.safetensors' -o -name curves.json -o -name '*.html' -o -name mlflow.db ')'"
+        "find /root /tmp/ray -not -path '/root/.*' '(' -name '*.safetensors' -o -name curves.json -o -name "
+        "'*.html' -o -name mlflow.db ')'"
     )
     for worker in lab.workers:
         assert lab("run", worker, f"{kept} -not -path '*/runtime_resources/*'") == ""

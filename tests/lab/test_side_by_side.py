@@ -22,7 +22,9 @@ def _ids_can_be_used_again(lab):
 
 
 def test_two_studies_share_the_workers_and_do_not_mix(lab):
-    jobs = at_once(lab, f"python sweeps/simple_cnn.py --quick {PLACE}", f"python sweeps/blocks.py --quick --stages blocks {PLACE}")
+    jobs = at_once(
+        lab, f"python sweeps/simple_cnn.py --quick {PLACE}", f"python sweeps/blocks.py --quick --stages blocks {PLACE}"
+    )
     assert [status for status, _ in jobs] == [0, 0], jobs
     assert "2 trials run, 0 taken" in jobs[0][1]
     assert "3 trials run, 0 taken" in jobs[1][1]

@@ -4,7 +4,7 @@ import json
 import sys
 from itertools import pairwise
 
-from sweeps.store import Store
+from sweeps.tracking.store import Store
 
 
 def main() -> None:
@@ -17,7 +17,9 @@ def main() -> None:
         if run.data.tags["status"] == "superseded":
             continue
         files = store.files(run_id)
-        epochs = sorted((metric.step, metric.timestamp) for metric in store.client.get_metric_history(run_id, "train_loss"))
+        epochs = sorted(
+            (metric.step, metric.timestamp) for metric in store.client.get_metric_history(run_id, "train_loss")
+        )
         told.append(
             {
                 "name": run.info.run_name,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.store import Store
+from sweeps.tracking.store import Store
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Made-up histories: what a trial came to, without training it."""
 
-from sweeps.study import Cell
-from sweeps.winner import Outcome
+from sweeps.decisions.stages import Cell
+from sweeps.decisions.winner import Outcome
 from trainables.config import Trial
 from trainables.history import History, Record
 
@@ -16,4 +16,6 @@ def history(*replicates: list[float]) -> History:
 
 
 def outcome(label: str, *replicates: list[float], status: str = "done") -> Outcome:
-    return Outcome(Cell(label, (label,), Trial()), label, status, history(*replicates), "it broke" if status == "failed" else None)
+    return Outcome(
+        Cell(label, (label,), Trial()), label, status, history(*replicates), "it broke" if status == "failed" else None
+    )

@@ -18,12 +18,11 @@ from rich.console import Console
 from sweeps import analyse, evaluate
 from sweeps.engine import run
 from sweeps.options import RunOptions
-from sweeps.space import Choice, Space
-from sweeps.study import Search, Stage, Study, Watch
+from sweeps.study import Choice, Search, Space, Stage, Study, Watch
 from trainables.checkpoint import load
 from trainables.config import CNN, Training, Trial
+from trainables.datasets.shapes import CLASS_NAMES
 from trainables.errors import UserError
-from trainables.shapes import CLASS_NAMES
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 
@@ -48,9 +47,17 @@ def images(tmp_path_factory, tiny) -> Path:
 
 
 def study(images: Path, values=(0.001, 0.05), epochs=2) -> Study:
-    base = Trial(f"folder:{images}", CNN(conv_layers=1, channels=4, fc_layers=1), Training(epochs=epochs, batch_size=16))
+    base = Trial(
+        f"folder:{images}", CNN(conv_layers=1, channels=4, fc_layers=1), Training(epochs=epochs, batch_size=16)
+    )
     return Study(
-        "small", base, (Stage("lr", {"training.lr": values}), Stage("width", {"model.channels": (4, 6)}), Stage("curve", start="width"))
+        "small",
+        base,
+        (
+            Stage("lr", {"training.lr": values}),
+            Stage("width", {"model.channels": (4, 6)}),
+            Stage("curve", start="width"),
+        ),
     )
 
 
@@ -62,7 +69,9 @@ class Bench:
 
     def run(self, study: Study, **options) -> tuple[int, str]:
         text = io.StringIO()
-        options = RunOptions(output=self.folder / "results", tracking_uri=self.uri, **{"early_stopping": False} | options)
+        options = RunOptions(
+            output=self.folder / "results", tracking_uri=self.uri, **{"early_stopping": False} | options
+        )
         return run(study, options, Console(file=text, width=200)), text.getvalue()
 
     def runs(self, name="small"):
@@ -117,14 +126,19 @@ def test_a_study_from_the_first_run_to_more_epochs_and_seeds(tmp_path, images):
     status, said = bench.run(study(images, values=(0.001, 0.05, 0.02)), epochs=3, seeds=2)
     assert "lr: 0.02: done, 3 epochs" in said
     last = bench.runs()
-    assert {name: run.info.run_id for name, run in last.items() if name in first} == {name: run.info.run_id for name, run in first.items()}
+    assert {name: run.info.run_id for name, run in last.items() if name in first} == {
+        name: run.info.run_id for name, run in first.items()
+    }
     history = MlflowClient(bench.uri).get_metric_history(first["lr: 0.05"].info.run_id, "val_accuracy_sd")
     assert [point.step for point in history] == [1, 2, 3]
 
-    with patch("sweeps.results.write_whole", side_effect=OSError(errno.ENOSPC, "No space left on device")):
+    with patch("sweeps.reporting.results.write_whole", side_effect=OSError(errno.ENOSPC, "No space left on device")):
         status, said = bench.run(study(images, values=(0.001, 0.05, 0.02)), epochs=3, seeds=2)
     assert status == 1
-    assert f"the results cannot be written to {folder}: No space left on device; once they can, the same command does it" in said
+    assert (
+        f"the results cannot be written to {folder}: No space left on device; once they can, the same command does it"
+        in said
+    )
 
 
 def test_a_trial_that_fails_is_shown_with_its_reason_and_the_rest_is_kept(tmp_path, images):
@@ -147,7 +161,15 @@ def test_a_search_pauses_promotes_confirms_and_goes_on_longer(tmp_path, images):
     space = Space({"model.channels": Choice((2, 3, 4, 6, 8)), "training.lr": Choice((0.001, 0.01, 0.05))})
     base = study(images, epochs=4).baseline.with_values({"training.lr": 0.05})
     bench.run(Study("other", base, (Stage("one", {"model.channels": (4,)}),)), early_stopping=True)
-    find = Search("find", space, trials=4, sampler="random", confirm=1, seeds=2, first=({"model.channels": 4, "training.lr": 0.05},))
+    find = Search(
+        "find",
+        space,
+        trials=4,
+        sampler="random",
+        confirm=1,
+        seeds=2,
+        first=({"model.channels": 4, "training.lr": 0.05},),
+    )
     hunt = Study("small", base, (find,))
     status, said = bench.run(hunt, early_stopping=True)
     assert status == 0, said
@@ -177,14 +199,18 @@ def test_a_search_pauses_promotes_confirms_and_goes_on_longer(tmp_path, images):
     assert status == 0, said
     assert len(bench.rows("find")) == 6
     last = bench.runs()
-    assert {name: run.info.run_id for name, run in last.items() if name in first} == {name: run.info.run_id for name, run in first.items()}
+    assert {name: run.info.run_id for name, run in last.items() if name in first} == {
+        name: run.info.run_id for name, run in first.items()
+    }
     assert sorted(run.data.tags["number"] for run in last.values()) == list("012345")
     assert "number" not in bench.runs("other")["one: 4"].data.tags  # the same trial as #0, in a study of its own
 
 
 def test_what_is_stopped_early_is_censored_and_run_on_when_asked(tmp_path, images):
     bench = Bench(tmp_path)
-    one_stage = Study("small", study(images, epochs=8).baseline, (Stage("lr", {"training.lr": (0.05, 0.02, 1e-6, 1e-7, 1e-8)}),))
+    one_stage = Study(
+        "small", study(images, epochs=8).baseline, (Stage("lr", {"training.lr": (0.05, 0.02, 1e-6, 1e-7, 1e-8)}),)
+    )
     bench.run(one_stage, early_stopping=True)
     rows = bench.rows("lr")
     censored = [row for row in rows if row["status"] == "censored"]
@@ -209,7 +235,9 @@ def test_fresh_sets_earlier_runs_aside_and_gets_the_same_numbers(tmp_path, image
     runs = client.search_runs([client.get_experiment_by_name("small").experiment_id])
     assert sorted(run.data.tags["status"] for run in runs) == ["done", "done", "superseded", "superseded"]
     same = ("lr", "final train loss", "best test acc %", "validation acc %", "key")
-    assert [{name: row[name] for name in same} for row in bench.rows("lr")] == [{name: row[name] for name in same} for row in before]
+    assert [{name: row[name] for name in same} for row in bench.rows("lr")] == [
+        {name: row[name] for name in same} for row in before
+    ]
 
 
 def scenes(tmp_path) -> tuple[Bench, Study]:
@@ -241,7 +269,9 @@ def test_multi_label_trials_flow_through_everything(tmp_path):
     said = bench.run(study)[1]
     assert "analyses done already, and not done again: 1" in said
     assert "nothing to run" in said
-    with pytest.raises(UserError, match=r"^analysis contact_sheet has no option 'per_clas'; did you mean 'per_class'\?$"):
+    with pytest.raises(
+        UserError, match=r"^analysis contact_sheet has no option 'per_clas'; did you mean 'per_class'\?$"
+    ):
         bench.run(replace(study, analyses={"contact_sheet": {"per_clas": 1}}))
 
     best = max(runs.values(), key=lambda run_: run_.data.metrics["val_mAP"])
@@ -249,7 +279,11 @@ def test_multi_label_trials_flow_through_everything(tmp_path):
     arguments = ["scenes", "--dataset", "scenes", "--tracking-uri", bench.uri, "--output", str(tmp_path / "results")]
     assert evaluate.run(arguments, Console(file=said, width=200)) == 0
     again = list(
-        csv.DictReader((tmp_path / "results" / "evaluate" / best.info.run_id / "scenes" / "evaluation.csv").read_text().splitlines())
+        csv.DictReader(
+            (tmp_path / "results" / "evaluate" / best.info.run_id / "scenes" / "evaluation.csv")
+            .read_text()
+            .splitlines()
+        )
     )
     row = next(row for row in bench.rows("lr", "scenes") if row["MLflow run"] == best.info.run_id)
     for line in again[1:]:
@@ -265,7 +299,9 @@ def test_analyses_keep_what_succeeded_and_do_only_what_is_missing(tmp_path):
         common = ["--tracking-uri", bench.uri, "--output", str(tmp_path / "results")]
         return analyse.run([*arguments, *common], Console(file=said, width=300)), said.getvalue()
 
-    status, said = ask("scenes", "--top", "2", "--jobs", "contact_sheet,filters_drawn,compare", "--set", "filters_drawn.layers=conv7")
+    status, said = ask(
+        "scenes", "--top", "2", "--jobs", "contact_sheet,filters_drawn,compare", "--set", "filters_drawn.layers=conv7"
+    )
     assert status == 0
     assert said.count("contact_sheet of") == 2
     assert "filters_drawn of scenes, lr: 0.01: not possible: " in said
@@ -290,7 +326,10 @@ def test_analyses_keep_what_succeeded_and_do_only_what_is_missing(tmp_path):
         (["0" * 32], "has no run 00000000"),
         (["scenes", "--jobs", "occlusoin"], "there is no analysis 'occlusoin'; did you mean 'occlusion'?"),
         (["scenes", "--set", "occlusion"], "--set is 'occlusion', but must be JOB.OPTION=VALUE"),
-        (["scenes", "--set", "occlusion.window=3"], "analysis occlusion has no option 'window'; did you mean 'windows'?"),
+        (
+            ["scenes", "--set", "occlusion.window=3"],
+            "analysis occlusion has no option 'window'; did you mean 'windows'?",
+        ),
         (["scenes", "--top", "0"], "--top is 0, but must be at least 1"),
     ],
 )

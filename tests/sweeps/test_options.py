@@ -9,7 +9,11 @@ from sweeps.options import RunOptions, parse
 from sweeps.study import Stage, Study
 from trainables.config import Trial
 
-STUDY = Study("small", Trial(dataset="shapes"), (Stage("conv_layers", {"model.conv_layers": (0, 1)}), Stage("lr", {"training.lr": (0.1,)})))
+STUDY = Study(
+    "small",
+    Trial(dataset="shapes"),
+    (Stage("conv_layers", {"model.conv_layers": (0, 1)}), Stage("lr", {"training.lr": (0.1,)})),
+)
 
 
 def read(*arguments):
@@ -41,9 +45,26 @@ def test_without_flags_the_contract_of_the_design_holds(monkeypatch):
 
 def test_every_flag_is_read(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "ray://head:1")
-    options = read("--num-gpus", "2", "--seeds", "3", "--stages", "lr,conv_layers", "--no-early-stopping", "--output", "here", "--fresh")
+    options = read(
+        "--num-gpus",
+        "2",
+        "--seeds",
+        "3",
+        "--stages",
+        "lr,conv_layers",
+        "--no-early-stopping",
+        "--output",
+        "here",
+        "--fresh",
+    )
     assert options == RunOptions(
-        num_gpus=2, seeds=3, stages=("lr", "conv_layers"), early_stopping=False, output=Path("here"), fresh=True, address="ray://head:1"
+        num_gpus=2,
+        seeds=3,
+        stages=("lr", "conv_layers"),
+        early_stopping=False,
+        output=Path("here"),
+        fresh=True,
+        address="ray://head:1",
     )
 
 

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from sweeps import sync
-from sweeps.spool import locked
-from sweeps.tracking import Tracker
+from sweeps.tracking.spool import locked
+from sweeps.tracking.tracker import Tracker
 from trainables.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
@@ -29,7 +29,9 @@ def spool(tmp_path):
 
 def run(tmp_path, store):
     said = io.StringIO()
-    return sync.run(["--output", str(tmp_path / "results"), "--tracking-uri", store.uri], Console(file=said)), said.getvalue()
+    return sync.run(
+        ["--output", str(tmp_path / "results"), "--tracking-uri", store.uri], Console(file=said)
+    ), said.getvalue()
 
 
 @pytest.mark.usefixtures("spool")

@@ -15,7 +15,10 @@ CPU = torch.device("cpu")
 
 def trial(epochs=4, optimizer="sgd"):
     model = CNN(conv_layers=1, channels=4, batch_norm=True, fc_layers=2, fc_widths=8, fc_dropout=0.3)
-    return Trial(model=model, training=Training(epochs=epochs, batch_size=16, optimizer=optimizer, lr=0.01, schedule="exponential"))
+    return Trial(
+        model=model,
+        training=Training(epochs=epochs, batch_size=16, optimizer=optimizer, lr=0.01, schedule="exponential"),
+    )
 
 
 def run(spec, data, members):
@@ -39,7 +42,11 @@ def test_a_trial_that_goes_on_from_its_snapshot_equals_an_undisturbed_one(tiny, 
     whole = run(trial(4, optimizer), tiny, unpack(half[STATE], trial(4, optimizer), tiny, (0, 1), CPU))
     assert untimed(whole) == untimed(undisturbed)
     went_on, went_through = unzipped(whole[STATE]), unzipped(undisturbed[STATE])
-    assert went_on.keys() == went_through.keys() == {CURVES, TRIAL, WEIGHTS, "state/seed-0.safetensors", "state/seed-1.safetensors"}
+    assert (
+        went_on.keys()
+        == went_through.keys()
+        == {CURVES, TRIAL, WEIGHTS, "state/seed-0.safetensors", "state/seed-1.safetensors"}
+    )
     for name in (WEIGHTS, "state/seed-0.safetensors", "state/seed-1.safetensors"):
         assert went_on[name] == went_through[name]
     assert whole[WEIGHTS] == undisturbed[WEIGHTS]
@@ -80,7 +87,10 @@ def test_load_gives_the_best_networks_with_what_they_need(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
-        (lambda files: files.pop(WEIGHTS), r"the checkpoint has no checkpoint/weights.safetensors; it has .*trial.json"),
+        (
+            lambda files: files.pop(WEIGHTS),
+            r"the checkpoint has no checkpoint/weights.safetensors; it has .*trial.json",
+        ),
         (lambda files: files.update({WEIGHTS: files[WEIGHTS][:-9]}), r"checkpoint/weights.safetensors is not whole: "),
         (lambda files: files.update({TRIAL: files[TRIAL][:-9]}), r"checkpoint/trial.json is not whole: "),
         (

@@ -11,7 +11,10 @@ from trainables.errors import UserError
     ("make", "message"),
     [
         (lambda: CNN(conv_layers=-1), "conv_layers is -1, but must be 0..64"),
-        (lambda: CNN(conv_layers=3, convs_per_block=2), "conv_layers is 3, but must be a multiple of convs_per_block (2)"),
+        (
+            lambda: CNN(conv_layers=3, convs_per_block=2),
+            "conv_layers is 3, but must be a multiple of convs_per_block (2)",
+        ),
         (lambda: CNN(channels=()), "channels is empty, but must be a number or a tuple of at least one"),
         (lambda: CNN(channels=(16, 0)), "channels is 0, but must be a whole number of at least 1"),
         (lambda: CNN(kernel="3"), "kernel is '3', but must be a whole number of at least 1"),
@@ -21,8 +24,14 @@ from trainables.errors import UserError
         (lambda: Training(lr=float("nan")), "lr is nan, but must be 1e-12..1000"),
         (lambda: Training(epochs=True), "epochs is True, but must be 1..100000"),
         (lambda: Training(optimizer="lamb"), "optimizer is 'lamb', but must be one of sgd, adam, adamw"),
-        (lambda: Trial().get("model.conv_layer"), "a trial has no field 'model.conv_layer'; did you mean 'model.conv_layers'?"),
-        (lambda: Trial().with_values({"trainin.lr": 1}), "a trial has no field 'trainin.lr'; did you mean 'training.lr'?"),
+        (
+            lambda: Trial().get("model.conv_layer"),
+            "a trial has no field 'model.conv_layer'; did you mean 'model.conv_layers'?",
+        ),
+        (
+            lambda: Trial().with_values({"trainin.lr": 1}),
+            "a trial has no field 'trainin.lr'; did you mean 'training.lr'?",
+        ),
         (
             lambda: Trial.from_dict(Trial().to_dict() | {"seed": 1}),
             "a trial has no field 'seed'; known: dataset, model, training, weights, rename",
@@ -76,7 +85,13 @@ def test_the_key_ignores_what_computes_the_same(same):
 
 @pytest.mark.parametrize(
     "other",
-    [{"model.channels": (4, 9)}, {"model.pooling": "average"}, {"model.pool_after": (1,)}, {"training.lr": 1.0}, {"training.flip": True}],
+    [
+        {"model.channels": (4, 9)},
+        {"model.pooling": "average"},
+        {"model.pool_after": (1,)},
+        {"training.lr": 1.0},
+        {"training.flip": True},
+    ],
 )
 def test_the_key_names_what_computes_something_else(other):
     assert BASE.with_values(other).key({}) != BASE.key({})
@@ -90,7 +105,13 @@ def test_the_key_depends_on_the_data_and_on_epochs_where_the_schedule_ends_with_
 
 def test_fields_without_effect_do_not_tell_trials_apart():
     flat = replace(BASE, model=CNN(conv_layers=0, fc_layers=1))
-    idle = {"model.batch_norm": True, "model.activation": "tanh", "model.fc_dropout": 0.5, "model.pooling": "none", "model.channels": 7}
+    idle = {
+        "model.batch_norm": True,
+        "model.activation": "tanh",
+        "model.fc_dropout": 0.5,
+        "model.pooling": "none",
+        "model.channels": 7,
+    }
     assert flat.with_values(idle).key({}) == flat.key({})
 
 

@@ -42,7 +42,9 @@ def test_precision_is_the_highest_at_that_recall_or_beyond(rule, expected):
     assert ap([3, 2, 1], [0, 1, 1], rule) == pytest.approx(expected)  # precision 1/2 at recall 1/2, but 2/3 at 1
 
 
-@pytest.mark.parametrize(("rule", "expected"), [("11-point", (4 * 1 + 7 * 3 / 5) / 11), ("all-point", (1 + 2 * 3 / 5) / 3)])
+@pytest.mark.parametrize(
+    ("rule", "expected"), [("11-point", (4 * 1 + 7 * 3 / 5) / 11), ("all-point", (1 + 2 * 3 / 5) / 3)]
+)
 def test_equal_scores_are_one_threshold(rule, expected):
     # after the tie of four: 3 right of 5; one by one it would be 1, 1/2, 2/3, 3/4 or others, as the order has it
     assert ap([9, 5, 5, 5, 5], [1, 0, 1, 1, 0], rule) == pytest.approx(expected)

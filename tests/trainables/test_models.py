@@ -13,12 +13,16 @@ def test_every_activation_of_the_config_exists():
 
 def test_forward_equals_the_same_network_written_out():
     torch.manual_seed(0)
-    net = ConvNet(CNN(conv_layers=2, channels=(4, 6), fc_layers=2, fc_widths=8), (3, 12, 12), 5, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+    net = ConvNet(
+        CNN(conv_layers=2, channels=(4, 6), fc_layers=2, fc_widths=8), (3, 12, 12), 5, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
+    )
     pixels = torch.randint(0, 256, (7, 3, 12, 12), dtype=torch.uint8)
     weights = dict(net.named_parameters())
     x = (pixels / 255 - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1)) / torch.tensor([0.2, 0.3, 0.4]).view(3, 1, 1)
     for n in (0, 1):
-        x = F.max_pool2d(F.relu(F.conv2d(x, weights[f"blocks.{n}.convs.0.weight"], weights[f"blocks.{n}.convs.0.bias"])), 2)
+        x = F.max_pool2d(
+            F.relu(F.conv2d(x, weights[f"blocks.{n}.convs.0.weight"], weights[f"blocks.{n}.convs.0.bias"])), 2
+        )
     x = F.relu(F.linear(x.flatten(1), weights["hidden.0.linear.weight"], weights["hidden.0.linear.bias"]))
     expected = F.linear(x, weights["head.weight"], weights["head.bias"])
     torch.testing.assert_close(net(pixels), expected)

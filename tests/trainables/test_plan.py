@@ -68,20 +68,28 @@ def test_r0_has_unpadded_maps_of_30_and_room_for_a_fourth_convolution():
 
 
 def test_flops_and_receptive_field_by_hand():
-    layers = by_name(CNN(conv_layers=2, channels=(4, 5), kernel=3, stride=(2, 1), padding=(1, 0), fc_layers=1), (3, 16, 16), 2)
+    layers = by_name(
+        CNN(conv_layers=2, channels=(4, 5), kernel=3, stride=(2, 1), padding=(1, 0), fc_layers=1), (3, 16, 16), 2
+    )
     assert layers["conv1"].shape == (4, 8, 8)
     assert layers["conv1"].flops == 2 * 3 * 3 * 3 * 4 * 64
     # conv1 (k 3, s 2, p 1): r 3, j 2, start 0; pool1 (k 2, s 2): r 5, j 4, start 1
-    assert [(layers[n].receptive_field, layers[n].jump, layers[n].start) for n in ("conv1", "pool1")] == [(3, 2, 0.0), (5, 4, 1.0)]
+    assert [(layers[n].receptive_field, layers[n].jump, layers[n].start) for n in ("conv1", "pool1")] == [
+        (3, 2, 0.0),
+        (5, 4, 1.0),
+    ]
 
 
 def test_a_window_that_does_not_fit_is_named():
-    with pytest.raises(UserError, match=r"^conv4 cannot be built: its 3×3 window does not fit the 2×2 map padded by 0$"):
+    with pytest.raises(
+        UserError, match=r"^conv4 cannot be built: its 3×3 window does not fit the 2×2 map padded by 0$"
+    ):
         plan(CNN(conv_layers=4), (3, 32, 32), 10)
 
 
 @pytest.mark.parametrize(
-    ("model", "image_shape"), [(SIMPLE, (1, 28, 28)), (BLOCKS, (3, 32, 32)), (CAFFENET, (3, 227, 227)), (BASELINE.model, (3, 32, 32))]
+    ("model", "image_shape"),
+    [(SIMPLE, (1, 28, 28)), (BLOCKS, (3, 32, 32)), (CAFFENET, (3, 227, 227)), (BASELINE.model, (3, 32, 32))],
 )
 def test_the_plan_is_what_is_built(model, image_shape):
     layers = plan(model, image_shape, 10)
@@ -119,11 +127,15 @@ def test_a_resnet_is_planned_as_torchvision_builds_it(depth, image_shape):
     layers = plan(ResNet(depth), image_shape, 10)
     with torch.device("meta"):
         net, images = torchvision_resnet(depth, image_shape[0], 10), torch.zeros(1, *image_shape)
-    modules = {name: module for name, module in net.named_modules() if not list(module.children()) and "relu" not in name}
+    modules = {
+        name: module for name, module in net.named_modules() if not list(module.children()) and "relu" not in name
+    }
     trained = {name: sum(parameter.numel() for parameter in module.parameters()) for name, module in modules.items()}
     shapes = {}
     for name, module in modules.items():
-        module.register_forward_hook(lambda _module, _inputs, out, name=name: shapes.update({name: tuple(out.shape[1:])}))
+        module.register_forward_hook(
+            lambda _module, _inputs, out, name=name: shapes.update({name: tuple(out.shape[1:])})
+        )
     net(images)
     assert [layer.name for layer in layers] == list(modules)
     assert {layer.name: layer.shape for layer in layers} == shapes
@@ -132,7 +144,10 @@ def test_a_resnet_is_planned_as_torchvision_builds_it(depth, image_shape):
 
 def test_resnets_have_the_published_parameters_and_flops():
     assert parameters(plan(ResNet(18), (3, 32, 32), 10)) == 11_181_642
-    for depth, weights in ((18, torchvision.models.ResNet18_Weights.DEFAULT), (34, torchvision.models.ResNet34_Weights.DEFAULT)):
+    for depth, weights in (
+        (18, torchvision.models.ResNet18_Weights.DEFAULT),
+        (34, torchvision.models.ResNet34_Weights.DEFAULT),
+    ):
         layers = plan(ResNet(depth), (3, 224, 224), 1000)
         assert parameters(layers) == weights.meta["num_params"]
         assert round(flops(layers) / 2e9, 3) == weights.meta["_ops"]  # 10⁹ multiply-adds
@@ -142,7 +157,13 @@ def test_resnets_have_the_published_parameters_and_flops():
 def test_a_resnets_receptive_field_by_hand(depth, blocks):
     """1 + Σ (kernel − 1) × jump of the input: the stem, then every 3×3 at its stage's jump, but a stage's first at half of it."""
     layers = by_name(ResNet(depth), (3, 224, 224))
-    size = 1 + 6 * 1 + 2 * 2 + sum(2 * 2 * count * jump for count, jump in zip(blocks, (4, 8, 16, 32), strict=True)) - 2 * (4 + 8 + 16)
+    size = (
+        1
+        + 6 * 1
+        + 2 * 2
+        + sum(2 * 2 * count * jump for count, jump in zip(blocks, (4, 8, 16, 32), strict=True))
+        - 2 * (4 + 8 + 16)
+    )
     assert size == {18: 435, 34: 899}[depth]
     last = layers[f"layer4.{blocks[-1] - 1}.conv2"]
     assert (last.receptive_field, last.jump, last.start) == (size, 32, 0.0)
@@ -150,7 +171,9 @@ def test_a_resnets_receptive_field_by_hand(depth, blocks):
     assert (average.receptive_field, average.start) == (size + 6 * 32, 3 * 32)
 
 
-@pytest.mark.parametrize("name", ["conv1", "layer1.1.conv2", "layer2.0.conv1", "layer2.0.downsample.0", "layer2.1.conv2", "layer3.1.conv2"])
+@pytest.mark.parametrize(
+    "name", ["conv1", "layer1.1.conv2", "layer2.0.conv1", "layer2.0.downsample.0", "layer2.1.conv2", "layer3.1.conv2"]
+)
 def test_a_receptive_field_is_where_the_gradient_reaches(name):
     layer = by_name(ResNet(18), (1, 224, 224))[name]
     net = build(ResNet(18), (1, 224, 224), 10).double().eval()

@@ -56,7 +56,9 @@ def test_a_path_is_read_as_it_is(tmp_path):
 
 
 def test_what_is_no_file_of_weights_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"^weights are 'mine.pth', but there is no such file; give a path, or one of resnet18-imagenet"):
+    with pytest.raises(
+        UserError, match=r"^weights are 'mine.pth', but there is no such file; give a path, or one of resnet18-imagenet"
+    ):
         read("mine.pth", tmp_path)
     (tmp_path / "mine.onnx").touch()
     with pytest.raises(UserError, match=r"mine.onnx', but must be a file that ends in \.pth, \.pt, \.safetensors$"):
@@ -103,7 +105,9 @@ def test_each_format_gives_the_tensors_by_name():
     forms = {
         "a.pth": saved(tensors),
         "a.pt": saved({"epoch": 3, "state_dict": tensors}),
-        "b.pt": saved({name: nn.Parameter(tensor, requires_grad=tensor.is_floating_point()) for name, tensor in tensors.items()}),
+        "b.pt": saved(
+            {name: nn.Parameter(tensor, requires_grad=tensor.is_floating_point()) for name, tensor in tensors.items()}
+        ),
         "a.safetensors": safetensors.torch.save(tensors),
     }
     for name, content in forms.items():
@@ -127,7 +131,9 @@ def test_a_hostile_pickle_is_refused_and_never_executed(tmp_path, protocol):
     path = tmp_path / "executed"
     hostile = {"conv1.weight": torch.ones(2), "extra": Hostile(path)}
     for content in (saved(hostile), pickle.dumps(Hostile(path), protocol)):
-        with pytest.raises(UserError, match=r"^the weights 'a.pth' are refused: .* could run code;.*safetensors$") as caught:
+        with pytest.raises(
+            UserError, match=r"^the weights 'a.pth' are refused: .* could run code;.*safetensors$"
+        ) as caught:
             parse("a.pth", content)
         assert "\n" not in str(caught.value)
         assert not path.exists()
@@ -148,7 +154,9 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked():
             new.writestr(entry.filename, old.read(entry))
     content = bomb.getvalue()
     assert len(content) < 200_000
-    with pytest.raises(UserError, match=r"^the weights 'a.pth' are refused: the file of 9\d,\d+ bytes would unpack to 100,00\d,\d+"):
+    with pytest.raises(
+        UserError, match=r"^the weights 'a.pth' are refused: the file of 9\d,\d+ bytes would unpack to 100,00\d,\d+"
+    ):
         parse("a.pth", content)
     assert len(torch.load(io.BytesIO(content), weights_only=True)["a"]) == 25_000_000  # it is a bomb indeed
 
@@ -165,7 +173,8 @@ def safetensors_file(header: object, body: bytes = b"", size: int | None = None)
         safetensors_file({"a": {"dtype": "F32", "shape": [2**60], "data_offsets": [0, 2**62]}}, bytes(8)),
         safetensors_file({"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}, bytes(8)),
         safetensors_file(
-            {name: {"dtype": "F32", "shape": [2], "data_offsets": [at, at + 8]} for name, at in (("a", 0), ("b", 4))}, bytes(12)
+            {name: {"dtype": "F32", "shape": [2], "data_offsets": [at, at + 8]} for name, at in (("a", 0), ("b", 4))},
+            bytes(12),
         ),
         safetensors_file({"a": {"dtype": "F32", "shape": [2], "data_offsets": [-8, 0]}}, bytes(8)),
         safetensors_file({"a": {"dtype": "F4", "shape": [8], "data_offsets": [0, 4]}}, bytes(4)),
@@ -204,7 +213,10 @@ def test_a_damaged_file_is_named_in_one_line():
     [
         (torch.ones(3), r"are of type Tensor, but must be tensors by name$"),
         ([torch.ones(3)], r"are of type list, but must be tensors by name$"),
-        ({"epoch": 3, "model": {}}, r"must be tensors by name, or hold them as 'state_dict', but 'epoch' is of type int$"),
+        (
+            {"epoch": 3, "model": {}},
+            r"must be tensors by name, or hold them as 'state_dict', but 'epoch' is of type int$",
+        ),
         ({3: torch.ones(3)}, r"must be tensors by name, or hold them as 'state_dict', but 3 is of type Tensor$"),
         ({"state_dict": 3}, r"are of type int, but must be tensors by name$"),
     ],
@@ -226,7 +238,11 @@ def test_what_fits_is_copied_and_the_rest_keeps_its_initialisation():
     given["blocks.0.convs.0.1.num_batches_tracked"] += 41
     network, fresh = small(2), small(2)
     report = load(network, given)
-    assert (report.missing, report.unexpected, report.misshapen) == (("hidden.0.linear.weight",), ("other",), ("head.bias",))
+    assert (report.missing, report.unexpected, report.misshapen) == (
+        ("hidden.0.linear.weight",),
+        ("other",),
+        ("head.bias",),
+    )
     own = network.state_dict()
     kept = ("hidden.0.linear.weight", "head.bias", "normalize.mean", "normalize.sd")
     assert sorted((*report.loaded, *kept)) == sorted(own)
@@ -247,7 +263,10 @@ def test_a_long_list_is_shortened():
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
 def test_any_float_becomes_the_networks(kind):
-    given = {name: tensor.to(kind) if tensor.is_floating_point() else tensor for name, tensor in small(1).state_dict().items()}
+    given = {
+        name: tensor.to(kind) if tensor.is_floating_point() else tensor
+        for name, tensor in small(1).state_dict().items()
+    }
     network = small(2).to(memory_format=torch.channels_last)
     load(network, given)
     for name, tensor in network.named_parameters():
@@ -260,7 +279,10 @@ def test_other_names_are_turned_into_the_networks():
     network = small(2)
     report = load(network, given, ((r"^module\.", ""), (r"stack\.(\d)", r"blocks.\1")))
     assert not report.missing + report.unexpected + report.misshapen
-    assert all(torch.equal(tensor, given[f"module.{name.replace('blocks', 'stack')}"]) for name, tensor in network.named_parameters())
+    assert all(
+        torch.equal(tensor, given[f"module.{name.replace('blocks', 'stack')}"])
+        for name, tensor in network.named_parameters()
+    )
 
 
 def test_torchvisions_own_weights_fit_but_for_another_head():
@@ -268,7 +290,8 @@ def test_torchvisions_own_weights_fit_but_for_another_head():
     theirs, ours = torchvision.models.resnet18(), build(ResNet(18), (3, 32, 32), 10)
     report = load(ours, parse("a.pth", saved(theirs.state_dict())))
     assert report.summary == (
-        "120 of 122 tensors loaded; missing: none; misshapen: fc.bias (1000, not 10), fc.weight (1000×512, not 10×512); unexpected: none"
+        "120 of 122 tensors loaded; missing: none; misshapen: fc.bias (1000, not 10), fc.weight (1000×512, not "
+        "10×512); unexpected: none"
     )
     ours.fc = theirs.fc
     pixels = torch.rand(2, 3, 32, 32)
@@ -279,8 +302,10 @@ def test_where_nothing_fits_two_names_of_each_side_are_shown():
     with pytest.raises(UserError) as caught:
         fits(small(), {"module.b": torch.ones(2, 3), "module.a": torch.ones(1), "normalize.mean": torch.ones(3)})
     assert str(caught.value) == (
-        "none of the weights fits the network: they have module.a (1) and module.b (2×3), the network has blocks.0.convs.0.0.bias (4) and "
-        "blocks.0.convs.0.0.weight (4×3×3×3); rename, pairs of a regular expression and its replacement, can turn their names into the "
+        "none of the weights fits the network: they have module.a (1) and module.b (2×3), the network has "
+        "blocks.0.convs.0.0.bias (4) and "
+        "blocks.0.convs.0.0.weight (4×3×3×3); rename, pairs of a regular expression and its replacement, can turn "
+        "their names into the "
         "network's"
     )
     with pytest.raises(UserError, match=r"they have head\.bias \(7\), the network"):
@@ -309,7 +334,9 @@ def test_a_trials_weights_are_checked_without_building_its_network(tiny):
 def test_real_weights_are_loaded_exactly_and_know_imagenet(real_weights, real_data):
     tensors = parse(real_weights, read(real_weights, real_data))
     network = build(ResNet(18), (3, 224, 224), 1000, *IMAGENET).eval()
-    assert load(network, tensors).summary == "122 of 122 tensors loaded; missing: none; misshapen: none; unexpected: none"
+    assert (
+        load(network, tensors).summary == "122 of 122 tensors loaded; missing: none; misshapen: none; unexpected: none"
+    )
     own = network.state_dict()
     assert all(torch.equal(own[name], tensor.to(own[name].dtype)) for name, tensor in tensors.items())
     test = load_data(f"folder:{real_data / 'imagenette-small'}", real_data).test

@@ -21,7 +21,9 @@ def pair(depth=18, mean=(), sd=()):
         if ".bn" in name or name.startswith("bn"):
             tensor.copy_(torch.rand(tensor.shape) + 0.5)
     theirs = getattr(torchvision.models, f"resnet{depth}")(num_classes=10)
-    theirs.load_state_dict({name: tensor for name, tensor in ours.state_dict().items() if not name.startswith("normalize.")})
+    theirs.load_state_dict(
+        {name: tensor for name, tensor in ours.state_dict().items() if not name.startswith("normalize.")}
+    )
     return ours, theirs
 
 
@@ -64,10 +66,16 @@ def test_features_are_what_torchvisions_modules_give(training):
         if stage > 1 and block == 0:
             norms[f"layer{stage}.0.downsample.0"] = f"layer{stage}.0.downsample.1"
     stages = [f"layer{stage}" for stage in (1, 2, 3, 4)]
-    modules = norms | {name: name for name in [f"{stage}.{block}" for stage in stages for block in (0, 1)] + stages} | {"flat": "avgpool"}
+    modules = (
+        norms
+        | {name: name for name in [f"{stage}.{block}" for stage in stages for block in (0, 1)] + stages}
+        | {"flat": "avgpool"}
+    )
     seen = {}
     for name, module in modules.items():  # cloned at once, as torchvision works in place
-        theirs.get_submodule(module).register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out.detach().clone()}))
+        theirs.get_submodule(module).register_forward_hook(
+            lambda _m, _i, out, name=name: seen.update({name: out.detach().clone()})
+        )
     pixels = torch.rand(2, 3, 64, 64)
     theirs(pixels)
     features = ours.features(pixels)[1]
@@ -79,7 +87,11 @@ def test_features_are_what_torchvisions_modules_give(training):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
     ("model", "convolutions"),
-    [(ResNet(18), 17 + 3), (ResNet(34), 33 + 3), (CNN(conv_layers=4, convs_per_block=2, padding=1, batch_norm=True), 4)],
+    [
+        (ResNet(18), 17 + 3),
+        (ResNet(34), 33 + 3),
+        (CNN(conv_layers=4, convs_per_block=2, padding=1, batch_norm=True), 4),
+    ],
 )
 def test_features_cover_every_convolution_of_the_plan(model, convolutions, channels):
     shape = (channels, 48, 40)
@@ -109,7 +121,9 @@ def test_the_first_convolution_takes_gray_images_and_is_initialised_alike():
     assert net(torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)).shape == (2, 10)
 
 
-@pytest.mark.parametrize("model", [ResNet(18), CNN(conv_layers=4, convs_per_block=2, padding=1, batch_norm=True, fc_layers=2)])
+@pytest.mark.parametrize(
+    "model", [ResNet(18), CNN(conv_layers=4, convs_per_block=2, padding=1, batch_norm=True, fc_layers=2)]
+)
 def test_channels_last_changes_nothing_but_the_order_in_memory(model):
     torch.manual_seed(0)
     net, pixels = build(model, (3, 32, 32), 10, MEAN, SD).eval(), torch.rand(2, 3, 32, 32)
@@ -130,4 +144,6 @@ def test_a_config_is_built_as_its_family():
 @pytest.mark.parametrize("model", [CNN(), ResNet()])
 def test_without_normalisation_pixels_are_only_scaled(model):
     net = build(type(model)(normalize_input=False), (3, 32, 32), 10, MEAN, SD)
-    assert torch.equal(net.normalize(torch.full((1, 3, 1, 1), 51, dtype=torch.uint8)), torch.full((1, 3, 1, 1), 51) / 255)
+    assert torch.equal(
+        net.normalize(torch.full((1, 3, 1, 1), 51, dtype=torch.uint8)), torch.full((1, 3, 1, 1), 51) / 255
+    )

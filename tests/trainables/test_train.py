@@ -155,13 +155,18 @@ def test_the_centre_is_what_evaluation_sees_and_training_images_are_parts_of_the
 def multi_label(count=32):
     """Random labels, each absent, present or unknown, of images that differ in every pixel."""
     data, rng = make_dataset(count=count), np.random.default_rng(2)
-    parts = [replace(part, labels=rng.integers(-1, 2, (len(part), 3)).astype(np.int8)) for part in (data.train, data.val, data.test)]
+    parts = [
+        replace(part, labels=rng.integers(-1, 2, (len(part), 3)).astype(np.int8))
+        for part in (data.train, data.val, data.test)
+    ]
     return replace(data, train=parts[0], val=parts[1], test=parts[2])
 
 
 def test_it_overfits_32_images_with_several_labels():
     model = CNN(conv_layers=1, channels=16, fc_layers=2, fc_widths=64)
-    _, epochs = run(Trial(model=model, training=Training(epochs=80, batch_size=8, optimizer="adam", lr=0.01)), multi_label())
+    _, epochs = run(
+        Trial(model=model, training=Training(epochs=80, batch_size=8, optimizer="adam", lr=0.01)), multi_label()
+    )
     assert epochs[-1].records[0].train_score == 1.0
     assert epochs[-1].records[0].train_loss < 0.01
 
@@ -170,7 +175,9 @@ def test_it_overfits_32_images_with_several_labels():
 def test_a_residual_network_overfits_32_images(several, monkeypatch):
     monkeypatch.setattr(module, "computing_dtype", lambda _: torch.float32)
     data = multi_label() if several else make_dataset(count=32)
-    _, epochs = run(Trial(model=ResNet(), training=Training(epochs=20, batch_size=16, optimizer="adam", lr=0.001)), data)
+    _, epochs = run(
+        Trial(model=ResNet(), training=Training(epochs=20, batch_size=16, optimizer="adam", lr=0.001)), data
+    )
     assert epochs[-1].records[0].train_score == 1.0
 
 
@@ -187,7 +194,9 @@ def test_unknown_labels_count_nowhere():
 
 def test_pretrained_weights_are_where_training_starts(tiny):
     (learned,), _ = run(Trial(model=MODEL, training=Training(epochs=1)), tiny)
-    weights = {f"old.{name}": tensor.half() for name, tensor in learned.model.state_dict().items() if "head" not in name}
+    weights = {
+        f"old.{name}": tensor.half() for name, tensor in learned.model.state_dict().items() if "head" not in name
+    }
     trial = Trial(model=MODEL, rename=(("^old[.]", ""),))
     started, scratch = replicate(trial, tiny, 3, CPU, weights).model, replicate(trial, tiny, 3, CPU).model
     assert torch.equal(started.hidden[0].linear.weight, learned.model.hidden[0].linear.weight.half().float())
@@ -204,7 +213,9 @@ def test_a_watcher_sees_the_first_replicate_before_each_step_as_the_network_does
 
     watched = list(train(trial, tiny, members, CPU, watch))
     assert seen == [(at, True, (48, 8, 8, 3)) for at in (0, 0.5, 1, 1.5)]
-    assert [results(epoch) for epoch in watched] == [results(epoch) for epoch in run(trial, tiny, (0, 1))[1]]  # and changes nothing
+    assert [results(epoch) for epoch in watched] == [
+        results(epoch) for epoch in run(trial, tiny, (0, 1))[1]
+    ]  # and changes nothing
 
 
 @pytest.mark.gpu

@@ -1,0 +1,269 @@
+"""Which test images a network finds alike: those nearest to each other in the space of its features."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from analysis import figures
+from analysis.features import (
+    Space,
+    by_chance,
+    check_same_images,
+    feature_space,
+    features,
+    main_class,
+    nearest,
+    overlap,
+    presence,
+    sharing,
+)
+from analysis.figures import Panel
+from analysis.finding import Arrays, Figure, Finding
+from analysis.report import Cell, Column, Table
+from analysis.subject import Subject, names
+from trainables.errors import UserError
+
+METRICS = ("cosine", "euclidean")
+CHOSEN = 3  # queries, where none are given
+MOST = 20  # neighbours drawn in a row
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest test images of some query images, in the feature space of one model or several side by side.
+
+    `queries` are image numbers (None: the first test image of each of the first three classes). `layer` is a feature of
+    every model (None: the last before the logits). Each query gets the `count` nearest of all other test images.
+    """
+
+    name: ClassVar[str] = "neighbours"
+    together: ClassVar[bool] = True
+
+    queries: Iterable[int] | None = None
+    layer: str | None = None
+    metric: str = METRICS[0]
+    count: int = 8
+
+    def __post_init__(self) -> None:
+        if self.queries is not None:
+            object.__setattr__(self, "queries", tuple(self.queries))
+            if not self.queries:
+                raise UserError("queries is empty, but must have at least one image number")
+        if self.metric not in METRICS:
+            raise UserError(f"metric is {self.metric!r}, but must be {' or '.join(map(repr, METRICS))}")
+        if type(self.count) is not int or not 1 <= self.count <= MOST:
+            raise UserError(f"count is {self.count!r}, but must be a whole number from 1 to {MOST}")
+
+    def parts(self, subject: Subject) -> int:
+        """Return 1. Raises UserError where there is no such layer or query, or the features are too large to hold."""
+        images = len(subject.images)
+        if images < 2:
+            raise UserError(f"{subject.dataset} has {images} test images, but a neighbour takes 2")
+        feature_space(subject, self.layer, images)
+        self._queries(subject)
+        return 1
+
+    def compute(self, subject: Subject, part: int) -> Arrays:  # noqa: ARG002
+        """Return of each image the numbers of the nearest others, `neighbours` (N, count) int32, and `distances` (N, count) float32."""
+        found, distances = nearest(features(subject, self.layer), self.count, self.metric)
+        return {"neighbours": found, "distances": distances}
+
+    def finding(self, subjects: Sequence[Subject], computed: Sequence[Arrays]) -> Finding:
+        """Draw the queries' neighbours; count, over all images, how many share a class, and how many two models have in common."""
+        check_same_images(subjects)
+        first, queries, present = subjects[0], self._queries(subjects[0]), presence(subjects[0])
+        seen = [
+            _Seen(subject, feature_space(subject, self.layer), sharing(present, arrays["neighbours"]), **arrays)
+            for subject, arrays in zip(subjects, computed, strict=True)
+        ]
+        images, count = seen[0].neighbours.shape
+        told = (
+            f"{first.dataset}: the {count} nearest of all {images:,} test images by {self.metric} distance, the "
+            "query itself left out."
+        )
+        text = [f"{told} {_rule(first, self.queries)}.", *(_sentence(each, queries) for each in seen)]
+        if count < self.count:
+            text.append(f"{self.count} neighbours were asked for, but there are only {count} other images.")
+        tables = {"neighbours": _table(seen, queries), "neighbours_share": _shares(seen, present, queries)}
+        if len(seen) > 1:
+            tables["neighbours_overlap"] = _overlaps(seen)
+        arrays: Arrays = {"models": np.array([each.subject.name for each in seen]), "queries": queries}
+        for number, each in enumerate(computed, start=1):
+            arrays |= {f"{key}_{number}": value for key, value in each.items()}
+        return Finding(
+            self.name, "Nearest neighbours", tuple(text), tables, {"neighbours": self._draw(seen, queries)}, arrays
+        )
+
+    def _queries(self, subject: Subject) -> np.ndarray:
+        """Return the numbers of the query images, (n,).
+
+        Raises UserError where one is no image's or comes twice, or none is found.
+        """
+        if self.queries is None:
+            chosen = chosen_queries(main_class(subject))
+            if not chosen.size:
+                raise UserError(
+                    f"no image of {subject.dataset} is known to have a class, so that queries must be given"
+                )
+            return chosen
+        queries, images = list(self.queries), len(subject.images)
+        for query in queries:
+            if type(query) is not int or not 0 <= query < images:
+                raise UserError(
+                    f"query {query!r} is no test image of {subject.dataset}, whose numbers are 0 to {images - 1}"
+                )
+            if queries.count(query) > 1:
+                raise UserError(f"query {query} comes twice, but must come once")
+        return np.array(queries)
+
+    def _draw(self, seen: Sequence[_Seen], queries: np.ndarray) -> Figure:
+        """Draw for each query a row per model."""
+        first, (images, count) = seen[0].subject, seen[0].neighbours.shape
+        spaces = "; ".join(f"{each.subject.name}: {each.space}" for each in seen)
+        caption = (
+            f"{first.dataset}, test images: each query and its {count} nearest of all {images:,}, the query itself "
+            "left out, by "
+            f"{self.metric} distance of the features ({spaces}). {_rule(first, self.queries)}. Above each neighbour: "
+            "its class, whether "
+            "it shares one with the query (✓) or not (✗), and its distance; equal distances go by image number."
+        )
+        png = figures.panels(
+            [_row(each, query) for query in queries.tolist() for each in seen],
+            title="Nearest neighbours in feature space",
+            caption=caption,
+            row_labels=[f"{each.subject.name}\nimage {query}" for query in queries.tolist() for each in seen],
+            column_labels=["query", *(str(rank) for rank in range(1, count + 1))],
+            panel_inches=0.9,
+        )
+        return Figure(png, caption)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The images as a model sees them: each one's nearest others (N, count), and whether these share a class with it (1, 0, NaN)."""
+
+    subject: Subject
+    space: Space
+    shared: np.ndarray
+    neighbours: np.ndarray
+    distances: np.ndarray
+
+
+def chosen_queries(classes: np.ndarray) -> np.ndarray:
+    """Return the first image of each of the first three classes (N,) that have one, in the order of the classes."""
+    found, first = np.unique(classes, return_index=True)
+    return first[found >= 0][:CHOSEN]
+
+
+def _rule(subject: Subject, queries: Iterable[int] | None) -> str:
+    if queries is not None:
+        return "Queries: as asked for"
+    classes = main_class(subject)
+    shown = names(classes[chosen_queries(classes)], subject.class_names)
+    of_several = "; one with several classes stands for its rarest" if subject.multi_label else ""
+    return f"Queries: the first test image of each of the classes {shown}{of_several}"
+
+
+def _sentence(seen: _Seen, queries: np.ndarray) -> str:
+    shown, over_all = mean_percent(seen.shared[queries]), mean_percent(seen.shared)
+    if over_all is None:
+        return f"{seen.subject.name}, {seen.space}: no image is known to have a class."
+    of_shown = "unknown" if shown is None else f"{shown:.1f} %"
+    return (
+        f"{seen.subject.name}, {seen.space}: neighbours that share a class with the query, {over_all:.1f} % (of "
+        f"those shown {of_shown})."
+    )
+
+
+def _row(seen: _Seen, query: int) -> list[Panel | None]:
+    """Return the panels of a query and its neighbours, each called by its classes."""
+    subject = seen.subject
+    flags = [None if np.isnan(share) else "right" if share else "wrong" for share in seen.shared[query]]
+    found = zip(seen.neighbours[query].tolist(), seen.distances[query].tolist(), flags, strict=True)
+    return [
+        Panel(subject.images[query], _classes(subject, query)),
+        *(
+            Panel(subject.images[image], f"{_classes(subject, image)}\n{distance:.3g}", flag=flag)
+            for image, distance, flag in found
+        ),
+    ]
+
+
+def _classes(subject: Subject, image: int) -> str:
+    return names(np.flatnonzero(presence(subject)[image]), subject.class_names) or "no class"
+
+
+def _table(seen: Sequence[_Seen], queries: np.ndarray) -> Table:
+    def rows(each: _Seen, query: int) -> list[tuple[Cell, ...]]:
+        subject, classes = each.subject, _classes(each.subject, query)
+        shared = [None if np.isnan(share) else "yes" if share else "no" for share in each.shared[query]]
+        found = zip(each.neighbours[query].tolist(), each.distances[query].tolist(), shared, strict=True)
+        return [
+            (subject.name, query, classes, rank, image, _classes(subject, image), distance, said)
+            for rank, (image, distance, said) in enumerate(found, start=1)
+        ]
+
+    heads = ("model", "query", "query's class", "rank", "neighbour", "neighbour's class")
+    columns = (*map(Column, heads), Column("distance", digits=4), Column("shares a class"))
+    body = [row for query in queries.tolist() for each in seen for row in rows(each, query)]
+    return Table("Nearest neighbours of the queries", columns, tuple(body))
+
+
+def _shares(seen: Sequence[_Seen], present: np.ndarray, queries: np.ndarray) -> Table:
+    chance = mean_percent(by_chance(present))
+    rows = tuple(
+        (
+            each.subject.name,
+            str(each.space),
+            mean_percent(each.shared),
+            int(present.any(axis=1).sum()),
+            mean_percent(each.shared[queries]),
+            int(present[queries].any(axis=1).sum()),
+            chance,
+        )
+        for each in seen
+    )
+    columns = (
+        Column("model"),
+        Column("features"),
+        Column("all images %", best="max" if len(seen) > 1 else None, digits=1),
+        Column("n"),
+        Column("queries shown %", digits=1),
+        Column("n shown"),
+        Column("by chance %", digits=1),
+    )
+    count = seen[0].neighbours.shape[1]
+    return Table(
+        f"Share of the {count} nearest that share a class with the query (precision@{count}), mean over n queries",
+        columns,
+        rows,
+    )
+
+
+def _overlaps(seen: Sequence[_Seen]) -> Table:
+    images, count = seen[0].neighbours.shape
+    rows = tuple(
+        (a.subject.name, b.subject.name, 100 * overlap(a.neighbours, b.neighbours), 100 * count / (images - 1), images)
+        for a, b in itertools.combinations(seen, 2)
+    )
+    columns = (
+        Column("model"),
+        Column("and"),
+        Column(f"overlap@{count} %", digits=1),
+        Column("by chance %", digits=1),
+        Column("n"),
+    )
+    return Table(
+        f"Share of an image's {count} nearest that two models have in common, mean over n images", columns, rows
+    )
+
+
+def mean_percent(shared: np.ndarray) -> float | None:
+    """Return 100 × the mean of what is known; None where nothing is."""
+    known = shared[np.isfinite(shared)]
+    return 100 * float(known.mean()) if known.size else None

@@ -1,0 +1,468 @@
+"""A search space as data: which fields of a trial a search draws, and from what. Pure; it knows of no sampler.
+
+Space({
+    "model.conv_layers": Whole(1, 4),
+    "model.channels": Each("model.conv_layers", Choice((16, 32, 64))),
+    "model.pooling": Choice(("max", "none")),
+    "model.stride": When({"model.pooling": "none"}, Choice((1, 2))),
+    "training.lr": Real(1e-3, 0.3, log=True),
+})
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trainables.config import Trial
+from trainables.errors import UserError, suggest
+from trainables.plan import plan
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values without an order: None, True, False, numbers, strings, or tuples of such.
+
+    Lists become tuples.
+    """
+
+    values: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.values, str) or not isinstance(self.values, Sequence):
+            raise UserError(f"Choice({self.values!r}) must have a tuple of values")
+        object.__setattr__(
+            self, "values", tuple(tuple(value) if isinstance(value, list) else value for value in self.values)
+        )
+        if not self.values:
+            raise UserError("Choice(()) has nothing to choose from")
+        for value in self.values:
+            if not _plain(value):
+                raise UserError(
+                    f"Choice holds {value!r}, but must hold None, True, False, numbers, strings, or tuples of such"
+                )
+        for value, others in zip(self.values, (self.values[:at] for at in range(len(self.values))), strict=True):
+            if value in others:
+                raise UserError(f"Choice holds {value!r} twice")
+
+    @property
+    def size(self) -> int:
+        """The number of values."""
+        return len(self.values)
+
+    def at(self, share: float) -> Any:
+        """Return the value at a share, 0 to below 1, of the values in order."""
+        return self.values[min(int(share * self.size), self.size - 1)]
+
+    def has(self, value: Any) -> bool:
+        """Tell whether `value` is one of them."""
+        return value in self.values
+
+    def __str__(self) -> str:
+        return ", ".join(map(shown, self.values))
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number from `low` to `high`, both included; with `log`, each doubling is as likely as the next."""
+
+    low: int
+    high: int
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(end, int) and not isinstance(end, bool) for end in (self.low, self.high)):
+            raise UserError(f"{self!r}: the ends must be whole numbers")
+        _check_ends(self, self.low <= self.high)
+
+    @property
+    def size(self) -> int:
+        """The number of values."""
+        return self.high - self.low + 1
+
+    @property
+    def values(self) -> range:
+        """All values, ascending."""
+        return range(self.low, self.high + 1)
+
+    def at(self, share: float) -> int:
+        """Return the value at a share, 0..1, of the range."""
+        return min(
+            max(math.floor(_between(self.low - 0.5, self.high + 0.5, share, log=self.log) + 0.5), self.low), self.high
+        )
+
+    def share(self, value: int) -> float:
+        """Return where in the range a value lies, 0..1: at its own part's middle."""
+        return _share(self.low - 0.5, self.high + 0.5, value, log=self.log)
+
+    def has(self, value: Any) -> bool:
+        """Tell whether `value` is a whole number in the range."""
+        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.low}..{self.high}" + (" (log)" if self.log else "")
+
+
+@dataclass(frozen=True)
+class Real:
+    """A real number from `low` to `high`; with `log`, each doubling is as likely as the next."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not all(
+            isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end)
+            for end in (self.low, self.high)
+        ):
+            raise UserError(f"{self!r}: the ends must be finite numbers")
+        _check_ends(self, self.low < self.high)
+
+    @property
+    def size(self) -> None:
+        """None: there are infinitely many."""
+
+    def at(self, share: float) -> float:
+        """Return the value at a share, 0..1, of the range."""
+        return min(max(_between(self.low, self.high, share, log=self.log), self.low), self.high)
+
+    def share(self, value: float) -> float:
+        """Return where in the range a value lies, 0..1."""
+        return _share(self.low, self.high, value, log=self.log)
+
+    def has(self, value: Any) -> bool:
+        """Tell whether `value` is a number in the range."""
+        return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.low:g}..{self.high:g}" + (" (log)" if self.log else "")
+
+
+Dimension = Choice | Whole | Real  # what one draw is from
+
+
+@dataclass(frozen=True)
+class Each:
+    """A tuple whose entries are all drawn from `of`: as many as the field `count` says, less `fewer` (hidden FC layers:
+    1).
+
+    Where that leaves no entry, the field stays as the start has it.
+    """
+
+    count: str
+    of: Dimension
+    fewer: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.of, Dimension):
+            raise UserError(
+                f"Each of {self.count} is of {type(self.of).__name__}, but must be of a Choice, Whole or Real"
+            )
+        if not Whole(0, 64).has(self.fewer):
+            raise UserError(f"Each of {self.count}: fewer is {self.fewer!r}, but must be 0..64")
+
+    def __str__(self) -> str:
+        return f"{self.of}, for each of {self.count}" + (f" less {self.fewer}" if self.fewer else "")
+
+
+@dataclass(frozen=True)
+class When:
+    """Drawn only where every field named in `conditions` was drawn with the value given; otherwise it stays as the
+    start has it.
+
+    A set means any of its values: `{"model.pooling": {"max", "average"}}`. Anything else, a tuple too, is one value.
+    """
+
+    conditions: Mapping[str, Any]
+    of: Dimension | Each
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.of, Dimension | Each):
+            raise UserError(f"When is of {type(self.of).__name__}, but must be of a Choice, Whole, Real or Each")
+        if not self.conditions:
+            raise UserError("When has no condition; without one, leave it out")
+        wanted = {
+            name: values if isinstance(values, set | frozenset) else (values,)
+            for name, values in self.conditions.items()
+        }
+        object.__setattr__(
+            self, "conditions", {name: tuple(sorted(values, key=shown)) for name, values in wanted.items()}
+        )
+
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        """Tell whether the fields drawn so far fulfil it."""
+        return all(name in values and values[name] in wanted for name, wanted in self.conditions.items())
+
+    def __str__(self) -> str:
+        return " and ".join(f"{name} is {' or '.join(map(shown, wanted))}" for name, wanted in self.conditions.items())
+
+
+Form = Dimension | Each | When  # what a field is drawn from
+
+
+class Row(NamedTuple):
+    """A field of a space in words. `when` is empty where every trial draws it."""
+
+    field: str
+    range: str
+    when: str
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is drawn for each field, named as in a stage, and in this order: a field may only depend on those before it.
+
+    Raises UserError where nothing is drawn, or a field depends on what it cannot, or can never be drawn.
+    """
+
+    fields: Mapping[str, Form]
+
+    def __post_init__(self) -> None:
+        if not self.fields:
+            raise UserError("this search space is empty: it names no field to draw")
+        for path, form in self.fields.items():
+            if not isinstance(form, Form):
+                raise UserError(f"{path} is {form!r}, but must be a Choice, Whole, Real, Each or When")
+            self._check_conditions(path, form)
+            self._check_count(path, form)
+        for path in self.fields:
+            if not any(self.parts(path, values) for values in self._walk(self._controlling)):
+                raise UserError(f"{path} can never be drawn: its conditions and counts exclude one another")
+
+    def check(self, start: Trial) -> None:
+        """Raise UserError where `start` lacks a field that is to be drawn."""
+        for path in self.fields:
+            start.get(path)
+
+    def parts(self, path: str, values: Mapping[str, Any]) -> tuple[tuple[str, Dimension], ...]:
+        """Return the single draws that make a field, by their names (`model.channels[0]`), after `values` were drawn
+        before it.
+
+        That is one, or for Each one an entry; none where the field is left out.
+        """
+        form = self.fields[path]
+        if isinstance(form, When) and not form.holds(values):
+            return ()
+        inner = _inner(form)
+        if isinstance(inner, Each):
+            return tuple((f"{path}[{at}]", inner.of) for at in range(values[inner.count] - inner.fewer))
+        return ((path, inner),)
+
+    def draw(self, pick: Callable[[str, Dimension], Any]) -> dict[str, Any]:
+        """Go through the fields in order, ask `pick` for each single draw by its name, and return values for Trial.with_values()."""
+        values: dict[str, Any] = {}
+        for path in self.fields:
+            if parts := self.parts(path, values):
+                values[path] = self._joined(path, tuple(pick(name, dimension) for name, dimension in parts))
+        return values
+
+    def random(self, rng: np.random.Generator) -> dict[str, Any]:
+        """Return a point whose fields are drawn uniformly one after the other, uniformly in the logarithm where `log` says so."""
+        return self.draw(lambda _, dimension: dimension.at(rng.random()))
+
+    def flat(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the single draws, by name, that give the point `values`: draw() backwards.
+
+        Raises UserError for one outside the space.
+        """
+        for path in values:
+            if path not in self.fields:
+                raise UserError(f"the search space has no field {path!r}{suggest(path, self.fields)}")
+        point = {path: tuple(value) if isinstance(value, list) else value for path, value in values.items()}
+        drawn: dict[str, Any] = {}
+        for path, form in self.fields.items():
+            parts = self.parts(path, point)
+            if parts and path not in point:
+                raise UserError(f"{path} is missing, but must be given{_where(form, ' where ')}")
+            if path in point and not parts:
+                raise UserError(f"{path} is {shown(point[path])}, but must be left out{_where(form, ' unless ')}")
+            if parts:
+                drawn |= self._split(path, point[path], parts)
+        return drawn
+
+    @property
+    def size(self) -> int | None:
+        """The number of points, None where a real number is drawn."""
+        if self.continuous:
+            return None
+        free = [path for path in self.fields if path not in self._controlling]
+        return sum(
+            math.prod(dimension.size or 0 for path in free for _, dimension in self.parts(path, values))
+            for values in self._walk(self._controlling)
+        )
+
+    @property
+    def continuous(self) -> tuple[str, ...]:
+        """The fields that are real numbers."""
+        return tuple(path for path, form in self.fields.items() if isinstance(_dimension(form), Real))
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        """Go through all points, the last field changing fastest. Raises UserError where there are infinitely many."""
+        if self.continuous:
+            raise UserError(
+                f"{self.continuous[0]} is a real number, so there are infinitely many points; for a grid, make it a "
+                "Choice"
+            )
+        return self._walk(tuple(self.fields))
+
+    def describe(self) -> list[Row]:
+        """Return the fields in words, in order."""
+        forms = self.fields.items()
+        return [
+            Row(path, str(form.of), str(form)) if isinstance(form, When) else Row(path, str(form), "")
+            for path, form in forms
+        ]
+
+    @property
+    def _controlling(self) -> tuple[str, ...]:
+        """The fields that others depend on."""
+        named = {name for form in self.fields.values() for name in _depends_on(form)}
+        return tuple(path for path in self.fields if path in named)
+
+    def _walk(self, paths: Sequence[str], values: Mapping[str, Any] = {}) -> Iterator[dict[str, Any]]:
+        """Go through all values of some fields, which must all be discrete."""
+        if not paths:
+            yield dict(values)
+            return
+        ranges = [dimension.values for _, dimension in self.parts(paths[0], values) if not isinstance(dimension, Real)]
+        for entries in itertools.product(*ranges):
+            yield from self._walk(
+                paths[1:], {**values, paths[0]: self._joined(paths[0], entries)} if ranges else values
+            )
+
+    def _joined(self, path: str, entries: tuple[Any, ...]) -> Any:
+        return entries if isinstance(_inner(self.fields[path]), Each) else entries[0]
+
+    def _split(self, path: str, value: Any, parts: Sequence[tuple[str, Dimension]]) -> dict[str, Any]:
+        entries = value if isinstance(_inner(self.fields[path]), Each) else (value,)
+        if not isinstance(entries, tuple) or len(entries) != len(parts):
+            raise UserError(f"{path} is {shown(value)}, but must be a tuple of {len(parts)}")
+        for (name, dimension), entry in zip(parts, entries, strict=True):
+            if not dimension.has(entry):
+                raise UserError(
+                    f"{name} is {shown(entry)}, but must be "
+                    f"{'one of ' if isinstance(dimension, Choice) else ''}{dimension}"
+                )
+        return {name: entry for (name, _), entry in zip(parts, entries, strict=True)}
+
+    def _before(self, path: str, name: str) -> Form:
+        earlier = dict(itertools.takewhile(lambda item: item[0] != path, self.fields.items()))
+        if name not in earlier:
+            late = " before it" if name in self.fields else suggest(name, earlier)
+            raise UserError(f"{path} depends on {name!r}, which the search space does not draw{late}")
+        return earlier[name]
+
+    def _check_conditions(self, path: str, form: Form) -> None:
+        for name, wanted in form.conditions.items() if isinstance(form, When) else ():
+            other = self._before(path, name)
+            dimension = _dimension(other)
+            if isinstance(_inner(other), Each) or isinstance(dimension, Real):
+                raise UserError(
+                    f"{path} depends on {name}, but only a Choice or Whole has values that a condition can name"
+                )
+            for value in wanted:
+                if not dimension.has(value):
+                    raise UserError(
+                        f"{path} is drawn where {name} is {shown(value)}, which is never: it is drawn from {dimension}"
+                    )
+
+    def _check_count(self, path: str, form: Form) -> None:
+        each = _inner(form)
+        if not isinstance(each, Each):
+            return
+        counted = self._before(path, each.count)
+        if isinstance(counted, Whole | Choice) and all(Whole(each.fewer, 10**6).has(value) for value in counted.values):
+            return
+        raise UserError(
+            f"{path} has an entry for each of {each.count}, which must be a whole number of at least {each.fewer} in "
+            "every trial"
+        )
+
+
+class Buildable(NamedTuple):
+    """How much of a space can be built, 0..1, and what most often keeps the rest from it."""
+
+    share: float
+    reason: str | None
+
+
+def buildable(
+    space: Space, start: Trial, image_shape: tuple[int, int, int], classes: int, samples: int = 1000, seed: int = 0
+) -> Buildable:
+    """Return what share of random points gives a network that can be built on images of `image_shape` (C, H, W)."""
+    rng = np.random.default_rng(seed)
+    found = (unbuildable(start, space.random(rng), image_shape, classes) for _ in range(samples))
+    reasons = Counter(reason for reason in found if reason)
+    return Buildable(1 - reasons.total() / samples, max(reasons, key=reasons.__getitem__, default=None))
+
+
+def unbuildable(start: Trial, values: Mapping[str, Any], image_shape: tuple[int, int, int], classes: int) -> str | None:
+    """Return what keeps a point from being trained, None where nothing does: a value out of its rule, or a window that does not fit."""
+    try:
+        trial = start.with_values(values)
+        plan(trial.model, trial.training.input_shape(image_shape), classes)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def shown(value: Any) -> str:
+    """Return a value as tables and labels have it: `16-32-64`, `none`, `yes`; of a path, the file."""
+    if isinstance(value, tuple | list):
+        return "-".join(map(shown, value))
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return str(value).rpartition("/")[2]
+
+
+def _plain(value: Any) -> bool:
+    return (
+        all(map(_plain, value))
+        if isinstance(value, tuple)
+        else value is None or isinstance(value, bool | int | float | str)
+    )
+
+
+def _check_ends(form: Whole | Real, ordered: bool) -> None:
+    if not ordered:
+        raise UserError(f"{form!r}: low must be {'at most' if isinstance(form, Whole) else 'below'} high")
+    if form.log and form.low <= 0:
+        raise UserError(f"{form!r}: with log, low must be above 0")
+
+
+def _between(low: float, high: float, share: float, *, log: bool) -> float:
+    return low * (high / low) ** share if log else low + (high - low) * share
+
+
+def _share(low: float, high: float, value: float, *, log: bool) -> float:
+    return math.log(value / low) / math.log(high / low) if log else (value - low) / (high - low)
+
+
+def _inner(form: Form) -> Dimension | Each:
+    return form.of if isinstance(form, When) else form
+
+
+def _dimension(form: Form) -> Dimension:
+    inner = _inner(form)
+    return inner.of if isinstance(inner, Each) else inner
+
+
+def _depends_on(form: Form) -> tuple[str, ...]:
+    if isinstance(form, When):
+        return (*form.conditions, *_depends_on(form.of))
+    return (form.count,) if isinstance(form, Each) else ()
+
+
+def _where(form: Form, word: str) -> str:
+    """Return the rule by which a field is drawn or left out, behind `word`; nothing where it is always drawn."""
+    inner = _inner(form)
+    rules = [str(form)] if isinstance(form, When) else []
+    rules += [f"{inner.count} is above {inner.fewer}"] if isinstance(inner, Each) else []
+    return word + " and ".join(rules) if rules else ""

@@ -1,0 +1,126 @@
+"""What a search came to, as tables and words: the best trials, what mattered, what is worth its price, and what it cost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from analysis.report import Cell, Column, Table
+from sweeps.decisions.samplers import importance, pareto
+from sweeps.decisions.search_run import SearchRun
+from sweeps.decisions.space import shown
+from trainables.errors import UserError
+
+ROWS = 15  # of the leaderboard in the report; all trials, with a column for each field, are in the CSV
+PRICES = ("parameters",)  # what a score is held against where the search itself has no second objective
+
+
+def search_tables(search: SearchRun, rows: int = ROWS) -> list[Table]:
+    """Return all tables of a search, the leaderboard with so many rows."""
+    return [table for table in (leaderboard(search, rows), importance_table(search), front(search)) if table]
+
+
+def leaderboard(search: SearchRun, most: int = ROWS) -> Table:
+    """Return the best trials: those confirmed with all seeds, then the others by how far they came.
+
+    Only the first are ranked.
+    """
+    columns = (
+        Column("trial"),
+        Column("status"),
+        Column("validation %", best="max", digits=1),
+        Column("epochs"),
+        Column("seeds"),
+        Column("drawn"),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    eligible = []
+    for draw in search.ranking()[:most]:
+        confirmed = draw in (search.confirmed or []) and not draw.reason
+        drawn = ", ".join(f"{path.rpartition('.')[2]} {_brief(value)}" for path, value in draw.values.items())
+        chosen = [record.val_score for record in draw.history.chosen()] if draw.history.epochs else []
+        score = 100 * sum(chosen) / len(chosen) if chosen else None
+        status = "confirmed" if confirmed else {"paused": "stopped early"}.get(draw.state, draw.state)
+        rows.append(
+            (draw.cell.label, status, score, draw.history.epochs or None, len(draw.history.seeds) or None, drawn)
+        )
+        eligible.append(confirmed)
+    return Table(f"{search.stage.name}: the best of {len(search.draws)} trials", columns, tuple(rows), tuple(eligible))
+
+
+def what_mattered(search: SearchRun) -> tuple[int, dict[str, float]] | None:
+    """Return the epoch at which trials are compared, and each field's share in what made the best of them good; None
+    for too few trials.
+
+    It is the last epoch that half of the trials have come to: there they all had the same budget.
+    """
+    reached = sorted((max(told.scores) for told in search.told if told.scores), reverse=True)
+    if not reached:
+        return None
+    epoch = reached[(len(reached) - 1) // 2]
+    try:
+        return epoch, importance(search.stage.space, search.told, epoch)
+    except UserError:  # fewer trials than it can be told from
+        return None
+
+
+def importance_table(search: SearchRun) -> Table | None:
+    """Return the fields by their importance; None where too few trials tell it."""
+    found = what_mattered(search)
+    if found is None:
+        return None
+    epoch, shares = found
+    rows = tuple((path, 100 * share) for path, share in shares.items())
+    compared = sum(epoch in told.scores for told in search.told)
+    title = f"What mattered: PED-ANOVA over {compared} trials, all at epoch {epoch}"
+    return Table(title, (Column("field"), Column("share %", digits=0)), rows)
+
+
+def front(search: SearchRun) -> Table:
+    """Return the trials run in full that no other beats in one objective without losing in another."""
+    names = search.stage.objectives if len(search.stage.objectives) > 1 else ("score", *PRICES)
+    done = {draw.attempt: draw for draw in search.draws.values() if draw.state == "done"}
+    values = {number: tuple(search.value(draw, name) for name in names) for number, draw in done.items()}
+    told = [replace(each, objectives=values[each.number]) for each in search.told if each.number in done]
+    heads = {
+        "score": Column("validation %", digits=1),
+        "parameters": Column("parameters", digits=0),
+        "seconds": Column("seconds", digits=0),
+    }
+    rows: list[tuple[Cell, ...]] = []
+    for each in pareto(told, names):
+        pairs = zip(names, values[each.number], strict=True)
+        rows.append(
+            (done[each.number].cell.label, *(100 * value if name == "score" else value for name, value in pairs))
+        )
+    columns = (Column("trial"), *(heads[name] for name in names))
+    return Table(f"Pareto front of {', '.join(names)} (one seed, trials run in full)", columns, tuple(rows))
+
+
+def account(search: SearchRun) -> list[str]:
+    """Return what the search did and cost."""
+    draws = list(search.draws.values())
+    spent = sum(len(records) for draw in draws for records in draw.history.records.values())
+    full = sum(draw.epochs for draw in draws)
+    states = [draw.state for draw in draws]
+    paused, failed = states.count("paused"), states.count("failed")
+    confirmed = [draw.cell.label for draw in search.confirmed or [] if not draw.reason]
+    ended = (
+        f"{len(draws) - paused - failed} ran in full, {paused} were stopped early ({search.stage.rule}), "
+        f"{failed} failed"
+    )
+    lines = [
+        f"{len(draws)} trials drawn by {search.stage.sampler}: {ended}.",
+        f"Screening and confirmation took {spent:,} epochs; all trials in full, with one seed each, would take "
+        f"{full:,}.",
+        f"Confirmed in full with {len(search.seeds)} seed(s): {', '.join(confirmed) or 'none'}. Only these are ranked.",
+    ]
+    if search.unbuildable:
+        lines.append(
+            f"Drawn, but not trained, as they cannot be built or were drawn before: {len(search.unbuildable)}."
+        )
+    return lines
+
+
+def _brief(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else shown(value)

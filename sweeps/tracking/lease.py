@@ -1,0 +1,136 @@
+"""The lease on a study: of all commands that share an MLflow, on whatever machines, one at a time runs it.
+
+It is a tag of the experiment: who holds it, and a count that moves while the holder lives. Whether it moves is judged
+by the watcher's own clock, as clocks of several machines differ.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sweeps.tracking.spool import holder
+from sweeps.tracking.store import Store
+from trainables.errors import UserError
+
+TAG = "lease"
+MOVES_EVERY = 10.0  # seconds
+WATCHED_FOR = 25.0  # seconds in which a holder that lives has moved its count
+LOOKS_EVERY = 1.0
+FIRST_LOOK = 2.0  # seconds until a holder looks whether another one took the lease at the same moment
+
+log = logging.getLogger(__name__)
+
+
+class Lease:
+    """The lease on one experiment, for one command."""
+
+    def __init__(self, store: Store, experiment: str, say: Callable[[str], None]) -> None:
+        self._store, self._say = store, say
+        with store.readable():
+            self._experiment = store.experiment_id(experiment)
+        self._own: dict[str, Any] = {
+            "id": uuid.uuid4().hex,
+            "holder": holder(),
+            "place": _place(),
+            "pid": os.getpid(),
+            "count": 0,
+        }
+        self._ended = threading.Event()
+        self._lost: str | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lease.
+
+        Raises UserError, naming the holder, where another command has it, or turns out to have taken it meanwhile.
+        """
+        with self._store.readable():
+            self._wait_for_another()
+            self._write()
+        stopping = signal.signal(
+            signal.SIGTERM, signal.default_int_handler
+        )  # SIGINT may be ignored, as in the background of a script
+        keeper = threading.Thread(target=self._keep, name="lease", daemon=True)
+        keeper.start()
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self._lost:
+                raise UserError(self._lost) from None
+            raise
+        finally:
+            self._ended.set()
+            keeper.join(5)
+            signal.signal(signal.SIGTERM, stopping)
+            self._give_back()
+
+    def _wait_for_another(self) -> None:
+        """Return when nobody holds the lease: it was given back, or its holder is dead."""
+        seen = self._read()
+        if not seen or _dead_here(seen):
+            return
+        self._say(
+            f"this study was being run by {seen['holder']}; looking for {WATCHED_FOR:.0f} s whether that is still so"
+        )
+        until = time.monotonic() + WATCHED_FOR
+        while seen and time.monotonic() < until:
+            time.sleep(LOOKS_EVERY)
+            now = self._read()
+            if now and now != seen:
+                raise UserError(_taken(now))
+            seen = now
+
+    def _keep(self) -> None:
+        pause = FIRST_LOOK
+        while not self._ended.wait(pause):
+            pause = MOVES_EVERY
+            try:
+                current = self._read()
+                if current and current["id"] != self._own["id"]:
+                    self._lost = _taken(current)
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)  # as Ctrl-C
+                    return
+                self._write()
+            except Exception as error:  # MLflow is away, for others as well
+                log.info("the lease is not renewed: %s", error)
+
+    def _give_back(self) -> None:
+        try:
+            current = self._read()
+            if current and current["id"] == self._own["id"]:
+                self._store.client.delete_experiment_tag(self._experiment, TAG)
+        except Exception as error:  # it runs out by itself
+            log.info("the lease is not given back: %s", error)
+
+    def _read(self) -> dict[str, Any] | None:
+        text = self._store.client.get_experiment(self._experiment).tags.get(TAG)
+        return json.loads(text) if text else None
+
+    def _write(self) -> None:
+        self._own["count"] += 1
+        self._store.client.set_experiment_tag(self._experiment, TAG, json.dumps(self._own))
+
+
+def _taken(by: dict[str, Any]) -> str:
+    return f"this study is being run by {by['holder']}; wait for its end (its trials are shared through MLflow)"
+
+
+def _dead_here(other: dict[str, Any]) -> bool:
+    """Whether the holder was a process of this machine that has ended."""
+    return other["place"] == _place() and not Path(f"/proc/{other['pid']}").exists()
+
+
+def _place() -> str:
+    """Return where a process's number is its own: containers may share a host's name."""
+    return f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"

@@ -1,0 +1,248 @@
+"""Ablation against the whole network, against weights set to 0, and against counts and a test made by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from analysis.chain import steps, switched_off
+from analysis.filters import convolution
+from analysis.jobs import ablation
+from analysis.jobs.ablation import Ablation, Flips
+from tests.analysis.test_filters import SMALL, make_subject
+from trainables.config import ACTIVATIONS, CNN, ResNet
+from trainables.errors import UserError
+
+DOUBLE = CNN(
+    conv_layers=4,
+    convs_per_block=2,
+    channels=(4, 5),
+    padding=1,
+    batch_norm=True,
+    conv_dropout=0.5,
+    fc_dropout=0.5,
+    fc_batch_norm=True,
+)
+
+
+def run(model, images, off=None, fill=0.0):
+    x = torch.from_numpy(images).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        for layer, step in steps(model).items():
+            x = step(x)
+            if off and layer == off[0]:
+                maps = x[0] if isinstance(x, tuple) else x
+                x = switched_off(x, off[1], torch.full((maps.shape[1],), fill))
+    return x
+
+
+def shake(model):
+    """Give batch norms statistics and shifts of their own, as training would."""
+    torch.manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.weight.data, module.bias.data, module.running_mean):
+                tensor.copy_(torch.randn_like(tensor))
+            module.running_var.uniform_(0.5, 2)
+
+
+def computed(job, subject):
+    return [job.compute(subject, part) for part in range(job.parts(subject))]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("pooling", ["max", "average", "none"])
+def test_steps_compute_what_the_network_computes(activation, pooling):
+    subject = make_subject(replace(DOUBLE, activation=activation, pooling=pooling))
+    shake(subject.model)
+    with torch.inference_mode():
+        expected = subject.model(torch.from_numpy(subject.images).permute(0, 3, 1, 2))
+    assert torch.equal(run(subject.model, subject.images), expected)
+
+
+@pytest.mark.parametrize(("depth", "shape"), [(18, (3, 32, 32)), (34, (1, 28, 28))])
+def test_steps_of_a_resnet_compute_what_the_network_computes(depth, shape):
+    subject = make_subject(ResNet(depth), shape, count=3)
+    shake(subject.model)
+    with torch.inference_mode():
+        expected = subject.model(torch.from_numpy(subject.images).permute(0, 3, 1, 2))
+    assert torch.equal(run(subject.model, subject.images), expected)
+    assert [name for name in steps(subject.model) if "conv" in name] == subject.convolutions
+
+
+def silence(norm, channels):
+    """Set a batch norm's scale and shift to 0, so that its channels are 0 behind a ReLU."""
+    for tensor in (norm.weight.data, norm.bias.data):
+        tensor[list(channels)] = 0
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "conv3", "conv4"])
+def test_off_is_what_a_batch_norm_without_scale_and_shift_leaves(layer):
+    subject = make_subject(DOUBLE)
+    shake(subject.model)
+    off = run(subject.model, subject.images, (layer, (1, 3)))
+    assert not torch.equal(off, run(subject.model, subject.images))
+    number = int(layer[4:]) - 1
+    silence(subject.model.blocks[number // 2].convs[number % 2][1], (1, 3))
+    assert torch.equal(off, run(subject.model, subject.images))
+
+
+@pytest.mark.parametrize(
+    ("layer", "norm"), [("conv1", "bn1"), ("layer2.0.conv1", "layer2.0.bn1"), ("layer4.1.conv2", "layer4.1.bn2")]
+)
+def test_off_in_a_resnet(layer, norm):
+    subject = make_subject(ResNet(18), (3, 32, 32), count=3)
+    shake(subject.model)
+    off = run(subject.model, subject.images, (layer, (0, 5)))
+    assert not torch.equal(off, run(subject.model, subject.images))
+    silence(subject.model.get_submodule(norm), (0, 5))
+    assert torch.equal(off, run(subject.model, subject.images))
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "gelu"])
+def test_zeroing_the_weights_would_not_do(activation):
+    """Bias and, with a sigmoid, the activation itself stay; ours is 0 in the block's output for any activation."""
+    subject = make_subject(replace(SMALL, activation=activation))
+    conv = convolution(subject.model, "conv1")
+    with torch.no_grad():
+        conv.weight[0], conv.bias[0] = 0, 1
+    _, _, features = next(subject.batches())
+    assert features["block1"][:, 0].max() > 0.5
+    x = torch.from_numpy(subject.images).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        for step in list(steps(subject.model).values())[:2]:
+            x = step(x)
+        assert torch.equal(x, features["block1"])
+        assert switched_off(x, (0,), torch.zeros(4))[:, 0].abs().max() == 0
+
+
+def test_mean_is_that_of_what_enters_the_next_layer_over_the_test_set():
+    subject = make_subject(SMALL, count=70)  # more than a batch
+    job = Ablation(filters="conv2:1", fill="mean")
+    mean = np.concatenate([features["block2"][:, 1].numpy() for _, _, features in subject.batches()]).mean(dtype=float)
+    assert mean > 0.01
+    [arrays] = computed(job, subject)
+    expected = run(subject.model, subject.images, ("conv2", (1,)), float(mean))
+    np.testing.assert_allclose(arrays["after"], expected.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_filter_that_is_0_already_changes_nothing():
+    subject = make_subject(SMALL, count=70)
+    conv = convolution(subject.model, "conv1")
+    with torch.no_grad():
+        conv.weight[2], conv.bias[2] = 0, -1
+    [arrays] = computed(Ablation(filters="conv1:2"), subject)
+    assert (arrays["before"] == arrays["after"]).all()
+
+
+@pytest.mark.parametrize("fill", ["zero", "mean"])
+@pytest.mark.parametrize(("model", "layer"), [(replace(SMALL, channels=(4, 18, 6)), "conv2"), (DOUBLE, "conv3")])
+def test_one_at_a_time_is_each_alone(model, layer, fill):
+    subject = make_subject(model, count=70)
+    shake(subject.model)
+    together, *single = computed(Ablation(filters="conv1:0", fill=fill, each_of=layer), subject)
+    each = np.concatenate([part["each"] for part in single], axis=1)
+    assert each.shape == (70, model.channels[1])
+    assert (single[0]["before"] == together["before"].argmax(1)).all()
+    for number in range(each.shape[1]):
+        [alone] = computed(Ablation(filters={layer: (number,)}, fill=fill), subject)
+        assert (alone["after"].argmax(1) == each[:, number]).all()
+
+
+def made_up(before, after, labels):
+    """Return the finding where these classes were predicted, each with probability near 1."""
+    subject = replace(make_subject(SMALL, count=len(labels)), labels=np.array(labels))
+    arrays = {"before": 9.0 * np.eye(3, dtype=np.float32)[before], "after": 9.0 * np.eye(3, dtype=np.float32)[after]}
+    return Ablation(filters="conv1:0").finding([subject], [arrays])
+
+
+LABELS, BEFORE, AFTER = [0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1, 0, 0], [0, 1, 1, 1, 1, 0, 0, 1]
+
+
+def test_contingency_classes_and_confusions_by_hand():
+    finding = made_up(BEFORE, AFTER, LABELS)
+    assert [row[1] for row in finding.tables["ablation"].rows] == [2, 2, 3, 1, 8]
+    classes = finding.tables["ablation-classes"]
+    assert [column.name for column in classes.columns] == [
+        *("class", "right before", "right→wrong", "wrong→right", "right after", "difference", "change, points")
+    ]
+    assert classes.rows == (
+        ("class0", 3, 2, 0, 1, -2, -50.0),
+        ("class1", 2, 1, 1, 2, 0, 0.0),
+        ("class2", 0, 0, 0, 0, 0, None),  # no images: not known
+        ("total", 5, 3, 1, 3, -2, -25.0),
+    )
+    assert finding.tables["ablation-confusions"].rows == (("class0", "class1", 1, 3, 2),)
+    assert "p = 0.62" in finding.text[0]
+    assert "class0 → class1 (+2)" in finding.text[1]
+    assert set(finding.figures) == {"ablation-matrix", "ablation-lost"}
+
+
+def test_published_flips_make_the_published_table():
+    flips = Flips(total=1000, kept=748 - 45, lost=45, gained=10)  # R0.B3, plane
+    assert (flips.right_before, flips.right_after) == (748, 713)
+
+
+def test_nothing_lost_draws_no_gallery():
+    finding = made_up(BEFORE, BEFORE, LABELS)
+    assert set(finding.figures) == {"ablation-matrix"}
+    assert finding.tables["ablation-confusions"].rows == ()
+
+
+def test_one_at_a_time_reports_each_filter(monkeypatch):
+    monkeypatch.setattr(ablation, "DRAWN", 3)
+    subject = make_subject(SMALL, count=20)
+    job = Ablation(each_of="conv2")
+    finding = job.finding([subject], computed(job, subject))
+    assert [row[0] for row in finding.tables["ablation-each"].rows] == [f"conv2:{number}" for number in range(5)]
+    before, each = finding.arrays["each_before"], finding.arrays["each"]
+    lost = ((before == subject.labels)[:, None] & (each != subject.labels[:, None])).sum(axis=0)
+    assert [row[1] for row in finding.tables["ablation-each"].rows] == lost.tolist()
+    assert "The 3 of 5 filters that lose most." in finding.figures["ablation-each"].caption
+
+
+def test_several_labels_are_compared_by_average_precision():
+    labels = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, -1]], np.int8)
+    subject = replace(make_subject(SMALL, count=4), labels=labels)
+    before = np.array([[4, 0, 0], [3, 0, 0], [2, 9, 0], [1, 8, 0]], np.float32)
+    after = np.array(
+        [[1, 0, 0], [2, 0, 0], [3, 9, 0], [4, 8, 0]], np.float32
+    )  # class 0 ranks last: precision 1/2 at every recall
+    finding = Ablation(filters="conv1:0").finding([subject], [{"before": before, "after": after}])
+    rows = finding.tables["ablation-classes"].rows
+    assert rows == (
+        ("class0", 100.0, 50.0, -50.0),
+        ("class1", 100.0, 100.0, 0.0),
+        ("class2", None, None, None),
+        ("mean", 100.0, 75.0, -25.0),
+    )
+    with pytest.raises(
+        UserError, match=r"^each_of counts changed predictions, but images of random can have several labels$"
+    ):
+        Ablation(each_of="conv1").parts(subject)
+
+
+def test_repeats_to_the_bit_and_leaves_the_network_alone():
+    subject = make_subject(ResNet(18), (3, 32, 32), count=4)
+    state = {name: tensor.clone() for name, tensor in subject.model.state_dict().items()}
+    job = Ablation(fill="mean")
+    [first], [second] = (computed(job, subject) for _ in range(2))
+    assert all((first[name] == second[name]).all() for name in ("before", "after"))
+    assert all(torch.equal(tensor, state[name]) for name, tensor in subject.model.state_dict().items())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in subject.model.modules())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"fill": "noise"}, "fill is 'noise', but must be 'zero' or 'mean'"), ({"filters": "x"}, "filters has 'x'")],
+)
+def test_options_are_checked_at_once(options, message):
+    with pytest.raises(UserError, match=message):
+        Ablation(**options)
+
+
+def test_a_layer_that_is_not_there_is_named():
+    with pytest.raises(UserError, match="net has no convolution 'conv9'"):
+        Ablation(each_of="conv9").parts(make_subject(SMALL))

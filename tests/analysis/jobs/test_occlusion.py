@@ -1,0 +1,269 @@
+"""Occlusion maps against captum, against numpy by hand, and what is made of them against counts by hand."""
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import Occlusion as CaptumOcclusion
+
+import analysis.jobs.occlusion
+from analysis.jobs.occlusion import Occlusion
+from analysis.subject import Subject
+from trainables.config import CNN
+from trainables.errors import UserError
+from trainables.models import build
+from trainables.plan import plan
+
+NAMES = ("ant", "bee", "cow")
+LINEAR = CNN(conv_layers=0, fc_layers=1)
+
+
+def make_subject(config=LINEAR, side=12, channels=3, count=30, labels=None, seed=0, masks=None) -> Subject:
+    """Return a random network with random images, labelled as it classifies them where no labels are given."""
+    torch.manual_seed(seed)
+    shape = (channels, side, side)
+    model = build(config, shape, len(NAMES), (0.4,) * channels, (0.2,) * channels).eval()
+    images = np.random.default_rng(seed).integers(0, 256, (count, side, side, channels), dtype=np.uint8)
+    if labels is None:
+        with torch.inference_mode():
+            labels = model(torch.from_numpy(images).permute(0, 3, 1, 2)).argmax(1).numpy()
+    return Subject(
+        "net", model, plan(config, shape, len(NAMES)), NAMES, "noise", images, labels, (1, 1, 1), masks=masks
+    )
+
+
+def all_parts(job: Occlusion, subject: Subject):
+    return [job.compute(subject, part) for part in range(job.parts(subject))]
+
+
+def finding(job: Occlusion, subject: Subject):
+    return job.finding([subject], all_parts(job, subject))
+
+
+def by_hand(subject: Subject, number: int, label: int, window: int, stride: int, fill) -> np.ndarray:
+    """Return the probability map of the linear network, in float64, window by window."""
+    weight, bias = (tensor.detach().double().numpy() for tensor in subject.model.head.parameters())
+    side, reach = subject.images.shape[1], window // 2
+    centres = range((stride - 1) // 2, side, stride)
+    rows = []
+    for row in centres:
+        for column in centres:
+            image = subject.images[number] / 255.0
+            image[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1] = fill
+            logits = weight @ ((image - 0.4) / 0.2).transpose(2, 0, 1).ravel() + bias
+            odds = np.exp(logits - logits.max())
+            rows.append(1 / (1 + np.exp(-logits[label])) if subject.multi_label else odds[label] / odds.sum())
+    return np.array(rows).reshape(len(centres), -1)
+
+
+@pytest.mark.parametrize("window", [3, 9])
+def test_the_box_average_of_the_drops_is_captums_map(window):
+    """captum gives a pixel the mean drop over those windows wholly inside the image that cover it."""
+    subject = make_subject(CNN(conv_layers=2, channels=(8, 12), fc_layers=2, fc_widths=16), side=16)
+    [part, *_] = (part for part in all_parts(Occlusion(windows=(window,), per_class=1), subject) if len(part["image"]))
+    drops, reach = part["unoccluded"][0].astype(float) - part["maps"][0, 0], window // 2
+    inside = drops[reach:-reach, reach:-reach]  # by centre
+    averaged = np.empty(drops.shape)
+    for row, column in np.ndindex(averaged.shape):
+        top, left = max(0, row - 2 * reach), max(0, column - 2 * reach)
+        averaged[row, column] = inside[top : row + 1, left : column + 1].mean()
+
+    pixels = torch.from_numpy(subject.images[part["image"]]).permute(0, 3, 1, 2) / 255
+    peer = CaptumOcclusion(lambda x: subject.model(x).softmax(1))
+    theirs = peer.attribute(
+        pixels, (3, window, window), baselines=0.5, target=int(part["class"][0]), perturbations_per_eval=32
+    )
+    assert np.abs(averaged).max() > 0.001
+    np.testing.assert_allclose(averaged, theirs[0, 0].detach().numpy(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("channels", "fill", "stride"), [(3, "gray", 1), (3, "mean", 2), (1, "black", 3), (1, "gray", 12)]
+)
+def test_maps_of_a_linear_network_by_hand(channels, fill, stride):
+    subject = make_subject(channels=channels)
+    value = {"gray": 0.5, "mean": subject.images.mean(axis=(0, 1, 2)) / 255, "black": 0}[fill]
+    job = Occlusion(windows=(1, 5, 11), fill=fill, stride=stride)
+    parts = [part for part in all_parts(job, subject) if len(part["image"])]
+    assert len(parts) > 1
+    for part in parts:
+        np.testing.assert_allclose(
+            part["unoccluded"], subject.probabilities[part["image"], part["class"]], rtol=0, atol=1e-6
+        )
+        for at, (number, label) in enumerate(zip(part["image"], part["class"], strict=True)):
+            expected = [by_hand(subject, number, label, window, stride, value) for window in (1, 5, 11)]
+            np.testing.assert_allclose(part["maps"][at], expected, rtol=0, atol=2e-6)
+
+
+def test_multi_label_data_is_asked_by_the_sigmoid_of_each_label_present():
+    labels = np.random.default_rng(1).choice(np.array([1, 0, -1], np.int8), (30, 3))
+    subject = make_subject(labels=labels)
+    job = Occlusion(windows=(5,), per_class=3)
+    for label, part in enumerate(all_parts(job, subject)):
+        fits = (labels[:, label] == 1) & (subject.probabilities[:, label] >= 0.5)
+        assert part["image"].tolist() == np.flatnonzero(fits)[:3].tolist() != []
+        expected = [by_hand(subject, number, label, 5, 1, 0.5) for number in part["image"]]
+        np.testing.assert_allclose(part["maps"][:, 0], expected, rtol=0, atol=2e-6)
+        assert (part["changed"] == (part["maps"] < 0.5)).all()
+
+
+def test_a_prediction_changes_where_another_class_is_more_probable():
+    subject = make_subject(seed=3)
+    [first, *_] = (part for part in all_parts(Occlusion(windows=(9,)), subject) if part["changed"].any())
+    number, label = first["image"][0], first["class"][0]
+    others = [by_hand(subject, number, other, 9, 1, 0.5) for other in range(3) if other != label]
+    assert (first["changed"][0, 0] == (np.max(others, axis=0) > first["maps"][0, 0])).all()
+
+
+def test_the_first_images_that_are_classified_right_are_chosen():
+    subject = make_subject(count=200)
+    right = subject.labels.copy()
+    subject.labels[::3] = (subject.labels[::3] + 1) % 3  # every third label is a wrong one now
+    for label, part in enumerate(all_parts(Occlusion(windows=(3,), per_class=4, stride=6), subject)):
+        hits = np.flatnonzero((subject.labels == label) & (right == label))
+        assert part["image"].tolist() == hits[:4].tolist()
+
+
+def test_where_there_are_fewer_images_it_says_so():
+    subject = make_subject(count=6)
+    subject.labels[:] = np.where(subject.labels == 0, 1, subject.labels)  # no ant is classified right
+    found = finding(Occlusion(windows=(3,), per_class=5), subject)
+    counts = {name: int(((subject.labels == number) & subject.right).sum()) for number, name in enumerate(NAMES)}
+    assert counts["ant"] == 0 < sum(counts.values())
+    assert (
+        f"Of some classes there are fewer such images than the 5 asked for: ant (0), bee ({counts['bee']}), cow "
+        f"({counts['cow']})." in found.text
+    )
+    assert len(found.tables["occlusion-images"].rows) == sum(counts.values())
+
+
+def test_a_network_that_is_never_right_has_no_maps():
+    subject = make_subject()
+    subject.labels[:] = (subject.labels + 1) % 3
+    found = finding(Occlusion(), subject)
+    assert found.text == (
+        "Of some classes there are fewer such images than the 2 asked for: ant (0), bee (0), cow (0).",
+    )
+    assert not found.tables
+    assert not found.figures
+
+
+def test_the_same_bits_again_in_any_order():
+    subject = make_subject(CNN(conv_layers=1, channels=4))
+    job = Occlusion(windows=(3, 5))
+    once, again = all_parts(job, subject), [job.compute(subject, part) for part in (2, 1, 0)][::-1]
+    for one, two in zip(once, again, strict=True):
+        assert {key: value.tobytes() for key, value in one.items()} == {
+            key: value.tobytes() for key, value in two.items()
+        }
+
+
+def test_large_images_get_windows_and_stride_in_proportion():
+    subject = make_subject(side=96, channels=1, count=3)
+    found = finding(Occlusion(per_class=1), subject)
+    assert found.arrays["windows"].tolist() == [9, 15, 21, 27]
+    assert found.arrays["rows"].tolist() == list(range(1, 96, 3))
+    assert found.arrays["maps"].shape[1:] == (4, 32, 32)
+    assert "one pixel in 3 along both axes" in found.text[0]
+
+
+def test_figures_show_ten_images_each_on_one_scale(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(analysis.jobs.occlusion, "panels", lambda rows, **look: drawn.append((rows, look)) or b"png")
+    subject = make_subject(count=60)
+    found = finding(Occlusion(windows=(3, 5), per_class=4), subject)
+    assert list(found.figures) == ["occlusion-1", "occlusion-2"]
+    assert [len(rows) for rows, _ in drawn] == [10, 2]
+    assert all(look["colormap"] == "autumn" and look["limits"] == (0, 1) for _, look in drawn)
+    assert all(word in found.figures["occlusion-1"].caption for word in ("net", "noise", "gray", "first 4", "5×5"))
+    picture, small, large = drawn[0][0][0]
+    row, column = np.unravel_index(large.image.argmin(), large.image.shape)
+    assert picture.box == (column - 2, row - 2, column + 3, row + 3)
+    assert picture.title == f"p = {found.arrays['unoccluded'][0]:.3f}"
+    assert (small.image == found.arrays["maps"][0, 0]).all()
+
+
+def test_tables_by_image_and_by_window():
+    found = finding(Occlusion(windows=(3, 7), per_class=2), make_subject())
+    arrays, images = found.arrays, found.tables["occlusion-images"]
+    assert images.to_csv().splitlines()[0] == (
+        "image,class,p without,3×3 lowest,3×3 mean,3×3 lost %,7×7 lowest,7×7 mean,7×7 lost %"
+    )
+    row, large = images.rows[1], arrays["maps"][1, 1].astype(float)
+    assert row[:3] == (arrays["image"][1], NAMES[arrays["class"][1]], arrays["unoccluded"][1])
+    assert row[6:] == pytest.approx((large.min(), large.mean(), 100 * arrays["changed"][1, 1].sum() / 144))
+    _, lowest, mean, lost = found.tables["occlusion-windows"].rows[1]
+    assert lowest.n == len(images.rows)
+    assert lowest.mean == pytest.approx(np.mean([line[6] for line in images.rows]))
+    assert mean.sd == pytest.approx(np.std([line[7] for line in images.rows], ddof=1))
+    assert lost.mean == pytest.approx(np.mean([line[8] for line in images.rows]))
+
+
+@pytest.mark.parametrize("on_object", [True, False])
+def test_the_drop_of_a_network_that_sees_one_place_only_is_there(on_object):
+    """With windows of one pixel, what is hidden is either the object or not."""
+    masks = np.zeros((30, 12, 12), bool)
+    masks[:, 2:8, 3:9] = True  # a quarter of the image
+    subject = make_subject(masks=masks)
+    seen = torch.from_numpy(masks[0] == on_object).repeat(3, 1, 1).flatten()
+    with torch.no_grad():
+        subject.model.head.weight *= seen * 4
+    subject.labels[:] = subject.predicted
+    found = finding(Occlusion(windows=(1,), per_class=4), subject)
+    assert (found.arrays["object_area"] == 0.25).all()
+    # what is not seen changes nothing but the last bit
+    np.testing.assert_allclose(found.arrays["drop_on_object"], on_object, rtol=0, atol=1e-3)
+    assert (found.arrays["drop_points_at_object"] == on_object).all()
+    assert ("more than chance)" if on_object else "less than chance)") in found.text[2]
+
+
+def test_drop_on_the_object_by_hand():
+    masks = np.zeros((2, 12, 12), bool)
+    masks[0, 0, 0:3] = masks[1, 11, 11] = True
+    subject = make_subject(count=2, labels=np.array([0, 1]), masks=masks)
+    maps = np.full((2, 1, 12, 12), 0.5, np.float32)
+    maps[0, 0, 0, 0], maps[0, 0, 0, 1], maps[0, 0, 5, 5], maps[0, 0, 6, 6] = 0.25, 0.375, 0.25, 1.0
+    part = {
+        "image": np.arange(2),
+        "class": np.arange(2),
+        "unoccluded": np.full(2, 0.5, np.float32),
+        "maps": maps,
+        "changed": maps < 0.3,
+    }
+    found = Occlusion(windows=(3,)).finding([subject], [part])
+    # 0.25 + 0.125 of 0.625 in the first; its two largest drops tie, and the first is the one on the object; the second
+    # has no drop
+    assert found.arrays["drop_on_object"][0, 0] == 0.6
+    assert np.isnan(found.arrays["drop_on_object"][1, 0])
+    rows = {row[0]: row[1:] for row in found.tables["occlusion-object"].rows}
+    assert list(rows) == ["ant", "bee", "cow", "all"]
+    assert (rows["ant"][0].mean, rows["ant"][1].mean, rows["ant"][2]) == (pytest.approx(300 / 144), 60, "1 of 1")
+    assert (rows["bee"][0].mean, *rows["bee"][1:]) == (pytest.approx(100 / 144), None, None)
+    assert rows["cow"] == (None, None, None)
+    assert (rows["all"][0].mean, rows["all"][1].mean, rows["all"][2]) == (pytest.approx(200 / 144), 60, "1 of 1")
+    assert "with 3×3 60.0 % of the drop (of a single image) and the largest in 1 of 1 images" in found.text[2]
+
+
+def test_without_masks_objects_are_not_mentioned():
+    found = finding(Occlusion(windows=(3,)), make_subject())
+    assert "occlusion-object" not in found.tables
+    assert "object" not in " ".join(found.text)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"windows": (3, 4)}, "occlusion window 4 has no pixel in its middle: windows are odd, at least 1"),
+        ({"windows": (-1,)}, "occlusion window -1 has no pixel in its middle: windows are odd, at least 1"),
+        ({"windows": ()}, "occlusion needs at least one window"),
+        ({"windows": (3, 3)}, r"occlusion windows \(3, 3\) name a window twice"),
+        ({"windows": (3, 13)}, "occlusion window 13 is larger than the images of noise, 12×12"),
+        ({"stride": 0}, "occlusion stride is 0, but must be at least 1"),
+        ({"stride": 30}, "occlusion stride 30 is larger than the images of noise, 12×12"),
+        ({"per_class": 0}, "occlusion per_class is 0, but must be at least 1"),
+        ({"fill": "grey"}, "occlusion knows no fill 'grey'; did you mean 'gray'?"),
+        ({"fill": "zzz"}, "occlusion knows no fill 'zzz'; known: gray, mean, black"),
+    ],
+)
+def test_an_option_that_breaks_a_rule_is_refused(options, message):
+    with pytest.raises(UserError, match=f"^{message}".replace("?", r"\?") + "$"):
+        Occlusion(**options).parts(make_subject(count=1))

@@ -1,0 +1,144 @@
+"""t-SNE keeps what is apart apart, and is the same each time."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from analysis.features import nearest
+from analysis.jobs.tsne import COUNTED, TSNE, balanced, embed, initial_layout
+from tests.analysis.test_filters import SMALL, make_subject
+from trainables.config import ResNet
+from trainables.errors import UserError
+
+
+def noise(count: int, side: int = 12) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+
+def test_two_clusters_stay_apart_and_each_together():
+    rng = np.random.default_rng(0)
+    cluster = np.arange(120) % 2
+    vectors = torch.from_numpy((rng.normal(size=(120, 10)) + 20 * cluster[:, None]).astype(np.float32))
+    embedding = embed(vectors, initial_layout(noise(120), 0), perplexity=10, seed=0)
+    centres = np.stack([embedding[cluster == number].mean(axis=0) for number in (0, 1)])
+    radius = np.linalg.norm(embedding - centres[cluster], axis=1).max()
+    assert np.linalg.norm(centres[0] - centres[1]) > 2 * radius
+    found, _ = nearest(torch.from_numpy(embedding), COUNTED, "euclidean")
+    assert (cluster[found] == cluster[:, None]).all()
+
+
+def test_the_picture_is_repeatable_to_the_bit_and_the_seed_tells():
+    subject = make_subject(SMALL, count=60)
+    job = TSNE(perplexity=5, images=50)
+    first, again, other = (each.compute(subject, 0)["embedding"] for each in (job, job, replace(job, seed=1)))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_the_initial_layout_is_the_pixels_first_two_principal_components():
+    images = noise(80)
+    layout = initial_layout(images, 0)
+    expected = PCA(2, svd_solver="full").fit_transform(images.reshape(80, -1) / 255)
+    for ours, theirs in zip(layout.T, expected.T, strict=True):
+        assert abs(np.corrcoef(ours, theirs)[0, 1]) > 0.999  # but for the jitter, and perhaps mirrored
+    assert layout[:, 0].std() == pytest.approx(1e-4, rel=0.01)
+
+
+def test_the_initial_layout_of_larger_images_is_that_of_them_reduced():
+    small = noise(40, side=32) // 2 + 60
+    depth = np.random.default_rng(1).integers(-60, 61, (40, 32, 32, 1))
+    checks = np.kron(depth[..., 0], [[[1, -1], [-1, 1]]])[..., None]  # which average out
+    large = (small.repeat(2, axis=1).repeat(2, axis=2) + checks).astype(np.uint8)
+    np.testing.assert_allclose(initial_layout(large, 3), initial_layout(small, 3), atol=1e-9)
+
+
+def test_images_are_taken_in_turn_from_the_classes():
+    classes = np.array([0, 0, 0, 0, 1, -1, 2, 2, 1])
+    assert balanced(classes, 3).tolist() == [0, 4, 6]
+    assert balanced(classes, 4).tolist() == [0, 1, 4, 6]
+    assert balanced(classes, 7).tolist() == [0, 1, 2, 4, 6, 7, 8]
+    assert balanced(classes, 99).tolist() == [0, 1, 2, 3, 4, 6, 7, 8]
+
+
+def test_models_side_by_side():
+    subject = make_subject(SMALL, count=60)
+    subjects = [subject, replace(make_subject(ResNet(), count=60), name="other")]
+    job = TSNE(layer="flat", perplexity=5)
+    assert [job.parts(each) for each in subjects] == [1, 1]
+    computed = [job.compute(each, 0) for each in subjects]
+    assert np.array_equal(computed[0]["start"], computed[1]["start"])
+    finding = job.finding(subjects, computed)
+    own, _ = nearest(torch.from_numpy(computed[1]["embedding"]), COUNTED, "euclidean")
+    shared = (subject.labels[own] == subject.labels[:, None]).mean()
+    assert [row[0] for row in finding.tables["tsne"].rows] == ["net", "other"]
+    assert finding.tables["tsne"].rows[1][1:] == (
+        "flat (512-d)",
+        pytest.approx(100 * (subject.labels[computed[1]["features"]] == subject.labels[:, None]).mean()),
+        pytest.approx(100 * shared),
+        pytest.approx(
+            100 * np.mean([len(set(a) & set(b)) / COUNTED for a, b in zip(computed[1]["features"], own, strict=True)])
+        ),
+        60,
+    )
+    assert finding.arrays["embedding_2"].shape == (60, 2)
+    assert finding.text[-1] == "2,000 images were asked for, but only 60 have a class."
+    caption = finding.figures["tsne"].caption
+    assert all(
+        word in caption
+        for word in (
+            "net: flat (6-d)",
+            "other: flat (512-d)",
+            "perplexity 5",
+            "seed 0",
+            "random",
+            "60 test",
+            "the same for all",
+        )
+    )
+
+
+def test_multi_label_images_are_coloured_by_their_rarest_class():
+    labels = np.zeros((40, 3), np.int8)
+    labels[:30, 0] = labels[20:36, 1] = 1
+    subject = replace(make_subject(SMALL, count=40), labels=labels)
+    job = TSNE(perplexity=5, images=40)
+    finding = job.finding([subject], [job.compute(subject, 0)])
+    assert finding.arrays["images"].tolist() == list(range(36))
+    assert finding.arrays["classes"].tolist() == [0] * 20 + [1] * 16
+    assert "the same for all" not in finding.figures["tsne"].caption
+    assert "Colour: the rarest of an image's classes" in finding.figures["tsne"].caption
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"images": 90}, "perplexity is 30, but must be at least 2 and less than a third of the images, which are 90"),
+        (
+            {"perplexity": 20},
+            "perplexity is 20, but must be at least 2 and less than a third of the images, which are 60",
+        ),
+        (
+            {"perplexity": 1},
+            "perplexity is 1, but must be at least 2 and less than a third of the images, which are 2,000",
+        ),
+        ({"images": 6}, "images is 6, but must be a whole number from 7 on"),
+        ({"seed": -1}, "seed is -1, but must be a whole number from 0 to 2³² − 1"),
+        (
+            {"layer": "fc9", "perplexity": 5},
+            "net has no feature 'fc9'; known: conv1, block1, conv2, block2, conv3, block3, flat",
+        ),
+    ],
+)
+def test_what_cannot_be_is_named(options, message):
+    with pytest.raises(UserError) as error:
+        TSNE(**options).parts(make_subject(SMALL, count=60))
+    assert str(error.value) == message
+
+
+def test_fewest_images():
+    subject = make_subject(SMALL, count=7)
+    embedding = TSNE(images=7, perplexity=2).compute(subject, 0)["embedding"]
+    assert np.isfinite(embedding).all()

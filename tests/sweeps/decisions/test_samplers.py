@@ -1,0 +1,243 @@
+import math
+import os
+import subprocess
+import sys
+
+import numpy as np
+import optuna
+import pytest
+
+from sweeps.decisions.samplers import SAMPLERS, Sampler, Told, importance, keep, pareto
+from sweeps.study import Choice, Each, Real, Space, When, Whole
+from trainables.errors import UserError
+
+SPACE = Space(
+    {
+        "model.conv_layers": Whole(1, 2),
+        "model.channels": Each("model.conv_layers", Choice((16, 32))),
+        "model.pool_after": Choice((None, (1,), (1, 2))),
+        "model.pooling": Choice(("max", "none")),
+        "model.stride": When({"model.pooling": "none"}, Choice((1, 2))),
+        "training.lr": Real(1e-4, 1.0, log=True),
+        "training.batch_size": Whole(16, 256, log=True),
+    }
+)
+SMALL = Space({"a": Whole(1, 3), "b": Choice(("x", "y"))})
+PLANE = Space({"x": Real(-1, 1), "y": Real(-1, 1)})
+
+
+def off(point):
+    """How far the learning rate is from 0.01, in decades."""
+    return abs(math.log10(point["training.lr"]) + 2)
+
+
+def told_of(points, state="done", epochs=(1, 3, 9), objectives=1):
+    return [
+        Told(
+            number,
+            point,
+            state,
+            {epoch: -off(point) for epoch in epochs},
+            (-off(point), float(number))[:objectives] if state == "done" else None,
+        )
+        for number, point in enumerate(points)
+    ]
+
+
+def drawn(count, seed=0):
+    rng = np.random.default_rng(seed)
+    return [SPACE.random(rng) for _ in range(count)]
+
+
+def mixed(objectives=1):
+    """Trials of every state, twenty done among them."""
+    points = drawn(40)
+    told = [
+        *told_of(points[:20], objectives=objectives),
+        *told_of(points[20:32], "paused", (1, 3)),
+        *told_of(points[32:36], "failed", ()),
+    ]
+    told += told_of(points[36:], "running", ())
+    return [Told(number, t.values, t.state, t.scores, t.objectives) for number, t in enumerate(told)]
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "grid"])
+@pytest.mark.parametrize("objectives", [("score",), ("score", "parameters")], ids=len)
+def test_a_suggestion_lies_in_the_space_and_is_a_function_of_what_is_told(name, objectives):
+    if name == "cma-es" and len(objectives) > 1:
+        pytest.skip("it knows one objective only")
+    told = mixed(len(objectives))
+    suggestions = [Sampler(SPACE, name, objectives).suggest(told, number) for number in (40, 41, 40)]
+    assert suggestions[0] == suggestions[2] != suggestions[1]
+    assert suggestions[0] != Sampler(SPACE, name, objectives, seed=1).suggest(told, 40)
+    for values in suggestions:
+        SPACE.flat(values)
+
+
+def test_another_process_suggests_the_same():
+    code = (
+        "from tests.sweeps.decisions import test_samplers as t; print([t.Sampler(t.SPACE, n).suggest(t.mixed(), 40) for n in "
+        "('tpe', 'nsga2')])"
+    )
+    own = [Sampler(SPACE, name).suggest(mixed(), 40) for name in ("tpe", "nsga2")]
+    environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert (other.stdout.strip(), other.stderr) == (str(own), "")
+
+
+@pytest.mark.parametrize("state", ["done", "paused"])
+def test_tpe_learns_from_trials_that_are_done_and_from_paused_ones(state):
+    told = told_of(drawn(60), state)
+    near = [off(Sampler(SPACE, "tpe").suggest(told, number)) for number in range(60, 80)]
+    assert np.median(near) < 0.5  # at random it is 1
+
+
+def test_tpe_takes_paused_trials_for_good_that_came_furthest_then_those_of_the_better_score():
+    points = drawn(60)
+    worst = sorted(points, key=off, reverse=True)[:6]  # a tenth
+    told = [
+        Told(n, point, "paused", {1: -off(point)} | ({3: -off(point)} if point in worst else {}))
+        for n, point in enumerate(points)
+    ]
+    far = [off(Sampler(SPACE, "tpe").suggest(told, number)) for number in range(60, 80)]
+    assert np.median(far) > 1.5
+
+
+@pytest.mark.parametrize("name", ["tpe", "cma-es"])
+def test_a_running_trial_stands_where_it_last_passed_others_that_paused(name):
+    first, *rest = drawn(30)
+    others = [Told(n, point, "paused", {1: -off(point), 3: -off(point)}) for n, point in enumerate(rest, start=1)]
+
+    def after(state, scores):
+        return Sampler(SPACE, name).suggest([Told(0, first, state, scores), *others], 30)
+
+    assert after("running", {1: 0.5, 2: 0.6, 3: 0.7, 4: 0.8}) == after("paused", {1: 0.5, 2: 0.6, 3: 0.7})
+    assert after("running", {1: 0.5, 2: 0.6}) == after("running", {})
+
+
+def test_what_runs_side_by_side_is_kept_apart():
+    told = told_of(drawn(40))
+    one = Sampler(SPACE, "tpe").suggest(told, 40)
+    crowd = [Told(40 + n, one, "running", {}) for n in range(20)]
+    lone = [Sampler(SPACE, "tpe").suggest(told, number) for number in range(60, 80)]
+    beside = [Sampler(SPACE, "tpe").suggest([*told, *crowd], number) for number in range(60, 80)]
+
+    def distance(points):
+        return np.mean([abs(math.log(point["training.lr"] / one["training.lr"])) for point in points])
+
+    assert distance(beside) > distance(lone)
+
+
+@pytest.mark.parametrize("name", ["grid", "random", "tpe", "nsga2", "cma-es"])
+def test_every_point_of_a_small_space_is_drawn_once_and_then_none(name):
+    told = []
+    while (values := Sampler(SMALL, name, first=({"a": 2, "b": "y"},)).suggest(told, len(told))) is not None:
+        told.append(Told(len(told), values, "done", {1: values["a"]}, (values["a"],)))
+    points = [tuple(trial.values.values()) for trial in told]
+    assert points[0] == (2, "y")
+    assert sorted(points) == [(a, b) for a in (1, 2, 3) for b in "xy"]
+    if name == "grid":
+        assert points[1:] == [(a, b) for a in (1, 2, 3) for b in "xy" if (a, b) != (2, "y")]
+
+
+def test_nsga2_crosses_the_parents_once_a_generation_is_done():
+    points = [point | {"training.lr": 0.5 if n % 2 else 0.25} for n, point in enumerate(drawn(16))]
+    rates = [Sampler(SPACE, "nsga2").suggest(told_of(points), number)["training.lr"] for number in range(16, 36)]
+    assert sum(rate in (0.25, 0.5) for rate in rates) > 12  # the others mutated
+    early = [Sampler(SPACE, "nsga2").suggest(told_of(points[:15]), number)["training.lr"] for number in range(16, 36)]
+    assert not {0.25, 0.5} & set(early)
+
+
+def test_cma_es_finds_the_middle_of_a_bowl():
+    """The best of 120 random points is 0.1 away: a circle of that radius has a 120th of the square."""
+    told = []
+    for number in range(120):
+        point = Sampler(PLANE, "cma-es").suggest(told, number)
+        score = -math.hypot(point["x"] - 0.3, point["y"] + 0.5)
+        told.append(Told(number, point, "done", {1: score}, (score,)))
+    assert max(trial.objectives[0] for trial in told) > -0.02
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Sampler(SMALL, "tpo"), "there is no sampler 'tpo'; did you mean 'tpe'[?]"),
+        (lambda: Sampler(SMALL, "tpe", ("scores",)), "there is no objective 'scores'; did you mean 'score'[?]"),
+        (lambda: Sampler(SMALL, "tpe", ("seconds",)), "the objectives are seconds, but must be different ones, and "
+                                                      "score among them"),
+        (lambda: Sampler(SMALL, "tpe", ()), "the objectives are none, but must be different ones, and score among "
+                                            "them"),
+        (lambda: Sampler(SMALL, "cma-es", ("score", "seconds")),
+         "sampler cma-es knows one objective only; several can: tpe, random, gp, nsga2, grid"),
+        (lambda: Sampler(Space({"b": Choice(("x", "y"))}), "cma-es"),
+         "sampler cma-es needs a field that every trial draws from a Whole or a Real, but the search space has none"),
+        (lambda: Sampler(PLANE, "grid"), "x is a real number, so there are infinitely many points; for a grid, make "
+                                         "it a Choice"),
+        (lambda: Sampler(SMALL, "tpe", first=({"a": 4, "b": "x"},)), "a is 4, but must be 1..3"),
+        (lambda: importance(SMALL, [], 3), "0 trials have come to epoch 3, but importance needs at least 8"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_searched_is_refused_in_one_line(build, message):
+    with pytest.raises(UserError, match=f"^{message}$"):
+        build()
+
+
+def test_importance_is_the_field_that_decides_at_that_epoch():
+    told = [
+        Told(n, point, "paused", {3: -off(point), 9: float(point["model.channels"][0])}) if n % 2 else
+        Told(n, point, "failed", {3: -off(point)})
+        for n, point in enumerate(drawn(200))
+    ]  # fmt: skip
+    early, late = importance(SPACE, told, 3), importance(SPACE, told, 9)
+    assert next(iter(early)) == "training.lr"
+    assert next(iter(late)) == "model.channels"
+    assert min(early["training.lr"], late["model.channels"]) > 0.7
+    for shares in (early, late):
+        assert set(shares) == set(SPACE.fields)
+        assert list(shares.values()) == sorted(shares.values(), reverse=True)
+        assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_importance_of_a_field_with_a_condition_counts_where_it_is_drawn():
+    told = [
+        Told(n, point, "done", {1: float(point["model.pooling"] == "none") + point.get("model.stride", 0)}, (0.0,))
+        for n, point in enumerate(drawn(200))
+    ]
+    shares = importance(SPACE, told, 1)
+    assert list(shares)[:2] in (["model.stride", "model.pooling"], ["model.pooling", "model.stride"])
+    assert shares["model.stride"] + shares["model.pooling"] > 0.8
+
+
+def test_the_pareto_front_is_what_none_beats():
+    rng = np.random.default_rng(0)
+    values = [(float(score), float(size)) for score, size in rng.integers(0, 12, (60, 2))]  # with ties
+    told = [Told(n, {"a": 1, "b": "x"}, "done", {}, pair) for n, pair in enumerate(values)]
+    told.append(Told(60, {"a": 1, "b": "x"}, "paused", {1: 99.0}))
+    by_hand = {(s, p) for s, p in values if not any(s2 >= s and p2 <= p and (s2, p2) != (s, p) for s2, p2 in values)}
+    front = [trial.objectives for trial in pareto(told, ("score", "parameters"))]
+    assert set(front) == by_hand
+    assert front == sorted(front, key=lambda pair: -pair[0])
+    assert pareto(told, ("score", "seconds"))[0].objectives[0] == max(score for score, _ in by_hand)
+
+
+def test_what_is_kept_is_optunas_study_with_the_truth_in_it(tmp_path):
+    path, told = tmp_path / "results" / "optuna.db", mixed()
+    keep(path, "search", SPACE, ("score",), told[:1])
+    keep(path, "search", SPACE, ("score",), told, {34: {"reason": "it broke"}})
+    assert [file.name for file in path.parent.iterdir()] == ["optuna.db"]
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
+    study = optuna.load_study(study_name="search", storage=storage)
+    states = {"running": "RUNNING", "paused": "PRUNED", "done": "COMPLETE", "failed": "FAIL"}
+    assert [trial.state.name for trial in study.trials] == [states[trial.state] for trial in told]
+    for trial, kept in zip(told, study.trials, strict=True):
+        assert kept.intermediate_values == trial.scores
+        if trial.state == "done":
+            assert kept.values == list(trial.objectives)
+        assert kept.user_attrs["epochs"] == max(trial.scores, default=0)
+        assert kept.params == {
+            name: str(v) if isinstance(v, tuple) else v for name, v in SPACE.flat(trial.values).items()
+        }
+    assert study.trials[34].user_attrs["reason"] == "it broke"
+    assert study.best_value == max(-off(trial.values) for trial in told[:20])
+    storage.remove_session()
+    storage.engine.dispose()

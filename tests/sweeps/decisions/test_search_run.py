@@ -1,0 +1,271 @@
+import json
+
+import pytest
+
+from sweeps.decisions import rules
+from sweeps.decisions.agenda import Agenda, Known
+from sweeps.decisions.planning import plan_study
+from sweeps.decisions.search_run import Drawn
+from sweeps.decisions.winner import Yardstick
+from sweeps.study import Choice, Real, Search, Space, Stage, Study, Whole
+from tests.sweeps.outcomes import record
+from trainables.config import CNN, Training, Trial
+from trainables.errors import UserError
+from trainables.history import History
+
+BASE = Trial(model=CNN(conv_layers=2, channels=4, fc_layers=1), training=Training(epochs=9))
+SPACE = Space(
+    {
+        "model.conv_layers": Whole(1, 4),
+        "training.lr": Real(1e-3, 0.1, log=True),
+        "training.batch_size": Choice((16, 32, 64)),
+    }
+)
+
+
+def search(trials=12, **how) -> Search:
+    return Search("find", SPACE, **{"trials": trials, "sampler": "random", "confirm": 2, "seeds": 2} | how)
+
+
+def quality(trial: Trial, epoch: int) -> float:
+    """A curve that rises with the epochs to a height that the network and its recipe decide; no two trials are equal."""
+    height = 0.3 + 0.1 * trial.model.conv_layers + trial.training.lr + trial.training.batch_size / 1000
+    return height * epoch / (epoch + 2) / 2
+
+
+class Cluster:
+    """Runs an agenda by hand on some workers that each take one epoch in turn, as Ray and its store would."""
+
+    def __init__(
+        self, stage, width=1, known=None, drawn=None, image_shape=(3, 32, 32), break_after=10**6, failing=None
+    ):
+        study = Study("s", BASE, (stage,))
+        by = Yardstick("accuracy", 1000)
+        self.agenda = Agenda(study, (0,), {}, by, True, known or {}, image_shape, 10, lambda _: None, drawn or {})
+        self.width, self.failing = width, failing
+        self.store = {key: (each.history, each.status) for key, each in (known or {}).items()}
+        self.drawn = {each.key: each for each in (drawn or {}).get(stage.name, ())}
+        self.epochs = 0
+        self.run(break_after)
+
+    def run(self, break_after):
+        at_work = []
+        while not self.agenda.over:
+            while len(at_work) < self.width and (task := self.agenda.next()):
+                at_work.append(self.started(task))
+            if not at_work:
+                assert self.agenda.over, "nothing to run, yet not over"
+            for task, history in list(at_work):
+                if self.epochs == break_after:
+                    return
+                if self.step(task, history):
+                    at_work.remove((task, history))
+
+    def started(self, task):
+        known = self.store.get(task.key, (History({}), ""))[0]
+        if task.tags:
+            self.drawn[task.key] = Drawn(
+                task.key, int(task.tags["number"]), int(task.tags["attempt"]), json.loads(task.tags["draw"])
+            )
+        history = {seed: list(known.records.get(seed, ())) for seed in {*task.seeds, *known.seeds}}
+        self.store[task.key] = (known, "running")
+        return task, history
+
+    def step(self, task, history) -> bool:
+        trial = task.cell.trial
+        behind = min(len(history[seed]) for seed in task.seeds)
+        for seed, records in history.items():
+            if seed in task.seeds and len(records) == behind:
+                records.append(record(quality(trial, behind + 1)))
+                self.epochs += 1
+        whole = History({seed: tuple(records) for seed, records in history.items()})
+        self.store[task.key] = (whole, "running")
+        reason = self.failing and self.failing(trial)
+        full = whole.covers(task.seeds, trial.training.epochs)
+        if not reason and not full and self.agenda.goes_on(task.key, behind + 1, quality(trial, behind + 1)):
+            return False
+        outcome = self.agenda.finish(task.key, whole, reason=reason)
+        self.store[task.key] = (whole, outcome.status)
+        self.agenda.advance()
+        return True
+
+    def again(self, stage, **how):
+        """A new start after this one, with what the store has."""
+        known = {
+            key: Known(status, history, "run", "Diverged: x" if status == "failed" else None)
+            for key, (history, status) in self.store.items()
+        }
+        return Cluster(stage, self.width, known, {stage.name: list(self.drawn.values())}, **how)
+
+    @property
+    def result(self):
+        return self.agenda.results[0]
+
+    @property
+    def search(self):
+        return self.result.search
+
+
+@pytest.mark.parametrize("width", [1, 4])
+@pytest.mark.parametrize("rule", rules.RULES)
+def test_a_search_screens_all_confirms_the_best_and_ranks_only_these(rule, width):
+    cluster = Cluster(search(rule=rule), width)
+    outcomes = cluster.result.outcomes
+    assert len(outcomes) == 12
+    confirmed = [outcome for outcome in outcomes if len(outcome.history.seeds) == 2]
+    assert [outcome.key for outcome in confirmed] == [draw.key for draw in cluster.search.confirmed]
+    assert all(outcome.status == "done" for outcome in confirmed)
+    assert cluster.result.winner.outcome is max(confirmed, key=lambda outcome: outcome.score)
+    in_full = [draw for draw in cluster.search.draws.values() if draw.epochs in draw.scores]
+    best = max(in_full, key=lambda draw: quality(draw.cell.trial, 9))
+    assert cluster.result.winner.outcome.key == best.key
+    if rule == "none":
+        assert cluster.epochs == 12 * 9 + 2 * 9
+    else:
+        assert cluster.epochs < 12 * 9
+
+
+def test_by_asha_a_trial_is_paused_and_runs_on_when_it_is_seen_to_be_among_the_best():
+    cluster = Cluster(search())
+    paused = [draw for draw in cluster.search.draws.values() if draw.state == "paused"]
+    rungs = rules.ladder(rules.ASHA.GRACE, 9, rules.ASHA.ETA)
+    assert {len(draw.scores) for draw in paused} <= set(rungs[:-1])
+    at_first = sorted(cluster.search.draws.values(), key=lambda draw: draw.scores[rungs[0]], reverse=True)
+    assert len(at_first[0].scores) == 9  # the best at the first rung came to the end
+    told = {each.number: each for each in cluster.search.told}
+    assert all(told[draw.attempt].state == "paused" and told[draw.attempt].objectives is None for draw in paused)
+
+
+@pytest.mark.parametrize("rule", ["asha", "hyperband", "median", "none"])
+@pytest.mark.parametrize("break_after", [1, 5, 17, 40])
+def test_a_search_that_broke_off_goes_on_as_if_it_had_not(rule, break_after):
+    whole = Cluster(search(rule=rule))
+    broken = Cluster(search(rule=rule), break_after=break_after)
+    resumed = broken.again(search(rule=rule))
+    assert {draw.key: draw.scores for draw in resumed.search.draws.values()} == {
+        d.key: d.scores for d in whole.search.draws.values()
+    }
+    assert resumed.result.winner.outcome.key == whole.result.winner.outcome.key
+    assert broken.epochs + resumed.epochs == whole.epochs
+
+
+def test_a_finished_search_runs_nothing_again_and_a_longer_one_goes_on():
+    first = Cluster(search(8, sampler="tpe"))
+    same = first.again(search(8, sampler="tpe"))
+    assert (same.epochs, same.result.winner.outcome.key) == (0, first.result.winner.outcome.key)
+    longer = first.again(search(16, sampler="tpe"))
+    assert len(longer.search.draws) == 16
+    assert set(first.search.draws) < set(longer.search.draws)
+    assert longer.search.confirmed
+
+
+def test_decisions_replay():
+    """Fed with the same events in the same order, a new rule decides the same."""
+    decisions = Cluster(search(20), width=4).search.decisions
+    rule, replayed = rules.make("asha", 9, 20), []
+    for each in decisions:
+        match each["decision"]:
+            case "first":
+                replayed.append(rule.first(each["number"]))
+            case "note":
+                replayed.append(rule.note(each["number"], each["epoch"], each["score"]))
+            case "due":
+                replayed.append(rule.due())
+    recorded = [
+        (each["number"], each["runs_on_to"]) if each["decision"] == "due" else each["runs_on_to"] for each in decisions
+    ]
+    assert replayed == recorded
+    assert "due" in {each["decision"] for each in decisions}
+
+
+def test_what_cannot_be_built_is_never_trained():
+    cluster = Cluster(search(), image_shape=(3, 8, 8))  # 8 → 3 → 0: no room for a second layer
+    assert {draw.cell.trial.model.conv_layers for draw in cluster.search.draws.values()} == {1}
+    assert cluster.search.unbuildable
+    assert {each.state for each, _ in cluster.search.unbuildable} == {"failed"}
+    assert sorted(each.number for each in cluster.search.told) == list(range(len(cluster.search.told)))
+
+
+def test_a_trial_that_fails_is_told_so_and_takes_nobodys_place():
+    def diverging(trial):
+        return "Diverged: the training loss became nan" if trial.model.conv_layers == 3 else None
+
+    cluster = Cluster(search(), failing=diverging)
+    failed = [draw for draw in cluster.search.draws.values() if draw.reason]
+    assert failed
+    assert not {draw.number for draw in failed} & {draw.number for draw in cluster.search.confirmed}
+    assert cluster.agenda.failed == []  # that it diverges is a finding
+    assert len(Cluster(search(), failing=lambda trial: "it broke" if diverging(trial) else None).agenda.failed) == len(
+        failed
+    )
+    again = cluster.again(search(), failing=diverging)
+    assert again.epochs == 0
+
+
+def test_a_used_up_space_ends_the_search():
+    few = Space({"model.conv_layers": Whole(1, 2), "training.batch_size": Choice((16, 32))})
+    for sampler in ("grid", "random"):
+        cluster = Cluster(Search("find", few, trials=12, sampler=sampler, rule="none", confirm=1, seeds=1))
+        assert len(cluster.search.draws) == 4
+        assert cluster.result.winner
+
+
+def test_given_points_are_tried_first():
+    point = {"model.conv_layers": 2, "training.lr": 0.05, "training.batch_size": 32}
+    cluster = Cluster(search(first=(point,)))
+    assert next(iter(cluster.search.draws.values())).values == point
+
+
+def test_bad_searches_are_refused_in_one_line():
+    with pytest.raises(UserError, match=r"there is no sampler 'tpee'.*tpe"):
+        search(sampler="tpee")
+    with pytest.raises(UserError, match=r"early stopping 'asah' is not known.*asha"):
+        search(rule="asah")
+    with pytest.raises(UserError, match="search find: trials is 0, but must be at least 1"):
+        search(0)
+    with pytest.raises(UserError, match="trials run in full; the rule must be 'none', not 'asha'"):
+        search(objectives=("score", "parameters"))
+    with pytest.raises(UserError, match="sampler gp learns from trials run in full alone, and by rule 'asha' few are"):
+        search(sampler="gp")
+    with pytest.raises(UserError, match=r"search find draws training\.epochs, but that is the same for all trials"):
+        Search("find", Space({"training.epochs": Whole(1, 3)}))
+    with pytest.raises(UserError, match="stage after starts from find, but must not"):
+        Study("s", BASE, (search(), Stage("after", {"model.conv_layers": (1,)})))
+    study = Study(
+        "s", BASE, (Search("find", Space({"model.conv_layers": Whole(3, 4), "model.kernel": Choice((5, 7))})),)
+    )
+    with pytest.raises(UserError, match="search find: nothing of its space can be built: "):
+        plan_study(study, (3, 8, 8), 10)
+
+
+def test_a_search_starts_from_a_stages_winner():
+    study = Study("s", BASE, (Stage("act", {"model.activation": ("relu", "tanh")}), search(4)))
+    agenda = Agenda(study, (0,), {}, Yardstick("accuracy", 1000), True, {}, (3, 32, 32), 10, lambda _: None)
+    for value in (0.5, 0.6):
+        task = agenda.next()
+        agenda.finish(task.key, History({0: (record(value),) * 9}))
+        agenda.advance()
+    assert agenda.next().cell.trial.model.activation == "tanh"
+
+
+def test_a_trial_that_a_search_only_screened_runs_in_full_where_a_grid_has_it_too():
+    point = {"model.conv_layers": 1, "training.lr": 0.05, "training.batch_size": 64}
+    grid = Stage(
+        "grid",
+        {"training.lr": (0.05, 0.06)},
+        start=BASE.with_values({"model.conv_layers": 1, "training.batch_size": 64}),
+    )
+    study = Study("s", BASE, (search(12, first=(point,), start=BASE), grid))
+    cluster = Cluster(study.stages[0])  # as the search alone does
+    paused = next(iter(cluster.search.draws.values()))
+    assert paused.state == "paused"
+
+    cluster.agenda = Agenda(study, (0,), {}, Yardstick("accuracy", 1000), True, {}, (3, 32, 32), 10, lambda _: None)
+    cluster.store, cluster.drawn = {}, {}
+    cluster.run(10**6)
+    found, rows = cluster.agenda.results
+    assert paused.key in [outcome.key for outcome in found.outcomes if outcome.status == "censored"]
+    assert [(outcome.cell.label, outcome.status, outcome.history.epochs) for outcome in rows.outcomes] == [
+        ("0.05", "done", 9),
+        ("0.06", "done", 9),
+    ]

@@ -1,0 +1,74 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from sweeps.execution.cluster import connect, start_tracker, trial_resources
+from sweeps.execution.machines import Machines
+from sweeps.tracking.spool import locked
+from sweeps.tracking.tracker import LOCK, Tracker
+from trainables.errors import UserError
+
+
+def test_a_trial_takes_a_core_and_its_share_of_a_gpu():
+    assert trial_resources(Machines()) == {"cpu": 1}
+    assert trial_resources(Machines(num_gpus=2, trials_per_gpu=4)) == {"cpu": 1, "gpu": 0.25}
+    assert trial_resources(Machines(num_gpus=1, num_cpus=3)).get("gpu", 0) >= 1 / 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            Machines(num_gpus=torch.cuda.device_count() + 1),
+            "--num-gpus is .*, but this machine has .* that torch can use",
+        ),
+        (Machines(address="127.0.0.1:9"), "no Ray cluster answers at 127.0.0.1:9: "),
+        (Machines(address="ray://127.0.0.1:head"), "no Ray cluster answers at ray://127.0.0.1:head: "),
+    ],
+)
+def test_what_is_not_there_is_said_at_once(options, message):
+    with pytest.raises(UserError, match=message), connect(options):
+        pass
+
+
+def test_a_spool_whose_last_owner_does_not_go_is_said_before_a_tracker_is_started(tmp_path, monkeypatch):
+    monkeypatch.setattr(Tracker, "PATIENCE", 0.1)
+    with locked(tmp_path / LOCK), pytest.raises(UserError, match=r"is in use by process .*; wait for its end"):
+        start_tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", "study", tmp_path)
+
+
+def test_a_ray_of_our_own_is_not_open_to_the_network():
+    code = """
+from sweeps.main import keep_ray_to_loopback
+keep_ray_to_loopback()
+import ray
+from sweeps.execution.cluster import connect
+from sweeps.execution.machines import Machines
+with connect(Machines(num_cpus=1)):
+    print(ray.nodes()[0]["NodeManagerAddress"])
+"""
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "127.0.0.1\n"
+    )
+
+
+def test_a_driver_that_is_told_to_stop_is_interrupted():
+    code = """
+import os, signal, sys, time
+from sweeps.main import guarded, keep_ray_to_loopback
+keep_ray_to_loopback()
+
+def command():
+    from sweeps.execution.cluster import connect
+    from sweeps.execution.machines import Machines
+    with connect(Machines(num_cpus=1)):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
+
+sys.exit(guarded(command))
+"""
+    end = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (end.returncode, end.stdout) == (130, "")
+    assert end.stderr == "interrupted: finished epochs are kept; the same command goes on from there\n"

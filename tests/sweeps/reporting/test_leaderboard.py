@@ -1,0 +1,45 @@
+import pytest
+
+from sweeps.reporting.leaderboard import account, front, importance_table, leaderboard, what_mattered
+from tests.sweeps.decisions.test_search_run import Cluster, quality, search
+
+
+@pytest.fixture(scope="module")
+def found():
+    return Cluster(search(27, seeds=2, confirm=2)).search
+
+
+def test_the_leaderboard_ranks_the_confirmed_and_shows_the_others_behind_them(found):
+    table = leaderboard(found)
+    status = [column.name for column in table.columns].index("status")
+    assert [row[status] for row in table.rows[:2]] == ["confirmed", "confirmed"]
+    assert "confirmed" not in [row[status] for row in table.rows[2:]]
+    assert table.eligible == (True, True) + (False,) * 13  # fifteen rows
+    best = max((draw for draw in found.confirmed), key=lambda draw: quality(draw.cell.trial, 9))
+    assert table.rows[0][0] == best.cell.label
+
+
+def test_what_mattered_is_told_where_all_had_the_same_budget(found):
+    epoch, shares = what_mattered(found)
+    assert epoch == 1  # of 27 trials by ASHA, more than half stop there
+    assert sum(shares.values()) == pytest.approx(1)
+    assert next(iter(shares)) == "model.conv_layers"  # 0.1 a layer; batch size and learning rate give less
+    assert "27 trials, all at epoch 1" in importance_table(found).title
+    assert importance_table(Cluster(search(5)).search) is None  # too few trials tell nothing
+
+
+def test_the_front_holds_what_no_other_beats_in_score_and_parameters(found):
+    rows = [(row[1], row[2]) for row in front(found).rows]
+    assert rows == sorted(rows, reverse=True)
+    in_full = [draw for draw in found.draws.values() if draw.state == "done"]
+    points = [(100 * found.value(draw, "score"), found.value(draw, "parameters")) for draw in in_full]
+    beaten = [point for point in points if any(a >= point[0] and b <= point[1] and (a, b) != point for a, b in points)]
+    assert set(rows) == set(points) - set(beaten)
+
+
+def test_the_account_adds_up(found):
+    text = " ".join(account(found))
+    draws = list(found.draws.values())
+    assert "27 trials drawn by random" in text
+    spent = sum(len(records) for draw in draws for records in draw.history.records.values())
+    assert f"took {spent} epochs; all trials in full, with one seed each, would take {27 * 9}" in text

@@ -1,0 +1,95 @@
+import pytest
+
+from analysis.report import Measured
+from sweeps.decisions.agenda import StageResult
+from sweeps.decisions.stages import Cell
+from sweeps.decisions.winner import Outcome, Yardstick, choose
+from sweeps.reporting.display import describe, span
+from sweeps.reporting.tables import Facts, published_table, reference, stage_curves, stage_table, words
+from sweeps.study import Published, Stage
+from tests.sweeps.outcomes import record
+from trainables.config import CNN, Trial
+from trainables.history import History
+
+TRIAL = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1))
+STAGE = Stage("depth", {"model.conv_layers": (1, 2)}, published={1: Published(0.5, 61, 10, (70, 52))})
+BY = Yardstick("accuracy", 100)
+FACTS = Facts(("cat", "dog"), (3, 8, 8), BY, {"key-1": "run-1"})
+
+
+def outcome(value, history, status="done", reason=None):
+    return Outcome(Cell(str(value), (value,), TRIAL), f"key-{value}", status, history, reason)
+
+
+TWO = History(
+    {
+        0: (record(0.5, 0.40, 2.0), record(0.7, 0.60, 1.0), record(0.6, 0.65, 0.5)),
+        1: (record(0.5, 0.50, 2.0), record(0.5, 0.55, 1.0), record(0.8, 0.50, 0.7)),
+    }
+)
+RESULT = StageResult(
+    STAGE,
+    (outcome(1, TWO), outcome(2, History({}), "failed", "Diverged: the training loss became nan in epoch 1 (seed 0)")),
+    choose([outcome(1, TWO)], BY),
+)
+
+
+def row(table, number):
+    return dict(zip((column.name for column in table.columns), table.rows[number], strict=True))
+
+
+def test_a_row_by_hand():
+    cells = row(stage_table(RESULT, FACTS), 0)
+    assert cells["final train loss"] == Measured(pytest.approx(0.6), pytest.approx(0.02**0.5), 2)
+    assert cells["best test acc %"].mean == pytest.approx(
+        (65 + 55) / 2
+    )  # the reports' own protocol: each seed's best test epoch
+    assert cells["at epoch"] == "3, 2"
+    assert cells["validation acc %"].mean == pytest.approx((70 + 80) / 2)
+    assert cells["chosen epoch"] == "2, 3"
+    assert cells["test acc % (chosen epoch)"].mean == pytest.approx((60 + 50) / 2)  # read where validation was best
+    assert cells["cat"].mean == pytest.approx(55)
+    assert (cells["published loss"], cells["published best test acc %"], cells["published epoch"]) == (0.5, 61, 10)
+    assert (cells["MLflow run"], cells["key"]) == ("run-1", "key-1")
+    assert cells["parameters"] == 4 * 28 + (4 * 3 * 3 * 2 + 2)
+
+
+def test_what_is_missing_stays_missing():
+    cells = row(stage_table(RESULT, FACTS), 1)
+    assert cells["status"] == "failed"
+    known = {"depth", "status", "parameters", "FLOPs", "key"}
+    assert all(value is None for name, value in cells.items() if name not in known)
+
+
+def test_without_published_numbers_there_are_no_such_columns():
+    plain = StageResult(Stage("depth", {"model.conv_layers": (1, 2)}), RESULT.outcomes, RESULT.winner)
+    assert not any("published" in column.name for column in stage_table(plain, FACTS).columns)
+    assert reference(plain) == []
+    assert published_table(plain, FACTS) is None
+    assert reference(RESULT) == [("1", 10, 0.61)]
+    assert published_table(RESULT, FACTS).rows == (("1", 0.5, 61, 10, 70, 52),)
+
+
+def test_the_words_name_the_winner_and_every_failure():
+    assert words(RESULT, BY) == [
+        "Winner on validation (100 images): 1: validation accuracy 75.00 %, the only trial that is ranked.",
+        "Failed: 2: Diverged: the training loss became nan in epoch 1 (seed 0).",
+    ]
+    assert words(StageResult(STAGE, skipped="stage x has no winner to start from"), BY) == [
+        "Not run: stage x has no winner to start from."
+    ]
+
+
+def test_a_censored_trial_is_marked_and_not_ranked():
+    short = outcome(2, TWO.cut((0, 1), 1), "censored")
+    result = StageResult(STAGE, (outcome(1, TWO), short), choose([outcome(1, TWO), short], BY))
+    table = stage_table(result, FACTS)
+    assert table.eligible == (True, False)
+    assert [curve.censored for curve in stage_curves(result, "test_score")] == [False, True]
+    assert any("Stopped early, and not ranked: 2." in line for line in words(result, BY))
+    assert describe(short) == "stopped early after 1 of 15 epochs: validation 50.0 %, test 45.0 %"
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(5.4, "5 s"), (89, "89 s"), (600, "10 min"), (7500, "2 h 05")])
+def test_durations_are_said_as_people_say_them(seconds, said):
+    assert span(seconds) == said

@@ -1,0 +1,83 @@
+"""sweeps.tracking.lease against a real sqlite store."""
+
+import json
+import subprocess
+import time
+
+import pytest
+
+from sweeps.tracking import lease
+from sweeps.tracking.lease import TAG, Lease
+from sweeps.tracking.store import Store
+from trainables.errors import UserError
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    return Store(f"sqlite:///{tmp_path_factory.mktemp('lease') / 'mlflow.db'}")
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch):
+    for name, seconds in {"MOVES_EVERY": 0.05, "WATCHED_FOR": 1.0, "LOOKS_EVERY": 0.02, "FIRST_LOOK": 0.05}.items():
+        monkeypatch.setattr(lease, name, seconds)
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+def tag(store):
+    return json.loads(store.client.get_experiment(store.experiment_id("study")).tags.get(TAG) or "null")
+
+
+def put(store, **changes):
+    other = {
+        "id": "other",
+        "holder": "process 7 on elsewhere, since 2026-01-01 00:00:00",
+        "place": "elsewhere",
+        "pid": 7,
+        "count": 3,
+    }
+    store.client.set_experiment_tag(store.experiment_id("study"), TAG, json.dumps(other | changes))
+
+
+def test_while_a_study_is_run_a_second_command_is_told_by_whom(store, said):
+    with Lease(store, "study", said.append).held():
+        holder = tag(store)["holder"]
+        with pytest.raises(UserError, match=holder), Lease(store, "study", said.append).held():
+            pass
+    assert tag(store) is None  # given back
+    assert said == [f"this study was being run by {holder}; looking for 1 s whether that is still so"]
+
+
+def test_a_holder_that_moves_no_more_is_followed(store, said):
+    put(store)
+    began = time.monotonic()
+    with Lease(store, "study", said.append).held():
+        assert time.monotonic() - began >= 1.0
+        assert tag(store)["id"] != "other"
+
+
+def test_a_process_of_this_machine_that_has_ended_is_followed_at_once(store, said):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    put(store, place=lease._place(), pid=ended.pid)
+    with Lease(store, "study", said.append).held():
+        assert said == []
+
+
+def test_of_two_that_start_at_the_same_moment_one_gives_way(store, said):
+    def study():
+        put(store)
+        time.sleep(20)
+
+    began = time.monotonic()
+    with pytest.raises(UserError, match="process 7 on elsewhere"), Lease(store, "study", said.append).held():
+        study()
+    assert time.monotonic() - began < 15
+    assert tag(store)["id"] == "other"
+    store.client.delete_experiment_tag(store.experiment_id("study"), TAG)

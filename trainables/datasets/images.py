@@ -1,0 +1,134 @@
+"""Image files to arrays: (height, width, channels) uint8, on all cores.
+
+Files may come from anywhere: only common formats are opened (among Pillow's others is one that starts Ghostscript), and
+none of more pixels than Pillow warns of. Pixels are taken as they are stored: an orientation in EXIF data is not
+applied, nor is it by torchvision's ImageFolder.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from trainables.errors import UserError
+
+T = TypeVar("T")
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # by Pillow's names
+MOST_PIXELS = 2**28 // 3  # 1 GiB in RGBA, from where on Pillow warns of a decompression bomb
+
+warnings.filterwarnings(
+    "error", category=Image.DecompressionBombWarning
+)  # here, as filters are no thread's own; caught in in_threads
+
+
+@dataclass(frozen=True)
+class Format:
+    """What images are brought to."""
+
+    height: int
+    width: int
+    gray: bool
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Return (height, width, channels)."""
+        return self.height, self.width, 1 if self.gray else 3
+
+
+def read(paths: Sequence[Path], form: Format, pixels: Callable[[Path, Format], np.ndarray]) -> np.ndarray:
+    """Return these images (N, height, width, channels), each read by `pixels`: `cropped` or `warped`.
+
+    Raises UserError as `in_threads` does, and where they do not fit into memory.
+    """
+    try:
+        images = np.empty((len(paths), *form.shape), np.uint8)
+    except MemoryError as error:
+        many, each = f"{len(paths):,} images", f"{form.height}×{form.width} pixels"
+        raise UserError(
+            f"{many} of {each} do not fit into memory; give fewer or smaller ones ({paths[0]} is the first)"
+        ) from error
+    for position, image in enumerate(in_threads(lambda path: pixels(path, form), paths)):
+        images[position] = image
+    return images
+
+
+def in_threads(function: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
+    """Map over files in order, on all cores: Pillow releases the interpreter lock while it decodes.
+
+    Raises UserError for the first file that `function` cannot read, naming it.
+    """
+
+    def named(path: Path) -> T:
+        try:
+            return function(path)
+        except UnidentifiedImageError as error:
+            raise UserError(
+                f"{path} is not an image that we read ({', '.join(FORMATS)}); repair or remove it"
+            ) from error
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise UserError(f"{path} has more than {MOST_PIXELS:,} pixels; make it smaller, or remove it") from error
+        except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:  # as decoders fail
+            raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}); repair or remove it") from error
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(named, paths)
+
+
+def header(path: Path) -> tuple[int, int, bool]:
+    """Return height and width in pixels, and whether the image is gray."""
+    with Image.open(path, formats=FORMATS) as image:
+        _check_depth(image)
+        return image.height, image.width, image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
+
+
+def cropped(path: Path, form: Format) -> np.ndarray:
+    """Return the image's pixels.
+
+    Where its size is another, it is resized until it just covers the format, and the centre is cut out.
+    """
+    image = _converted(path, form)
+    if image.size != (form.width, form.height):
+        scale = max(form.width / image.width, form.height / image.height)
+        width, height = round(image.width * scale), round(image.height * scale)
+        if width * height > MOST_PIXELS:
+            raise ValueError(
+                f"to cover {form.width}×{form.height} pixels, its {image.width}×{image.height} would become "
+                f"{width}×{height}"
+            )
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+        left, top = (image.width - form.width) // 2, (image.height - form.height) // 2
+        image = image.crop((left, top, left + form.width, top + form.height))
+    return np.asarray(image).reshape(form.shape)
+
+
+def warped(path: Path, form: Format) -> np.ndarray:
+    """Return the whole image's pixels, resized to the format without regard to its aspect ratio."""
+    image = _converted(path, form).resize((form.width, form.height), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(form.shape)
+
+
+def _converted(path: Path, form: Format) -> Image.Image:
+    """Return the image in 8 bits: gray or RGB, without transparency."""
+    mode = "L" if form.gray else "RGB"
+    with Image.open(path, formats=FORMATS) as image:
+        _check_depth(image)
+        if image.mode.startswith("I;16"):
+            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert(mode)
+        if image.mode == "P":  # a palette with transparency cannot go to RGB at once
+            return image.convert("RGBA").convert(mode)
+        return image.convert(mode)
+
+
+def _check_depth(image: Image.Image) -> None:
+    if image.mode in ("I", "F"):
+        raise ValueError("its pixels have 32 bits; save it with 8 or 16")
