@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from sweeps.decisions.agenda import Agenda, Known, StageResult
+from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.planning import PlannedStage, plan_study
-from sweeps.decisions.winner import Yardstick
+from sweeps.decisions.records import Known, StageResult, Terms
+from sweeps.decisions.status import Status
 from sweeps.options import RunOptions
 from sweeps.reporting import results
-from sweeps.reporting.leaderboard import search_tables
 from sweeps.reporting.plan_tables import print_plan
-from sweeps.reporting.tables import Facts, stage_table, words
+from sweeps.reporting.stage_report import report_on
+from sweeps.reporting.tables import Facts
 from sweeps.study import Study
 from sweeps.tracking.lease import Lease
 from sweeps.tracking.spool import locked
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from sweeps.execution.questions import Answer
 
 FIRST_DRAIN_SECONDS = 10.0  # at the end, for what MLflow has not got yet, before it is said that we wait
-ON_SCREEN = 5  # rows of a search's leaderboard
 DRAIN_SECONDS = 120.0  # while nothing moves; what is left then stays in the spool for the next start
 
 
@@ -64,7 +65,7 @@ def chosen(study: Study, options: RunOptions) -> Study:
     study = study.only(options.stages) if options.stages else study
     if options.quick:
         study = replace(study, name=f"{study.name}_quick").changed(study.quick)
-        study = study.searching(**study.quick_search) if study.searches else study
+        study = study.searching(**study.quick_search) if study.open_ended else study
     if options.quick or options.weights:
         study = study.starting_from(options.weights)
     given = {"dataset": options.dataset, "training.epochs": options.epochs}
@@ -72,7 +73,7 @@ def chosen(study: Study, options: RunOptions) -> Study:
     asked = {"trials": options.num_trials, "sampler": options.sampler, "rule": options.rule}
     if any(asked.values()):
         study = study.searching(**{name: value for name, value in asked.items() if value is not None})
-    return study if options.early_stopping or not study.searches else study.searching(rule="none")
+    return study if options.early_stopping or not study.open_ended else study.searching(rule="none")
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class _Course:
     jobs: Sequence[Job]
     data: Dataset
     weights: Mapping[str, bytes]
-    contents: Mapping[str, str]  # digests of the data and of the weights, by name
+    terms: Terms
     reachable: Iterable[str]  # the keys of the trials that the grid stages can lead to
     store: Store
     folder: Path
@@ -115,11 +116,6 @@ class _Course:
         """The folder of what MLflow has not got yet."""
         return self.folder / ".spool"
 
-    @property
-    def yardstick(self) -> Yardstick:
-        """What trials are held against."""
-        return Yardstick(self.data.metric, len(self.data.val))
-
     def say(self, line: str) -> None:
         """Print a line as it stands."""
         self.console.print(line, highlight=False, soft_wrap=True)
@@ -130,11 +126,11 @@ class _Course:
             self.say(f"warning: {line}")
 
     def _facts(self, runs: Mapping[str, str]) -> Facts:
-        return Facts(self.data.class_names, self.data.image_shape, self.yardstick, runs)
+        return Facts(self.data.class_names, self.data.image_shape, self.terms.yardstick, runs)
 
     def _agenda(self) -> tuple[Agenda, dict[str, str]]:
         """Return what is to be done after what MLflow has, and the runs there, by key."""
-        drawn = self.store.drawn(self.study.name) if self.study.searches else {}
+        drawn = self.store.drawn(self.study.name) if self.study.open_ended else {}
         stored = self.store.trials(self.reachable)
         if drawn:  # of a search its own runs alone count: it goes on where it stood
             stored |= self.store.trials({each.key for draws in drawn.values() for each in draws}, self.study.name)
@@ -142,30 +138,19 @@ class _Course:
             self.store.supersede(stored)
             stored, drawn = {}, {}
         known = {
-            key: Known(trial.status, History.from_dict(trial.curves or {"seeds": {}}), trial.run_id, trial.reason)
+            key: Known(
+                Status(trial.status), History.from_dict(trial.curves or {"seeds": {}}), trial.run_id, trial.reason
+            )
             for key, trial in stored.items()
         }
-        seeds, data = tuple(range(self.options.seeds)), self.data
-        stopping = self.options.early_stopping
-        agenda = Agenda(
-            self.study,
-            seeds,
-            self.contents,
-            self.yardstick,
-            stopping,
-            known,
-            data.image_shape,
-            data.classes,
-            self._decided,
-            drawn,
-        )
+        agenda = Agenda(self.study, self.terms, self._decided, known, drawn)
         return agenda, {key: entry.run_id for key, entry in known.items()}
 
     def _decided(self, result: StageResult) -> None:
-        tables = search_tables(result.search, ON_SCREEN) if result.search else [stage_table(result, self._facts({}))]
-        for table in tables:
+        shown = report_on(result)
+        for table in shown.on_screen(self._facts({})):
             self.console.print(table.to_rich())
-        for line in words(result, self.yardstick):
+        for line in shown.words(self.terms.yardstick):
             self.console.print(line, highlight=False)
 
     def _execute(self, agenda: Agenda, runs: dict[str, str]) -> bool:
@@ -184,7 +169,7 @@ class _Course:
         with cluster.connect(self.options.machines):
             tracker = cluster.start_tracker(self.store.uri, self.study.name, self.spool)
             try:
-                with Display(agenda, self.data.image_shape, self.data.classes, self.console) as display:
+                with Display(agenda, self.console) as display:
                     scheduler.run(
                         agenda, self.data, self.weights, tracker, display, resources, _tags(self.study, self.options)
                     )
@@ -221,7 +206,10 @@ class _Course:
         return True
 
     def _analyse(self, agenda: Agenda) -> list[Answer]:
-        """Have the study's analyses done: of its best trial on validation, or where a job looks at several, of each stage's winner."""
+        """Have the study's analyses done.
+
+        They ask its best trial on validation; those that compare models ask the winner of every stage.
+        """
         winners = {result.winner.outcome.key: result.winner.outcome for result in agenda.results if result.winner}
         if not self.jobs or not winners:
             return []
@@ -274,11 +262,17 @@ def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions
         console.print(f"{data.name}: published numbers are left out, as they are of other images", highlight=False)
         study = study.without_published()
     weights = _weights(planned, data, options.data_dir, console)
-    contents = {study.baseline.dataset: data.digest} | {
-        name: hashlib.sha256(file).hexdigest() for name, file in weights.items()
-    }
-    reachable = {trial.key(contents) for stage in planned if stage.cells for trial in stage.reachable}
-    return _Course(study, jobs, data, weights, contents, reachable, store, folder, options, console)
+    digests = {name: hashlib.sha256(file).hexdigest() for name, file in weights.items()}
+    terms = Terms(
+        seeds=tuple(range(options.seeds)),
+        contents={study.baseline.dataset: data.digest} | digests,
+        yardstick=Yardstick(data.metric, len(data.val)),
+        image_shape=data.image_shape,
+        classes=data.classes,
+        early_stopping=options.early_stopping,
+    )
+    reachable = {terms.key(trial) for stage in planned if stage.cells for trial in stage.reachable}
+    return _Course(study, jobs, data, weights, terms, reachable, store, folder, options, console)
 
 
 def _weights(planned: Iterable[PlannedStage], data: Dataset, data_dir: Path, console: Console) -> dict[str, bytes]:

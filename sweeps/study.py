@@ -1,6 +1,8 @@
 """The words that a study is written in."""
 
-from sweeps.decisions.space import Choice, Each, Real, Space, When, Whole
-from sweeps.decisions.stages import Published, Search, Stage, Study, Watch
+from sweeps.decisions.dimensions import Choice, Each, Real, When, Whole
+from sweeps.decisions.space import Space
+from sweeps.decisions.stages import Published, Search, Stage
+from sweeps.decisions.study import Study, Watch
 
 __all__ = ["Choice", "Each", "Published", "Real", "Search", "Space", "Stage", "Study", "Watch", "When", "Whole"]

@@ -17,14 +17,17 @@ from rich.console import Console
 
 from analysis import figures
 from analysis.report import Column, Section, Table, write_html, write_json
-from sweeps.decisions.agenda import Agenda, StageResult
-from sweeps.decisions.winner import Yardstick, choose
+from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.outcome import Yardstick
+from sweeps.decisions.records import StageResult, Terms
+from sweeps.decisions.winner import choose
 from sweeps.engine import run
 from sweeps.main import status, terminal
 from sweeps.options import RunOptions, fail
 from sweeps.reporting.display import Display
 from sweeps.reporting.results import markdown
-from sweeps.reporting.tables import Facts, stage_curves, stage_table, words
+from sweeps.reporting.stage_report import report_on
+from sweeps.reporting.tables import Facts, stage_table
 from sweeps.study import Stage, Study
 from sweeps.tracking.finished import folder_name
 from sweeps.tracking.store import Store
@@ -34,6 +37,7 @@ from trainables.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 BY = Yardstick("accuracy", 100)
+TERMS = Terms((0,), {"shapes": "0" * 64}, BY, (3, 32, 32), 5, early_stopping=False)
 STUDY = Study("names", Trial("shapes"), (Stage("first", {"training.lr": (0.1, 0.2)}),))
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -97,10 +101,7 @@ def test_a_plain_name_is_its_folder_s(name):
 
 
 def test_a_study_s_own_file_that_is_wrong_ends_in_one_line(tmp_path):
-    code = (
-        "from sweeps.main import main\nfrom sweeps.decisions.stages import Stage, Study\nfrom trainables.config "
-        "import Trial\n"
-    )
+    code = "from sweeps.main import main\nfrom sweeps.study import Stage, Study\nfrom trainables.config import Trial\n"
     script = tmp_path / "wrong.py"
     for mistake, answer in (
         ("Study('../up', Trial(), (Stage('a'),))", "error: the name of a study is '../up', but"),
@@ -189,8 +190,8 @@ def test_a_report_loads_nothing_and_says_so_to_the_browser(tmp_path):
 
 
 def test_markdown_for_mlflow_shows_the_texts_as_they_stand():
-    agenda = Agenda(STUDY, (0,), {"shapes": "0" * 64}, BY, False, {}, (3, 32, 32), 5, print)
-    agenda._stages["first"] = type("Open", (), {"result": hostile_result()})()
+    agenda = Agenda(STUDY, TERMS, print)
+    agenda._results["first"] = hostile_result()
     text = markdown(agenda)
     assert not re.search(r"[<>]", text)
     for mark in "*_[]`~|#":
@@ -203,15 +204,15 @@ def test_the_terminal_shows_the_texts_as_they_stand(monkeypatch):
     result, said = hostile_result(), io.StringIO()
     console = terminal()
     monkeypatch.setattr(console, "file", said)
-    agenda = Agenda(STUDY, (0,), {"shapes": "0" * 64}, BY, False, {}, (3, 32, 32), 5, print)
-    display = Display(agenda, (3, 32, 32), 4, console)
+    agenda = Agenda(STUDY, TERMS, print)
+    display = Display(agenda, console)
     for end in result.outcomes:
         task = replace(next(iter(agenda.tasks.values())), stage=end.cell.label, cell=end.cell)
         display.running = {task.key: (task, 1, None)}
         console.print(display._panel(), soft_wrap=True)
         display.ended(task, end)
     console.print(stage_table(result, Facts(("a", "b"), (3, 32, 32), BY, {})).to_rich())
-    for line in words(result, BY):
+    for line in report_on(result).words(BY):
         console.print(line, highlight=False, soft_wrap=True)
     for text in HOSTILE:
         assert f"{text} : failed: {text}" in said.getvalue()
@@ -249,7 +250,9 @@ def test_every_figure_draws_the_text_as_it_stands(text):
 
 
 def test_a_stage_s_own_curves_are_drawn_with_hostile_labels():
-    assert figures.curves(stage_curves(hostile_result(), "train_loss"), title="t", ylabel="loss").startswith(b"\x89PNG")
+    assert figures.curves(report_on(hostile_result()).curves("train_loss"), title="t", ylabel="loss").startswith(
+        b"\x89PNG"
+    )
 
 
 def test_no_cell_of_a_csv_is_a_formula_and_numbers_stay_numbers():

@@ -110,6 +110,10 @@ class History:
         """Return the epoch, from 1, at which each replicate's validation score was best first."""
         return tuple(int(np.argmax(row)) + 1 for row in self.curve("val_score"))
 
+    def score(self) -> float:
+        """Return the mean over replicates of the best validation score."""
+        return float(self.curve("val_score").max(axis=1).mean())
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return {"seeds": {str(seed): [asdict(record) for record in self.records[seed]] for seed in self.seeds}}

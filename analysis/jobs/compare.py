@@ -64,8 +64,10 @@ class Compare:
         order = np.argsort(-gains[0, 1:], kind="stable")  # NaN comes last
         about = f"{' and '.join(names)} on {first.dataset}, {len(first.labels):,} test images"
         text = [
-            f"{about}: {overall} "
-            f"{', '.join(f'{name} {value:.2f} %' for name, value in zip(names, values[:, 0], strict=True))}."
+            (
+                f"{about}: {overall} "
+                f"{', '.join(f'{name} {value:.2f} %' for name, value in zip(names, values[:, 0], strict=True))}."
+            )
         ]
         text += [_told(first, name, names[0], gain[1:]) for name, gain in zip(names[1:], gains, strict=True)]
         text += [_hardest(first, names[-1], values[-1, 1:])]

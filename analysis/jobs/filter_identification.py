@@ -136,8 +136,10 @@ class FilterIdentification:
     def _notes(self, subject: Subject, rows: list[str], alive: np.ndarray) -> list[str]:
         count = len(subject.images)
         notes = [
-            f"{self.response}; in a row ALL the sum over the layer's chosen filters. Equal responses go by image "
-            "number."
+            (
+                f"{self.response}; in a row ALL the sum over the layer's chosen filters. Equal responses go by image "
+                "number."
+            )
         ]
         if count < self.top:
             notes.append(f"There are only {count:,} images: all are counted, instead of the {self.top:,} asked for.")

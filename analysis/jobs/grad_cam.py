@@ -164,10 +164,14 @@ class GradCam:
         zero, right = arrays["maps"].max((1, 2)) == 0, arrays["kinds"] == RIGHT
         layer = self.layer or default_layer(subject.model)
         text = [
-            f"{subject.name} on {subject.dataset}: Grad-CAM of {layer}, from logits; {height}×{width} maps, "
-            "stretched over the image.",
-            f"{zero.sum()} of {len(zero)} maps are zero everywhere, which means that nothing at this layer speaks "
-            "for the class.",
+            (
+                f"{subject.name} on {subject.dataset}: Grad-CAM of {layer}, from logits; {height}×{width} maps, "
+                "stretched over the image."
+            ),
+            (
+                f"{zero.sum()} of {len(zero)} maps are zero everywhere, which means that nothing at this layer speaks "
+                "for the class."
+            ),
             *self._shortage(subject, arrays["kinds"]),
         ]
         rows = _table_rows(subject, arrays)

@@ -89,8 +89,10 @@ class Mistakes:
         wrong = wrongly_labelled(subject.labels, arrays["predicted"], arrays["probabilities"])
         images, about = len(subject.labels), f"{subject.name} on {subject.dataset}"
         text = [
-            f"{about}, {images:,} test images: {images - len(wrong):,} right, {len(wrong):,} wrong "
-            f"({1 - len(wrong) / images:.2%} right).",
+            (
+                f"{about}, {images:,} test images: {images - len(wrong):,} right, {len(wrong):,} wrong "
+                f"({1 - len(wrong) / images:.2%} right)."
+            ),
             f"The most common confusions: {'; '.join(_confusions(counts, subject.class_names)) or 'none'}.",
         ]
         if len(wrong) < self.count:
@@ -115,8 +117,10 @@ class Mistakes:
         about, (false, lost) = f"{subject.name} on {subject.dataset}", (len(pairs) for pairs in mistakes)
         text = [
             f"{about}, {len(subject.labels):,} test images: mAP {scores.value:.2%} ({subject.ap_rule} rule).",
-            f"At a probability of {THRESHOLD}: {false:,} classes falsely predicted, {lost:,} missed. Unknown labels "
-            "count nowhere.",
+            (
+                f"At a probability of {THRESHOLD}: {false:,} classes falsely predicted, {lost:,} missed. Unknown labels "
+                "count nowhere."
+            ),
         ]
         classes = len(subject.class_names)
         per_class = max(1, self.count // classes)

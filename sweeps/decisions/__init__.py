@@ -1,0 +1,1 @@
+"""What is decided, and nothing else: no Ray, no MLflow, no files, no clock."""

@@ -2,81 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from sweeps.decisions.space import Buildable, buildable
-from sweeps.decisions.stages import Cell, Search, Stage, Study
+from sweeps.decisions.space import Row, buildable
+from sweeps.decisions.stages import AnyStage, Cell, Search, Stage
+from sweeps.decisions.study import Study
 from trainables.config import Trial
 from trainables.errors import UserError
 from trainables.plan import Layer, plan
+
+Layers = tuple[Layer, ...]
 
 
 @dataclass(frozen=True)
 class PlannedStage:
     """A stage before anything has run: its cells from the start that is assumed, and all that any winner could lead to.
 
-    Of a search, how much of its space can be built; the trials that it could draw are not laid out.
+    The trials that a search could draw are not laid out: it has its `space` in words in their place.
     """
 
-    stage: Stage | Search
+    stage: AnyStage
     start: str  # in words
-    cells: tuple[tuple[Cell, tuple[Layer, ...]], ...]
-    reachable: tuple[Trial, ...]
-    buildable: Buildable | None = None
+    cells: tuple[tuple[Cell, Layers], ...] = ()
+    reachable: tuple[Trial, ...] = ()  # with a search, what it could start from
+    space: tuple[Row, ...] = ()
+    about: str = ""  # of a search: how it draws, and from how much
+    to_draw: int = 0  # trials of a search
+
+
+@dataclass(frozen=True)
+class _Images:
+    """What networks are planned for."""
+
+    shape: tuple[int, int, int]
+    classes: int
+
+    def build(self, trial: Trial) -> Layers:
+        return plan(trial.model, trial.training.input_shape(self.shape), self.classes)
+
+
+class _Reached(NamedTuple):
+    """A trial that some winners lead to: these, in words, with itself as the last, and its layers."""
+
+    winners: tuple[str, ...]
+    layers: Layers
 
 
 def plan_study(study: Study, image_shape: tuple[int, int, int], classes: int) -> list[PlannedStage]:
     """Lay out every trial that the study can reach.
 
     Where a stage starts from a winner that is not known yet, its cells are shown for the baseline's own values. Raises
-    UserError, naming stage and cell, where any trial that some winner could lead to cannot be built.
+    UserError, naming the stage, the cell and the winners before it, where any trial that some winner could lead to
+    cannot be built.
     """
-    starts: dict[str, tuple[Trial, ...]] = {}
+    images = _Images(image_shape, classes)
+    ends: dict[str, dict[Trial, _Reached]] = {}
     assumed: dict[str, Trial] = {}
     planned = []
     for stage in study.stages:
         parent = study.parent(stage)
-        possible = starts[parent] if parent else (study.base(stage),)
+        starts = ends[parent] if parent else {study.base(stage): _Reached((), ())}
         start = assumed[parent] if parent else study.base(stage)
-        words = (
-            f"the winner of {parent}"
-            if parent
-            else ("its own base" if isinstance(stage.start, Trial) else "the baseline")
-        )
+        words = f"the winner of {parent}" if parent else _start_in_words(stage)
         if isinstance(stage, Search):
-            planned.append(PlannedStage(stage, words, (), possible, _searchable(stage, start, image_shape, classes)))
+            planned.append(_planned_search(stage, words, start, tuple(starts), images))
             continue
-        reachable = {
-            cell.trial: _build(stage, cell, image_shape, classes) for trial in possible for cell in stage.cells(trial)
-        }
-        starts[stage.name] = tuple({trial.key({}): trial for trial in reachable}.values())
-        cells = tuple(
-            (cell, reachable.get(cell.trial) or _build(stage, cell, image_shape, classes))
-            for cell in stage.cells(start)
-        )
+        found = _reach(stage, starts, images)
+        shown = _reach(stage, {start: _Reached((), ())}, images, found)
+        cells = tuple((cell, shown[cell.trial].layers) for cell in stage.cells(start))
         trials = [cell.trial for cell, _ in cells]
         assumed[stage.name] = start if start in trials else trials[-1]
-        planned.append(PlannedStage(stage, words, cells, starts[stage.name]))
+        ends[stage.name] = _distinct(found)
+        planned.append(PlannedStage(stage, words, cells, tuple(ends[stage.name])))
     return planned
 
 
-def _build(stage: Stage, cell: Cell, image_shape: tuple[int, int, int], classes: int) -> tuple[Layer, ...]:
-    try:
-        return plan(cell.trial.model, cell.trial.training.input_shape(image_shape), classes)
-    except UserError as error:
-        raise UserError(f"stage {stage.name}, {cell.label}: {error}") from error
-
-
-def _searchable(stage: Search, start: Trial, image_shape: tuple[int, int, int], classes: int) -> Buildable:
-    stage.space.check(start)
-    found = buildable(stage.space, start, image_shape, classes)
-    if not found.share:
-        raise UserError(f"search {stage.name}: nothing of its space can be built: {found.reason}")
-    return found
-
-
-def distinct(planned: Sequence[PlannedStage]) -> Iterator[tuple[Cell, tuple[Layer, ...]]]:
+def distinct(planned: Sequence[PlannedStage]) -> Iterator[tuple[Cell, Layers]]:
     """Go through the cells as shown, each configuration once."""
     seen = set()
     for cell, layers in (pair for stage in planned for pair in stage.cells):
@@ -84,3 +87,51 @@ def distinct(planned: Sequence[PlannedStage]) -> Iterator[tuple[Cell, tuple[Laye
         if key not in seen:
             seen.add(key)
             yield cell, layers
+
+
+def _start_in_words(stage: AnyStage) -> str:
+    return "its own base" if isinstance(stage.start, Trial) else "the baseline"
+
+
+def _reach(
+    stage: Stage, starts: Mapping[Trial, _Reached], images: _Images, known: Mapping[Trial, _Reached] | None = None
+) -> dict[Trial, _Reached]:
+    """Return the stage's trials from each of `starts`; those `known` are not built again."""
+    found = dict(known or {})
+    for start, (winners, _) in starts.items():
+        for cell in stage.cells(start):
+            if cell.trial not in found:
+                layers = _built(stage, cell, winners, images)
+                found[cell.trial] = _Reached((*winners, f"{stage.name} {cell.label}"), layers)
+    return found
+
+
+def _built(stage: Stage, cell: Cell, winners: tuple[str, ...], images: _Images) -> Layers:
+    try:
+        return images.build(cell.trial)
+    except UserError as error:
+        are = "is" if len(winners) == 1 else "are"
+        led = f", where what has won before {are} {' and '.join(winners)}" if winners else ""
+        raise UserError(f"stage {stage.name}, {cell.label}: {error}{led}") from error
+
+
+def _distinct(reached: Mapping[Trial, _Reached]) -> dict[Trial, _Reached]:
+    """Leave out all but the last of the trials that are the same network and training written in another way."""
+    by_key = {trial.key({}): trial for trial in reached}
+    return {trial: reached[trial] for trial in by_key.values()}
+
+
+def _planned_search(
+    stage: Search, words: str, start: Trial, starts: tuple[Trial, ...], images: _Images
+) -> PlannedStage:
+    stage.check(start)
+    found = buildable(stage.space, start, images.shape, images.classes)
+    if not found.share:
+        raise UserError(f"search {stage.name}: nothing of its space can be built: {found.reason}")
+    size = f"{stage.space.size:,} points" if stage.space.size else "infinitely many points"
+    about = (
+        f"{stage.trials} trials by {stage.sampler}, {stage.rule}; {size}, {100 * found.share:.0f} % of it can be built"
+    )
+    return PlannedStage(
+        stage, words, reachable=starts, space=tuple(stage.space.describe()), about=about, to_draw=stage.trials
+    )

@@ -12,14 +12,14 @@ import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from sweeps.decisions.space import Choice, Dimension, Real, Space, Whole
+from sweeps.decisions.dimensions import Choice, Dimension, Real, Whole
+from sweeps.decisions.space import Space
+from sweeps.decisions.status import Status
 from trainables.errors import UserError, suggest
-from trainables.files import write_whole
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -44,11 +44,11 @@ TOP = 0.25  # of the trials are the good ones, whose fields importance looks at;
 
 @dataclass(frozen=True)
 class Told:
-    """What is known of a trial that was drawn. `paused`: stopped early, so far."""
+    """What is known of a trial that was drawn."""
 
     number: int  # from 0, in the order drawn
     values: Mapping[str, Any]  # by field, as Space.draw() returns them
-    state: Literal["running", "paused", "done", "failed"]
+    state: Status  # running, done, failed, or censored: stopped early, so far
     scores: Mapping[int, float]  # epoch → the best validation score up to it
     objectives: tuple[float, ...] | None = None  # of a trial that is done, in the search's order
 
@@ -145,15 +145,15 @@ class Sampler:
         several = len(self.objectives) > 1
         if several:
             # with several objectives Optuna compares no curves: where it needs paused trials it takes the first
-            told = [t for t in told if t.state != "paused"] + sorted(
-                (t for t in told if t.state == "paused"), key=_merit, reverse=True
+            told = [t for t in told if t.state != Status.CENSORED] + sorted(
+                (t for t in told if t.state == Status.CENSORED), key=_merit, reverse=True
             )
         done = 0
         for trial in told:
             # NSGA-II looks for its generations here. They are counted in trials done, so that they are the same however
             # a search was cut
-            attributes = {"NSGAIISampler:generation": done // POPULATION} if trial.state == "done" else {}
-            done += trial.state == "done"
+            attributes = {"NSGAIISampler:generation": done // POPULATION} if trial.state == Status.DONE else {}
+            done += trial.state == Status.DONE
             yield _frozen(self.space, trial, {} if several else trial.scores, system_attrs=attributes)
 
     def _check_cma_es(self) -> None:
@@ -179,7 +179,7 @@ class Sampler:
         optimizer = cmaes.CMA(
             mean=np.full(len(numbers), 0.5), sigma=0.25, bounds=np.tile([0.0, 1.0], (len(numbers), 1))
         )
-        ended = [trial for trial in _standing(told) if trial.state in ("paused", "done")]
+        ended = [trial for trial in _standing(told) if trial.state in (Status.CENSORED, Status.DONE)]
         size = optimizer.population_size
         for generation in (ended[at : at + size] for at in range(0, len(ended) - size + 1, size)):
             ranked = sorted(generation, key=_merit, reverse=True)  # only their order counts to it
@@ -224,7 +224,7 @@ def importance(space: Space, told: Sequence[Told], epoch: int) -> dict[str, floa
         )
     study = _study(("score",))
     study.add_trials(
-        _frozen(space, replace(trial, state="done", objectives=(trial.scores[epoch],)), {}) for trial in reached
+        _frozen(space, replace(trial, state=Status.DONE, objectives=(trial.scores[epoch],)), {}) for trial in reached
     )
     ped_anova = _optuna().importance.PedAnovaImportanceEvaluator(target_quantile=TOP)
     with warnings.catch_warnings():
@@ -243,7 +243,7 @@ def pareto(told: Sequence[Told], objectives: Sequence[str]) -> list[Told]:
     def gain(trial: Told) -> tuple[float, ...]:
         return tuple(sign * value for sign, value in zip(signs, trial.objectives or (), strict=True))
 
-    done = {trial.number: (trial, gain(trial)) for trial in told if trial.state == "done"}
+    done = {trial.number: (trial, gain(trial)) for trial in told if trial.state == Status.DONE}
     gains = {gain for _, gain in done.values()}
     front = [
         (trial, own)
@@ -253,18 +253,16 @@ def pareto(told: Sequence[Told], objectives: Sequence[str]) -> list[Told]:
     return [trial for trial, _ in sorted(front, key=lambda pair: pair[1], reverse=True)]
 
 
-def keep(
-    path: Path,
+def as_database(
     name: str,
     space: Space,
     objectives: Sequence[str],
     told: Sequence[Told],
     attributes: Mapping[int, Mapping[str, Any]] | None = None,
-) -> None:
-    """Write the search to `path` as Optuna's study `name` in a sqlite file, which replaces what was there.
+) -> bytes:
+    """Return the search as Optuna's study `name` in a sqlite database, which `optuna-dashboard sqlite:///PATH` shows.
 
-    `attributes` are more to note of trials, by number, such as a failure's reason. `optuna-dashboard sqlite:///PATH`
-    shows it.
+    `attributes` are more to note of trials, by number, such as a failure's reason.
     """
     storage = _optuna().storages.RDBStorage("sqlite:///:memory:")  # a file would be synced to disk at each trial
     study = _study(objectives, storage=storage, study_name=name)
@@ -273,9 +271,9 @@ def keep(
         study.add_trial(_frozen(space, trial, trial.scores, user_attrs=noted))
     storage.remove_session()
     with storage.engine.connect() as connection:
-        content = connection.connection.driver_connection.serialize()
+        content: bytes = connection.connection.driver_connection.serialize()
     storage.engine.dispose()
-    write_whole(path, content)
+    return content
 
 
 def _standing(told: Sequence[Told]) -> list[Told]:
@@ -285,14 +283,16 @@ def _standing(told: Sequence[Told]) -> list[Told]:
     Else those that were let go on because they are good would count as the bad ones that a sampler keeps away from
     while they run.
     """
-    rungs = {max(trial.scores) for trial in told if trial.state == "paused" and trial.scores}
+    rungs = {max(trial.scores) for trial in told if trial.state == Status.CENSORED and trial.scores}
 
     def stand(trial: Told) -> Told:
         passed = max(rungs & trial.scores.keys(), default=0)
-        if trial.state != "running" or not passed:
+        if trial.state != Status.RUNNING or not passed:
             return trial
         return replace(
-            trial, state="paused", scores={epoch: score for epoch, score in trial.scores.items() if epoch <= passed}
+            trial,
+            state=Status.CENSORED,
+            scores={epoch: score for epoch, score in trial.scores.items() if epoch <= passed},
         )
 
     return [stand(trial) for trial in sorted(told, key=lambda trial: trial.number)]
@@ -301,7 +301,7 @@ def _standing(told: Sequence[Told]) -> list[Told]:
 def _merit(trial: Told) -> tuple[bool, int, float]:
     """Return by what trials of different lengths are ranked: done before paused, then how far they came, then the score there."""
     last = max(trial.scores, default=0)
-    return trial.state == "done", last, trial.scores.get(last, 0.0)
+    return trial.state == Status.DONE, last, trial.scores.get(last, 0.0)
 
 
 def _seed(*parts: int) -> int:
@@ -321,7 +321,12 @@ def _study(objectives: Sequence[str], **options: Any) -> Study:
 
 def _frozen(space: Space, trial: Told, scores: Mapping[int, float], **attributes: Any) -> FrozenTrial:
     optuna = _optuna()
-    states = {"running": "RUNNING", "paused": "PRUNED", "done": "COMPLETE", "failed": "FAIL"}
+    states = {
+        Status.RUNNING: "RUNNING",
+        Status.CENSORED: "PRUNED",
+        Status.DONE: "COMPLETE",
+        Status.FAILED: "FAIL",
+    }
     flat = space.flat(trial.values)
     distributions = {}
 
@@ -332,7 +337,7 @@ def _frozen(space: Space, trial: Told, scores: Mapping[int, float], **attributes
     space.draw(note)
     return optuna.trial.create_trial(
         state=optuna.trial.TrialState[states[trial.state]],
-        values=trial.objectives if trial.state == "done" else None,
+        values=trial.objectives if trial.state == Status.DONE else None,
         params={name: _word(value) for name, value in flat.items()},
         distributions=distributions,
         intermediate_values=dict(scores),

@@ -20,191 +20,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sweeps.decisions.dimensions import Choice, Dimension, Each, Form, Real, When, Whole
+from sweeps.decisions.labels import label
 from trainables.config import Trial
 from trainables.errors import UserError, suggest
 from trainables.plan import plan
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of several values without an order: None, True, False, numbers, strings, or tuples of such.
-
-    Lists become tuples.
-    """
-
-    values: tuple[Any, ...]
-
-    def __post_init__(self) -> None:
-        if isinstance(self.values, str) or not isinstance(self.values, Sequence):
-            raise UserError(f"Choice({self.values!r}) must have a tuple of values")
-        object.__setattr__(
-            self, "values", tuple(tuple(value) if isinstance(value, list) else value for value in self.values)
-        )
-        if not self.values:
-            raise UserError("Choice(()) has nothing to choose from")
-        for value in self.values:
-            if not _plain(value):
-                raise UserError(
-                    f"Choice holds {value!r}, but must hold None, True, False, numbers, strings, or tuples of such"
-                )
-        for value, others in zip(self.values, (self.values[:at] for at in range(len(self.values))), strict=True):
-            if value in others:
-                raise UserError(f"Choice holds {value!r} twice")
-
-    @property
-    def size(self) -> int:
-        """The number of values."""
-        return len(self.values)
-
-    def at(self, share: float) -> Any:
-        """Return the value at a share, 0 to below 1, of the values in order."""
-        return self.values[min(int(share * self.size), self.size - 1)]
-
-    def has(self, value: Any) -> bool:
-        """Tell whether `value` is one of them."""
-        return value in self.values
-
-    def __str__(self) -> str:
-        return ", ".join(map(shown, self.values))
-
-
-@dataclass(frozen=True)
-class Whole:
-    """A whole number from `low` to `high`, both included; with `log`, each doubling is as likely as the next."""
-
-    low: int
-    high: int
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        if not all(isinstance(end, int) and not isinstance(end, bool) for end in (self.low, self.high)):
-            raise UserError(f"{self!r}: the ends must be whole numbers")
-        _check_ends(self, self.low <= self.high)
-
-    @property
-    def size(self) -> int:
-        """The number of values."""
-        return self.high - self.low + 1
-
-    @property
-    def values(self) -> range:
-        """All values, ascending."""
-        return range(self.low, self.high + 1)
-
-    def at(self, share: float) -> int:
-        """Return the value at a share, 0..1, of the range."""
-        return min(
-            max(math.floor(_between(self.low - 0.5, self.high + 0.5, share, log=self.log) + 0.5), self.low), self.high
-        )
-
-    def share(self, value: int) -> float:
-        """Return where in the range a value lies, 0..1: at its own part's middle."""
-        return _share(self.low - 0.5, self.high + 0.5, value, log=self.log)
-
-    def has(self, value: Any) -> bool:
-        """Tell whether `value` is a whole number in the range."""
-        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
-
-    def __str__(self) -> str:
-        return f"{self.low}..{self.high}" + (" (log)" if self.log else "")
-
-
-@dataclass(frozen=True)
-class Real:
-    """A real number from `low` to `high`; with `log`, each doubling is as likely as the next."""
-
-    low: float
-    high: float
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        if not all(
-            isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end)
-            for end in (self.low, self.high)
-        ):
-            raise UserError(f"{self!r}: the ends must be finite numbers")
-        _check_ends(self, self.low < self.high)
-
-    @property
-    def size(self) -> None:
-        """None: there are infinitely many."""
-
-    def at(self, share: float) -> float:
-        """Return the value at a share, 0..1, of the range."""
-        return min(max(_between(self.low, self.high, share, log=self.log), self.low), self.high)
-
-    def share(self, value: float) -> float:
-        """Return where in the range a value lies, 0..1."""
-        return _share(self.low, self.high, value, log=self.log)
-
-    def has(self, value: Any) -> bool:
-        """Tell whether `value` is a number in the range."""
-        return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
-
-    def __str__(self) -> str:
-        return f"{self.low:g}..{self.high:g}" + (" (log)" if self.log else "")
-
-
-Dimension = Choice | Whole | Real  # what one draw is from
-
-
-@dataclass(frozen=True)
-class Each:
-    """A tuple whose entries are all drawn from `of`: as many as the field `count` says, less `fewer` (hidden FC layers:
-    1).
-
-    Where that leaves no entry, the field stays as the start has it.
-    """
-
-    count: str
-    of: Dimension
-    fewer: int = 0
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.of, Dimension):
-            raise UserError(
-                f"Each of {self.count} is of {type(self.of).__name__}, but must be of a Choice, Whole or Real"
-            )
-        if not Whole(0, 64).has(self.fewer):
-            raise UserError(f"Each of {self.count}: fewer is {self.fewer!r}, but must be 0..64")
-
-    def __str__(self) -> str:
-        return f"{self.of}, for each of {self.count}" + (f" less {self.fewer}" if self.fewer else "")
-
-
-@dataclass(frozen=True)
-class When:
-    """Drawn only where every field named in `conditions` was drawn with the value given; otherwise it stays as the
-    start has it.
-
-    A set means any of its values: `{"model.pooling": {"max", "average"}}`. Anything else, a tuple too, is one value.
-    """
-
-    conditions: Mapping[str, Any]
-    of: Dimension | Each
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.of, Dimension | Each):
-            raise UserError(f"When is of {type(self.of).__name__}, but must be of a Choice, Whole, Real or Each")
-        if not self.conditions:
-            raise UserError("When has no condition; without one, leave it out")
-        wanted = {
-            name: values if isinstance(values, set | frozenset) else (values,)
-            for name, values in self.conditions.items()
-        }
-        object.__setattr__(
-            self, "conditions", {name: tuple(sorted(values, key=shown)) for name, values in wanted.items()}
-        )
-
-    def holds(self, values: Mapping[str, Any]) -> bool:
-        """Tell whether the fields drawn so far fulfil it."""
-        return all(name in values and values[name] in wanted for name, wanted in self.conditions.items())
-
-    def __str__(self) -> str:
-        return " and ".join(f"{name} is {' or '.join(map(shown, wanted))}" for name, wanted in self.conditions.items())
-
-
-Form = Dimension | Each | When  # what a field is drawn from
 
 
 class Row(NamedTuple):
@@ -282,7 +102,7 @@ class Space:
             if parts and path not in point:
                 raise UserError(f"{path} is missing, but must be given{_where(form, ' where ')}")
             if path in point and not parts:
-                raise UserError(f"{path} is {shown(point[path])}, but must be left out{_where(form, ' unless ')}")
+                raise UserError(f"{path} is {label(point[path])}, but must be left out{_where(form, ' unless ')}")
             if parts:
                 drawn |= self._split(path, point[path], parts)
         return drawn
@@ -343,11 +163,11 @@ class Space:
     def _split(self, path: str, value: Any, parts: Sequence[tuple[str, Dimension]]) -> dict[str, Any]:
         entries = value if isinstance(_inner(self.fields[path]), Each) else (value,)
         if not isinstance(entries, tuple) or len(entries) != len(parts):
-            raise UserError(f"{path} is {shown(value)}, but must be a tuple of {len(parts)}")
+            raise UserError(f"{path} is {label(value)}, but must be a tuple of {len(parts)}")
         for (name, dimension), entry in zip(parts, entries, strict=True):
             if not dimension.has(entry):
                 raise UserError(
-                    f"{name} is {shown(entry)}, but must be "
+                    f"{name} is {label(entry)}, but must be "
                     f"{'one of ' if isinstance(dimension, Choice) else ''}{dimension}"
                 )
         return {name: entry for (name, _), entry in zip(parts, entries, strict=True)}
@@ -370,7 +190,7 @@ class Space:
             for value in wanted:
                 if not dimension.has(value):
                     raise UserError(
-                        f"{path} is drawn where {name} is {shown(value)}, which is never: it is drawn from {dimension}"
+                        f"{path} is drawn where {name} is {label(value)}, which is never: it is drawn from {dimension}"
                     )
 
     def _check_count(self, path: str, form: Form) -> None:
@@ -411,38 +231,6 @@ def unbuildable(start: Trial, values: Mapping[str, Any], image_shape: tuple[int,
     except UserError as error:
         return str(error)
     return None
-
-
-def shown(value: Any) -> str:
-    """Return a value as tables and labels have it: `16-32-64`, `none`, `yes`; of a path, the file."""
-    if isinstance(value, tuple | list):
-        return "-".join(map(shown, value))
-    if value is None or isinstance(value, bool):
-        return {None: "none", True: "yes", False: "no"}[value]
-    return str(value).rpartition("/")[2]
-
-
-def _plain(value: Any) -> bool:
-    return (
-        all(map(_plain, value))
-        if isinstance(value, tuple)
-        else value is None or isinstance(value, bool | int | float | str)
-    )
-
-
-def _check_ends(form: Whole | Real, ordered: bool) -> None:
-    if not ordered:
-        raise UserError(f"{form!r}: low must be {'at most' if isinstance(form, Whole) else 'below'} high")
-    if form.log and form.low <= 0:
-        raise UserError(f"{form!r}: with log, low must be above 0")
-
-
-def _between(low: float, high: float, share: float, *, log: bool) -> float:
-    return low * (high / low) ** share if log else low + (high - low) * share
-
-
-def _share(low: float, high: float, value: float, *, log: bool) -> float:
-    return math.log(value / low) / math.log(high / low) if log else (value - low) / (high - low)
 
 
 def _inner(form: Form) -> Dimension | Each:

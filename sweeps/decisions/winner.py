@@ -1,66 +1,12 @@
-"""What a trial came to, and the rule by which a stage's winner is chosen. Pure."""
+"""The rule by which a stage's winner is chosen. Pure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
 
-import numpy as np
-
-from sweeps.decisions.stages import Cell
-from trainables.history import History
-
-Status = Literal["done", "censored", "failed"]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A trial's end. `censored`: stopped early, so its later epochs are unknown."""
-
-    cell: Cell
-    key: str
-    status: Status
-    history: History
-    reason: str | None = None  # of a failure
-    restarts: tuple[str, ...] = ()  # why each was needed
-
-    def chosen(self, metric: str) -> np.ndarray:
-        """Return one metric of each replicate at its best validation epoch, (replicates,)."""
-        return np.array([getattr(record, metric) for record in self.history.chosen()])
-
-    @property
-    def diverged(self) -> bool:
-        """Whether it failed for its numbers alone, as it would again."""
-        return diverged(self.reason)
-
-    @property
-    def score(self) -> float:
-        """The mean over replicates of the best validation score."""
-        return float(self.chosen("val_score").mean())
-
-
-def diverged(reason: str | None) -> bool:
-    """Tell whether this is the reason of a training whose numbers went out of bounds."""
-    return (reason or "").startswith("Diverged:")
-
-
-@dataclass(frozen=True)
-class Winner:
-    """The chosen outcome, why in one sentence, and the labels of those that the data cannot tell from it."""
-
-    outcome: Outcome
-    why: str
-    level: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Yardstick:
-    """What trials are held against: the metric's name, and the number of images that it is taken on."""
-
-    metric: str
-    images: int
+from sweeps.decisions.outcome import Outcome, Winner, Yardstick
+from sweeps.decisions.status import Status
 
 
 def choose(outcomes: Sequence[Outcome], by: Yardstick) -> Winner | None:
@@ -72,7 +18,7 @@ def choose(outcomes: Sequence[Outcome], by: Yardstick) -> Winner | None:
     accuracy; a mean average precision of one replicate has none, and no rival is called level. None where no trial ran
     in full.
     """
-    full = [outcome for outcome in outcomes if outcome.status == "done"]
+    full = [outcome for outcome in outcomes if outcome.status == Status.DONE]
     if not full:
         return None
     best = max(full, key=lambda outcome: outcome.score)
@@ -100,8 +46,3 @@ def _standard_error(a: Outcome, b: Outcome, by: Yardstick) -> float | None:
     if by.metric != "accuracy":
         return None
     return math.sqrt(sum(score * (1 - score) for score in (a.score, b.score)) / by.images)
-
-
-def relabelled(outcome: Outcome, cell: Cell) -> Outcome:
-    """Return the same outcome as another stage names it."""
-    return replace(outcome, cell=cell)

@@ -15,7 +15,8 @@ from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 from ray.tune.search import Searcher
 
-from sweeps.decisions.agenda import Agenda, Task
+from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.records import Task
 from sweeps.execution.worker import Worker
 from sweeps.reporting.display import Display
 from trainables.datasets import Dataset

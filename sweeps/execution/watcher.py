@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from sweeps.decisions.stages import Watch
+from sweeps.decisions.study import Watch
 from trainables.models import Network
 
 IMAGES = 16  # of a batch

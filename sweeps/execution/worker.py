@@ -13,7 +13,7 @@ import ray
 import torch
 from ray import tune
 
-from sweeps.decisions.stages import Watch
+from sweeps.decisions.study import Watch
 from sweeps.execution.outbox import Outbox
 from sweeps.execution.watcher import Watcher
 from trainables.checkpoint import pack, unpack

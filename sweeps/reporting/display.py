@@ -12,8 +12,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.decisions.agenda import Agenda, Task
-from sweeps.decisions.winner import Outcome
+from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.outcome import Outcome
+from sweeps.decisions.records import Task
+from sweeps.decisions.status import Status
 from trainables.config import Trial
 from trainables.history import Record
 from trainables.plan import flops, plan
@@ -24,9 +26,8 @@ QUIET_SECONDS = 30.0  # without a terminal: at most so long without a line
 class Display:
     """Follows the trials. Its methods only note what happened; the panel is drawn by a thread of its own."""
 
-    def __init__(self, agenda: Agenda, image_shape: tuple[int, int, int], classes: int, console: Console) -> None:
+    def __init__(self, agenda: Agenda, console: Console) -> None:
         self.agenda, self.console = agenda, console
-        self.image_shape, self.classes = image_shape, classes
         self.began = self.spoken = time.monotonic()
         self.running: dict[str, tuple[Task, int, Record | None]] = {}  # key → epochs done, its newest record
         self.worked = 0.0  # floating-point operations of the epochs that were seen, per image of the data set
@@ -79,8 +80,8 @@ class Display:
         ended = Counter(outcome.status for outcome in list(self.agenda.outcomes.values()))
         speed = sum(record.images_per_second for _, _, record in list(self.running.values()) if record)
         counts = (
-            f"{ended['done']} done · {len(self.running)} running · {ended['censored']} censored · "
-            f"{ended['failed']} failed"
+            f"{ended[Status.DONE]} done · {len(self.running)} running · {ended[Status.CENSORED]} censored · "
+            f"{ended[Status.FAILED]} failed"
         )
         again = sum(map(len, list(self.agenda.restarts.values())))
         restarts, rate = f"{again} restarts" if again else "", f"{speed:,.0f} images/s" if speed else ""
@@ -88,21 +89,23 @@ class Display:
         return " · ".join(filter(None, parts))
 
     def _best(self) -> str:
-        full = [outcome for outcome in list(self.agenda.outcomes.values()) if outcome.status == "done"]
+        full = [outcome for outcome in list(self.agenda.outcomes.values()) if outcome.status == Status.DONE]
         best = max(full, key=lambda outcome: outcome.score, default=None)
         return f"best so far {100 * best.score:.1f} % ({best.cell.label})" if best else ""
 
     def _time_left(self) -> str:
         """Estimate from the floating-point operations still ahead, were no trial stopped early."""
-        if not self.worked or self.agenda.searching:
+        expected = self.agenda.expected()
+        if not self.worked or expected is None:
             return ""
-        ahead = sum(self._work(trial) * trial.training.epochs for trial in self.agenda.expected())
+        ahead = sum(self._work(trial) * trial.training.epochs for trial in expected)
         for task, done, _ in list(self.running.values()):
             ahead += self._work(task.cell.trial) * (task.cell.trial.training.epochs - done)
         return f"at most {span(ahead / self.worked * (time.monotonic() - self.began))} left"
 
     def _work(self, trial: Trial) -> float:
-        return float(flops(plan(trial.model, trial.training.input_shape(self.image_shape), self.classes)))
+        terms = self.agenda.terms
+        return float(flops(plan(trial.model, trial.training.input_shape(terms.image_shape), terms.classes)))
 
 
 def _numbers(record: Record) -> tuple[str, ...]:
@@ -111,22 +114,18 @@ def _numbers(record: Record) -> tuple[str, ...]:
 
 def describe(outcome: Outcome) -> str:
     """Say in a line what a trial came to."""
-    if outcome.status == "failed":
+    if outcome.status == Status.FAILED:
         return f"failed: {outcome.reason}"
     found = f"validation {100 * outcome.score:.1f} %, test {100 * float(outcome.chosen('test_score').mean()):.1f} %"
     epochs = outcome.history.epochs
-    if outcome.status == "censored":
+    if outcome.status == Status.CENSORED:
         return f"stopped early after {epochs} of {outcome.cell.trial.training.epochs} epochs: {found}"
     return f"done, {epochs} epochs: {found}"
 
 
 def span(seconds: float) -> str:
     """Return a duration as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 90
-        else f"{minutes} min"
-        if minutes < 90
-        else f"{minutes // 60} h {minutes % 60:02d}"
-    )
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d}"

@@ -1,4 +1,4 @@
-"""What a search came to, as tables and words: the best trials, what mattered, what is worth its price, and what it cost."""
+"""What a search came to, as tables and words: the best trials, what mattered, what is worth its price, and the cost."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from analysis.report import Cell, Column, Table
+from sweeps.decisions.labels import label
 from sweeps.decisions.samplers import importance, pareto
 from sweeps.decisions.search_run import SearchRun
-from sweeps.decisions.space import shown
+from sweeps.decisions.status import Status
 from trainables.errors import UserError
 
 ROWS = 15  # of the leaderboard in the report; all trials, with a column for each field, are in the CSV
@@ -40,7 +41,7 @@ def leaderboard(search: SearchRun, most: int = ROWS) -> Table:
         drawn = ", ".join(f"{path.rpartition('.')[2]} {_brief(value)}" for path, value in draw.values.items())
         chosen = [record.val_score for record in draw.history.chosen()] if draw.history.epochs else []
         score = 100 * sum(chosen) / len(chosen) if chosen else None
-        status = "confirmed" if confirmed else {"paused": "stopped early"}.get(draw.state, draw.state)
+        status = "confirmed" if confirmed else "stopped early" if draw.state == Status.CENSORED else draw.state.value
         rows.append(
             (draw.cell.label, status, score, draw.history.epochs or None, len(draw.history.seeds) or None, drawn)
         )
@@ -49,10 +50,10 @@ def leaderboard(search: SearchRun, most: int = ROWS) -> Table:
 
 
 def what_mattered(search: SearchRun) -> tuple[int, dict[str, float]] | None:
-    """Return the epoch at which trials are compared, and each field's share in what made the best of them good; None
-    for too few trials.
+    """Return the epoch at which trials are compared, and each field's share in what made the best of them good.
 
-    It is the last epoch that half of the trials have come to: there they all had the same budget.
+    It is the last epoch that half of the trials have come to: there they all had the same budget. None for too few
+    trials.
     """
     reached = sorted((max(told.scores) for told in search.told if told.scores), reverse=True)
     if not reached:
@@ -79,7 +80,7 @@ def importance_table(search: SearchRun) -> Table | None:
 def front(search: SearchRun) -> Table:
     """Return the trials run in full that no other beats in one objective without losing in another."""
     names = search.stage.objectives if len(search.stage.objectives) > 1 else ("score", *PRICES)
-    done = {draw.attempt: draw for draw in search.draws.values() if draw.state == "done"}
+    done = {draw.attempt: draw for draw in search.draws.values() if draw.state == Status.DONE}
     values = {number: tuple(search.value(draw, name) for name in names) for number, draw in done.items()}
     told = [replace(each, objectives=values[each.number]) for each in search.told if each.number in done]
     heads = {
@@ -103,7 +104,7 @@ def account(search: SearchRun) -> list[str]:
     spent = sum(len(records) for draw in draws for records in draw.history.records.values())
     full = sum(draw.epochs for draw in draws)
     states = [draw.state for draw in draws]
-    paused, failed = states.count("paused"), states.count("failed")
+    paused, failed = states.count(Status.CENSORED), states.count(Status.FAILED)
     confirmed = [draw.cell.label for draw in search.confirmed or [] if not draw.reason]
     ended = (
         f"{len(draws) - paused - failed} ran in full, {paused} were stopped early ({search.stage.rule}), "
@@ -111,8 +112,10 @@ def account(search: SearchRun) -> list[str]:
     )
     lines = [
         f"{len(draws)} trials drawn by {search.stage.sampler}: {ended}.",
-        f"Screening and confirmation took {spent:,} epochs; all trials in full, with one seed each, would take "
-        f"{full:,}.",
+        (
+            f"Screening and confirmation took {spent:,} epochs; all trials in full, with one seed each, would take "
+            f"{full:,}."
+        ),
         f"Confirmed in full with {len(search.seeds)} seed(s): {', '.join(confirmed) or 'none'}. Only these are ranked.",
     ]
     if search.unbuildable:
@@ -123,4 +126,4 @@ def account(search: SearchRun) -> list[str]:
 
 
 def _brief(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else shown(value)
+    return f"{value:.3g}" if isinstance(value, float) else label(value)

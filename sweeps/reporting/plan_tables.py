@@ -10,7 +10,7 @@ from rich.console import Console
 
 from analysis.report import Column, Table
 from sweeps.decisions.planning import PlannedStage, distinct
-from sweeps.decisions.stages import Search, Study
+from sweeps.decisions.study import Study
 from trainables.plan import Layer, flops, parameters
 
 
@@ -19,7 +19,8 @@ def print_plan(
 ) -> None:
     """Print every stage's trials and what each of them builds."""
     trials = list(distinct(planned))
-    drawn = f" and {sum(search.trials for search in study.searches)} to be drawn" if study.searches else ""
+    to_draw = sum(entry.to_draw for entry in planned)
+    drawn = f" and {to_draw} to be drawn" if to_draw else ""
     stopping = "on" if early_stopping else "off"
     console.print(
         f"Study {study.name} on {study.baseline.dataset}: {len(planned)} stages, {len(trials)} distinct trials{drawn}, "
@@ -45,11 +46,7 @@ def as_data(planned: Sequence[PlannedStage]) -> list[dict[str, Any]]:
         {
             "stage": entry.stage.name,
             "starts_from": entry.start,
-            **(
-                {"space": [row._asdict() for row in entry.stage.space.describe()]}
-                if isinstance(entry.stage, Search)
-                else {}
-            ),
+            **({"space": [row._asdict() for row in entry.space]} if entry.space else {}),
             "trials": [
                 {
                     "value": cell.label,
@@ -66,29 +63,18 @@ def as_data(planned: Sequence[PlannedStage]) -> list[dict[str, Any]]:
 
 
 def _table(entry: PlannedStage) -> Table:
-    if isinstance(entry.stage, Search):
-        return _space_table(entry, entry.stage)
+    title = f"{entry.stage.name}: from {entry.start}"
+    if entry.space:
+        fields = tuple((row.field, row.range, row.when or "always") for row in entry.space)
+        return Table(f"{title}; {entry.about}", (Column("field"), Column("drawn from"), Column("when")), fields)
     columns = (Column(entry.stage.name), Column("shapes"), Column("parameters"), Column("MFLOPs", digits=2))
     rows = tuple((cell.label, shapes(layers), parameters(layers), flops(layers) / 1e6) for cell, layers in entry.cells)
-    return Table(f"{entry.stage.name}: from {entry.start}", columns, rows)
-
-
-def _space_table(entry: PlannedStage, search: Search) -> Table:
-    size = search.space.size
-    share = f"{100 * entry.buildable.share:.0f} % of it can be built" if entry.buildable else ""
-    told = (
-        f"{search.trials} trials by {search.sampler}, {search.rule}; "
-        f"{f'{size:,} points' if size else 'infinitely many points'}, {share}"
-    )
-    rows = tuple((row.field, row.range, row.when or "always") for row in search.space.describe())
-    return Table(
-        f"{search.name}: from {entry.start}; {told}", (Column("field"), Column("drawn from"), Column("when")), rows
-    )
+    return Table(title, columns, rows)
 
 
 def shapes(layers: Sequence[Layer]) -> str:
-    """Return the maps and vectors that the layers hand on, e.g.
+    """Return the maps and vectors that the layers hand on; one that stays the same comes once.
 
-    `16×30×30 → 16×15×15 → 3600 → 10`; one that stays the same comes once.
+    For example `16×30×30 → 16×15×15 → 3600 → 10`.
     """
     return " → ".join(shape for shape, _ in itertools.groupby("×".join(map(str, layer.shape)) for layer in layers))

@@ -1,4 +1,4 @@
-"""A decided stage as tables, curves and words: what the reports print, with spread and n, beside their published numbers."""
+"""A decided stage as tables: what the reports print, with spread and n, beside their published numbers."""
 
 from __future__ import annotations
 
@@ -7,27 +7,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.figures import Curve
 from analysis.report import Cell as Entry
 from analysis.report import Column, Measured, Table
-from sweeps.decisions.agenda import StageResult
-from sweeps.decisions.space import shown
-from sweeps.decisions.stages import Search, Stage
-from sweeps.decisions.winner import Outcome, Yardstick
-from sweeps.reporting.leaderboard import account
+from sweeps.decisions.labels import label
+from sweeps.decisions.outcome import Outcome, Yardstick
+from sweeps.decisions.records import StageResult
+from sweeps.decisions.status import Status
 from trainables.plan import flops, parameters, plan
-
-LEADERS = 8  # of a search whose curves are drawn
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the tables say of the data and the store: class names, image shape (C, H, W), what winners are chosen by, MLflow run by key."""
+    """What the tables say of the data and the store."""
 
     class_names: tuple[str, ...]
-    image_shape: tuple[int, int, int]
-    yardstick: Yardstick
-    runs: Mapping[str, str]
+    image_shape: tuple[int, int, int]  # (C, H, W)
+    yardstick: Yardstick  # what winners are chosen by
+    runs: Mapping[str, str]  # MLflow's run by key
 
     @property
     def score(self) -> str:
@@ -35,97 +31,43 @@ class Facts:
         return {"accuracy": "acc"}.get(self.yardstick.metric, self.yardstick.metric)
 
 
-def stage_table(result: StageResult, facts: Facts) -> Table:
-    """Return a stage's table, a row per trial. Scores are in percent, per class at the best validation epoch."""
-    drawn = [Column(path) for path in _drawn(result.stage)]
+def stage_table(result: StageResult, facts: Facts, fields: Sequence[str] = ()) -> Table:
+    """Return a stage's table, a row per trial, with a column for each of `fields`.
+
+    Scores are in percent, per class at the best validation epoch.
+    """
+    published = [outcome.cell.published for outcome in result.outcomes if outcome.cell.published]
+    part = published[0].part if published else None
     columns = [
-        *_columns(result.stage, facts.score),
-        *drawn,
+        *_columns(result.stage.name, facts.score, part),
+        *(Column(path) for path in fields),
         *(Column(name, best="max", digits=0) for name in facts.class_names),
         *_costs(),
     ]
-    rows = [tuple(_row(outcome, result.stage, facts)) for outcome in result.outcomes]
-    eligible = tuple(outcome.status == "done" for outcome in result.outcomes)
-    return Table(title(result), tuple(columns), tuple(rows), eligible)
+    rows = [tuple(_row(outcome, fields, facts, bool(published))) for outcome in result.outcomes]
+    eligible = tuple(outcome.status == Status.DONE for outcome in result.outcomes)
+    return Table(result.stage.title, tuple(columns), tuple(rows), eligible)
 
 
 def published_table(result: StageResult, facts: Facts) -> Table | None:
     """Return the report's own table, with its scores per class; None where it gives none."""
-    pairs = [(outcome.cell.label, result.stage.published_for(outcome.cell)) for outcome in result.outcomes]
+    pairs = [(outcome.cell.label, outcome.cell.published) for outcome in result.outcomes]
     rows = [
-        (label, found.loss, found.score, found.epoch, *found.classes)
-        for label, found in pairs
-        if found and found.classes
+        (name, found.loss, found.score, found.epoch, *found.classes) for name, found in pairs if found and found.classes
     ]
     columns = [
         Column(result.stage.name),
         Column("final loss", best="min"),
         Column(f"best test {facts.score} %", best="max"),
+        Column("at epoch"),
+        *(Column(name, best="max") for name in facts.class_names),
     ]
-    columns.append(Column("at epoch"))
-    columns += [Column(name, best="max") for name in facts.class_names]
     return Table("As published", tuple(columns), tuple(rows)) if rows else None
 
 
-def title(result: StageResult) -> str:
-    """Return the stage's name with the fields that it varies."""
-    fields = ", ".join(path.rpartition(".")[2] for path in result.stage.vary)
-    return result.stage.name if fields in ("", result.stage.name) else f"{result.stage.name} ({fields})"
-
-
-def words(result: StageResult, by: Yardstick) -> list[str]:
-    """Return what there is to say of a stage: the winner and why, what was stopped early, what was restarted, what failed and how."""
-    if result.skipped:
-        return [f"Not run: {result.skipped}."]
-    lines = [result.stage.note] if result.stage.note else []
-    if result.search:
-        lines += account(result.search)
-    if result.winner:
-        lines.append(f"Winner on validation ({by.images:,} images): {result.winner.why}.")
-    else:
-        lines.append("No winner: no trial ran in full.")
-    censored = [o.cell.label for o in result.outcomes if o.status == "censored"]
-    if censored and not result.search:
-        lines.append(
-            f"Stopped early, and not ranked: {', '.join(censored)}. Their later epochs are unknown "
-            "(--no-early-stopping runs them)."
-        )
-    again = [f"{o.cell.label} ({'; '.join(o.restarts)})" for o in result.outcomes if o.restarts]
-    if again:
-        lines.append(f"Started again, from the last epoch: {', '.join(again)}.")
-    return lines + [f"Failed: {o.cell.label}: {o.reason}." for o in result.outcomes if o.status == "failed"]
-
-
-def stage_curves(result: StageResult, metric: str) -> list[Curve]:
-    """Return one metric's curves, a trial each; a trial that failed is shown as far as it came."""
-    some = result.outcomes[:LEADERS] if result.search else result.outcomes
-    trials = [outcome for outcome in some if outcome.history.epochs]
-    failed = {"failed": " (failed)"}
-    return [
-        Curve(
-            outcome.cell.label + failed.get(outcome.status, ""),
-            outcome.history.curve(metric),
-            outcome.status == "censored",
-        )
-        for outcome in trials
-    ]
-
-
-def reference(result: StageResult) -> list[tuple[str, int, float]]:
-    """Return the published best test scores of a stage: label, epoch, score as a fraction."""
-    pairs = [(outcome.cell.label, result.stage.published_for(outcome.cell)) for outcome in result.outcomes]
-    known = [(label, found) for label, found in pairs if found and found.part == "test"]
-    return [(label, found.epoch, found.score / 100) for label, found in known if found.epoch is not None]
-
-
-def _drawn(stage: Stage | Search) -> tuple[str, ...]:
-    """Return the fields that a search draws."""
-    return tuple(stage.space.fields) if isinstance(stage, Search) else ()
-
-
-def _columns(stage: Stage | Search, score: str) -> list[Column]:
+def _columns(stage: str, score: str, published_part: str | None) -> list[Column]:
     own = [
-        Column(stage.name),
+        Column(stage),
         Column("status"),
         Column("epochs"),
         Column("final train loss", best="min", digits=3),
@@ -135,13 +77,12 @@ def _columns(stage: Stage | Search, score: str) -> list[Column]:
         Column("chosen epoch"),
         Column(f"test {score} % (chosen epoch)", best="max", digits=1),
     ]
-    if not stage.published:
+    if published_part is None:
         return own
-    part = next(iter(stage.published.values())).part
     return [
         *own,
         Column("published loss", digits=3),
-        Column(f"published best {part} {score} %"),
+        Column(f"published best {published_part} {score} %"),
         Column("published epoch"),
     ]
 
@@ -157,34 +98,17 @@ def _costs() -> list[Column]:
     ]
 
 
-def _row(outcome: Outcome, stage: Stage | Search, facts: Facts) -> Sequence[Entry | Measured]:
+def _row(outcome: Outcome, fields: Sequence[str], facts: Facts, with_published: bool) -> Sequence[Entry | Measured]:
     trial = outcome.cell.trial
     layers = plan(trial.model, trial.training.input_shape(facts.image_shape), len(facts.class_names))
-    published = (stage.published_for(outcome.cell) or (None, None, None))[:3]
-    head: list[Entry | Measured] = [outcome.cell.label, outcome.status, outcome.history.epochs or None]
-    drawn: list[Entry | Measured] = [shown(trial.get(path)) for path in _drawn(stage)]
+    published = (outcome.cell.published or (None, None, None))[:3] if with_published else ()
+    head: list[Entry | Measured] = [outcome.cell.label, outcome.status.value, outcome.history.epochs or None]
+    drawn: list[Entry | Measured] = [label(trial.get(path)) for path in fields]
     costs: list[Entry | Measured] = [parameters(layers), flops(layers), facts.runs.get(outcome.key), outcome.key]
-    missing: list[Entry | Measured] = [None] * 6
     if not outcome.history.epochs:
-        return [
-            *head,
-            *missing,
-            *(published if stage.published else ()),
-            *drawn,
-            *([None] * len(facts.class_names)),
-            None,
-            None,
-            *costs,
-        ]
-    return [
-        *head,
-        *_scores(outcome),
-        *(published if stage.published else ()),
-        *drawn,
-        *_classes(outcome),
-        *_speeds(outcome),
-        *costs,
-    ]
+        missing: list[Entry | Measured] = [None] * 6
+        return [*head, *missing, *published, *drawn, *([None] * len(facts.class_names)), None, None, *costs]
+    return [*head, *_scores(outcome), *published, *drawn, *_classes(outcome), *_speeds(outcome), *costs]
 
 
 def _scores(outcome: Outcome) -> list[Entry | Measured]:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps.decisions.search_run import Drawn
+from sweeps.decisions.records import Drawn
 from sweeps.tracking.spool import check_name
 from trainables.errors import UserError, suggest
 from trainables.files import unzipped, zipped

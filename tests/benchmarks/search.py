@@ -268,7 +268,7 @@ class Ours(Contestant):
     def _told(self, number: int) -> Told:
         scores = self.noted[number]
         done = self.table.epochs in scores
-        state = "done" if done else "running" if number in self.running else "paused"
+        state = "done" if done else "running" if number in self.running else "censored"
         return Told(number, self.values[number], state, scores, (scores[self.table.epochs],) if done else None)
 
     def goes_on(self, number: int) -> bool:

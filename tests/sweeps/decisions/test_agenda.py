@@ -1,9 +1,9 @@
 import pytest
 
-from sweeps.decisions.agenda import Agenda, Known
-from sweeps.decisions.winner import Yardstick
+from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.records import Known
 from sweeps.study import Stage, Study
-from tests.sweeps.outcomes import history
+from tests.sweeps.outcomes import history, terms
 from trainables.config import CNN, Training, Trial
 
 BASE = Trial(model=CNN(conv_layers=2, channels=(4, 8)), training=Training(epochs=2))
@@ -25,8 +25,7 @@ class Driver:
 
     def __init__(self, known=None, seeds=(0,), early_stopping=True, study=STUDY):
         self.decided = []
-        by = Yardstick("accuracy", 100)
-        self.agenda = Agenda(study, seeds, {}, by, early_stopping, known or {}, (3, 32, 32), 10, self.note)
+        self.agenda = Agenda(study, terms(seeds, early_stopping=early_stopping), self.note, known)
         self.ran = []
 
     def note(self, result):
@@ -41,7 +40,7 @@ class Driver:
             task = self.agenda.next()
             assert task is not None, "nothing to run, yet not over"
             self.ran.append(task.name)
-            self.end(task, history(*[[score(task.cell.trial)] * epochs for _ in self.agenda.seeds]))
+            self.end(task, history(*[[score(task.cell.trial)] * epochs for _ in self.agenda.terms.seeds]))
         return self
 
 
@@ -101,7 +100,7 @@ def test_more_seeds_or_epochs_go_on_from_what_is_known(seeds, epochs):
 
 def test_fewer_epochs_and_seeds_read_only_what_they_would_have_seen():
     whole = history([0.1, 0.2, 0.9], [0.5, 0.5, 0.5])
-    keys = [task.key for task in Driver().agenda.queue]
+    keys = [task.key for task in Driver().agenda.ledger.queue]
     agenda = Driver({key: Known("done", whole, "run") for key in keys}).agenda
     seen = agenda.outcomes[keys[0]].history
     assert (seen.seeds, seen.epochs) == ((0,), 2)
@@ -110,19 +109,19 @@ def test_fewer_epochs_and_seeds_read_only_what_they_would_have_seen():
 @pytest.mark.parametrize(("early_stopping", "runs"), [(True, 0), (False, 1)])
 def test_what_was_stopped_early_stays_so_unless_asked_for(early_stopping, runs):
     study = Study("s", BASE, STUDY.stages[:1])
-    first, second = (task.key for task in Driver(study=study).agenda.queue)
+    first, second = (task.key for task in Driver(study=study).agenda.ledger.queue)
     known = {first: Known("censored", history([0.5]), "run"), second: Known("done", history([0.6, 0.6]), "run")}
     agenda = Driver(known, early_stopping=early_stopping, study=study).agenda
-    assert len(agenda.queue) == runs
+    assert len(agenda.ledger.queue) == runs
     if early_stopping:
         assert agenda.outcomes[first].status == "censored"
         assert agenda.results[0].winner.outcome.key == second
 
 
 def test_an_interrupted_trial_is_run_on():
-    key = Driver().agenda.queue[0].key
+    key = Driver().agenda.ledger.queue[0].key
     agenda = Driver({key: Known("interrupted", history([0.5]), "run")}).agenda
-    assert agenda.queue[0].known.run_id == "run"
+    assert agenda.ledger.queue[0].known.run_id == "run"
 
 
 def test_stages_without_a_winner_to_start_from_are_skipped_and_say_so():

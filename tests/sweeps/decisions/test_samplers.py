@@ -7,7 +7,7 @@ import numpy as np
 import optuna
 import pytest
 
-from sweeps.decisions.samplers import SAMPLERS, Sampler, Told, importance, keep, pareto
+from sweeps.decisions.samplers import SAMPLERS, Sampler, Told, as_database, importance, pareto
 from sweeps.study import Choice, Each, Real, Space, When, Whole
 from trainables.errors import UserError
 
@@ -54,7 +54,7 @@ def mixed(objectives=1):
     points = drawn(40)
     told = [
         *told_of(points[:20], objectives=objectives),
-        *told_of(points[20:32], "paused", (1, 3)),
+        *told_of(points[20:32], "censored", (1, 3)),
         *told_of(points[32:36], "failed", ()),
     ]
     told += told_of(points[36:], "running", ())
@@ -85,7 +85,7 @@ def test_another_process_suggests_the_same():
     assert (other.stdout.strip(), other.stderr) == (str(own), "")
 
 
-@pytest.mark.parametrize("state", ["done", "paused"])
+@pytest.mark.parametrize("state", ["done", "censored"])
 def test_tpe_learns_from_trials_that_are_done_and_from_paused_ones(state):
     told = told_of(drawn(60), state)
     near = [off(Sampler(SPACE, "tpe").suggest(told, number)) for number in range(60, 80)]
@@ -96,7 +96,7 @@ def test_tpe_takes_paused_trials_for_good_that_came_furthest_then_those_of_the_b
     points = drawn(60)
     worst = sorted(points, key=off, reverse=True)[:6]  # a tenth
     told = [
-        Told(n, point, "paused", {1: -off(point)} | ({3: -off(point)} if point in worst else {}))
+        Told(n, point, "censored", {1: -off(point)} | ({3: -off(point)} if point in worst else {}))
         for n, point in enumerate(points)
     ]
     far = [off(Sampler(SPACE, "tpe").suggest(told, number)) for number in range(60, 80)]
@@ -106,12 +106,12 @@ def test_tpe_takes_paused_trials_for_good_that_came_furthest_then_those_of_the_b
 @pytest.mark.parametrize("name", ["tpe", "cma-es"])
 def test_a_running_trial_stands_where_it_last_passed_others_that_paused(name):
     first, *rest = drawn(30)
-    others = [Told(n, point, "paused", {1: -off(point), 3: -off(point)}) for n, point in enumerate(rest, start=1)]
+    others = [Told(n, point, "censored", {1: -off(point), 3: -off(point)}) for n, point in enumerate(rest, start=1)]
 
     def after(state, scores):
         return Sampler(SPACE, name).suggest([Told(0, first, state, scores), *others], 30)
 
-    assert after("running", {1: 0.5, 2: 0.6, 3: 0.7, 4: 0.8}) == after("paused", {1: 0.5, 2: 0.6, 3: 0.7})
+    assert after("running", {1: 0.5, 2: 0.6, 3: 0.7, 4: 0.8}) == after("censored", {1: 0.5, 2: 0.6, 3: 0.7})
     assert after("running", {1: 0.5, 2: 0.6}) == after("running", {})
 
 
@@ -163,16 +163,16 @@ def test_cma_es_finds_the_middle_of_a_bowl():
     [
         (lambda: Sampler(SMALL, "tpo"), "there is no sampler 'tpo'; did you mean 'tpe'[?]"),
         (lambda: Sampler(SMALL, "tpe", ("scores",)), "there is no objective 'scores'; did you mean 'score'[?]"),
-        (lambda: Sampler(SMALL, "tpe", ("seconds",)), "the objectives are seconds, but must be different ones, and "
-                                                      "score among them"),
-        (lambda: Sampler(SMALL, "tpe", ()), "the objectives are none, but must be different ones, and score among "
-                                            "them"),
+        (lambda: Sampler(SMALL, "tpe", ("seconds",)), ("the objectives are seconds, but must be different ones, and "
+                                                      "score among them")),
+        (lambda: Sampler(SMALL, "tpe", ()), ("the objectives are none, but must be different ones, and score among "
+                                            "them")),
         (lambda: Sampler(SMALL, "cma-es", ("score", "seconds")),
          "sampler cma-es knows one objective only; several can: tpe, random, gp, nsga2, grid"),
         (lambda: Sampler(Space({"b": Choice(("x", "y"))}), "cma-es"),
          "sampler cma-es needs a field that every trial draws from a Whole or a Real, but the search space has none"),
-        (lambda: Sampler(PLANE, "grid"), "x is a real number, so there are infinitely many points; for a grid, make "
-                                         "it a Choice"),
+        (lambda: Sampler(PLANE, "grid"), ("x is a real number, so there are infinitely many points; for a grid, make "
+                                         "it a Choice")),
         (lambda: Sampler(SMALL, "tpe", first=({"a": 4, "b": "x"},)), "a is 4, but must be 1..3"),
         (lambda: importance(SMALL, [], 3), "0 trials have come to epoch 3, but importance needs at least 8"),
     ],
@@ -184,7 +184,7 @@ def test_what_cannot_be_searched_is_refused_in_one_line(build, message):
 
 def test_importance_is_the_field_that_decides_at_that_epoch():
     told = [
-        Told(n, point, "paused", {3: -off(point), 9: float(point["model.channels"][0])}) if n % 2 else
+        Told(n, point, "censored", {3: -off(point), 9: float(point["model.channels"][0])}) if n % 2 else
         Told(n, point, "failed", {3: -off(point)})
         for n, point in enumerate(drawn(200))
     ]  # fmt: skip
@@ -212,7 +212,7 @@ def test_the_pareto_front_is_what_none_beats():
     rng = np.random.default_rng(0)
     values = [(float(score), float(size)) for score, size in rng.integers(0, 12, (60, 2))]  # with ties
     told = [Told(n, {"a": 1, "b": "x"}, "done", {}, pair) for n, pair in enumerate(values)]
-    told.append(Told(60, {"a": 1, "b": "x"}, "paused", {1: 99.0}))
+    told.append(Told(60, {"a": 1, "b": "x"}, "censored", {1: 99.0}))
     by_hand = {(s, p) for s, p in values if not any(s2 >= s and p2 <= p and (s2, p2) != (s, p) for s2, p2 in values)}
     front = [trial.objectives for trial in pareto(told, ("score", "parameters"))]
     assert set(front) == by_hand
@@ -221,13 +221,11 @@ def test_the_pareto_front_is_what_none_beats():
 
 
 def test_what_is_kept_is_optunas_study_with_the_truth_in_it(tmp_path):
-    path, told = tmp_path / "results" / "optuna.db", mixed()
-    keep(path, "search", SPACE, ("score",), told[:1])
-    keep(path, "search", SPACE, ("score",), told, {34: {"reason": "it broke"}})
-    assert [file.name for file in path.parent.iterdir()] == ["optuna.db"]
+    path, told = tmp_path / "optuna.db", mixed()
+    path.write_bytes(as_database("search", SPACE, ("score",), told, {34: {"reason": "it broke"}}))
     storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
     study = optuna.load_study(study_name="search", storage=storage)
-    states = {"running": "RUNNING", "paused": "PRUNED", "done": "COMPLETE", "failed": "FAIL"}
+    states = {"running": "RUNNING", "censored": "PRUNED", "done": "COMPLETE", "failed": "FAIL"}
     assert [trial.state.name for trial in study.trials] == [states[trial.state] for trial in told]
     for trial, kept in zip(told, study.trials, strict=True):
         assert kept.intermediate_values == trial.scores

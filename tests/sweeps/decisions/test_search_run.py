@@ -3,12 +3,12 @@ import json
 import pytest
 
 from sweeps.decisions import rules
-from sweeps.decisions.agenda import Agenda, Known
+from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.planning import plan_study
-from sweeps.decisions.search_run import Drawn
-from sweeps.decisions.winner import Yardstick
+from sweeps.decisions.records import Drawn, Known
+from sweeps.decisions.status import Status
 from sweeps.study import Choice, Real, Search, Space, Stage, Study, Whole
-from tests.sweeps.outcomes import record
+from tests.sweeps.outcomes import record, terms
 from trainables.config import CNN, Training, Trial
 from trainables.errors import UserError
 from trainables.history import History
@@ -40,8 +40,7 @@ class Cluster:
         self, stage, width=1, known=None, drawn=None, image_shape=(3, 32, 32), break_after=10**6, failing=None
     ):
         study = Study("s", BASE, (stage,))
-        by = Yardstick("accuracy", 1000)
-        self.agenda = Agenda(study, (0,), {}, by, True, known or {}, image_shape, 10, lambda _: None, drawn or {})
+        self.agenda = Agenda(study, terms(image_shape=image_shape), lambda _: None, known, drawn)
         self.width, self.failing = width, failing
         self.store = {key: (each.history, each.status) for key, each in (known or {}).items()}
         self.drawn = {each.key: each for each in (drawn or {}).get(stage.name, ())}
@@ -68,7 +67,7 @@ class Cluster:
                 task.key, int(task.tags["number"]), int(task.tags["attempt"]), json.loads(task.tags["draw"])
             )
         history = {seed: list(known.records.get(seed, ())) for seed in {*task.seeds, *known.seeds}}
-        self.store[task.key] = (known, "running")
+        self.store[task.key] = (known, Status.RUNNING)
         return task, history
 
     def step(self, task, history) -> bool:
@@ -79,7 +78,7 @@ class Cluster:
                 records.append(record(quality(trial, behind + 1)))
                 self.epochs += 1
         whole = History({seed: tuple(records) for seed, records in history.items()})
-        self.store[task.key] = (whole, "running")
+        self.store[task.key] = (whole, Status.RUNNING)
         reason = self.failing and self.failing(trial)
         full = whole.covers(task.seeds, trial.training.epochs)
         if not reason and not full and self.agenda.goes_on(task.key, behind + 1, quality(trial, behind + 1)):
@@ -127,13 +126,13 @@ def test_a_search_screens_all_confirms_the_best_and_ranks_only_these(rule, width
 
 def test_by_asha_a_trial_is_paused_and_runs_on_when_it_is_seen_to_be_among_the_best():
     cluster = Cluster(search())
-    paused = [draw for draw in cluster.search.draws.values() if draw.state == "paused"]
+    paused = [draw for draw in cluster.search.draws.values() if draw.state == Status.CENSORED]
     rungs = rules.ladder(rules.ASHA.GRACE, 9, rules.ASHA.ETA)
     assert {len(draw.scores) for draw in paused} <= set(rungs[:-1])
     at_first = sorted(cluster.search.draws.values(), key=lambda draw: draw.scores[rungs[0]], reverse=True)
     assert len(at_first[0].scores) == 9  # the best at the first rung came to the end
     told = {each.number: each for each in cluster.search.told}
-    assert all(told[draw.attempt].state == "paused" and told[draw.attempt].objectives is None for draw in paused)
+    assert all(told[draw.attempt].state == Status.CENSORED and told[draw.attempt].objectives is None for draw in paused)
 
 
 @pytest.mark.parametrize("rule", ["asha", "hyperband", "median", "none"])
@@ -225,7 +224,7 @@ def test_bad_searches_are_refused_in_one_line():
         search(0)
     with pytest.raises(UserError, match="trials run in full; the rule must be 'none', not 'asha'"):
         search(objectives=("score", "parameters"))
-    with pytest.raises(UserError, match="sampler gp learns from trials run in full alone, and by rule 'asha' few are"):
+    with pytest.raises(UserError, match="sampler gp learns only from trials run in full, and by rule 'asha' few are"):
         search(sampler="gp")
     with pytest.raises(UserError, match=r"search find draws training\.epochs, but that is the same for all trials"):
         Search("find", Space({"training.epochs": Whole(1, 3)}))
@@ -240,7 +239,7 @@ def test_bad_searches_are_refused_in_one_line():
 
 def test_a_search_starts_from_a_stages_winner():
     study = Study("s", BASE, (Stage("act", {"model.activation": ("relu", "tanh")}), search(4)))
-    agenda = Agenda(study, (0,), {}, Yardstick("accuracy", 1000), True, {}, (3, 32, 32), 10, lambda _: None)
+    agenda = Agenda(study, terms(), lambda _: None)
     for value in (0.5, 0.6):
         task = agenda.next()
         agenda.finish(task.key, History({0: (record(value),) * 9}))
@@ -258,9 +257,9 @@ def test_a_trial_that_a_search_only_screened_runs_in_full_where_a_grid_has_it_to
     study = Study("s", BASE, (search(12, first=(point,), start=BASE), grid))
     cluster = Cluster(study.stages[0])  # as the search alone does
     paused = next(iter(cluster.search.draws.values()))
-    assert paused.state == "paused"
+    assert paused.state == Status.CENSORED
 
-    cluster.agenda = Agenda(study, (0,), {}, Yardstick("accuracy", 1000), True, {}, (3, 32, 32), 10, lambda _: None)
+    cluster.agenda = Agenda(study, terms(), lambda _: None)
     cluster.store, cluster.drawn = {}, {}
     cluster.run(10**6)
     found, rows = cluster.agenda.results

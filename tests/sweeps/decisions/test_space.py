@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sweeps.decisions.space import Row, buildable, shown, unbuildable
+from sweeps.decisions.labels import label
+from sweeps.decisions.space import Row, buildable, unbuildable
 from sweeps.study import Choice, Each, Real, Space, When, Whole
 from trainables.config import CNN, ResNet, Training, Trial
 from trainables.errors import UserError
@@ -100,7 +101,7 @@ def test_a_space_in_words():
         Row("model.stride", "1, 2, for each of model.conv_layers", "model.pooling is none"),
         Row("training.lr", "0.001..0.1 (log)", ""),
     ]
-    assert shown((None, True, (1, 2), "a/b.pth")) == "none-yes-1-2-b.pth"
+    assert label((None, True, (1, 2), "a/b.pth")) == "none-yes-1-2-b.pth"
 
 
 POINT = {"model.conv_layers": 1, "model.channels": (16,), "model.fc_layers": 1, "model.pooling": "max"}
@@ -116,8 +117,8 @@ POINT = {"model.conv_layers": 1, "model.channels": (16,), "model.fc_layers": 1, 
         ({"model.channels": 16}, "model.channels is 16, but must be a tuple of 1"),
         ({"model.channels": None}, "model.channels is missing, but must be given where model.conv_layers is above 0"),
         ({"model.fc_layers": None}, "model.fc_layers is missing, but must be given"),
-        ({"model.stride": (1,)}, "model.stride is 1, but must be left out unless model.pooling is none and "
-                                 "model.conv_layers is above 0"),
+        ({"model.stride": (1,)}, ("model.stride is 1, but must be left out unless model.pooling is none and "
+                                 "model.conv_layers is above 0")),
         ({"model.fc_widths": (64,)}, "model.fc_widths is 64, but must be left out unless model.fc_layers is above 1"),
         ({"model.polling": "max"}, "the search space has no field 'model.polling'; did you mean 'model.pooling'?"),
     ],
@@ -138,21 +139,21 @@ def test_a_point_outside_the_space_is_told_by_field_value_and_rule(change, messa
         (lambda: Choice("max"), r"Choice\('max'\) must have a tuple of values"),
         (lambda: Choice((1, 2, 1)), "Choice holds 1 twice"),
         (lambda: Choice(([1, 2], (1, 2))), r"Choice holds \(1, 2\) twice"),
-        (lambda: Choice(({},)), "Choice holds {}, but must hold None, True, False, numbers, strings, or tuples of "
-                                "such"),
+        (lambda: Choice(({},)), ("Choice holds {}, but must hold None, True, False, numbers, strings, or tuples of "
+                                "such")),
         (lambda: Whole(2, 1), r"Whole\(low=2, high=1, log=False\): low must be at most high"),
         (lambda: Whole(0, 1, log=True), r"Whole\(low=0, high=1, log=True\): with log, low must be above 0"),
         (lambda: Whole(1, 2.5), r"Whole\(low=1, high=2.5, log=False\): the ends must be whole numbers"),
         (lambda: Real(1, 1), r"Real\(low=1, high=1, log=False\): low must be below high"),
         (lambda: Real(0, float("nan")), r"Real\(low=0, high=nan, log=False\): the ends must be finite numbers"),
         (lambda: Each("a", Each("b", Whole(1, 2))), "Each of a is of Each, but must be of a Choice, Whole or Real"),
-        (lambda: When({"a": 1}, When({"b": 1}, Whole(1, 2))), "When is of When, but must be of a Choice, Whole, Real "
-                                                              "or Each"),
+        (lambda: When({"a": 1}, When({"b": 1}, Whole(1, 2))), ("When is of When, but must be of a Choice, Whole, Real "
+                                                              "or Each")),
         (lambda: When({}, Whole(1, 2)), "When has no condition; without one, leave it out"),
         (lambda: Space({"a": Each("b", Whole(1, 2)), "b": Whole(1, 2)}),
          "a depends on 'b', which the search space does not draw before it"),
-        (lambda: Space({"a": When({"a": 1}, Whole(1, 2))}), "a depends on 'a', which the search space does not draw "
-                                                            "before it"),
+        (lambda: Space({"a": When({"a": 1}, Whole(1, 2))}), ("a depends on 'a', which the search space does not draw "
+                                                            "before it")),
         (lambda: Space({"one": Whole(1, 2), "b": When({"on": 1}, Whole(1, 2))}),
          "b depends on 'on', which the search space does not draw; did you mean 'one'[?]"),
         (lambda: Space({"a": Whole(1, 2), "b": When({"a": {2, 3}}, Whole(1, 2))}),
@@ -165,8 +166,8 @@ def test_a_point_outside_the_space_is_told_by_field_value_and_rule(change, messa
          "c can never be drawn: its conditions and counts exclude one another"),
         (lambda: Space({"a": Whole(0, 0), "b": Each("a", Whole(1, 2))}),
          "b can never be drawn: its conditions and counts exclude one another"),
-        (REAL.points, "training.lr is a real number, so there are infinitely many points; for a grid, make it a "
-                      "Choice"),
+        (REAL.points, ("training.lr is a real number, so there are infinitely many points; for a grid, make it a "
+                      "Choice")),
         (lambda: SPACE.check(Trial(model=ResNet())), "a trial has no field 'model.conv_layers'; .*"),
     ],
 )  # fmt: skip

@@ -43,7 +43,7 @@ def test_part_a_is_what_the_report_ran():
         "epochs": "channels",
         "stride": None,
     }
-    assert all(stage.published_for(cell) for stage in STUDY.stages for cell in stage.cells(STUDY.base(stage)))
+    assert all(cell.published for stage in STUDY.stages for cell in stage.cells(STUDY.base(stage)))
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
@@ -101,7 +101,7 @@ def test_other_weights_take_the_place_of_the_studys_and_none_leave_them_out():
     )
     [given] = study.starting_from("a/b.pth").stages
     assert [cell.label for cell in given.cells(BASE)] == ["none", "b.pth"]
-    assert given.published_for(given.cells(BASE)[1]) is numbers
+    assert given.cells(BASE)[1].published is numbers
     [left] = study.starting_from(None).stages
     assert [cell.trial.weights for cell in left.cells(BASE)] == [None]
 
@@ -158,7 +158,7 @@ def test_data_set_and_epochs_change_everywhere():
         ),
         (
             lambda: Study("s", BASE, (Stage("first"), Stage("b", start="frist"))),
-            "stage b starts from 'frist', which is no earlier stage; did you mean 'first'?",
+            "stage b starts from 'frist', which is not an earlier stage; did you mean 'first'?",
         ),
         (lambda: CHAIN.only(["widht"]), "study chain has no stage 'widht'; did you mean 'width'?"),
         (

@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from sweeps.decisions.winner import Yardstick, choose
+from sweeps.decisions.outcome import Yardstick
+from sweeps.decisions.winner import choose
 from tests.sweeps.outcomes import outcome
 
 

@@ -6,10 +6,10 @@ import pytest
 import ray
 
 from sweeps.decisions.agenda import Agenda
-from sweeps.decisions.winner import Yardstick
 from sweeps.execution import scheduler
 from sweeps.execution.scheduler import RESTARTS, Patience
 from sweeps.study import Stage, Study
+from tests.sweeps.outcomes import terms
 from trainables.config import CNN, Training, Trial
 
 STUDY = Study(
@@ -30,7 +30,7 @@ class Notes:
 
 @pytest.fixture
 def link():
-    agenda = Agenda(STUDY, (0,), {}, Yardstick("accuracy", 100), False, {}, (3, 32, 32), 10, lambda _: None)
+    agenda = Agenda(STUDY, terms(images=100, early_stopping=False), lambda _: None)
     return scheduler._Link(agenda, Notes(), Notes(), {}, gpu=0.25)
 
 

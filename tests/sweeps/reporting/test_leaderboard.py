@@ -1,5 +1,6 @@
 import pytest
 
+from sweeps.decisions.status import Status
 from sweeps.reporting.leaderboard import account, front, importance_table, leaderboard, what_mattered
 from tests.sweeps.decisions.test_search_run import Cluster, quality, search
 
@@ -31,7 +32,7 @@ def test_what_mattered_is_told_where_all_had_the_same_budget(found):
 def test_the_front_holds_what_no_other_beats_in_score_and_parameters(found):
     rows = [(row[1], row[2]) for row in front(found).rows]
     assert rows == sorted(rows, reverse=True)
-    in_full = [draw for draw in found.draws.values() if draw.state == "done"]
+    in_full = [draw for draw in found.draws.values() if draw.state == Status.DONE]
     points = [(100 * found.value(draw, "score"), found.value(draw, "parameters")) for draw in in_full]
     beaten = [point for point in points if any(a >= point[0] and b <= point[1] and (a, b) != point for a, b in points)]
     assert set(rows) == set(points) - set(beaten)

@@ -1,11 +1,15 @@
+from dataclasses import replace
+
 import pytest
 
 from analysis.report import Measured
-from sweeps.decisions.agenda import StageResult
-from sweeps.decisions.stages import Cell
-from sweeps.decisions.winner import Outcome, Yardstick, choose
+from sweeps.decisions.outcome import Outcome, Yardstick
+from sweeps.decisions.records import StageResult
+from sweeps.decisions.status import Status
+from sweeps.decisions.winner import choose
 from sweeps.reporting.display import describe, span
-from sweeps.reporting.tables import Facts, published_table, reference, stage_curves, stage_table, words
+from sweeps.reporting.stage_report import report_on
+from sweeps.reporting.tables import Facts, published_table, stage_table
 from sweeps.study import Published, Stage
 from tests.sweeps.outcomes import record
 from trainables.config import CNN, Trial
@@ -17,8 +21,9 @@ BY = Yardstick("accuracy", 100)
 FACTS = Facts(("cat", "dog"), (3, 8, 8), BY, {"key-1": "run-1"})
 
 
-def outcome(value, history, status="done", reason=None):
-    return Outcome(Cell(str(value), (value,), TRIAL), f"key-{value}", status, history, reason)
+def outcome(value, history, status="done", reason=None, stage=STAGE):
+    [cell] = [cell for cell in stage.cells(TRIAL) if cell.values == (value,)]
+    return Outcome(replace(cell, trial=TRIAL), f"key-{value}", Status(status), history, reason)
 
 
 TWO = History(
@@ -62,20 +67,21 @@ def test_what_is_missing_stays_missing():
 
 
 def test_without_published_numbers_there_are_no_such_columns():
-    plain = StageResult(Stage("depth", {"model.conv_layers": (1, 2)}), RESULT.outcomes, RESULT.winner)
+    stage = Stage("depth", {"model.conv_layers": (1, 2)})
+    plain = StageResult(stage, tuple(outcome(value, TWO, stage=stage) for value in (1, 2)), RESULT.winner)
     assert not any("published" in column.name for column in stage_table(plain, FACTS).columns)
-    assert reference(plain) == []
+    assert report_on(plain).reference() == []
     assert published_table(plain, FACTS) is None
-    assert reference(RESULT) == [("1", 10, 0.61)]
+    assert report_on(RESULT).reference() == [("1", 10, 0.61)]
     assert published_table(RESULT, FACTS).rows == (("1", 0.5, 61, 10, 70, 52),)
 
 
 def test_the_words_name_the_winner_and_every_failure():
-    assert words(RESULT, BY) == [
+    assert report_on(RESULT).words(BY) == [
         "Winner on validation (100 images): 1: validation accuracy 75.00 %, the only trial that is ranked.",
         "Failed: 2: Diverged: the training loss became nan in epoch 1 (seed 0).",
     ]
-    assert words(StageResult(STAGE, skipped="stage x has no winner to start from"), BY) == [
+    assert report_on(StageResult(STAGE, skipped="stage x has no winner to start from")).words(BY) == [
         "Not run: stage x has no winner to start from."
     ]
 
@@ -85,8 +91,8 @@ def test_a_censored_trial_is_marked_and_not_ranked():
     result = StageResult(STAGE, (outcome(1, TWO), short), choose([outcome(1, TWO), short], BY))
     table = stage_table(result, FACTS)
     assert table.eligible == (True, False)
-    assert [curve.censored for curve in stage_curves(result, "test_score")] == [False, True]
-    assert any("Stopped early, and not ranked: 2." in line for line in words(result, BY))
+    assert [curve.censored for curve in report_on(result).curves("test_score")] == [False, True]
+    assert any("Stopped early, and not ranked: 2." in line for line in report_on(result).words(BY))
     assert describe(short) == "stopped early after 1 of 15 epochs: validation 50.0 %, test 45.0 %"
 
 

@@ -1,0 +1,46 @@
+"""All trials of a command: what the store had of them, what was given out, and what came of it. Pure.
+
+The stages share it, so that a trial that several of them have runs once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sweeps.decisions.outcome import Outcome
+from sweeps.decisions.records import Known, Task, Terms
+from sweeps.decisions.stages import Cell
+from sweeps.decisions.status import Status
+from trainables.config import Trial
+from trainables.history import History
+
+
+@dataclass
+class Ledger:
+    """The trials, by key."""
+
+    terms: Terms
+    known: Mapping[str, Known] = field(default_factory=dict)  # what the store had
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    tasks: dict[str, Task] = field(default_factory=dict)  # given out, or to be
+    queue: list[Task] = field(default_factory=list)  # to be given out, the next one first
+    reused: list[str] = field(default_factory=list)  # keys that the store had
+    restarts: dict[str, list[str]] = field(default_factory=dict)  # why each was needed
+
+    def outcome(
+        self, cell: Cell, key: str, history: History, seeds: tuple[int, ...], reason: str | None = None
+    ) -> Outcome:
+        """Return what a trial came to: failed where there is a `reason`, done where it ran in full, else censored."""
+        full = history.covers(seeds, cell.trial.training.epochs)
+        status = Status.FAILED if reason else Status.DONE if full else Status.CENSORED
+        return Outcome(
+            cell, key, status, history.cut(seeds, cell.trial.training.epochs), reason, tuple(self.restarts.get(key, ()))
+        )
+
+    def wants(self, trial: Trial, known: Known) -> bool:
+        """Tell whether a trial that the store has is still to be run: with early stopping, what was stopped stays so."""
+        if known.history.covers(self.terms.seeds, trial.training.epochs):
+            return False
+        stopped = known.status == Status.CENSORED and set(self.terms.seeds) <= set(known.history.seeds)
+        return not (self.terms.early_stopping and stopped)

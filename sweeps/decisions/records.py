@@ -1,0 +1,89 @@
+"""What passes between the agenda, the stages that it drives, and those who run trials for it. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sweeps.decisions.outcome import Outcome, Winner, Yardstick
+from sweeps.decisions.stages import AnyStage, Cell
+from sweeps.decisions.status import Status
+from trainables.config import Trial
+from trainables.history import History
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What holds for all trials of a command: their seeds, what they are trained on, and how they are judged."""
+
+    seeds: tuple[int, ...]
+    contents: Mapping[str, str]  # digests of the data set and of pretrained weights, by name
+    yardstick: Yardstick
+    image_shape: tuple[int, int, int]  # (C, H, W)
+    classes: int
+    early_stopping: bool = True
+
+    def key(self, trial: Trial) -> str:
+        """Return a trial's key."""
+        return trial.key(self.contents)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the store has of a trial: how it ended last time, and its history so far."""
+
+    status: Status
+    history: History
+    run_id: str
+    reason: str | None = None  # of a failure
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the store has of a trial that an earlier run of a search drew."""
+
+    key: str
+    number: int  # from 0, in the order of the trials run
+    attempt: int  # from 0, in the order of the draws: some cannot be built
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A trial to run. `known` is what it goes on from; `alone`: with a GPU to itself, as it found no room beside others."""
+
+    stage: str
+    cell: Cell
+    key: str
+    known: Known | None
+    seeds: tuple[int, ...]
+    alone: bool = False
+    drawn: Drawn | None = None  # of a search
+
+    @property
+    def name(self) -> str:
+        """The trial's name in MLflow and on screen."""
+        return f"{self.stage}: {self.cell.label}"
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What the store is to keep of a search's draw, so that the search can go on from it."""
+        if self.drawn is None:
+            return {}
+        drawn = self.drawn
+        return {"number": str(drawn.number), "attempt": str(drawn.attempt), "draw": json.dumps(drawn.values)}
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """A stage that is decided. `skipped` says why none of its trials ran."""
+
+    stage: AnyStage
+    outcomes: tuple[Outcome, ...] = ()
+    winner: Winner | None = None
+    skipped: str | None = None
+
+
+OnStage = Callable[[StageResult], None]

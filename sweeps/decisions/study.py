@@ -1,0 +1,156 @@
+"""A study as data: a baseline trial and a chain of stages. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sweeps.decisions.stages import AnyStage
+from trainables.config import Trial
+from trainables.errors import UserError, suggest
+
+
+@dataclass(frozen=True)
+class Watch:
+    """When to look at a trial while it trains, in epochs done: 0 is before the first step, 0.5 halfway to the first end.
+
+    `filters`: the first convolution's filters are drawn; `images`: so are the first images of the batch, as the network
+    gets them.
+    """
+
+    filters: tuple[float, ...] = ()
+    images: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """A chain of stages.
+
+    Raises UserError where a name could not be a file's, two stages share one, a stage is empty, or a start is not an
+    earlier stage. No stage starts from a search: its winner could be anything, so that nothing after it could be
+    checked beforehand.
+    """
+
+    name: str
+    baseline: Trial
+    stages: tuple[AnyStage, ...]
+    watch: Watch = Watch()
+    # What the best models are asked at the end: job → its options (see analysis/jobs). Asked is the best trial on
+    # validation, or, by a job that compares models, the winner of every stage.
+    analyses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    # What `--quick` changes, in all trials and in searches
+    quick: Mapping[str, Any] = field(default_factory=lambda: {"dataset": "shapes", "training.epochs": 6})
+    quick_search: Mapping[str, Any] = field(default_factory=lambda: {"trials": 8, "confirm": 2, "seeds": 2})
+
+    def __post_init__(self) -> None:
+        _check_name("study", self.name)
+        if not self.stages:
+            raise UserError(f"study {self.name} has no stages")
+        earlier: dict[str, AnyStage] = {}
+        for stage in self.stages:
+            _check_name("stage", stage.name)
+            if stage.name in earlier:
+                raise UserError(f"study {self.name} has two stages named {stage.name!r}")
+            stage.check(self.baseline)
+            if isinstance(stage.start, str) and stage.start not in earlier:
+                near = suggest(stage.start, earlier)
+                raise UserError(f"stage {stage.name} starts from {stage.start!r}, which is not an earlier stage{near}")
+            parent = self.parent(stage)
+            if parent and earlier[parent].open_ended:
+                raise UserError(
+                    f"stage {stage.name} starts from {parent}, but must not: no plan can know where a search ends"
+                )
+            earlier[stage.name] = stage
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether which trials it runs shows only as it runs, since a stage is a search."""
+        return any(stage.open_ended for stage in self.stages)
+
+    def parent(self, stage: AnyStage) -> str | None:
+        """Return the name of the stage whose winner `stage` starts from, None where its start is known beforehand."""
+        if isinstance(stage.start, Trial):
+            return None
+        at = self.stages.index(stage)
+        return stage.start or (self.stages[at - 1].name if at else None)
+
+    def base(self, stage: AnyStage) -> Trial:
+        """Return the start of a stage without a parent."""
+        return stage.start if isinstance(stage.start, Trial) else self.baseline
+
+    def changed(self, values: Mapping[str, Any]) -> Study:
+        """Return the same study with these fields changed in all its trials.
+
+        On another data set the published numbers say nothing.
+        """
+        elsewhere = values.get("dataset", self.baseline.dataset) != self.baseline.dataset
+        changed = self._with_trials(lambda trial: trial.with_values(values))
+        return changed.without_published() if elsewhere else changed
+
+    def without_published(self) -> Study:
+        """Return the study without the reports' numbers."""
+        return self._with_stages(lambda stage: stage.without_published())
+
+    def starting_from(self, weights: str | None) -> Study:
+        """Return the same study with other pretrained weights wherever it has some.
+
+        None leaves out the trials that a stage starts from weights. Raises UserError for weights that no trial would
+        start from.
+        """
+
+        def other(value: str | None) -> str | None:
+            return None if value is None else weights
+
+        if weights and self.starting_from(None) == self:
+            raise UserError(
+                f"weights are {weights!r}, but no trial of study {self.name} starts from pretrained weights"
+            )
+        study = self._with_trials(lambda trial: trial.with_values({"weights": other(trial.weights)}))
+        return study._with_stages(lambda stage: stage.with_weights(other))
+
+    def searching(self, **how: Any) -> Study:
+        """Return the study with these fields of its searches changed, e.g. `trials` or `rule`.
+
+        Raises UserError where it has no search.
+        """
+        if how and not self.open_ended:
+            raise UserError(f"study {self.name} has no search whose {', '.join(how)} could be changed")
+        return self._with_stages(lambda stage: stage.changed(**how))
+
+    def only(self, names: Sequence[str]) -> Study:
+        """Return the study with the named stages and those whose winners they need.
+
+        Raises UserError for an unknown name.
+        """
+        known = [stage.name for stage in self.stages]
+        for name in names:
+            if name not in known:
+                raise UserError(f"study {self.name} has no stage {name!r}{suggest(name, known)}")
+        wanted = set(names)
+        for stage in reversed(self.stages):
+            parent = self.parent(stage)
+            if stage.name in wanted and parent:
+                wanted.add(parent)
+        # a stage that followed its neighbour keeps its parent by name, since the neighbour may be gone
+        kept = (replace(stage, start=stage.start or self.parent(stage)) for stage in self.stages)
+        return replace(self, stages=tuple(stage for stage in kept if stage.name in wanted))
+
+    def _with_stages(self, change: Callable[[AnyStage], AnyStage]) -> Study:
+        return replace(self, stages=tuple(map(change, self.stages)))
+
+    def _with_trials(self, change: Callable[[Trial], Trial]) -> Study:
+        def started(stage: AnyStage) -> AnyStage:
+            return replace(stage, start=change(stage.start)) if isinstance(stage.start, Trial) else stage
+
+        return replace(self, baseline=change(self.baseline), stages=tuple(map(started, self.stages)))
+
+
+def _check_name(what: str, name: str) -> None:
+    """Raise UserError for a name that is not safe, on every system, as a folder's, a file's and an MLflow experiment's."""
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._=-]{0,78}[A-Za-z0-9])?", name):
+        raise UserError(
+            f"the name of a {what} is {name[:90]!r}, but must be 1 to 80 of A-Z, a-z, 0-9, '.', '_', '=' and '-', "
+            "with a letter or digit at both ends"
+        )

@@ -1,0 +1,178 @@
+"""A decided stage in words, tables and curves; of a search, with what it drew and what mattered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from analysis import figures
+from analysis.figures import Curve
+from analysis.report import Table
+from sweeps.decisions import samplers
+from sweeps.decisions.outcome import Outcome, Yardstick
+from sweeps.decisions.records import StageResult
+from sweeps.decisions.search_run import SearchResult
+from sweeps.decisions.status import Status
+from sweeps.reporting.leaderboard import account, search_tables, what_mattered
+from sweeps.reporting.tables import Facts, published_table, stage_table
+
+LEADERS = 8  # of a search whose curves are drawn
+ON_SCREEN = 5  # rows of a search's leaderboard in the terminal
+
+
+def report_on(result: StageResult) -> StageReport:
+    """Return what there is to show of a decided stage."""
+    return SearchReport(result) if isinstance(result, SearchResult) else StageReport(result)
+
+
+class StageReport:
+    """What there is to show of a grid, or of a stage that was skipped."""
+
+    def __init__(self, result: StageResult) -> None:
+        self.result = result
+
+    def words(self, by: Yardstick) -> list[str]:
+        """Return the winner and why, what was stopped early, what was restarted, what failed and how."""
+        result = self.result
+        if result.skipped:
+            return [f"Not run: {result.skipped}."]
+        lines = [result.stage.note] if result.stage.note else []
+        lines += self._course()
+        if result.winner:
+            lines.append(f"Winner on validation ({by.images:,} images): {result.winner.why}.")
+        else:
+            lines.append("No winner: no trial ran in full.")
+        lines += self._stopped()
+        again = [f"{o.cell.label} ({'; '.join(o.restarts)})" for o in result.outcomes if o.restarts]
+        if again:
+            lines.append(f"Started again, from the last epoch: {', '.join(again)}.")
+        failed = (outcome for outcome in result.outcomes if outcome.status == Status.FAILED)
+        return lines + [f"Failed: {outcome.cell.label}: {outcome.reason}." for outcome in failed]
+
+    def table(self, facts: Facts) -> Table:
+        """Return the whole table, for the CSV."""
+        return stage_table(self.result, facts)
+
+    def tables(self, facts: Facts) -> list[Table]:
+        """Return the tables of the report."""
+        published = published_table(self.result, facts)
+        return [self.table(facts), published] if published else [self.table(facts)]
+
+    def on_screen(self, facts: Facts) -> list[Table]:
+        """Return the tables for the terminal."""
+        return [self.table(facts)]
+
+    def curves(self, metric: str) -> list[Curve]:
+        """Return one metric's curves, a trial each; a trial that failed is shown as far as it came."""
+        return [
+            Curve(
+                outcome.cell.label + (" (failed)" if outcome.status == Status.FAILED else ""),
+                outcome.history.curve(metric),
+                outcome.status == Status.CENSORED,
+            )
+            for outcome in self._drawn_outcomes()
+            if outcome.history.epochs
+        ]
+
+    def reference(self) -> list[tuple[str, int, float]]:
+        """Return the published best test scores: label, epoch, score as a fraction."""
+        pairs = [(outcome.cell.label, outcome.cell.published) for outcome in self.result.outcomes]
+        return [
+            (label, found.epoch, found.score / 100)
+            for label, found in pairs
+            if found and found.part == "test" and found.epoch is not None
+        ]
+
+    def spread(self, seeds: int) -> str:
+        """Say what the curves are means of, where trials have so many seeds."""
+        return f"mean of {seeds} seeds, band ± 1 sd" if seeds > 1 else "1 seed"
+
+    def files(self) -> dict[str, bytes]:
+        """Return what is kept beside the table: file name → content."""
+        return {}
+
+    def figures(self, study: str, dataset: str) -> dict[str, tuple[bytes, str]]:  # noqa: ARG002
+        """Return the figures beside the curves: the end of the file's name → PNG and caption."""
+        return {}
+
+    def _course(self) -> list[str]:
+        return []
+
+    def _stopped(self) -> list[str]:
+        censored = [outcome.cell.label for outcome in self.result.outcomes if outcome.status == Status.CENSORED]
+        if not censored:
+            return []
+        return [
+            (
+                f"Stopped early, and not ranked: {', '.join(censored)}. Their later epochs are unknown "
+                "(--no-early-stopping runs them)."
+            )
+        ]
+
+    def _drawn_outcomes(self) -> Sequence[Outcome]:
+        return self.result.outcomes
+
+
+class SearchReport(StageReport):
+    """What there is to show of a search: its leaders, its course, and what mattered."""
+
+    def __init__(self, result: SearchResult) -> None:
+        super().__init__(result)
+        self.search = result.search
+
+    def table(self, facts: Facts) -> Table:
+        """Return the whole table, for the CSV, with a column for each field that is drawn."""
+        return stage_table(self.result, facts, tuple(self.search.stage.space.fields))
+
+    def tables(self, facts: Facts) -> list[Table]:  # noqa: ARG002
+        """Return the leaderboard, the importance of the fields, and the Pareto front."""
+        return search_tables(self.search)
+
+    def on_screen(self, facts: Facts) -> list[Table]:  # noqa: ARG002
+        """Return the same with a short leaderboard."""
+        return search_tables(self.search, ON_SCREEN)
+
+    def spread(self, seeds: int) -> str:  # noqa: ARG002
+        """Say what the curves are means of."""
+        return f"{len(self.search.seeds)} seeds (mean, band ± 1 sd) of those confirmed, 1 of the others"
+
+    def files(self) -> dict[str, bytes]:
+        """Return the decisions in order, and Optuna's own view of the search."""
+        search = self.search
+        reasons: dict[int, Mapping[str, str | None]] = {
+            told.number: {"reason": why} for told, why in search.unbuildable
+        }
+        reasons |= {draw.attempt: {"trial": draw.cell.label, "reason": draw.reason} for draw in search.draws.values()}
+        stage = search.stage
+        database = samplers.as_database(stage.name, stage.space, stage.objectives, search.told, reasons)
+        decisions = "".join(json.dumps(decision) + "\n" for decision in search.decisions).encode()
+        return {f"{stage.name}-decisions.jsonl": decisions, f"{stage.name}-optuna.db": database}
+
+    def figures(self, study: str, dataset: str) -> dict[str, tuple[bytes, str]]:
+        """Return what mattered, where enough trials tell it."""
+        mattered = what_mattered(self.search)
+        if mattered is None:
+            return {}
+        epoch, shares = mattered
+        caption = f"{study}, {dataset}, PED-ANOVA over the trials' scores at epoch {epoch}"
+        png = figures.bars(
+            list(shares),
+            {"share": np.array(list(shares.values()))},
+            title=f"{self.search.stage.name}: what mattered",
+            caption=caption,
+            ylabel="share, %",
+            percent=True,
+            sort=True,
+        )
+        return {"importance": (png, f"What made the best quarter of the trials good. {caption}.")}
+
+    def _course(self) -> list[str]:
+        return account(self.search)
+
+    def _stopped(self) -> list[str]:
+        return []  # the account has them
+
+    def _drawn_outcomes(self) -> Sequence[Outcome]:
+        return self.result.outcomes[:LEADERS]
