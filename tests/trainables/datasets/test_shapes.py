@@ -9,7 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from trainables.datasets import shapes
-from trainables.datasets.shapes import CLASS_NAMES, draw
+from trainables.datasets.shapes import CLASS_NAMES
+
+
+def draw(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return images, labels and masks."""
+    split = shapes.draw(count, seed)
+    return split.images, split.labels, split.masks
 
 
 @pytest.fixture(scope="module")
