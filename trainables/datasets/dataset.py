@@ -128,9 +128,10 @@ def statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]
 
 
 def digest(class_names: tuple[str, ...], *splits: Split) -> str:
-    """Return the SHA-256, hex, of all that training can see: class names, images, labels and split, from whatever files.
+    """Return the SHA-256, hex, of all that training can see: class names, images, labels and split.
 
-    Shapes come before the pixels, so that different data cannot run together into the same bytes.
+    The files they come from do not matter. Shapes come before the pixels, so that different data cannot run together
+    into the same bytes.
     """
     hashed = hashlib.sha256(repr(class_names).encode())
     for split in splits:

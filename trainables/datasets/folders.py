@@ -1,12 +1,12 @@
 """Your own images, in class folders: `folder:PATH`, a path from the working directory.
 
 Layout: PATH/train and PATH/test hold one folder for each class; PATH/val, where present, is the validation split, or
-the test part where there is no PATH/test. Or PATH itself holds the class folders: then we split off the test part. Files: whatever is
-in a class folder must be an image of a common format, hidden files apart; files beside the class folders have no label
-and are not read. Links may lead from place to place within PATH, but not out of it: whoever hands over a folder shows
-only what is in it. Sizes: kept where all images have the same one; else the shorter side is resized to S, the median of
-the shorter sides, and the centre S×S is cut out. Channels: one where every image is gray, else three; transparency is
-dropped, 16-bit gray becomes 8-bit, an animation its first frame.
+the test part where there is no PATH/test. Or PATH itself holds the class folders: then we split off a test part.
+Files: whatever is in a class folder must be an image of a common format, hidden files apart; files beside the class
+folders have no label and are not read. Links may lead from place to place within PATH, but not out of it: whoever hands
+over a folder shows only what is in it. Sizes: kept where all images have the same one; else the shorter side is resized
+to S, the median of the shorter sides, and the centre S×S is cut out. Channels: one where every image is gray, else
+three; transparency is dropped, 16-bit gray becomes 8-bit, an animation its first frame.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Folder:
 def source(name: str) -> Source:
     """Return what `folder:PATH` holds for training, reading no more than the images' headers.
 
-    Raises UserError as `find` does; its `read` does for an image that cannot be read, and for a class too small to split.
+    Raises UserError as `find` does; its `read` does for an unreadable image, and for a class too small to be split.
     """
     folder = find(name)
 
@@ -134,7 +134,7 @@ def _root(name: str) -> Path:
 
 
 def _part_names(root: Path) -> tuple[str, ...]:
-    """Return the folders of the training, the test and, where there is one, the validation part; ("",) for one level."""
+    """Return the folders of the training, test and, where there is one, validation part; ("",) for one level."""
     present = {folder.name for folder in _folders(root)}
     if not present or not present <= PARTS:  # else "train" may well be a class, beside "car"
         return ("",)

@@ -91,7 +91,7 @@ def header(path: Path) -> tuple[int, int, bool]:
 
 
 def cropped(path: Path, form: Format) -> np.ndarray:
-    """Return the image's pixels; one of another size is resized until it just covers the format, then its centre cut out."""
+    """Return the image's pixels; one of another size is resized to just cover the format, and its centre cut out."""
     image = _converted(path, form)
     if image.size != (form.width, form.height):
         scale = max(form.width / image.width, form.height / image.height)

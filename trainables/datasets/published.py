@@ -9,7 +9,7 @@ from trainables.errors import UserError
 
 
 def verified(path: Path, md5: str, size: int | None = None) -> bytes:
-    """Return the file's bytes. Raises UserError where its md5, or its size where that is known, is not the published one."""
+    """Return the file's bytes. Raises UserError where its md5, or its size where that is known, is not as published."""
     content = sized(path, size)
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != md5:
@@ -20,7 +20,7 @@ def verified(path: Path, md5: str, size: int | None = None) -> bytes:
 
 
 def sized(path: Path, size: int | None) -> bytes:
-    """Return the file's bytes. Raises UserError where it is missing, or has not `size` bytes (None: any number)."""
+    """Return the file's bytes. Raises UserError where it is missing or does not have `size` bytes (None: any)."""
     if not path.is_file():
         raise UserError(f"{path} is missing; put it there, or delete {path.parent} to have it downloaded anew")
     content = path.read_bytes()

@@ -14,9 +14,9 @@ TRAIN, TEST = (1000, 3), (250, 4)  # count and seed
 
 
 def draw(count: int, seed: int) -> Split:
-    """Return images (count, 64, 64, 3) uint8 of four drawn objects each, and labels (count, classes) int8: 1 present, 0 absent.
+    """Return images (count, 64, 64, 3) uint8 of four drawn objects each, and labels (count, classes) int8.
 
-    Same count and seed, same bytes.
+    Labels are 1 (present) and 0 (absent). Same count and seed, same bytes.
     """
     objects = shapes.draw(4 * count, seed)
     tiles = objects.images.reshape(count, 2, 2, SIDE, SIDE, 3)

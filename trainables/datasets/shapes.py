@@ -140,7 +140,7 @@ def _object_distance(outline: Outline, n: int, rng: np.random.Generator) -> Arra
 
 
 def _blend(canvas: Array, distance: Array, colour: Array) -> None:
-    """Paint colour onto canvas (n, 32, 32, 3), in place, where distance (n, 32, 32) is negative, with an edge one pixel soft."""
+    """Paint colour onto canvas (n, 32, 32, 3), in place, where distance (n, 32, 32) is negative; its edge is soft."""
     cover = np.clip(np.float32(0.5) - distance, 0, 1)[..., None]
     canvas += cover * (colour - canvas)
 
@@ -192,7 +192,7 @@ def _triangle(u: Array, v: Array) -> Array:
 
 
 def _star(u: Array, v: Array) -> Array:
-    """A pentagram: inside at least four of the five half-planes that bound a pentagon, so the second largest distance counts."""
+    """A pentagram: inside four of the five half-planes that bound a pentagon, so the second largest distance counts."""
     first = second = np.full_like(u, -np.inf)
     for x, y in ((0, 1), (0.9511, 0.309), (0.5878, -0.809), (-0.5878, -0.809), (-0.9511, 0.309)):
         plane = x * u + y * v

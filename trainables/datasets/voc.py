@@ -118,7 +118,7 @@ def _boxes(path: Path) -> tuple[Box, ...]:
 
 
 def _box(element: ET.Element, width: float, height: float) -> Box:
-    """Return the box of one object of an image with so many pixels; the corners' pixels count from 1 and belong to the box."""
+    """Return the box of one object of an image of this size; the corners' pixels count from 1 and belong to the box."""
     class_name = _text(element, "name")
     if class_name not in CLASS_NAMES:
         raise ValueError(f"{class_name!r} is not a class of VOC 2007")
