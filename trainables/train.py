@@ -114,7 +114,7 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, ap_rule: str) -> 
     In float32 on every hardware, as the analyses do, so that one checkpoint has one score.
     """
     # Where the hardware computes bfloat16, older records of protocol 2 were evaluated in it and may differ in the last
-    # digits. The protocol stays: which of the two it was hung on the hardware, and training itself keeps its bits.
+    # digits. The protocol stays: the hardware decided even then which of the two it was, and training keeps its bits.
     return score(predict(model, images), labels, ap_rule)
 
 
