@@ -8,6 +8,7 @@ import torch
 from tests.conftest import make_dataset
 from trainables import train as module
 from trainables.config import CNN, ResNet, Training, Trial
+from trainables.models import build
 from trainables.scoring import Score
 from trainables.train import Diverged, evaluate, evaluation_batch, predict, replicate, train
 
@@ -63,21 +64,25 @@ def test_it_overfits_32_images(optimizer, lr):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
-def test_a_step_is_the_reference_optimizers(tiny, optimizer, monkeypatch):
-    """One epoch of one full batch in float32, against the step written out with torch's plain optimizer."""
+def test_steps_are_the_reference_optimizers(tiny, optimizer, monkeypatch):
+    """Three steps of one full batch each in float32, against those written out with torch's plain optimizer."""
     monkeypatch.setattr(module, "computing_dtype", lambda _: torch.float32)
-    recipe = Training(epochs=1, batch_size=len(tiny.train), optimizer=optimizer, lr=0.01, weight_decay=0.1)
+    recipe = Training(
+        epochs=3, batch_size=len(tiny.train), optimizer=optimizer, lr=0.01, momentum=0.8, weight_decay=0.5
+    )
     trial = Trial(model=CNN(conv_layers=1, channels=2, fc_layers=1), training=recipe)
     reference = replicate(trial, tiny, 3, CPU).model
     (member,), _ = run(trial, tiny, (3,))
     plain = {
-        "sgd": lambda p: torch.optim.SGD(p, 0.01, momentum=0.9, weight_decay=0.1),
-        "adam": lambda p: torch.optim.Adam(p, 0.01, weight_decay=0.1),
-        "adamw": lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.1),
+        "sgd": lambda p: torch.optim.SGD(p, 0.01, momentum=0.8, weight_decay=0.5),
+        "adam": lambda p: torch.optim.Adam(p, 0.01, weight_decay=0.5),
+        "adamw": lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.5),
     }[optimizer](reference.parameters())
     pixels, labels = torch.from_numpy(tiny.train.images).permute(0, 3, 1, 2), torch.from_numpy(tiny.train.labels)
-    torch.nn.functional.cross_entropy(reference(pixels), labels).backward()
-    plain.step()
+    for _ in range(3):
+        plain.zero_grad()
+        torch.nn.functional.cross_entropy(reference(pixels), labels).backward()
+        plain.step()
     for mine, theirs in zip(member.model.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=2e-5)
 
@@ -224,6 +229,18 @@ def test_random_numbers_that_others_draw_between_epochs_change_nothing(tiny):
         torch.rand(7)
         torch.manual_seed(99)
     assert disturbed == [results(epoch) for epoch in alone]
+
+
+def test_the_seed_gives_one_stream_of_random_numbers(tiny):
+    """First for the weights, then for the order of each epoch; nothing else draws where nothing else is random."""
+    trial = Trial(model=replace(MODEL, fc_dropout=0.0), training=Training(epochs=3, batch_size=24))
+    seen = []
+    member = replicate(trial, tiny, 3, CPU)
+    list(train(trial, tiny, [member], CPU, lambda _, __, images: seen.append(images)))
+    torch.manual_seed(3)
+    build(trial.model, tiny.image_shape, tiny.classes)
+    orders = torch.cat([torch.randperm(96) for _ in range(3)])
+    assert torch.equal(torch.cat(seen), torch.from_numpy(tiny.train.images)[orders])
 
 
 def test_every_epoch_has_an_order_of_its_own():

@@ -20,7 +20,7 @@ def as_python_2_wrote_it(batch: dict) -> bytes:
 
 @pytest.fixture
 def cifar(tmp_path, monkeypatch):
-    """Both layouts of one small CIFAR-10, in folders `bin` and `py`, with their checksums in place of the published ones."""
+    """Both layouts of one small CIFAR-10, in folders `bin` and `py`, with their md5s in place of the published ones."""
     rng = np.random.default_rng(0)
     binary, python = tmp_path / "bin" / "cifar-10-batches-bin", tmp_path / "py" / "cifar-10-batches-py"
     binary.mkdir(parents=True)

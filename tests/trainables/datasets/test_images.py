@@ -90,7 +90,7 @@ def test_a_decompression_bomb_is_refused_by_its_size(tmp_path, side, whole):
 
 
 def test_a_bomb_is_refused_without_a_warning(tmp_path):
-    """Outside of tests, too, where warnings are no errors."""
+    """Outside of tests, too, where warnings are not errors."""
     bomb = tmp_path / "bomb.png"
     bomb.write_bytes(black_png(9_500, 9_500))
     code = (

@@ -1,4 +1,4 @@
-"""What the embedded data set promises: the same bytes everywhere, masks that fit, too hard for a linear model and not for a CNN."""
+"""What the embedded data set promises: the same bytes everywhere, masks that fit, hard for a linear model, not for a CNN."""
 
 import hashlib
 import time
