@@ -25,7 +25,7 @@ def validation_score(trial: StoredTrial) -> float:
     """
     if trial.curves is None:
         raise UserError(f"run {trial.run_id} ({trial.name}) has no readable curves.json")
-    return float(History.from_dict(trial.curves).curve("val_score").max(axis=1).mean())
+    return History.from_dict(trial.curves).score()
 
 
 def model_name(trial: StoredTrial) -> str:
