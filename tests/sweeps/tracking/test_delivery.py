@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from sweeps.decisions.status import Status
 from sweeps.tracking import delivery
 from sweeps.tracking.store import Store
 from sweeps.tracking.tracker import Tracker
-from tests.sweeps.tracking.trials import FILES, KEY, NOBODY, folders, in_mlflow, points, run_of, snapshot, start
+from tests.sweeps.tracking.trials import FILES, KEY, NOBODY, OTHER, folders, in_mlflow, points, run_of, snapshot, start
 from trainables.snapshot import STATE
 
 # MLflow 3.17's own mapping, on SQLAlchemy 2.1; nothing of ours.
@@ -239,3 +240,92 @@ def test_a_deleted_experiment_is_named_and_nothing_is_lost(tracker: Callable[...
     store.client.restore_experiment(experiment)
     assert writer.drain(20) == []
     assert run_of(store).info.status == "FINISHED"
+
+
+def test_what_was_refused_is_said_of_the_run_that_the_trial_has_now(
+    tracker: Callable[..., Tracker], store: Store
+) -> None:
+    writer = tracker()
+    start(writer, params={"depth": 2, "bad?name": 1})
+    assert writer.drain(20) == []
+    assert ["'bad?name' is refused by MLflow" in line for line in writer.problems()] == [True]
+    store.client.delete_run(run_of(store).info.run_id)
+    writer.epoch(KEY, 1, {"loss": 1.0}, {})
+    writer.finish(KEY, Status.DONE)
+    assert len(writer.drain(20)) == 1
+    assert [line for line in writer.problems() if "is refused by MLflow" in line] == []  # they get another chance
+    assert writer.drain(20) == []
+    refused, deleted = sorted(writer.problems())
+    assert "'bad?name' is refused by MLflow" in refused
+    assert "was deleted in MLflow" in deleted
+    assert points(store, "loss") == [(1, 1.0)]
+
+
+def test_a_trial_that_alone_looks_like_an_outage_holds_up_no_other(
+    tracker: Callable[..., Tracker], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = tracker()
+    client = writer.store.client
+    create = client.create_run
+
+    def create_run(*given: Any, **named: Any) -> Any:
+        if named["run_name"] == "depth=2":
+            raise OSError("connection reset")
+        return create(*given, **named)
+
+    monkeypatch.setattr(client, "create_run", create_run)
+    start(writer)
+    start(writer, OTHER, name="depth=3")
+    for key in (KEY, OTHER):
+        writer.finish(key, Status.DONE)
+    assert writer.drain(2) == ["depth=2 (aaaaaaaaaaaa): OSError: connection reset"]
+    assert run_of(store, OTHER).info.status == "FINISHED"
+    monkeypatch.undo()
+    assert writer.drain(20) == []
+
+
+def test_a_trial_is_shown_as_ended_only_when_all_else_is_there(
+    tracker: Callable[..., Tracker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, calls = tracker(), []
+    client = writer.store.client
+
+    def noted(name: str) -> Callable[..., Any]:
+        call = getattr(client, name)
+        return lambda *given, **named: (calls.append(name), call(*given, **named))[1]
+
+    for name in ("create_run", "log_batch", "log_artifact", "set_tag", "set_terminated"):
+        monkeypatch.setattr(client, name, noted(name))
+    start(writer)
+    writer.epoch(KEY, 1, {"loss": 1.0}, FILES)
+    writer.finish(KEY, Status.DONE)
+    assert writer.drain(20) == []
+    # Last come the tag of the newest state, the status as a tag, and the status that MLflow shows.
+    assert calls[-3:] == ["set_tag", "log_batch", "set_terminated"]
+    assert calls.count("set_terminated") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "slots"), [(Status.FAILED, "ab"), (Status.INTERRUPTED, "ab"), (Status.CENSORED, "b")]
+)
+def test_the_older_state_is_deleted_only_where_none_is_needed_any_more(
+    tracker: Callable[..., Tracker], store: Store, monkeypatch: pytest.MonkeyPatch, status: Status, slots: str
+) -> None:
+    monkeypatch.setattr(delivery, "FILES_EVERY", 0.0)
+    writer = tracker()
+    start(writer)
+    for epochs in (1, 2):
+        writer.epoch(KEY, epochs, {}, snapshot(epochs))
+        assert writer.drain(20) == []
+    writer.finish(KEY, status)
+    assert writer.drain(20) == []
+    states = store.client.list_artifacts(run_of(store).info.run_id, "state")
+    assert [artifact.path for artifact in states] == [f"state/{slot}.zip" for slot in slots]
+
+
+def test_a_long_reason_is_cut_to_what_servers_take(tracker: Callable[..., Tracker], store: Store) -> None:
+    writer = tracker()
+    start(writer)
+    writer.finish(KEY, Status.FAILED, "x" * 6000)
+    assert writer.drain(20) == []
+    assert store.trials([KEY])[KEY].reason == "x" * 5000
