@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps.decisions.status import Status
 from sweeps.tracking.connection import is_refusal, one_line
-from sweeps.tracking.shared import Shared, Trial
+from sweeps.tracking.shared import Shared, Tracked
 from sweeps.tracking.snapshot import NEWEST, STATES, next_slot, place
 from sweeps.tracking.spool import About, Line, Standing
 from sweeps.tracking.store import TAG_LENGTH, Store, counts
@@ -99,7 +99,7 @@ class Uploader:
             trial.error, self._away = None, False
         return True
 
-    def _failed(self, trial: Trial, error: Exception) -> bool:
+    def _failed(self, trial: Tracked, error: Exception) -> bool:
         """Note why the trial was not delivered. True if that is this trial's own trouble, False if MLflow is away."""
         known, trial.error = trial.error, one_line(error)
         if is_refusal(error):
@@ -127,7 +127,7 @@ class Delivery:
 
     store: Store
     shared: Shared
-    trial: Trial
+    trial: Tracked
 
     def deliver(self, hurried: Callable[[], bool]) -> None:
         """Send what there is. A running trial's files wait until they are due, unless it is `hurried`."""

@@ -29,8 +29,8 @@ class Sent:
 
 
 @dataclass(eq=False)
-class Trial:
-    """One trial: what of it is kept in the spool, and what of that was sent.
+class Tracked:
+    """One trial that the Tracker has: what of it is kept in the spool, and what of that was sent.
 
     The Tracker's thread writes `kept`, the uploader's all else. There are three exceptions: a start and a drain have a
     refused trial tried again (`retry_due`), a state read from MLflow says which slot holds it (`sent.slot`), and the
@@ -92,20 +92,20 @@ class Shared:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()  # over trials and spool; held for disk work only, never while MLflow is asked
-        self.trials: dict[str, Trial] = {}  # by key
+        self.trials: dict[str, Tracked] = {}  # by key
         self._notes: dict[tuple[str, str], str] = {}  # (key, item) → line
 
-    def all(self) -> list[Trial]:
+    def all(self) -> list[Tracked]:
         """Return the trials there are now, in the order in which they are delivered."""
         with self.lock:
             return list(self.trials.values())
 
-    def to_the_end(self, trial: Trial) -> None:
+    def to_the_end(self, trial: Tracked) -> None:
         """Have a trial delivered after all others."""
         with self.lock:
             self.trials[trial.key] = self.trials.pop(trial.key)
 
-    def note(self, trial: Trial, item: str, what: str) -> None:
+    def note(self, trial: Tracked, item: str, what: str) -> None:
         """Note what is wrong with something of a trial; it replaces what was noted of it before."""
         line = f"{trial.label}: {item} {what}"
         if self._notes.get((trial.key, item)) != line:
@@ -117,12 +117,12 @@ class Shared:
         with self.lock:
             self._notes[key, item] = line
 
-    def take_back(self, trial: Trial, item: str) -> None:
+    def take_back(self, trial: Tracked, item: str) -> None:
         """Forget what was noted of an item: it is mended."""
         with self.lock:
             self._notes.pop((trial.key, item), None)
 
-    def damaged(self, trial: Trial, what: str) -> None:
+    def damaged(self, trial: Tracked, what: str) -> None:
         """Note that a trial's checkpoint is damaged, and have its run tagged with it."""
         self.note(trial, "checkpoint:", what)
         with self.lock:

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps.tracking.connection import one_line
-from trainables import snapshot
-from trainables.snapshot import CHECKPOINT, CURVES, PER_CLASS, STATE
+from trainables.snapshot import CHECKPOINT, CURVES, PER_CLASS, STATE, curves, records
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class KeptState:
+class StoredState:
     """What a run has for training to go on from: the newest state that is whole, and its slot; empty where none is."""
 
     content: bytes
@@ -57,7 +56,7 @@ def read_files(client: MlflowClient, run_id: str) -> dict[str, bytes]:
         return contents(Path(folder))
 
 
-def read_state(client: MlflowClient, run_id: str) -> KeptState:
+def read_state(client: MlflowClient, run_id: str) -> StoredState:
     """Return the newest state that a run has whole, and what of the others is damaged."""
     newest, kept, damaged = -1, (b"", None), []
     places = {artifact.path for artifact in client.list_artifacts(run_id, STATES)}
@@ -65,13 +64,13 @@ def read_state(client: MlflowClient, run_id: str) -> KeptState:
         with tempfile.TemporaryDirectory() as folder:
             content = Path(client.download_artifacts(run_id, slot, folder)).read_bytes()
         try:
-            records = snapshot.records(content)
+            count = records(content)
         except ValueError as error:
             damaged.append(f"{slot} is damaged ({one_line(error)})")
             continue
-        if records > newest:
-            newest, kept = records, (content, slot)
-    return KeptState(*kept, tuple(damaged))
+        if count > newest:
+            newest, kept = count, (content, slot)
+    return StoredState(*kept, tuple(damaged))
 
 
 def read_curves(client: MlflowClient, run_id: str) -> dict[str, Any] | None:
@@ -85,7 +84,7 @@ def read_curves(client: MlflowClient, run_id: str) -> dict[str, Any] | None:
         except ValueError:
             log.warning("run %s: its %s is damaged; those of its state are taken", run_id, CURVES)
     state = read_state(client, run_id).content
-    return snapshot.curves(state) if state else None
+    return curves(state) if state else None
 
 
 def contents(folder: Path) -> dict[str, bytes]:

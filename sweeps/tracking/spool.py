@@ -30,7 +30,7 @@ from trainables.errors import UserError
 from trainables.files import write_whole
 from trainables.snapshot import STATE
 
-TRIAL, METRICS, FILES, BLOBS = "trial.json", "metrics.jsonl", "files.json", "blobs"
+TRIAL_FILE, METRICS_FILE, FILES_FILE, BLOBS = "trial.json", "metrics.jsonl", "files.json", "blobs"
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,11 @@ class Spooled:
     def save(self) -> None:
         """Write what the trial is and where it stands."""
         form = {"about": asdict(self.about), "outcome": asdict(self.standing)}
-        write_whole(self.folder / TRIAL, json.dumps(form).encode())
+        write_whole(self.folder / TRIAL_FILE, json.dumps(form).encode())
 
     def append(self, line: Line) -> None:
         """Add a line of metrics, for good."""
-        with (self.folder / METRICS).open("ab") as file:
+        with (self.folder / METRICS_FILE).open("ab") as file:
             file.truncate(self.size)  # away with half a line, from a power cut or a full disk
             file.write(line.packed())
             file.flush()
@@ -113,7 +113,7 @@ class Spooled:
 
     def lines(self, begin: int, end: int) -> list[bytes]:
         """Return the lines of metrics between two places in the file, as they stand."""
-        with (self.folder / METRICS).open("rb") as file:
+        with (self.folder / METRICS_FILE).open("rb") as file:
             file.seek(begin)
             return file.read(end - begin).splitlines()
 
@@ -124,7 +124,7 @@ class Spooled:
             if not self.blob(digest).exists():
                 write_whole(self.blob(digest), files[name])
         self.files = self.files | digests
-        write_whole(self.folder / FILES, json.dumps(self.files).encode())
+        write_whole(self.folder / FILES_FILE, json.dumps(self.files).encode())
         for stale in {blob.name for blob in (self.folder / BLOBS).iterdir()} - set(self.files.values()):
             self.blob(stale).unlink()
 
@@ -157,12 +157,12 @@ class Spooled:
 
         Raises ValueError, TypeError, KeyError or OSError where it cannot be read.
         """
-        form = json.loads((folder / TRIAL).read_bytes())
+        form = json.loads((folder / TRIAL_FILE).read_bytes())
         standing = form["outcome"] | {"status": Status(form["outcome"]["status"])}
         trial = cls(folder, About(**form["about"]), Standing(**standing))
-        if (folder / FILES).exists():
-            trial.files = json.loads((folder / FILES).read_bytes())
-        metrics = folder / METRICS
+        if (folder / FILES_FILE).exists():
+            trial.files = json.loads((folder / FILES_FILE).read_bytes())
+        metrics = folder / METRICS_FILE
         if metrics.exists():
             trial.size = metrics.read_bytes().rfind(b"\n") + 1
         if trial.running:
@@ -173,7 +173,7 @@ class Spooled:
 
 def trials_in(spool: Path) -> list[Path]:
     """Return the folders of the trials in a spool."""
-    return [path.parent for path in sorted(spool.glob(f"*/{TRIAL}"))]
+    return [path.parent for path in sorted(spool.glob(f"*/{TRIAL_FILE}"))]
 
 
 def _digest(content: bytes) -> str:

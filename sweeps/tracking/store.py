@@ -21,7 +21,7 @@ from sweeps.decisions.records import Drawn
 from sweeps.decisions.status import Status
 from sweeps.tracking import snapshot
 from sweeps.tracking.connection import Connection, one_line, pages
-from sweeps.tracking.snapshot import KeptState
+from sweeps.tracking.snapshot import StoredState
 from sweeps.tracking.spool import check_name
 from trainables.errors import UserError, suggest
 from trainables.snapshot import CHECKPOINT
@@ -118,7 +118,7 @@ class Store(Connection):
         """Return the run's snapshot: artifact → content."""
         return snapshot.read_files(self.client, run_id)
 
-    def state(self, run_id: str) -> KeptState:
+    def state(self, run_id: str) -> StoredState:
         """Return what the run has for training to go on from."""
         return snapshot.read_state(self.client, run_id)
 

@@ -22,8 +22,8 @@ from sweeps.decisions.status import Status
 from sweeps.tracking.connection import import_mlflow, is_refusal, one_line
 from sweeps.tracking.delivery import MLFLOW_STATUS, Uploader
 from sweeps.tracking.entry import Entry
-from sweeps.tracking.shared import Shared, Trial
-from sweeps.tracking.spool import TRIAL, About, Line, Spooled, Standing, check_name, lock, milliseconds, trials_in
+from sweeps.tracking.shared import Shared, Tracked
+from sweeps.tracking.spool import TRIAL_FILE, About, Line, Spooled, Standing, check_name, lock, milliseconds, trials_in
 from sweeps.tracking.store import Store
 
 LOCK = "tracker.lock"  # in the spool: the Tracker that owns it
@@ -75,7 +75,7 @@ class Tracker:
             before = self._shared.trials.get(key)
             run_id = entry.run_id or (before.known_run if before else None)
             about = About(key, self.experiment, entry.name, params, dict(entry.tags), run_id, now, worker)
-            trial = before or Trial(Spooled(self.spool / key, about, standing))
+            trial = before or Tracked(Spooled(self.spool / key, about, standing))
             self._shared.trials[key] = trial
             trial.kept.about, trial.kept.standing, trial.kept.left = about, standing, False
             trial.retry_due = 0.0
@@ -146,9 +146,9 @@ class Tracker:
         if status not in MLFLOW_STATUS:
             raise ValueError(f"status {str(status)!r}: must be one of {', '.join(MLFLOW_STATUS)}")
         with self._shared.lock:
-            if key not in self._shared.trials:
+            trial = self._shared.trials.get(key)
+            if trial is None:
                 return
-            trial = self._trial(key)
             trial.kept.standing, trial.kept.left = Standing(status, reason, milliseconds()), False
             # A full disk is noted, and the end is delivered from memory.
             with contextlib.suppress(OSError), self._keeping(trial, "its end"):
@@ -194,17 +194,17 @@ class Tracker:
         self._uploader.stop()
         os.close(self._spool_lock)
 
-    def _trial(self, key: str) -> Trial:
+    def _trial(self, key: str) -> Tracked:
         if key not in self._shared.trials:
             raise ValueError(f"trial {key[:12]} was not started")
         return self._shared.trials[key]
 
-    def _left(self) -> list[Trial]:
+    def _left(self) -> list[Tracked]:
         """Return the trials of which MLflow has not got everything."""
         return [trial for trial in self._shared.all() if not trial.delivered]
 
     @contextlib.contextmanager
-    def _keeping(self, trial: Trial, item: str) -> Iterator[None]:
+    def _keeping(self, trial: Tracked, item: str) -> Iterator[None]:
         """Note that the disk does not take something, until it does."""
         try:
             yield
@@ -216,11 +216,13 @@ class Tracker:
     def _take_over(self) -> None:
         """Take over what earlier processes left in the spool."""
         for folder in sorted(self.spool.glob("*/")):
-            if not (folder / TRIAL).exists():  # its process died before the trial had begun, or after it was delivered
+            if not (
+                folder / TRIAL_FILE
+            ).exists():  # its process died before the trial had begun, or after it was delivered
                 shutil.rmtree(folder)
                 continue
             try:
-                trial = Trial(Spooled.left_in(folder))
+                trial = Tracked(Spooled.left_in(folder))
             except (ValueError, TypeError, KeyError, OSError) as error:
                 line = f"{folder} cannot be read and is left alone: {one_line(error)}"
                 self._shared.put_down(folder.name, "", line)

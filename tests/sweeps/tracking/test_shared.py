@@ -3,7 +3,7 @@
 import pytest
 
 from sweeps.decisions.status import Status
-from sweeps.tracking.shared import Sent, Shared, Trial
+from sweeps.tracking.shared import Sent, Shared, Tracked
 from sweeps.tracking.spool import About, Line, Spooled, Standing
 from tests.sweeps.tracking.trials import KEY, OTHER
 
@@ -12,7 +12,7 @@ from tests.sweeps.tracking.trials import KEY, OTHER
 def make(tmp_path):
     def trial(key=KEY, name="depth=2"):
         about = About(key, "study", name, {}, {"stage": "depth"}, None, 1)
-        return Trial(Spooled(tmp_path / key, about, Standing(Status.RUNNING, None, 1)))
+        return Tracked(Spooled(tmp_path / key, about, Standing(Status.RUNNING, None, 1)))
 
     return trial
 
@@ -26,6 +26,11 @@ def send(trial):
     """Note all as sent."""
     trial.sent.about, trial.sent.standing = trial.kept.about, trial.kept.standing
     trial.sent.size, trial.sent.files = trial.kept.size, dict(trial.kept.files)
+
+
+def test_of_a_new_trial_nothing_was_sent_and_all_is_due(trial):
+    assert trial.sent == Sent() == Sent(None, None, {}, 0, {}, None, set())
+    assert (trial.known_run, trial.began, trial.files_due, trial.retry_due, trial.error) == (None, 0, 0.0, 0.0, None)
 
 
 def test_a_trial_is_delivered_when_each_thing_that_is_kept_was_sent(trial):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweeps.tracking.snapshot import SLOTS, KeptState, contents, next_slot, place, read_curves, read_files, read_state
+from sweeps.tracking.snapshot import SLOTS, StoredState, contents, next_slot, place, read_curves, read_files, read_state
 from tests.sweeps.tracking.trials import snapshot
 from trainables.snapshot import CURVES, STATE, WEIGHTS
 
@@ -24,11 +24,11 @@ def test_slots_take_turns():
 
 
 def test_the_state_with_more_records_is_the_newest_in_whichever_slot(store, run_id):
-    assert read_state(store.client, run_id) == KeptState(b"", None, ())
+    assert read_state(store.client, run_id) == StoredState(b"", None, ())
     store.attach(run_id, "state", {"a.zip": NEW, "b.zip": OLD})
-    assert read_state(store.client, run_id) == KeptState(NEW, "state/a.zip", ())
+    assert read_state(store.client, run_id) == StoredState(NEW, "state/a.zip", ())
     store.attach(run_id, "state", {"a.zip": OLD, "b.zip": NEW})
-    assert read_state(store.client, run_id) == KeptState(NEW, "state/b.zip", ())
+    assert read_state(store.client, run_id) == StoredState(NEW, "state/b.zip", ())
 
 
 def test_of_a_damaged_state_the_other_is_taken_and_both_damaged_are_none(store, run_id):
@@ -45,7 +45,7 @@ def test_of_a_damaged_state_the_other_is_taken_and_both_damaged_are_none(store, 
 
 def test_what_else_lies_beside_the_states_is_none(store, run_id):
     store.attach(run_id, "state", {"seed-0.safetensors": b"x"})
-    assert read_state(store.client, run_id) == KeptState(b"", None, ())
+    assert read_state(store.client, run_id) == StoredState(b"", None, ())
 
 
 def test_curves_are_read_from_the_run_and_where_they_are_damaged_from_its_state(store, run_id):
