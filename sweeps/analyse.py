@@ -40,8 +40,9 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
     from sweeps.execution.machines import Machines
     from sweeps.main import keep_ray_to_loopback
     from sweeps.reporting import results
+    from sweeps.tracking.connection import resolve_uri
     from sweeps.tracking.finished import folder_name
-    from sweeps.tracking.store import Store, resolve_uri
+    from sweeps.tracking.store import Store
     from trainables import datasets
 
     jobs = _jobs(options.jobs, options.set, given)

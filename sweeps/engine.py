@@ -22,9 +22,10 @@ from sweeps.reporting.plan_tables import print_plan
 from sweeps.reporting.stage_report import report_on
 from sweeps.reporting.tables import Facts
 from sweeps.study import Study
+from sweeps.tracking.connection import resolve_uri
 from sweeps.tracking.lease import Lease
 from sweeps.tracking.spool import locked
-from sweeps.tracking.store import Store, resolve_uri
+from sweeps.tracking.store import Store
 from sweeps.tracking.tracker import deliver
 from trainables import datasets
 from trainables.datasets import Dataset

@@ -31,17 +31,11 @@ from torch import Tensor, nn
 from trainables.config import Trial
 from trainables.datasets import Dataset
 from trainables.errors import UserError
-from trainables.files import STATE, unzipped, zipped
+from trainables.files import unzipped, zipped
 from trainables.history import History, Record
 from trainables.models import Network, build
+from trainables.snapshot import CURVES, PER_CLASS, STATE, TRIAL, WEIGHTS, state_file
 from trainables.train import Replicate, Weights, optimizer_tensors, replicate, restore_optimizer
-
-CURVES, PER_CLASS, WEIGHTS, TRIAL = (
-    "curves.json",
-    "per_class.json",
-    "checkpoint/weights.safetensors",
-    "checkpoint/trial.json",
-)
 
 Files = Mapping[str, bytes]
 
@@ -77,7 +71,7 @@ def pack(trial: Trial, data: Dataset, replicates: list[Replicate]) -> dict[str, 
     files[WEIGHTS] = save_tensors(
         {name: torch.stack([member.best[name] for member in replicates]).contiguous() for name in names}
     )
-    states = {_state_file(member.seed): _pack_state(member) for member in replicates}
+    states = {state_file(member.seed): _pack_state(member) for member in replicates}
     return files | {STATE: zipped({name: files[name] for name in (CURVES, TRIAL, WEIGHTS)} | states)}
 
 
@@ -112,7 +106,7 @@ def unpack(
     members = [replicate(trial, data, seed, device, weights) for seed in sorted({*seeds, *done.seeds})]
     for member in members:
         if member.seed in done.seeds:
-            _unpack_state(_tensors(files, _state_file(member.seed)), member)
+            _unpack_state(_tensors(files, state_file(member.seed)), member)
             member.records = list(done.records[member.seed])
             member.best = {name: tensor[kept.index(member.seed)] for name, tensor in stacked.items()}
     return members
@@ -186,10 +180,6 @@ def _unpack_state(tensors: Weights, member: Replicate) -> None:
 def _below(prefix: str, tensors: Weights) -> Weights:
     """Return the tensors whose names begin with `prefix`, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _state_file(seed: int) -> str:
-    return f"state/seed-{seed}.safetensors"
 
 
 def _load_strictly(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -17,6 +17,7 @@ from ray.tune.search import Searcher
 
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.records import Task
+from sweeps.decisions.status import Status
 from sweeps.execution.worker import Worker
 from sweeps.reporting.display import Display
 from trainables.datasets import Dataset
@@ -243,7 +244,7 @@ class _Link:
     def interrupted(self) -> None:
         """Note for the store what was under way; nothing is, after an ordinary end."""
         for key in self.histories.keys() - self.agenda.outcomes.keys():
-            self.tracker.finish.remote(key, "interrupted")
+            self.tracker.finish.remote(key, Status.INTERRUPTED)
 
     def __getstate__(self) -> dict[str, Any]:
         """Hold nothing for Tune's own snapshot of the experiment, which is never restored."""

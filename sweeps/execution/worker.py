@@ -16,6 +16,7 @@ from ray import tune
 from sweeps.decisions.study import Watch
 from sweeps.execution.outbox import Outbox
 from sweeps.execution.watcher import Watcher
+from sweeps.tracking.entry import Entry
 from trainables.checkpoint import pack, unpack
 from trainables.config import Trial
 from trainables.datasets import Dataset
@@ -106,7 +107,7 @@ class Worker(tune.Trainable):
         device = torch.device(self.task["device"])
         key = self.task["key"]
         worker = uuid.uuid4().hex
-        self.outbox.ask("start", key, **self.task["run"], worker=worker)
+        self.outbox.ask("start", key, Entry(**self.task["run"]), worker=worker)
         state = self.outbox.ask("state", key)
         name = self.trial.weights
         weights, fitting = None, {}

@@ -5,10 +5,11 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from trainables.checkpoint import CURVES, TRIAL, WEIGHTS, CheckpointError, history, load, pack, unpack
+from trainables.checkpoint import CheckpointError, history, load, pack, unpack
 from trainables.config import CNN, Training, Trial
 from trainables.errors import UserError
-from trainables.files import STATE, unzipped
+from trainables.files import unzipped
+from trainables.snapshot import CURVES, STATE, TRIAL, WEIGHTS
 from trainables.train import evaluate, replicate, train
 
 CPU = torch.device("cpu")
