@@ -1,29 +1,27 @@
-"""Asking finished models: analyses fanned out over Ray as tasks, their findings kept in MLflow and in the results folder."""
+"""Asking finished models: analyses as Ray tasks, their findings kept in MLflow and in the results folder."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import ray
-import torch
 from rich.console import Console
 
-from analysis.finding import Arrays, Finding, Job
+from analysis.finding import Finding, Job
 from analysis.report import Section
-from analysis.subject import Subject, subject
-from sweeps.execution import cluster
+from sweeps.execution import analysis_tasks, cluster
+from sweeps.execution.analysis_tasks import SharedModel
 from sweeps.execution.machines import Machines
+from sweeps.execution.shared_data import SharedData
 from sweeps.reporting.results import keep
 from sweeps.tracking.finished import folder_name, model_name
 from sweeps.tracking.store import Store, StoredTrial
 from trainables import checkpoint
-from trainables.datasets import Dataset
 from trainables.errors import UserError
 
 LAST = "finding.json"  # sent after all other files of a finding: where it is, the others are
@@ -51,7 +49,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a question: a finding in its folder, or the reason why there is none."""
+    """What came of a question: a finding in its folder, or why it has none."""
 
     question: Question
     folder: Path | None = None
@@ -60,10 +58,18 @@ class Answer:
     failed: str | None = None
 
 
+def about(jobs: Sequence[Job], trials: Sequence[StoredTrial]) -> list[Question]:
+    """Return the questions of these jobs: one on all trials for a job that compares them, else one on each trial."""
+    return [
+        Question(job, asked)
+        for job in jobs
+        for asked in ([tuple(trials)] if job.together else [(trial,) for trial in trials])
+    ]
+
+
 def ask(
-    trials: Sequence[StoredTrial],
-    jobs: Sequence[Job],
-    data: Dataset,
+    questions: Sequence[Question],
+    data: SharedData,
     store: Store,
     folder: Path,
     machines: Machines,
@@ -71,66 +77,72 @@ def ask(
     *,
     fresh: bool = False,
 ) -> list[Answer]:
-    """Do the jobs on the finished trials and return the answers, in the order of the questions.
+    """Return the answers, in the order of the questions.
 
-    A question that has an answer in MLflow already is not asked again, unless `fresh`. One that fails costs
-    only itself. Findings go to `folder`/<models>/<job>/ and to the MLflow run of the examined model (of the first,
-    where there are several).
+    A question that has an answer in MLflow already is not asked again, unless `fresh`. One that fails costs only
+    itself. Findings go to `folder`/<models>/<job>/ and to the MLflow run of the examined model (of the first, where
+    there are several).
     """
-    asked = [question for job in jobs for question in _questions(job, trials)]
-    found = [{} if fresh else store.attached(question.trials[0].run_id, question.folder) for question in asked]
-    known = {number: _keep(asked[number], files, folder) for number, files in enumerate(found) if LAST in files}
-    if known:
-        console.print(f"analyses done already, and not done again: {len(known)}", highlight=False)
-    missing = [number for number in range(len(asked)) if number not in known]
-    if not missing:
-        return [known[number] for number in range(len(asked))]
+    attached = [{} if fresh else store.attached(question.trials[0].run_id, question.folder) for question in questions]
+    answers = {at: _keep(questions[at], files, folder) for at, files in enumerate(attached) if LAST in files}
+    if answers:
+        console.print(f"analyses done already, and not done again: {len(answers)}", highlight=False)
+    missing = {at: question for at, question in enumerate(questions) if at not in answers}
+    if missing:
+        answers |= _asked(missing, data, store, folder, machines, console)
+    return [answers[at] for at in range(len(questions))]
+
+
+def _asked(
+    questions: Mapping[int, Question],
+    data: SharedData,
+    store: Store,
+    folder: Path,
+    machines: Machines,
+    console: Console,
+) -> dict[int, Answer]:
+    """Have the questions answered side by side, and say what came of each as it ends."""
+    answers = {}
     pool = ThreadPoolExecutor(SIDE_BY_SIDE)
     try:
         with cluster.connect(machines):
             resources = cluster.trial_resources(machines)
-            models = _models(trials, store, data, "cuda" if resources.get("gpu") else "cpu")
-            waiting = {pool.submit(_conduct, asked[number], models, resources): number for number in missing}
-            for done in as_completed(waiting):
-                known[waiting[done]] = answer = _answer(asked[waiting[done]], done, store, folder)
-                problem = (answer.failed and f"failed: {answer.failed}") or (
-                    answer.impossible and f"not possible: {answer.impossible}"
-                )
-                console.print(
-                    f"{answer.question.job.name} of {answer.question.models}: {problem or 'done'}",
-                    highlight=False,
-                    soft_wrap=True,
-                )
+            models = _models(questions.values(), store, data, "cuda" if resources.get("gpu") else "cpu")
+            numbers = {pool.submit(_conduct, each, models, resources): at for at, each in questions.items()}
+            for done in as_completed(numbers):
+                answer = answers[numbers[done]] = _answer(questions[numbers[done]], done, store, folder)
+                console.print(_in_a_line(answer), highlight=False, soft_wrap=True)
     finally:
-        pool.shutdown(
-            cancel_futures=True
-        )  # after Ray: where this was interrupted, threads wait for tasks that are no more
-    return [known[number] for number in range(len(asked))]
+        # without waiting: after an interruption threads wait for tasks until Ray is left, which may be later
+        pool.shutdown(wait=False, cancel_futures=True)
+    return answers
 
 
-def _questions(job: Job, trials: Sequence[StoredTrial]) -> list[Question]:
-    return [Question(job, tuple(trials))] if job.together else [Question(job, (trial,)) for trial in trials]
+def _in_a_line(answer: Answer) -> str:
+    impossible = answer.impossible and f"not possible: {answer.impossible}"
+    end = f"failed: {answer.failed}" if answer.failed else impossible or "done"
+    return f"{answer.question.job.name} of {answer.question.models}: {end}"
 
 
-def _models(trials: Sequence[StoredTrial], store: Store, data: Dataset, device: str) -> dict[str, Model]:
+def _models(questions: Iterable[Question], store: Store, data: SharedData, device: str) -> dict[str, SharedModel]:
     """Put the trials' checkpoints and the data where tasks find them: run → model."""
-    shared = ray.put(data)
+    trials = {trial.run_id: trial for question in questions for trial in question.trials}
     models = {}
-    for trial in trials:
-        files = store.checkpoint(trial.run_id)
+    for run_id, trial in trials.items():
+        files = store.checkpoint(run_id)
         checkpoint.load(files)  # whole, or refused here in one line
-        models[trial.run_id] = Model(trial.run_id, model_name(trial), ray.put(files), shared, device)
+        models[run_id] = SharedModel(run_id, model_name(trial), ray.put(files), data.reference(), device)
     return models
 
 
-def _conduct(question: Question, models: Mapping[str, Model], resources: Mapping[str, float]) -> dict[str, bytes]:
+def _conduct(question: Question, models: Mapping[str, SharedModel], resources: Mapping[str, float]) -> dict[str, bytes]:
     """Return a finding's files. Runs in a thread of the driver, which only waits for tasks."""
     how = {"num_cpus": resources["cpu"], "num_gpus": resources.get("gpu", 0)}
-    wanted = [models[trial.run_id] for trial in question.trials]
-    counts = ray.get([_parts.options(**how).remote(model, question.job) for model in wanted])
-    parts = [(model, part) for model, count in zip(wanted, counts, strict=True) for part in range(count)]
-    computed = [_compute.options(**how).remote(model, question.job, part) for model, part in parts]
-    return ray.get(_finding.options(**how).remote(wanted, question.job, *computed))
+    examined = [models[trial.run_id] for trial in question.trials]
+    counts = ray.get([analysis_tasks.parts.options(**how).remote(model, question.job) for model in examined])
+    parts = [(model, part) for model, count in zip(examined, counts, strict=True) for part in range(count)]
+    computed = [analysis_tasks.compute.options(**how).remote(model, question.job, part) for model, part in parts]
+    return ray.get(analysis_tasks.finding.options(**how).remote(examined, question.job, *computed))
 
 
 def _answer(question: Question, done: Future[dict[str, bytes]], store: Store, folder: Path) -> Answer:
@@ -139,7 +151,7 @@ def _answer(question: Question, done: Future[dict[str, bytes]], store: Store, fo
         files = done.result()
         for part in ({name: content for name, content in files.items() if name != LAST}, {LAST: files[LAST]}):
             store.attach(question.trials[0].run_id, question.folder, part)
-        return _keep(question, done.result(), folder)
+        return _keep(question, files, folder)
     cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
     line = " ".join(str(cause).split())
     if isinstance(cause, UserError):
@@ -159,7 +171,7 @@ def _keep(question: Question, files: Mapping[str, bytes], folder: Path) -> Answe
 
 
 def sections(answers: Sequence[Answer]) -> list[Section]:
-    """Return the answers as sections of a report: findings, and for the others why there is none."""
+    """Return the answers as sections of a report: findings, or why a question has none."""
     return [_section(answer) for answer in answers]
 
 
@@ -176,43 +188,3 @@ def _section(answer: Answer) -> Section:
         drawn,
         captioned=True,
     )
-
-
-# --- on the workers
-
-
-@dataclass(frozen=True)
-class Model:
-    """A finished trial as tasks get it: by references to what Ray's object store holds of it."""
-
-    run_id: str
-    name: str
-    files: Any  # the checkpoint's
-    data: Any
-    device: str
-
-
-_SUBJECTS: dict[str, Subject] = {}  # of this process, by run: a model and its logits serve all its tasks here
-
-
-def _subject(model: Model) -> Subject:
-    if model.run_id not in _SUBJECTS:
-        torch.set_num_threads(1 if model.device == "cpu" else torch.get_num_threads())
-        loaded = checkpoint.load(ray.get(model.files))
-        _SUBJECTS[model.run_id] = subject(loaded, ray.get(model.data), model.name, torch.device(model.device))
-    return _SUBJECTS[model.run_id]
-
-
-@ray.remote
-def _parts(model: Model, job: Job) -> int:
-    return job.parts(_subject(model))
-
-
-@ray.remote
-def _compute(model: Model, job: Job, part: int) -> Arrays:
-    return job.compute(_subject(model), part)
-
-
-@ray.remote
-def _finding(models: Sequence[Model], job: Job, *computed: Arrays) -> dict[str, bytes]:
-    return job.finding([_subject(model) for model in models], computed).files()

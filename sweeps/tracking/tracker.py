@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from sweeps.tracking.entry import Entry
 from sweeps.tracking.spool import Spooled, check_name, lock, milliseconds
 from sweeps.tracking.store import SLOTS, STATUSES, TAG_LENGTH, Store, import_mlflow, is_refusal, one_line
 from trainables.files import STATE
@@ -76,16 +77,8 @@ class Tracker:
         self._uploader = threading.Thread(target=self._upload, name="mlflow-uploader", daemon=True)
         self._uploader.start()
 
-    def start(
-        self,
-        key: str,
-        name: str,
-        params: dict[str, str | int | float | bool],
-        tags: dict[str, str],
-        run_id: str | None = None,
-        worker: str = "",
-    ) -> None:
-        """Begin a trial, or continue it: in run `run_id` if given, else in the run that the experiment has for its key.
+    def start(self, key: str, entry: Entry, worker: str = "") -> None:
+        """Begin a trial, or continue it: in run `entry.run_id` if given, else in the run that the experiment has for its key.
 
         From now on it is `worker`'s: what one before, cut off and come back, still has to say of it is not taken.
         """
@@ -95,17 +88,17 @@ class Tracker:
         about = {
             "key": key,
             "experiment": self.experiment,
-            "name": name,
-            "params": {each: str(value) for each, value in params.items()},
-            "tags": dict(tags),
-            "run_id": run_id,
+            "name": entry.name,
+            "params": {each: str(value) for each, value in entry.params.items()},
+            "tags": dict(entry.tags),
+            "run_id": entry.run_id,
             "time": now,
             "worker": worker,
         }
         outcome = {"status": "running", "reason": None, "time": now}
         with self._lock:
             trial = self._trials.setdefault(key, Spooled(self.spool / key, about, outcome))
-            about["run_id"] = run_id or trial.run_id or trial.about["run_id"]
+            about["run_id"] = entry.run_id or trial.run_id or trial.about["run_id"]
             trial.about, trial.outcome, trial.left, trial.retry_due = about, outcome, False, 0.0
             trial.save()
 

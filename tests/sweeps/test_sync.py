@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from sweeps import sync
+from sweeps.tracking.entry import Entry
 from sweeps.tracking.spool import locked
 from sweeps.tracking.tracker import Tracker
 from trainables.errors import UserError
@@ -20,7 +21,7 @@ def spool(tmp_path):
     """Return the spool of a study whose MLflow never answered."""
     folder = tmp_path / "results" / "study" / ".spool"
     left = Tracker("http://127.0.0.1:1", "study", folder)
-    left.start(KEY, "depth=2", {}, {})
+    left.start(KEY, Entry("depth=2"))
     left.epoch(KEY, 1, {"loss": 0.5}, {})
     left.finish(KEY, "done")
     left.close()
