@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def main(study: Study, arguments: Sequence[str] | None = None) -> None:
-    """Run a study from the command line and exit: 0 done, 1 some trials failed, 2 the user's mistake, 130 interrupted."""
+    """Run a study from the command line and exit: 0 done, 1 some trials failed, 2 a user's mistake, 130 interrupted."""
     sys.exit(status(study, sys.argv[1:] if arguments is None else arguments))
 
 
@@ -46,7 +46,7 @@ def terminal() -> Console:
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """Run a command and return its exit status: 2, with one line, for a user's mistake, 130 where it was interrupted."""
+    """Run a command and return its exit status: 2, with one line, for a user's mistake; 130 if it was interrupted."""
     # schedulers and service managers stop a command by SIGTERM: it then ends as tidily as by Ctrl-C
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -21,7 +21,7 @@ RESTARTS = 2  # of a trial whose process or node was lost, or that hung
 
 @dataclass
 class Dispatcher:
-    """Tells the agenda, the Tracker and the display of each step of each trial, and counts restarts. Nothing here waits."""
+    """Tells the agenda, the Tracker and the display how each trial fares, and counts restarts. Nothing here waits."""
 
     agenda: Agenda
     tracker: TrackerActor
@@ -55,7 +55,10 @@ class Dispatcher:
         self._again(key, self.watchdog.reason(key))
 
     def crashed(self, error: Exception) -> None:
-        """Take back what Tune's broken run had under way. It is a restart of the trials that the error names, else of all."""
+        """Take back what Tune's broken run had under way.
+
+        It is a restart of the trials that the error names, or else of all.
+        """
         named = self.watchdog.named_in(error)
         for key in self.watchdog.under_way():
             if named and key not in named:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import ray
 from rich.console import Console
@@ -38,7 +39,8 @@ class Question:
     @property
     def folder(self) -> str:
         """Its folder's name among a run's artifacts: the same options on the same models have the same."""
-        asked = json.dumps([asdict(self.job), [trial.run_id for trial in self.trials]], sort_keys=True)  # type: ignore[call-overload]
+        options = asdict(self.job)  # type: ignore[call-overload]  # a job is a dataclass, which a protocol cannot say
+        asked = json.dumps([options, [trial.run_id for trial in self.trials]], sort_keys=True)
         return f"analysis/{self.job.name}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
 
     @property
@@ -106,66 +108,92 @@ def _asked(
     pool = ThreadPoolExecutor(SIDE_BY_SIDE)
     try:
         with cluster.connect(machines):
-            resources = cluster.trial_resources(machines)
-            models = _models(questions.values(), store, data, "cuda" if resources.get("gpu") else "cpu")
-            numbers = {pool.submit(_conduct, each, models, resources): at for at, each in questions.items()}
-            for done in as_completed(numbers):
-                answer = answers[numbers[done]] = _answer(questions[numbers[done]], done, store, folder)
-                console.print(_in_a_line(answer), highlight=False, soft_wrap=True)
+            workers = _workers(questions.values(), store, data, machines)
+            counted = {at: pool.submit(workers.count, question) for at, question in questions.items()}
+            waiting = {pool.submit(workers.conduct, questions[at], parts): at for at, parts in counted.items()}
+            for done in as_completed(waiting):
+                answer = answers[waiting[done]] = _answer(questions[waiting[done]], done, store, folder)
+                console.print(_said(answer), highlight=False, soft_wrap=True)
     finally:
         # without waiting: after an interruption threads wait for tasks until Ray is left, which may be later
         pool.shutdown(wait=False, cancel_futures=True)
     return answers
 
 
-def _in_a_line(answer: Answer) -> str:
-    impossible = answer.impossible and f"not possible: {answer.impossible}"
-    end = f"failed: {answer.failed}" if answer.failed else impossible or "done"
-    return f"{answer.question.job.name} of {answer.question.models}: {end}"
-
-
-def _models(questions: Iterable[Question], store: Store, data: SharedData, device: str) -> dict[str, SharedModel]:
-    """Put the trials' checkpoints and the data where tasks find them: run → model."""
+def _workers(questions: Iterable[Question], store: Store, data: SharedData, machines: Machines) -> Workers:
+    """Put the trials' checkpoints and the data where tasks find them."""
+    resources = cluster.trial_resources(machines)
+    device = "cuda" if resources.get("gpu") else "cpu"
     trials = {trial.run_id: trial for question in questions for trial in question.trials}
     models = {}
     for run_id, trial in trials.items():
         files = store.checkpoint(run_id)
         checkpoint.load(files)  # whole, or refused here in one line
         models[run_id] = SharedModel(run_id, model_name(trial), ray.put(files), data.reference(), device)
-    return models
+    return Workers(models, {"num_cpus": resources["cpu"], "num_gpus": resources.get("gpu", 0)})
 
 
-def _conduct(question: Question, models: Mapping[str, SharedModel], resources: Mapping[str, float]) -> dict[str, bytes]:
-    """Return a finding's files. Runs in a thread of the driver, which only waits for tasks."""
-    how = {"num_cpus": resources["cpu"], "num_gpus": resources.get("gpu", 0)}
-    examined = [models[trial.run_id] for trial in question.trials]
-    counts = ray.get([analysis_tasks.parts.options(**how).remote(model, question.job) for model in examined])
-    parts = [(model, part) for model, count in zip(examined, counts, strict=True) for part in range(count)]
-    computed = [analysis_tasks.compute.options(**how).remote(model, question.job, part) for model, part in parts]
-    return ray.get(analysis_tasks.finding.options(**how).remote(examined, question.job, *computed))
+@dataclass(frozen=True)
+class Workers:
+    """Where questions are answered: models by run, and what each task takes.
+
+    The methods run in threads of the driver, which only wait for tasks.
+    """
+
+    models: Mapping[str, SharedModel]
+    resources: Mapping[str, float]
+
+    def count(self, question: Question) -> list[int]:
+        """Return the number of parts of each model. Raises what the job raises."""
+        return ray.get([self._task(analysis_tasks.parts, model, question.job) for model in self._of(question)])
+
+    def conduct(self, question: Question, counted: Future[list[int]]) -> dict[str, bytes]:
+        """Return a finding's files, once the parts are counted."""
+        pairs = zip(self._of(question), counted.result(), strict=True)
+        parts = [(model, part) for model, count in pairs for part in range(count)]
+        computed = [self._task(analysis_tasks.compute, model, question.job, part) for model, part in parts]
+        return ray.get(self._task(analysis_tasks.finding, self._of(question), question.job, *computed))
+
+    def _of(self, question: Question) -> list[SharedModel]:
+        return [self.models[trial.run_id] for trial in question.trials]
+
+    def _task(self, task: Any, *arguments: Any) -> Any:
+        """Start a task and return the reference to what it will return."""
+        return task.options(**self.resources).remote(*arguments)
 
 
 def _answer(question: Question, done: Future[dict[str, bytes]], store: Store, folder: Path) -> Answer:
-    error = done.exception()
-    if error is None:
+    cause = _cause(done.exception())
+    if cause is None:
         files = done.result()
         for part in ({name: content for name, content in files.items() if name != LAST}, {LAST: files[LAST]}):
             store.attach(question.trials[0].run_id, question.folder, part)
         return _keep(question, files, folder)
-    cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
     line = " ".join(str(cause).split())
     if isinstance(cause, UserError):
         return Answer(question, impossible=line)
     return Answer(question, failed=f"{type(cause).__name__}: {line}")
 
 
+def _cause(error: BaseException | None) -> BaseException | None:
+    """Return what went wrong, in a task or in the thread that waited for it."""
+    return error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+
+
+def _said(answer: Answer) -> str:
+    """Return the line for the terminal."""
+    how = "done"
+    if answer.failed:
+        how = f"failed: {answer.failed}"
+    elif answer.impossible:
+        how = f"not possible: {answer.impossible}"
+    return f"{answer.question.job.name} of {answer.question.models}: {how}"
+
+
 def _keep(question: Question, files: Mapping[str, bytes], folder: Path) -> Answer:
     # the names of several could be longer than a folder's may be
-    models = (
-        question.models
-        if len(question.trials) == 1
-        else f"{len(question.trials)} models {question.folder.rpartition('-')[2]}"
-    )
+    several = f"{len(question.trials)} models {question.folder.rpartition('-')[2]}"
+    models = question.models if len(question.trials) == 1 else several
     place = keep(folder / folder_name(models) / question.job.name, files)
     return Answer(question, place, Finding.from_files(files))
 

@@ -35,7 +35,7 @@ class Bench:
 
 
 class Running:
-    """Trains a trial an epoch a step, from its last snapshot on where there is one, and hands each epoch to the Tracker."""
+    """Trains a trial an epoch a step, from its last snapshot where it has one; each epoch goes to the Tracker."""
 
     order: Order
     bench: Bench
@@ -61,7 +61,7 @@ class Running:
         self.epochs = train(order.trial, bench.data, self.replicates, device, self.watcher)
 
     def step(self) -> Progress:
-        """Train an epoch, hand it to the Tracker, and return it; the last one, where a lost process had run them all."""
+        """Train an epoch, hand it to the Tracker, and return it; the last one, where a lost process had run all."""
         last, epoch = self.order.trial.training.epochs, next(self.epochs, None)
         if epoch:
             self._keep(epoch)

@@ -125,23 +125,23 @@ class _Listener(tune.Callback):
     def __init__(self, dispatcher: Dispatcher) -> None:
         self.dispatcher = dispatcher
 
-    def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:  # noqa: ARG002
+    def on_trial_start(self, trial: Any, **_: Any) -> None:
         self.dispatcher.started(Order.of(trial.config).key, trial.temporary_state.ray_actor)
 
-    def on_step_begin(self, iteration: int, trials: list, **info: Any) -> None:  # noqa: ARG002
+    def on_step_begin(self, **_: Any) -> None:
         self.dispatcher.watchdog.kill_what_hangs()
 
-    def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:  # noqa: ARG002
+    def on_trial_recover(self, trial: Any, **_: Any) -> None:
         self.dispatcher.lost(Order.of(trial.config).key)
 
-    def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:  # noqa: ARG002
+    def on_trial_result(self, trial: Any, result: dict[str, Any], **_: Any) -> None:
         news = message(result)
         if isinstance(news, Progress):
             self.dispatcher.progressed(Order.of(trial.config).key, news)
 
-    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:  # noqa: ARG002
+    def on_trial_complete(self, trial: Any, **_: Any) -> None:
         last = message(trial.last_result) if trial.last_result else None
         self.dispatcher.ended(Order.of(trial.config).key, last if isinstance(last, Failure) else None)
 
-    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:  # noqa: ARG002
+    def on_trial_error(self, trial: Any, **_: Any) -> None:
         self.dispatcher.given_up(Order.of(trial.config).key)

@@ -77,7 +77,7 @@ def keep(folder: Path, files: Mapping[str, bytes]) -> Path:
 def write_findings(folder: Path, study: str, sections: Sequence[Section]) -> Path:
     """Write what analyses found as a report of its own and return its path."""
     intro = [
-        "Analyses of finished models. Every figure's numbers lie beside it as CSV or NPZ, and in the model's MLflow run."
+        "Analyses of finished models. Each figure's numbers lie beside it as CSV or NPZ, and in the model's MLflow run."
     ]
     report.write_json(folder / "analysis.json", f"{study}: analyses", intro, sections)
     report.write_html(folder / "analysis.html", f"{study}: analyses", intro, sections)

@@ -132,7 +132,12 @@ def test_another_error_in_a_study_s_file_keeps_its_traceback(tmp_path):
 
 
 def test_whoever_imports_the_words_as_a_library_keeps_the_traceback(tmp_path):
-    text = "import sys\nfrom sweeps.study import Stage, Study\nprint(sys.excepthook is sys.__excepthook__)\nStudy('', 0, ())"
+    text = """
+        import sys
+        from sweeps.study import Study
+        print(sys.excepthook is sys.__excepthook__)
+        Study("", 0, ())
+    """
     end = run(written(tmp_path, text))
     assert (end.returncode, end.stdout) == (1, "True\n")
     assert end.stderr.startswith("Traceback")

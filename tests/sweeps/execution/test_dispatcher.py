@@ -1,4 +1,4 @@
-"""What the dispatcher makes of trials that train, end, hang, die or find no room on a GPU: without Ray, and without one."""
+"""What the dispatcher makes of trials that train, end, hang, die or find no room on a GPU; without Ray and GPU."""
 
 from types import SimpleNamespace
 

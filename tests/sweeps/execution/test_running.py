@@ -1,4 +1,4 @@
-"""A trial on a worker: what it trains, what the Tracker gets of it, and what the driver; with a Tracker that only notes."""
+"""A trial on a worker: what it trains, and what the Tracker and the driver get of it."""
 
 import json
 from dataclasses import replace

@@ -64,11 +64,11 @@ def test_each_event_of_tune_s_reaches_the_dispatcher(event, result, call):
 def test_only_progress_is_an_epoch():
     dispatcher = Told()
     for news in (PROGRESS, FAILURE):
-        _Listener(dispatcher).on_trial_result(1, [], tune_s(None), news.to_result())
+        _Listener(dispatcher).on_trial_result(iteration=1, trials=[], trial=tune_s(None), result=news.to_result())
     assert dispatcher.calls == [("progressed", ORDER.key, PROGRESS)]
 
 
 def test_the_watchdog_looks_at_every_step():
     dispatcher = Told()
-    _Listener(dispatcher).on_step_begin(1, [])
+    _Listener(dispatcher).on_step_begin(iteration=1, trials=[])
     assert dispatcher.calls == [("kill_what_hangs",)]

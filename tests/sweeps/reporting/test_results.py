@@ -26,7 +26,7 @@ PNG = b"\x89PNG"
 
 
 def decided(histories: list[History | None], study=STUDY) -> Agenda:
-    """Return the agenda once the first stage's trials have come to these histories; None: it diverged after an epoch."""
+    """Return the agenda once the first stage's trials have these histories; None: it diverged after an epoch."""
     agenda = Agenda(study, TERMS, lambda _: None)
     for each in histories:
         key, reason = agenda.next().key, None if each else "Diverged: the training loss became nan in epoch 2 (seed 0)"
