@@ -16,8 +16,8 @@ from sweeps.tracking.tracker import Tracker
 from tests.sweeps.outcomes import record
 from trainables.checkpoint import history
 from trainables.config import CNN, Training, Trial
-from trainables.files import STATE
 from trainables.history import Epoch
+from trainables.snapshot import STATE
 from trainables.train import replicate
 
 TRIAL = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1), training=Training(epochs=3, batch_size=16, lr=0.05))
