@@ -1,3 +1,5 @@
+from statistics import fmean
+
 import pytest
 
 from sweeps.decisions.status import Status
@@ -16,6 +18,10 @@ def test_the_leaderboard_ranks_the_confirmed_and_shows_the_others_behind_them(fo
     assert [row[status] for row in table.rows[:2]] == ["confirmed", "confirmed"]
     assert "confirmed" not in [row[status] for row in table.rows[2:]]
     assert table.eligible == (True, True) + (False,) * 13  # fifteen rows
+    scores = [row[2] for row in table.rows]
+    assert scores == [
+        pytest.approx(100 * fmean(each.val_score for each in draw.history.chosen())) for draw in found.ranking()[:15]
+    ]
     best = max((draw for draw in found.confirmed), key=lambda draw: quality(draw.cell.trial, 9))
     assert table.rows[0][0] == best.cell.label
 
