@@ -1,7 +1,9 @@
 from statistics import fmean
+from types import SimpleNamespace
 
 import pytest
 
+import sweeps.reporting.leaderboard
 from sweeps.decisions.status import Status
 from sweeps.reporting.leaderboard import account, front, importance_table, leaderboard, what_mattered
 from tests.sweeps.decisions.test_search_run import Cluster, quality, search
@@ -33,6 +35,15 @@ def test_what_mattered_is_told_where_all_had_the_same_budget(found):
     assert next(iter(shares)) == "model.conv_layers"  # 0.1 a layer; batch size and learning rate give less
     assert "27 trials, all at epoch 1" in importance_table(found).title
     assert importance_table(Cluster(search(5)).search) is None  # too few trials tell nothing
+
+
+@pytest.mark.parametrize(("ends", "epoch"), [((1, 1, 3, 9), 3), ((1, 1, 3), 1), ((2,), 2), ((1, 4), 4)])
+def test_trials_are_compared_at_the_last_epoch_that_half_of_them_came_to(ends, epoch, monkeypatch):
+    monkeypatch.setattr(sweeps.reporting.leaderboard, "importance", lambda space, told, at: {space: len(told) * at})
+    told = [SimpleNamespace(scores=dict.fromkeys(range(1, end + 1), 0.5)) for end in ends]
+    stage = SimpleNamespace(space="lr")
+    assert what_mattered(SimpleNamespace(told=told, stage=stage)) == (epoch, {"lr": len(ends) * epoch})
+    assert what_mattered(SimpleNamespace(told=[SimpleNamespace(scores={})], stage=stage)) is None
 
 
 def test_the_front_holds_what_no_other_beats_in_score_and_parameters(found):
