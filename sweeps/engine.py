@@ -1,4 +1,4 @@
-"""The main path on one screen: plan, what is known already, trials, winners, tables, curves, report."""
+"""The main path: plan, what is known already, trials, winners, tables, curves, analyses, report."""
 
 from __future__ import annotations
 
