@@ -56,7 +56,7 @@ def cam(model: Network, pixels: Tensor, targets: Tensor, layer: str | None) -> T
 
 
 def default_layer(model: Network) -> str:
-    """Say which maps are looked at unless a layer is named: those of the last convolution after its activation, as in the paper."""
+    """Say which maps are used unless a layer is named: the last convolution's after its activation, as in the paper."""
     steps = list(model.plain_steps())
     at = [step.name for step in steps].index(model.last_activation)
     if steps[at].is_feature:
@@ -100,7 +100,9 @@ class GradCam:
         return 1
 
     def compute(self, subject: Subject, part: int) -> Arrays:  # noqa: ARG002
-        """Return `maps` (n, h, w) float32, with each one's `kinds`, `images`, `targets`, `predicted` (n,), `probabilities` (n, classes)."""
+        """Return `maps` (n, h, w) float32, their `kinds`, `images`, `targets` and `predicted` (n,), and the images'
+        `probabilities` (n, classes).
+        """
         wanted = self._wanted(subject)
         images, targets = np.array([entry[1:] for entry in wanted], int).reshape(-1, 2).T
         maps = [
@@ -143,7 +145,7 @@ class GradCam:
         return right + mistakes
 
     def finding(self, subjects: Sequence[Subject], computed: Sequence[Arrays]) -> Finding:
-        """Return a figure of right and one of wrong predictions, the maps' numbers, and per kind how many are zero everywhere."""
+        """Return figures of right and wrong predictions, the maps' numbers, and how many of a kind are all zero."""
         [subject], [arrays] = subjects, computed
         height, width = arrays["maps"].shape[1:]
         zero, right = arrays["maps"].max((1, 2)) == 0, arrays["kinds"] == RIGHT
@@ -215,7 +217,7 @@ def stretched(maps: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _located(subject: Subject, arrays: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the share of each image that the map's class covers, and what on_object() returns; NaN where it has no such object."""
+    """Return the share of each image that the map's class covers, and what on_object() returns; NaN if it has none."""
     masks = subject.objects(arrays["images"], arrays["targets"])
     return masks.mean((1, 2)), *on_object(stretched(arrays["maps"], *masks.shape[1:]), masks)
 
@@ -297,10 +299,8 @@ def _known(value: float) -> float | None:
 def _draw(subject: Subject, arrays: Arrays, title: str, caption: str) -> Figure:
     """Draw each image followed by its maps over the image in gray, on the scale from 0 to the greatest value."""
     maps, images = arrays["maps"], subject.images[arrays["images"]]
-    overlays, gray = (
-        stretched(maps, *images.shape[1:3]),
-        images.mean(3).round().astype(np.uint8),
-    )  # colour is left to the map
+    overlays = stretched(maps, *images.shape[1:3])
+    gray = images.mean(3).round().astype(np.uint8)  # colour is left to the map
     groups: list[list[Panel]] = []
     for number, kind in enumerate(arrays["kinds"].tolist()):
         image, target, peak = int(arrays["images"][number]), arrays["targets"][number], maps[number].max()
