@@ -1,7 +1,11 @@
 from concurrent.futures import Future
 
+import pytest
+
+from analysis.job import WrongOption
+from analysis.jobs import make
 from analysis.jobs.contact_sheet import ContactSheet
-from sweeps.execution.questions import LAST, Question, _answer, sections
+from sweeps.execution.questions import LAST, Answer, Question, _answer, _refuse_wrong_options, _said, sections
 from sweeps.tracking.store import StoredTrial
 from trainables.errors import UserError
 
@@ -59,3 +63,56 @@ def test_other_options_or_models_are_other_questions():
         Question(ContactSheet(), (TRIAL, other)),
     }
     assert len({question.folder for question in asked}) == 4
+
+
+def test_stored_findings_are_found_again():
+    """A folder is named after job, options and models: names of this list are in users' stores, and must stay."""
+    known = (
+        "contact_sheet-4d4f4afa",
+        "mistakes-c57747d6",
+        "occlusion-74984147",
+        "grad_cam-9ea98b6a",
+        "filters-be5e58d8",
+        "ablation-d69d1a56",
+        "filters_drawn-ef3f6c6a",
+        "feature_maps-2dafd8e8",
+        "neighbours-92e9674c",
+        "tsne-debc8274",
+        "compare-43bc800f",
+    )
+    jobs = make({name.partition("-")[0]: {} for name in known})
+    assert [Question(job, (TRIAL,)).folder for job in jobs] == [f"analysis/{name}" for name in known]
+    [occlusion, ablation] = make(
+        {"occlusion": {"windows": (5, 9), "stride": 2}, "ablation": {"filters": "conv1:2,0-1", "each_of": "conv2"}}
+    )
+    assert Question(occlusion, (TRIAL,)).folder == "analysis/occlusion-d51f0277"
+    assert Question(ablation, (TRIAL,)).folder == "analysis/ablation-c4b7cb59"
+
+
+WRONG = WrongOption("no layer 'x'")
+
+
+@pytest.mark.parametrize(
+    ("counted", "insisted", "refused"),
+    [
+        ({0: ended(error=WRONG), 1: ended(error=WRONG)}, {"contact_sheet"}, True),
+        ({0: ended(error=WRONG), 1: ended(error=WRONG)}, {"compare"}, False),  # the job's own options, or a study's
+        ({0: ended(error=WRONG), 1: ended([1])}, {"contact_sheet"}, False),  # it fits one of the models
+        ({1: ended(error=WRONG)}, {"contact_sheet"}, False),  # it did: there is a finding already
+        ({0: ended(error=WRONG), 1: ended(error=UserError("no convolutions"))}, {"contact_sheet"}, False),
+        ({0: ended(error=WRONG), 1: ended(error=RuntimeError("disk"))}, {"contact_sheet"}, False),
+    ],
+)
+def test_a_wrong_option_is_refused_where_the_user_gave_it_and_it_fits_no_model(counted, insisted, refused):
+    asked = [QUESTION, Question(ContactSheet(), (TRIAL, TRIAL))]
+    if not refused:
+        _refuse_wrong_options(asked, counted, insisted)
+        return
+    with pytest.raises(WrongOption, match=r"^contact_sheet: no layer 'x'$"):
+        _refuse_wrong_options(asked, counted, insisted)
+
+
+def test_the_terminal_has_a_line_for_each_answer():
+    assert _said(Answer(QUESTION)) == "contact_sheet of study, lr: 0.1: done"
+    assert _said(Answer(QUESTION, failed="x")) == "contact_sheet of study, lr: 0.1: failed: x"
+    assert _said(Answer(QUESTION, impossible="x")) == "contact_sheet of study, lr: 0.1: not possible: x"
