@@ -27,7 +27,7 @@ def evaluation(checkpoint: Checkpoint, split: Split, dataset: str, name: str, de
     recipe, names = checkpoint.trial.training, checkpoint.class_names
     images = as_evaluated(torch.from_numpy(split.images), recipe).to(device)
     labels = torch.from_numpy(split.labels).to(device)
-    logits = [predict(model.to(device), images, torch.float32) for model in checkpoint.models]
+    logits = [predict(model.to(device), images) for model in checkpoint.models]
     scores = [score(each, labels, recipe.ap_rule) for each in logits]
     metric = "mAP" if labels.ndim == 2 else "accuracy"
     about = f"{name} on {len(split):,} images of {dataset}" + (f", {len(scores)} seeds" if len(scores) > 1 else "")

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 from rich.console import Console
 
-from analysis.finding import Arrays, Finding
+from analysis.finding import Finding
 from analysis.job import Job, WrongOption
 from analysis.report import Section
-from analysis.subject import Subject, subject
-from sweeps.execution import cluster
+from sweeps.execution import analysis_tasks, cluster
+from sweeps.execution.analysis_tasks import SharedModel
 from sweeps.execution.machines import Machines
+from sweeps.execution.shared_data import SharedData
 from sweeps.reporting.results import keep
 from sweeps.tracking.finished import folder_name, model_name
 from sweeps.tracking.store import Store, StoredTrial
 from trainables import checkpoint
-from trainables.datasets import Dataset
 from trainables.errors import UserError
 
 LAST = "finding.json"  # sent after all other files of a finding: where it is, the others are
@@ -52,7 +51,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a question: a finding in its folder, or the reason why there is none."""
+    """What came of a question: a finding in its folder, or why it has none."""
 
     question: Question
     folder: Path | None = None
@@ -61,10 +60,18 @@ class Answer:
     failed: str | None = None
 
 
+def about(jobs: Sequence[Job], trials: Sequence[StoredTrial]) -> list[Question]:
+    """Return the questions of these jobs: one on all trials for a job that compares them, else one on each trial."""
+    return [
+        Question(job, asked)
+        for job in jobs
+        for asked in ([tuple(trials)] if job.together else [(trial,) for trial in trials])
+    ]
+
+
 def ask(
-    trials: Sequence[StoredTrial],
-    jobs: Sequence[Job],
-    data: Dataset,
+    questions: Sequence[Question],
+    data: SharedData,
     store: Store,
     folder: Path,
     machines: Machines,
@@ -73,61 +80,71 @@ def ask(
     fresh: bool = False,
     insisted: Collection[str] = (),
 ) -> list[Answer]:
-    """Do the jobs on the finished trials and return the answers, in the order of the questions.
+    """Return the answers, in the order of the questions.
 
-    A question that has an answer in MLflow already is not asked again, unless `fresh`. One that fails costs
-    only itself. Findings go to `folder`/<models>/<job>/ and to the MLflow run of the examined model (of the first,
-    where there are several). Raises WrongOption, before anything is computed, where an option of one of the jobs
-    `insisted` on fits none of the models.
+    A question that has an answer in MLflow already is not asked again, unless `fresh`. One that fails costs only
+    itself. Findings go to `folder`/<models>/<job>/ and to the MLflow run of the examined model (of the first, where
+    there are several). Raises WrongOption, before anything is computed, where an option of one of the jobs `insisted`
+    on fits none of its models.
     """
-    asked = [question for job in jobs for question in _questions(job, trials)]
-    attached = [{} if fresh else store.attached(question.trials[0].run_id, question.folder) for question in asked]
-    known = {number: _keep(asked[number], files, folder) for number, files in enumerate(attached) if LAST in files}
-    if known:
-        console.print(f"analyses done already, and not done again: {len(known)}", highlight=False)
-    missing = {number: question for number, question in enumerate(asked) if number not in known}
+    attached = [{} if fresh else store.attached(question.trials[0].run_id, question.folder) for question in questions]
+    answers = {at: _keep(questions[at], files, folder) for at, files in enumerate(attached) if LAST in files}
+    if answers:
+        console.print(f"analyses done already, and not done again: {len(answers)}", highlight=False)
+    missing = {at: question for at, question in enumerate(questions) if at not in answers}
     if missing:
-        pool = ThreadPoolExecutor(SIDE_BY_SIDE)
-        try:
-            with cluster.connect(machines):
-                workers = _workers(trials, store, data, machines)
-                counted = {number: pool.submit(workers.count, question) for number, question in missing.items()}
-                _refuse_wrong_options(asked, counted, insisted)
-                waiting = {pool.submit(workers.conduct, missing[at], parts): at for at, parts in counted.items()}
-                for done in as_completed(waiting):
-                    known[waiting[done]] = answer = _answer(missing[waiting[done]], done, store, folder)
-                    console.print(_said(answer), highlight=False, soft_wrap=True)
-        finally:
-            # after Ray: where this was interrupted, threads wait for tasks that are no more
-            pool.shutdown(cancel_futures=True)
-    return [known[number] for number in range(len(asked))]
+        fitting = {questions[at].job.name for at in answers}  # what has been answered once
+        answers |= _asked(missing, data, store, folder, machines, console, set(insisted) - fitting)
+    return [answers[at] for at in range(len(questions))]
+
+
+def _asked(
+    questions: Mapping[int, Question],
+    data: SharedData,
+    store: Store,
+    folder: Path,
+    machines: Machines,
+    console: Console,
+    insisted: Collection[str],
+) -> dict[int, Answer]:
+    """Have the questions answered side by side, and say what came of each as it ends."""
+    answers = {}
+    pool = ThreadPoolExecutor(SIDE_BY_SIDE)
+    try:
+        with cluster.connect(machines):
+            workers = _workers(questions.values(), store, data, machines)
+            counted = {at: pool.submit(workers.count, question) for at, question in questions.items()}
+            _refuse_wrong_options(questions, counted, insisted)
+            waiting = {pool.submit(workers.conduct, questions[at], parts): at for at, parts in counted.items()}
+            for done in as_completed(waiting):
+                answer = answers[waiting[done]] = _answer(questions[waiting[done]], done, store, folder)
+                console.print(_said(answer), highlight=False, soft_wrap=True)
+    finally:
+        # without waiting: after an interruption threads wait for tasks until Ray is left, which may be later
+        pool.shutdown(wait=False, cancel_futures=True)
+    return answers
 
 
 def _refuse_wrong_options(
-    asked: Sequence[Question], counted: Mapping[int, Future[list[int]]], insisted: Collection[str]
+    questions: Mapping[int, Question], counted: Mapping[int, Future[list[int]]], insisted: Collection[str]
 ) -> None:
     """Raise WrongOption where an option of a job `insisted` on fits none of the models that it is asked of."""
     for name in insisted:
-        numbers = [number for number, question in enumerate(asked) if question.job.name == name]
-        causes = [_cause(counted[number].exception()) if number in counted else None for number in numbers]
+        causes = [_cause(counted[at].exception()) for at, question in questions.items() if question.job.name == name]
         if causes and all(isinstance(cause, WrongOption) for cause in causes):
             raise WrongOption(f"{name}: {causes[0]}")
 
 
-def _questions(job: Job, trials: Sequence[StoredTrial]) -> list[Question]:
-    return [Question(job, tuple(trials))] if job.together else [Question(job, (trial,)) for trial in trials]
-
-
-def _workers(trials: Sequence[StoredTrial], store: Store, data: Dataset, machines: Machines) -> Workers:
+def _workers(questions: Iterable[Question], store: Store, data: SharedData, machines: Machines) -> Workers:
     """Put the trials' checkpoints and the data where tasks find them."""
     resources = cluster.trial_resources(machines)
     device = "cuda" if resources.get("gpu") else "cpu"
-    shared = ray.put(data)
+    trials = {trial.run_id: trial for question in questions for trial in question.trials}
     models = {}
-    for trial in trials:
-        files = store.checkpoint(trial.run_id)
+    for run_id, trial in trials.items():
+        files = store.checkpoint(run_id)
         checkpoint.load(files)  # whole, or refused here in one line
-        models[trial.run_id] = Model(trial.run_id, model_name(trial), ray.put(files), shared, device)
+        models[run_id] = SharedModel(run_id, model_name(trial), ray.put(files), data.reference(), device)
     return Workers(models, {"num_cpus": resources["cpu"], "num_gpus": resources.get("gpu", 0)})
 
 
@@ -138,20 +155,21 @@ class Workers:
     The methods run in threads of the driver, which only wait for tasks.
     """
 
-    models: Mapping[str, Model]
+    models: Mapping[str, SharedModel]
     resources: Mapping[str, float]
 
     def count(self, question: Question) -> list[int]:
-        """Return the number of parts of each model, checked. Raises what the job's check() does."""
-        return ray.get([self._task(_parts, model, question.job) for model in self._of(question)])
+        """Return the number of parts of each model. Raises what the job raises."""
+        return ray.get([self._task(analysis_tasks.parts, model, question.job) for model in self._of(question)])
 
     def conduct(self, question: Question, counted: Future[list[int]]) -> dict[str, bytes]:
         """Return a finding's files, once the parts are counted."""
         pairs = zip(self._of(question), counted.result(), strict=True)
-        computed = [self._task(_compute, model, question.job, part) for model, count in pairs for part in range(count)]
-        return ray.get(self._task(_finding, self._of(question), question.job, *computed))
+        parts = [(model, part) for model, count in pairs for part in range(count)]
+        computed = [self._task(analysis_tasks.compute, model, question.job, part) for model, part in parts]
+        return ray.get(self._task(analysis_tasks.finding, self._of(question), question.job, *computed))
 
-    def _of(self, question: Question) -> list[Model]:
+    def _of(self, question: Question) -> list[SharedModel]:
         return [self.models[trial.run_id] for trial in question.trials]
 
     def _task(self, task: Any, *arguments: Any) -> Any:
@@ -196,7 +214,7 @@ def _keep(question: Question, files: Mapping[str, bytes], folder: Path) -> Answe
 
 
 def sections(answers: Sequence[Answer]) -> list[Section]:
-    """Return the answers as sections of a report: findings, and for the others why there is none."""
+    """Return the answers as sections of a report: findings, or why a question has none."""
     return [_section(answer) for answer in answers]
 
 
@@ -213,43 +231,3 @@ def _section(answer: Answer) -> Section:
         drawn,
         captioned=True,
     )
-
-
-# --- on the workers
-
-
-@dataclass(frozen=True)
-class Model:
-    """A finished trial as tasks get it: by references to what Ray's object store holds of it."""
-
-    run_id: str
-    name: str
-    files: Any  # the checkpoint's
-    data: Any
-    device: str
-
-
-_SUBJECTS: dict[str, Subject] = {}  # of this process, by run: a model and its logits serve all its tasks here
-
-
-def _subject(model: Model) -> Subject:
-    if model.run_id not in _SUBJECTS:
-        torch.set_num_threads(1 if model.device == "cpu" else torch.get_num_threads())
-        loaded = checkpoint.load(ray.get(model.files))
-        _SUBJECTS[model.run_id] = subject(loaded, ray.get(model.data), model.name, torch.device(model.device))
-    return _SUBJECTS[model.run_id]
-
-
-@ray.remote
-def _parts(model: Model, job: Job) -> int:
-    return job.parts(_subject(model))
-
-
-@ray.remote
-def _compute(model: Model, job: Job, part: int) -> Arrays:
-    return job.compute(_subject(model), part)
-
-
-@ray.remote
-def _finding(models: Sequence[Model], job: Job, *computed: Arrays) -> dict[str, bytes]:
-    return job.finding([_subject(model) for model in models], computed).files()

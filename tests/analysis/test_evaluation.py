@@ -1,6 +1,7 @@
 """A finished model on images that came later, against what training said of the same images."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +9,12 @@ import torch
 
 from analysis.evaluation import evaluation
 from analysis.report import Measured
+from analysis.subject import subject
+from trainables import train as training
 from trainables.checkpoint import load, pack
 from trainables.config import CNN, Training, Trial
+from trainables.datasets import load as load_data
+from trainables.scoring import score
 from trainables.train import predict, replicate, train
 
 CPU = torch.device("cpu")
@@ -60,7 +65,7 @@ def test_several_labels_are_scored_by_average_precision(tiny):
     [member] = [replicate(trial, tiny, 0, CPU)]
     list(train(trial, tiny, [member], CPU))
     model = load(pack(trial, tiny, [member]))
-    logits = predict(model.models[0], torch.from_numpy(tiny.test.images), torch.float32)
+    logits = predict(model.models[0], torch.from_numpy(tiny.test.images))
     labels = (logits > logits.median(0).values).numpy().astype(np.int8)
     found = evaluation(model, replace(tiny.test, labels=labels), "later", "net", CPU)
     assert found.text[0].startswith("net on 30 images of later: mAP 100.00 %, loss ")
@@ -72,3 +77,24 @@ def test_several_labels_are_scored_by_average_precision(tiny):
 def test_a_class_without_images_stays_unknown(tiny):
     found, _ = examine(tiny, labels=np.arange(30) % 2)
     assert found.tables["evaluation"].rows[3] == ("class2", 0, None)
+
+
+@pytest.mark.parametrize("name", ["shapes", "scenes"])
+def test_a_checkpoint_has_one_score(name, monkeypatch):
+    """What training recorded at the best epoch, what a Subject says, and what evaluation says, although training
+    computes in bfloat16."""
+    monkeypatch.setattr(training, "computing_dtype", lambda _: torch.bfloat16)
+    monkeypatch.setattr(training, "CAST_FLOPS", 0)
+    data = load_data(name, Path())
+    data = replace(data, train=data.train.take(np.arange(300)))
+    model = CNN(conv_layers=2, channels=8, batch_norm=True, fc_layers=1)
+    trial = Trial(dataset=name, model=model, training=Training(epochs=2, optimizer="adam", lr=0.003, crop=30))
+    member = replicate(trial, data, 0, CPU)
+    list(train(trial, data, [member], CPU))
+    checkpoint = load(pack(trial, data, [member]))
+    of = subject(checkpoint, data, "net", CPU)
+    seen = score(torch.from_numpy(of.logits), torch.from_numpy(of.labels), trial.training.ap_rule)
+    assert (seen.value, seen.per_class) == (member.chosen.test_score, member.chosen.class_score)
+    assert seen.loss == pytest.approx(member.chosen.test_loss, rel=1e-6)
+    rows = evaluation(checkpoint, data.test, "it", "net", CPU).tables["evaluation"].rows
+    assert [row[2].mean for row in rows] == [100 * value for value in (seen.value, *seen.per_class)]

@@ -53,7 +53,7 @@ def test_a_model_is_scored_on_a_folder_of_images(what, kept, handed_over, store,
     asked = run if what == "run" else "study"
     assert evaluate.run([asked, "--dataset", f"folder:{folder}", *places], Console(file=said, width=200)) == 0
 
-    right = predict(model, torch.from_numpy(images), torch.float32).argmax(1).numpy() == labels
+    right = predict(model, torch.from_numpy(images)).argmax(1).numpy() == labels
     [place] = (tmp_path / "results" / "evaluate" / run).iterdir()
     rows = list(csv.reader((place / "evaluation.csv").read_text().splitlines()))
     expected = [right.mean(), right[labels == 0].mean(), right[labels == 1].mean()]
