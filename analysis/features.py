@@ -42,11 +42,11 @@ def feature_space(subject: Subject, layer: str | None, images: int = 1) -> Featu
     Raises UserError where the network has no such feature, or those of so many images would take more than LARGEST
     bytes.
     """
-    _, _, found = next(subject.batches(np.arange(1)))
-    name = list(found)[-1] if layer is None else layer
-    if name not in found:
-        raise WrongOption(f"{subject.name} has no feature {name!r}{suggest(name, list(found))}")
-    space = FeatureSpace(name, tuple(found[name].shape[1:]))
+    _, _, known = next(subject.batches(np.arange(1)))
+    name = list(known)[-1] if layer is None else layer
+    if name not in known:
+        raise WrongOption(f"{subject.name} has no feature {name!r}{suggest(name, list(known))}")
+    space = FeatureSpace(name, tuple(known[name].shape[1:]))
     if (size := 4 * images * space.dimensions) > LARGEST:
         raise UserError(
             f"{space} of {images:,} images takes {size / 2**20:,.0f} MiB, but must take at most {LARGEST // 2**20} MiB"
@@ -63,8 +63,8 @@ def features(subject: Subject, layer: str | None, index: np.ndarray | None = Non
     space = feature_space(subject, layer, images)
     vectors = torch.empty(images, space.dimensions, device=subject.device)
     start = 0
-    for numbers, _, found in subject.batches(index):
-        vectors[start : start + len(numbers)] = found[space.layer].flatten(1)
+    for numbers, _, batch in subject.batches(index):
+        vectors[start : start + len(numbers)] = batch[space.layer].flatten(1)
         start += len(numbers)
     return vectors
 
@@ -83,7 +83,7 @@ def nearest(vectors: Tensor, count: int, metric: str) -> tuple[np.ndarray, np.nd
     unit = lengths if metric == "cosine" else lengths.max().expand(total)
     unit = torch.where(unit > 0, unit, 1.0)[:, None]
     blocks = torch.arange(total, device=vectors.device).split(BLOCK)
-    found, distances = [], []
+    numbers, distances = [], []
     for rows in blocks:
         steps = torch.cat(
             [_steps(vectors[rows] / unit[rows], vectors[columns] / unit[columns], metric) for columns in blocks], 1
@@ -92,12 +92,12 @@ def nearest(vectors: Tensor, count: int, metric: str) -> tuple[np.ndarray, np.nd
         keys = steps * total + torch.arange(total, device=vectors.device)
         keys.scatter_(1, rows[:, None], torch.iinfo(torch.int64).max)
         best = keys.topk(count, largest=False).values
-        found.append((best % total).int())
+        numbers.append((best % total).int())
         distances.append((best // total).double() / GRAIN)
     distance = torch.cat(distances)
     if metric == "euclidean":
         distance = distance.sqrt() * unit[0]
-    return torch.cat(found).cpu().numpy(), distance.float().cpu().numpy()
+    return torch.cat(numbers).cpu().numpy(), distance.float().cpu().numpy()
 
 
 def _steps(a: Tensor, b: Tensor, metric: str) -> Tensor:

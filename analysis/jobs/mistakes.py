@@ -40,8 +40,8 @@ def false_positives(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray
 
     `labels` (N, classes) are 1, 0 or -1 (unknown: no mistake), `probabilities` (N, classes).
     """
-    found = np.argwhere((labels == 0) & (probabilities >= THRESHOLD))
-    return found[np.argsort(-probabilities[*found.T], kind="stable")]
+    pairs = np.argwhere((labels == 0) & (probabilities >= THRESHOLD))
+    return pairs[np.argsort(-probabilities[*pairs.T], kind="stable")]
 
 
 def missed(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -49,8 +49,8 @@ def missed(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
     Otherwise as false_positives().
     """
-    found = np.argwhere((labels == 1) & (probabilities < THRESHOLD))
-    return found[np.argsort(probabilities[*found.T], kind="stable")]
+    pairs = np.argwhere((labels == 1) & (probabilities < THRESHOLD))
+    return pairs[np.argsort(probabilities[*pairs.T], kind="stable")]
 
 
 @dataclass(frozen=True)

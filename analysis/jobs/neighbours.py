@@ -70,8 +70,8 @@ class Neighbours(Job):
 
     def whole(self, subject: Subject) -> Arrays:
         """Return the nearest others of each image: `neighbours`, int32 numbers, and `distances` float32, (N, count)."""
-        found, distances = nearest(features(subject, self.layer), self.count, self.metric)
-        return {"neighbours": found, "distances": distances}
+        neighbours, distances = nearest(features(subject, self.layer), self.count, self.metric)
+        return {"neighbours": neighbours, "distances": distances}
 
     def finding(self, subjects: Sequence[Subject], computed: Sequence[Arrays]) -> Finding:
         """Draw the queries' neighbours; count, over all images, which share a class, and which two models both have."""
@@ -82,11 +82,11 @@ class Neighbours(Job):
             for subject, arrays in zip(subjects, computed, strict=True)
         ]
         images, count = seen[0].neighbours.shape
-        told = (
+        rule = (
             f"{first.dataset}: the {count} nearest of all {images:,} test images by {self.metric} distance, the "
             "query itself left out."
         )
-        text = [f"{told} {_rule(first, self.queries)}.", *(_sentence(each, queries) for each in seen)]
+        text = [f"{rule} {_rule(first, self.queries)}.", *(_sentence(each, queries) for each in seen)]
         if count < self.count:
             text.append(f"{self.count} neighbours were asked for, but there are only {count} other images.")
         tables = {"neighbours": _table(seen, queries), "neighbours_share": _shares(seen, present, queries)}
@@ -102,7 +102,7 @@ class Neighbours(Job):
     def _queries(self, subject: Subject) -> np.ndarray:
         """Return the numbers of the query images, (n,).
 
-        Raises UserError where one is no image's or comes twice, or none is found.
+        Raises UserError where one is not an image's or comes twice, or no image has a class.
         """
         if self.queries is None:
             chosen = chosen_queries(main_class(subject))
@@ -115,7 +115,7 @@ class Neighbours(Job):
         for query in queries:
             if type(query) is not int or not 0 <= query < images:
                 raise WrongOption(
-                    f"query {query!r} is no test image of {subject.dataset}, whose numbers are 0 to {images - 1}"
+                    f"query {query!r} is not a test image of {subject.dataset}, whose numbers are 0 to {images - 1}"
                 )
             if queries.count(query) > 1:
                 raise UserError(f"query {query} comes twice, but must come once")
@@ -158,8 +158,8 @@ class _Seen:
 
 def chosen_queries(classes: np.ndarray) -> np.ndarray:
     """Return the first image of each of the first three classes (N,) that have one, in the order of the classes."""
-    found, first = np.unique(classes, return_index=True)
-    return first[found >= 0][:CHOSEN]
+    present, first = np.unique(classes, return_index=True)
+    return first[present >= 0][:CHOSEN]
 
 
 def _rule(subject: Subject, queries: Iterable[int] | None) -> str:
@@ -186,12 +186,12 @@ def _row(seen: _Seen, query: int) -> list[Panel | None]:
     """Return the panels of a query and its neighbours, each called by its classes."""
     subject = seen.subject
     flags = [None if np.isnan(share) else "right" if share else "wrong" for share in seen.shared[query]]
-    found = zip(seen.neighbours[query].tolist(), seen.distances[query].tolist(), flags, strict=True)
+    others = zip(seen.neighbours[query].tolist(), seen.distances[query].tolist(), flags, strict=True)
     return [
         Panel(subject.images[query], _classes(subject, query)),
         *(
             Panel(subject.images[image], f"{_classes(subject, image)}\n{distance:.3g}", flag=flag)
-            for image, distance, flag in found
+            for image, distance, flag in others
         ),
     ]
 
@@ -204,10 +204,10 @@ def _table(seen: Sequence[_Seen], queries: np.ndarray) -> Table:
     def rows(each: _Seen, query: int) -> list[tuple[Value, ...]]:
         subject, classes = each.subject, _classes(each.subject, query)
         shared = [None if np.isnan(share) else "yes" if share else "no" for share in each.shared[query]]
-        found = zip(each.neighbours[query].tolist(), each.distances[query].tolist(), shared, strict=True)
+        others = zip(each.neighbours[query].tolist(), each.distances[query].tolist(), shared, strict=True)
         return [
             (subject.name, query, classes, rank, image, _classes(subject, image), distance, said)
-            for rank, (image, distance, said) in enumerate(found, start=1)
+            for rank, (image, distance, said) in enumerate(others, start=1)
         ]
 
     heads = ("model", "query", "query's class", "rank", "neighbour", "neighbour's class")
