@@ -12,7 +12,7 @@ from torch import Tensor
 
 from analysis.features import presence
 from analysis.figures import Panel, matrix, panels
-from analysis.filters import Choice, Filters, activation, chosen, labels, written
+from analysis.filters import Choice, Filters, chosen, labels, written
 from analysis.finding import Arrays, Figure, Finding
 from analysis.job import Job, WrongOption
 from analysis.report import Column, Table, Value
@@ -59,8 +59,10 @@ class FilterIdentification(Job):
                 raise UserError(f"{option} is {value!r}, but must be a whole number from 1 to {most}")
 
     def check(self, subject: Subject) -> None:
-        """Raise UserError where the network has no such filter."""
-        self._shown(chosen(self.filters, subject))
+        """Raise UserError where the network has no such filter, or it is not known what the filter sees."""
+        filters = chosen(self.filters, subject)
+        self._shown(filters)
+        _fields(subject, filters)
 
     def whole(self, subject: Subject) -> Arrays:
         """Return of each image and filter the response, the map's largest value and its flat position, (N, filters).
@@ -117,7 +119,7 @@ class FilterIdentification(Job):
 
     def _maps(self, subject: Subject, features: Mapping[str, Tensor], layer: str, numbers: tuple[int, ...]) -> Tensor:
         maps = features[layer][:, list(numbers)]
-        return maps if self.stage == "before" else activation(subject.model)(maps)
+        return maps if self.stage == "before" else subject.model.activation(maps)
 
     def _reduced(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Reduce maps (n, filters, h, w) to responses, largest values and their flat positions, (n, filters) each."""
@@ -185,7 +187,7 @@ class FilterIdentification(Job):
     def _draw_patches(self, subject: Subject, filters: Filters, arrays: Arrays) -> Figure:
         rows = []
         for column, label in enumerate(labels(filters)):
-            layer, positions = subject.layer(label.partition(":")[0]), arrays["positions"][:, column]
+            layer, positions = subject.sees(label.partition(":")[0]), arrays["positions"][:, column]
             best = highest(arrays["responses"][:, column], self.patches)
             rows.append(
                 [_panel(subject, image, _patch(subject.images[image], layer, positions[image])) for image in best]
@@ -229,7 +231,7 @@ def _panel(subject: Subject, image: int, pixels: np.ndarray) -> Panel:
 
 
 def _fields(subject: Subject, filters: Filters) -> str:
-    sides = {name: subject.layer(name).receptive_field for name in filters}
+    sides = {name: subject.sees(name).receptive_field for name in filters}
     return ", ".join(f"{name} {side}×{side}" for name, side in sides.items())
 
 
