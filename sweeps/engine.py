@@ -34,7 +34,7 @@ from trainables.datasets import Dataset
 from trainables.history import History
 
 if TYPE_CHECKING:
-    from analysis.finding import Job
+    from analysis.job import Job
     from analysis.report import Section
     from sweeps.execution.questions import Answer
 

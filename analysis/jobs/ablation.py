@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from analysis.chain import Link, chain, run, switched_off
+from analysis.confusion import confusion
 from analysis.figures import Panel, bars, matrix, panels
 from analysis.filters import Choice, Filters, chosen, filter_count, written
 from analysis.finding import Arrays, Figure, Finding
+from analysis.job import Job
 from analysis.mcnemar import mcnemar
 from analysis.report import Column, Table
 from analysis.subject import Subject
@@ -31,7 +33,7 @@ GROWTH = ("true", "predicted", "images before", "images after", "growth")
 
 
 @dataclass(frozen=True)
-class Ablation:
+class Ablation(Job):
     """The test set again with some filters switched off: `filters` as in analysis.filters, all at once.
 
     A filter is off where its map enters the next layer, after batch norm, activation and pooling: the map is 0 there
@@ -43,7 +45,6 @@ class Ablation:
     """
 
     name: ClassVar[str] = "ablation"
-    together: ClassVar[bool] = False
 
     filters: Choice | None = None
     fill: str = "zero"
@@ -55,18 +56,22 @@ class Ablation:
         if self.fill not in FILLS:
             raise UserError(f"fill is {self.fill!r}, but must be {' or '.join(map(repr, FILLS))}")
 
-    def parts(self, subject: Subject) -> int:
-        """Return the parts: all filters at once, then those of `each_of` by the 16.
-
-        Raises UserError where the network has no such filter or layer, and for `each_of` on multi-label data.
-        """
+    def check(self, subject: Subject) -> None:
+        """Raise UserError where the network has no such filter or layer, and for `each_of` on multi-label data."""
         chosen(self.filters, subject)
         if self.each_of is None:
-            return 1
+            return
         if subject.multi_label:
             raise UserError(
                 f"each_of counts changed predictions, but images of {subject.dataset} can have several labels"
             )
+        filter_count(subject, self.each_of)
+
+    def parts(self, subject: Subject) -> int:
+        """Check the subject and return the parts: all filters at once, then those of `each_of` by the 16."""
+        self.check(subject)
+        if self.each_of is None:
+            return 1
         return 1 + -(-filter_count(subject, self.each_of) // FILTERS_PER_PART)
 
     @torch.inference_mode()
@@ -276,16 +281,9 @@ def _per_class(subject: Subject, before: np.ndarray, after: np.ndarray, source: 
     return Table(source, (*map(Column, heads), Column("change, points", digits=2)), tuple(rows))
 
 
-def _counts(subject: Subject, predicted: np.ndarray) -> np.ndarray:
-    """Return how many images of each class (row) were predicted as each (column)."""
-    counts = np.zeros((len(subject.class_names),) * 2, dtype=int)
-    np.add.at(counts, (subject.labels, predicted), 1)
-    return counts
-
-
 def _grown(subject: Subject, before: np.ndarray, after: np.ndarray) -> list[tuple[str, str, int, int, int]]:
     """Return the confusions that grew most, by growth: true and predicted class, images before and after, growth."""
-    was, is_now = _counts(subject, before), _counts(subject, after)
+    was, is_now = (confusion(subject.labels, predicted, len(subject.class_names)) for predicted in (before, after))
     growth = is_now - was
     np.fill_diagonal(growth, 0)
     order = np.argsort(-growth, axis=None, kind="stable")[:CONFUSIONS]
@@ -300,7 +298,7 @@ def _grown(subject: Subject, before: np.ndarray, after: np.ndarray) -> list[tupl
 def _confusion(subject: Subject, after: np.ndarray, source: str) -> Figure:
     caption = f"{source}. All {len(after):,} test images: true class against the class predicted after the ablation."
     png = matrix(
-        _counts(subject, after),
+        confusion(subject.labels, after, len(subject.class_names)),
         row_labels=subject.class_names,
         column_labels=subject.class_names,
         title=f"{subject.name}: predictions after the ablation",
