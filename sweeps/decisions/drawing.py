@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,9 +97,7 @@ class Drawing:
         if objective == "score":
             return draw.scores[draw.epochs]
         if objective == "parameters":
-            trial = draw.cell.trial
-            shape = trial.training.input_shape(self.terms.image_shape)
-            return float(parameters(plan(trial.model, shape, self.terms.classes)))
+            return float(_parameters(draw.cell.trial, self.terms.image_shape, self.terms.classes))
         return sum(record.seconds for record in draw.history.records[SCREENING[0]][: draw.epochs])
 
     def new(self) -> Draw | None:
@@ -151,3 +150,8 @@ class Drawing:
         if draw.state != Status.DONE:
             return None
         return tuple(self.value(draw, name) for name in self.stage.objectives)
+
+
+@functools.cache  # samplers ask for it at each draw
+def _parameters(trial: Trial, image_shape: tuple[int, int, int], classes: int) -> int:
+    return parameters(plan(trial.model, trial.training.input_shape(image_shape), classes))

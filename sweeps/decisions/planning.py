@@ -110,8 +110,7 @@ def _built(stage: Stage, cell: Cell, winners: tuple[str, ...], images: _Images) 
     try:
         return images.build(cell.trial)
     except UserError as error:
-        are = "is" if len(winners) == 1 else "are"
-        led = f", where what has won before {are} {' and '.join(winners)}" if winners else ""
+        led = f", after {' and '.join(winners)} won" if winners else ""
         raise UserError(f"stage {stage.name}, {cell.label}: {error}{led}") from error
 
 
@@ -127,11 +126,9 @@ def _planned_search(
     stage.check(start)
     found = buildable(stage.space, start, images.shape, images.classes)
     if not found.share:
-        raise UserError(f"search {stage.name}: nothing of its space can be built: {found.reason}")
+        raise UserError(f"search {stage.name}: no point of its space can be built: {found.reason}")
     size = f"{stage.space.size:,} points" if stage.space.size else "infinitely many points"
-    about = (
-        f"{stage.trials} trials by {stage.sampler}, {stage.rule}; {size}, {100 * found.share:.0f} % of it can be built"
-    )
-    return PlannedStage(
-        stage, words, reachable=starts, space=tuple(stage.space.describe()), about=about, to_draw=stage.trials
-    )
+    share = f"{100 * found.share:.0f} % of which can be built"
+    about = f"{stage.trials} trials by {stage.sampler}, {stage.rule}; {size}, {share}"
+    space = tuple(stage.space.describe())
+    return PlannedStage(stage, words, reachable=starts, space=space, about=about, to_draw=stage.trials)

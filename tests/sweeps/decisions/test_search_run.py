@@ -4,13 +4,11 @@ import pytest
 
 from sweeps.decisions import rules
 from sweeps.decisions.agenda import Agenda
-from sweeps.decisions.planning import plan_study
 from sweeps.decisions.records import Drawn, Known
 from sweeps.decisions.status import Status
 from sweeps.study import Choice, Real, Search, Space, Stage, Study, Whole
 from tests.sweeps.outcomes import record, terms
 from trainables.config import CNN, Training, Trial
-from trainables.errors import UserError
 from trainables.history import History
 
 BASE = Trial(model=CNN(conv_layers=2, channels=4, fc_layers=1), training=Training(epochs=9))
@@ -213,28 +211,6 @@ def test_given_points_are_tried_first():
     point = {"model.conv_layers": 2, "training.lr": 0.05, "training.batch_size": 32}
     cluster = Cluster(search(first=(point,)))
     assert next(iter(cluster.search.draws.values())).values == point
-
-
-def test_bad_searches_are_refused_in_one_line():
-    with pytest.raises(UserError, match=r"there is no sampler 'tpee'.*tpe"):
-        search(sampler="tpee")
-    with pytest.raises(UserError, match=r"early stopping 'asah' is not known.*asha"):
-        search(rule="asah")
-    with pytest.raises(UserError, match="search find: trials is 0, but must be at least 1"):
-        search(0)
-    with pytest.raises(UserError, match="trials run in full; the rule must be 'none', not 'asha'"):
-        search(objectives=("score", "parameters"))
-    with pytest.raises(UserError, match="sampler gp learns only from trials run in full, and by rule 'asha' few are"):
-        search(sampler="gp")
-    with pytest.raises(UserError, match=r"search find draws training\.epochs, but that is the same for all trials"):
-        Search("find", Space({"training.epochs": Whole(1, 3)}))
-    with pytest.raises(UserError, match="stage after starts from find, but must not"):
-        Study("s", BASE, (search(), Stage("after", {"model.conv_layers": (1,)})))
-    study = Study(
-        "s", BASE, (Search("find", Space({"model.conv_layers": Whole(3, 4), "model.kernel": Choice((5, 7))})),)
-    )
-    with pytest.raises(UserError, match="search find: nothing of its space can be built: "):
-        plan_study(study, (3, 8, 8), 10)
 
 
 def test_a_search_starts_from_a_stages_winner():
