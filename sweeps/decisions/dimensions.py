@@ -156,7 +156,8 @@ class Each:
 class When:
     """Drawn only where every field named in `conditions` was drawn with the value given there.
 
-    Otherwise it stays as the start has it. A set means any of its values: `{"model.pooling": {"max", "average"}}`. Anything else, a tuple too, is one value.
+    Otherwise it stays as the start has it. A set means any of its values: `{"model.pooling": {"max", "average"}}`.
+    Anything else, a tuple too, is one value.
     """
 
     conditions: Mapping[str, Any]

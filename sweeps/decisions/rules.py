@@ -198,8 +198,8 @@ class PASHA(ASHA):
 class Hyperband(_Books):
     """Hyperband: Li et al., JMLR 2018, algorithm 1.
 
-    Brackets of many short to few full trials follow one another, and again from the first. A bracket's rung is decided when all its trials have come to it or are dropped; the next best takes a dropped one's
-    place.
+    Brackets of many short to few full trials follow one another, and again from the first. A bracket's rung is decided
+    when all its trials have come to it or are dropped; the next best takes a dropped one's place.
     """
 
     ETA = 3  # the default in the paper

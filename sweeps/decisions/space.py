@@ -62,7 +62,7 @@ class Space:
             start.get(path)
 
     def parts(self, path: str, values: Mapping[str, Any]) -> tuple[tuple[str, Dimension], ...]:
-        """Return the single draws, by name (`model.channels[0]`), that make a field, once `values` were drawn before it.
+        """Return the single draws, by name (`model.channels[0]`), that make a field, once `values` were drawn.
 
         That is one, or with an Each one per entry; none where the field is left out.
         """
@@ -75,7 +75,7 @@ class Space:
         return ((path, inner),)
 
     def draw(self, pick: Callable[[str, Dimension], Any]) -> dict[str, Any]:
-        """Ask `pick` for each single draw by its name, field by field in order; return values for Trial.with_values()."""
+        """Ask `pick` for each single draw by name, field by field; return values for Trial.with_values()."""
         values: dict[str, Any] = {}
         for path in self.fields:
             if parts := self.parts(path, values):

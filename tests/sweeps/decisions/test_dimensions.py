@@ -130,11 +130,12 @@ def test_what_is_just_allowed(build):
         (lambda: Real(0, 1, log=True), r"Real\(low=0, high=1, log=True\): with log, low must be above 0"),
         (lambda: Real(1, 1), r"Real\(low=1, high=1, log=False\): low must be below high"),
         (lambda: Real(0, float("nan")), r"Real\(low=0, high=nan, log=False\): the ends must be finite numbers"),
-        (lambda: Each("a", Each("b", Whole(1, 2))), "Each of a draws from Each, but must draw from a Choice, Whole or Real"),
+        (lambda: Each("a", Each("b", Whole(1, 2))),
+         "Each of a draws from Each, but must draw from a Choice, Whole or Real"),
         (lambda: Each("a", Whole(1, 2), fewer=-1), "Each of a: fewer is -1, but must be 0..64"),
         (lambda: Each("a", Whole(1, 2), fewer=65), "Each of a: fewer is 65, but must be 0..64"),
-        (lambda: When({"a": 1}, When({"b": 1}, Whole(1, 2))), ("When draws from When, but must draw from a Choice, Whole, "
-                                                              "Real or Each")),
+        (lambda: When({"a": 1}, When({"b": 1}, Whole(1, 2))),
+         "When draws from When, but must draw from a Choice, Whole, Real or Each"),
         (lambda: When({}, Whole(1, 2)), "When has no condition; without one, leave it out"),
     ],
 )  # fmt: skip

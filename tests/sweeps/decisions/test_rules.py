@@ -1,4 +1,4 @@
-"""Each rule against a table worked out by hand, and what all of them must keep: replay, resume, failed trials, the ends of the range."""
+"""Each rule against a table worked out by hand, and what all of them must keep: replay, resume, failures."""
 
 import math
 import random
@@ -114,7 +114,7 @@ def test_asha_promotes_a_paused_trial_once_others_have_shown_that_it_is_good():
 
 
 def test_asha_decides_by_what_trials_show_at_the_rung():
-    """At epoch 1 the order is 2, 1, 0 of each three; at epoch 3 it is turned round: 5 is promoted last and is the worst there."""
+    """At epoch 1 the order is 2, 1, 0 of each three; at epoch 3 it is turned round: 5 comes last, the worst there."""
     scores = {1: (0.1, 0.2, 0.8, 0.3, 0.4, 0.9, 0.5, 0.6, 0.7), 3: (0, 0, 0.95, 0, 0, 0.92, 0, 0, 0.99), 9: (1,) * 9}
     search = Search(ASHA(9, 9), 9, lambda number, epoch: scores[max(e for e in scores if e <= epoch)][number]).run()
     assert search.stretches == [

@@ -91,8 +91,8 @@ def test_a_gaussian_process_draws_where_scores_rise_and_fields_with_conditions_a
 
 def test_another_process_suggests_the_same():
     code = (
-        "from tests.sweeps.decisions import test_samplers as t; print([t.Sampler(t.SPACE, n).suggest(t.mixed(), 40) for n in "
-        "('tpe', 'nsga2')])"
+        "from tests.sweeps.decisions import test_samplers as t; "
+        "print([t.Sampler(t.SPACE, name).suggest(t.mixed(), 40) for name in ('tpe', 'nsga2')])"
     )
     own = [Sampler(SPACE, name).suggest(mixed(), 40) for name in ("tpe", "nsga2")]
     environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -178,7 +178,8 @@ def test_cma_es_finds_the_middle_of_a_bowl():
     [
         (lambda: Sampler(SMALL, "tpo"), "there is no sampler 'tpo'; did you mean 'tpe'[?]"),
         (lambda: Sampler(SMALL, "tpe", ("scores",)), "there is no objective 'scores'; did you mean 'score'[?]"),
-        (lambda: Sampler(SMALL, "tpe", ("seconds",)), "the objectives are seconds, but must all differ and include score"),
+        (lambda: Sampler(SMALL, "tpe", ("seconds",)),
+         "the objectives are seconds, but must all differ and include score"),
         (lambda: Sampler(SMALL, "tpe", ("score", "score")),
          "the objectives are score, score, but must all differ and include score"),
         (lambda: Sampler(SMALL, "tpe", ()), "the objectives are none, but must all differ and include score"),

@@ -56,7 +56,7 @@ def test_a_mean_average_precision_of_one_seed_has_no_error_to_be_level_within():
 
 @pytest.mark.parametrize(("second", "level"), [(0.461, ("b",)), (0.459, ())])
 def test_a_rival_is_level_below_twice_the_standard_error(second, level):
-    """Of 1000 images and accuracies near a half the error of the difference is √(0.5 / 1000) = 0.0224, twice that 0.0447."""
+    """Of 1000 images and accuracies near a half the error is √(0.5 / 1000) = 0.0224, twice that 0.0447."""
     winner = choose([outcome("a", [0.505]), outcome("b", [second])], Yardstick("accuracy", 1000))
     assert winner.level == level
 
