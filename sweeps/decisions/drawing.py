@@ -108,14 +108,10 @@ class Drawing:
             values = self.sampler.suggest(told, attempt)
             if values is None:
                 break
-            reason = unbuildable(self.start, values, self.terms.image_shape, self.terms.classes)
-            trial = None if reason else self.start.with_values(values)
-            key = self.terms.key(trial) if trial else ""
-            if trial is None or key in self.draws:
-                twin = "" if trial is None else f"the same network and training as {self.draws[key].cell.label}"
-                self.unbuildable.append((Told(attempt, values, Status.FAILED, {}), reason or twin))
-                continue
-            return self._add(self._free_number(), attempt, values, trial)
+            reason = unbuildable(self.start, values, self.terms.image_shape, self.terms.classes) or self._twin(values)
+            if reason is None:
+                return self._add(self._free_number(), attempt, values, self.start.with_values(values))
+            self.unbuildable.append((Told(attempt, values, Status.FAILED, {}), reason))
         self.used_up = True
         return None
 
@@ -141,6 +137,11 @@ class Drawing:
         draw = Draw(number, attempt, values, cell, self.terms.key(trial))
         self.draws[draw.key] = draw
         return draw
+
+    def _twin(self, values: Mapping[str, Any]) -> str | None:
+        """Return which earlier draw a point is the same as, in words; None where it is new."""
+        twin = self.draws.get(self.terms.key(self.start.with_values(values)))
+        return f"the same network and training as {twin.cell.label}" if twin else None
 
     def _free_number(self) -> int:
         taken = {draw.number for draw in self.draws.values()}

@@ -133,9 +133,8 @@ class Study:
             parent = self.parent(stage)
             if stage.name in wanted and parent:
                 wanted.add(parent)
-        # a stage that followed its neighbour keeps its parent by name, since the neighbour may be gone
-        kept = (replace(stage, start=stage.start or self.parent(stage)) for stage in self.stages)
-        return replace(self, stages=tuple(stage for stage in kept if stage.name in wanted))
+        # a stage's parent is either named or just before it, so that leaving out others moves no start
+        return replace(self, stages=tuple(stage for stage in self.stages if stage.name in wanted))
 
     def _with_stages(self, change: Callable[[AnyStage], AnyStage]) -> Study:
         return replace(self, stages=tuple(map(change, self.stages)))

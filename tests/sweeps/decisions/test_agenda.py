@@ -257,6 +257,9 @@ def test_that_a_searchs_trial_diverges_is_a_finding_and_a_grids_is_a_failure():
     assert agenda.failed == []
     end(agenda, agenda.next(), reason="it broke")
     assert [outcome.reason for outcome in agenda.failed] == ["it broke"]
+    assert agenda.over
+    reasons = [outcome.reason for outcome in agenda.results[0].outcomes]
+    assert reasons == ["Diverged: the loss became nan", "it broke"]
     agenda = agenda_of(BESIDE)
     end(agenda, agenda.next(), reason="Diverged: the loss became nan")
     assert len(agenda.failed) == 1

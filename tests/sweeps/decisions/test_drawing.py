@@ -42,6 +42,8 @@ def test_what_is_trained_is_taken_over_as_the_best_score_so_far_of_the_first_see
 
 def test_where_a_draw_stands():
     one = draw()
+    assert (one.scores, one.history, one.reason) == ({}, History({}), None)
+    assert one.running is False
     assert one.state is Status.CENSORED
     one.running = True
     assert one.state is Status.RUNNING
@@ -103,6 +105,7 @@ def test_what_is_the_same_network_in_other_words_is_passed_over_with_its_twin():
 
 def test_a_sampler_is_told_of_each_draw_as_it_stands():
     found = drawing(objectives=("score", "parameters", "seconds"))
+    assert found.sampler.objectives == ("score", "parameters", "seconds")
     done, running, failed, paused = (found.new() for _ in range(4))
     done.take(history([0.5, 0.7, 0.6]))
     running.running = True

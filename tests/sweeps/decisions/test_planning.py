@@ -7,7 +7,7 @@ import pytest
 from sweeps.decisions.planning import distinct, plan_study
 from sweeps.decisions.space import Row
 from sweeps.study import Choice, Real, Search, Space, Stage, Study, Whole
-from trainables.config import CNN, Trial
+from trainables.config import CNN, ResNet, Trial
 from trainables.errors import UserError
 from trainables.plan import plan
 
@@ -28,6 +28,7 @@ def shown(stage):
 
 def test_a_stage_is_shown_from_the_baseline_with_the_layers_of_its_networks():
     [stage] = planned(Stage("kernel", {"model.kernel": (3, 5)}))
+    assert stage.stage.name == "kernel"
     assert stage.start == "the baseline"
     assert [(cell.label, layers) for cell, layers in stage.cells] == [
         (str(kernel), plan(BASE.with_values({"model.kernel": kernel}).model, SHAPE, 10)) for kernel in (3, 5)
@@ -125,8 +126,8 @@ def test_of_a_space_without_a_number_of_points_that_is_said():
             "search find: no point of its space can be built: conv1 cannot be built: .*",
         ),
         (
-            [Search("find", Space({"model.depth": Choice((18, 34))}))],
-            "a trial has no field 'model.depth'.*",
+            [Search("find", Space({"model.conv_layers": Choice((1, 2))}), start=Trial(model=ResNet()))],
+            "a trial has no field 'model.conv_layers'.*",
         ),
     ],
 )
