@@ -25,7 +25,7 @@ def evaluation(checkpoint: Checkpoint, split: Split, dataset: str, name: str, de
     recipe = checkpoint.trial.training
     images = as_evaluated(torch.from_numpy(split.images), recipe).to(device)
     labels = torch.from_numpy(split.labels).to(device)
-    logits = [predict(model.to(device), images, torch.float32) for model in checkpoint.models]
+    logits = [predict(model.to(device), images) for model in checkpoint.models]
     scores = [score(each, labels, recipe.ap_rule) for each in logits]
     multi_label = labels.ndim == 2
     metric = "mAP" if multi_label else "accuracy"

@@ -13,12 +13,11 @@ from torch import Tensor
 from trainables.augment import as_evaluated
 from trainables.checkpoint import Checkpoint
 from trainables.config import Training
-from trainables.datasets import Dataset, Split
-from trainables.datasets.voc import Box
+from trainables.datasets import Box, Dataset, Split
 from trainables.errors import UserError, suggest
 from trainables.models import Network
 from trainables.plan import Layer, plan
-from trainables.train import predict
+from trainables.train import evaluation_batch, predict
 
 Shape = tuple[int, int, int]
 
@@ -52,10 +51,9 @@ class Subject:
     @cached_property
     def logits(self) -> np.ndarray:
         """The logits of all images, (N, classes) float32, in full precision."""
-        parts = [
-            predict(self.model, self.pixels(index), torch.float32)
-            for index in np.array_split(np.arange(len(self.images)), 8)
-        ]
+        size = evaluation_batch(self.images.shape[1:3], self.device)
+        starts = range(0, len(self.images), size)
+        parts = [predict(self.model, self.pixels(slice(start, start + size))) for start in starts]
         return torch.cat(parts).cpu().numpy()
 
     @cached_property

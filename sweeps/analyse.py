@@ -38,21 +38,24 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
     options = _parser(default).read(arguments)
     from sweeps.execution import questions
     from sweeps.execution.machines import Machines
+    from sweeps.execution.shared_data import SharedData
     from sweeps.main import keep_ray_to_loopback
     from sweeps.reporting import results
+    from sweeps.tracking.connection import resolve_uri
     from sweeps.tracking.finished import folder_name
-    from sweeps.tracking.store import Store, resolve_uri
+    from sweeps.tracking.store import Store
     from trainables import datasets
 
     jobs = _jobs(options.jobs, options.set, given)
     machines = Machines(num_gpus=options.num_gpus, num_cpus=options.num_cpus, address=options.address)
     store = Store(resolve_uri(options.tracking_uri))
     trials = _trials(store, options.what, options.top)
-    data = datasets.load(_dataset(store, trials), options.data_dir)
+    data = SharedData(datasets.load(_dataset(store, trials), options.data_dir))
     if not options.address:
         keep_ray_to_loopback()
     place = options.output / folder_name(trials[0].experiment)
-    answers = questions.ask(trials, jobs, data, store, place / "analysis", machines, console, fresh=options.fresh)
+    asked = questions.about(jobs, trials)
+    answers = questions.ask(asked, data, store, place / "analysis", machines, console, fresh=options.fresh)
     report = results.write_findings(place, trials[0].experiment, questions.sections(answers))
     console.print(
         f"report: {report} · MLflow: {store.uri}, in the models' runs under analysis/", highlight=False, soft_wrap=True

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -15,16 +16,18 @@ from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.planning import PlannedStage, plan_study
 from sweeps.decisions.records import Known, StageResult, Terms
-from sweeps.decisions.status import Status
+from sweeps.execution.shared_data import SharedData
 from sweeps.options import RunOptions
 from sweeps.reporting import results
 from sweeps.reporting.plan_tables import print_plan
+from sweeps.reporting.results import DataSummary
 from sweeps.reporting.stage_report import report_on
 from sweeps.reporting.tables import Facts
 from sweeps.study import Study
+from sweeps.tracking.connection import resolve_uri
 from sweeps.tracking.lease import Lease
 from sweeps.tracking.spool import locked
-from sweeps.tracking.store import Store, resolve_uri
+from sweeps.tracking.store import Store, StoredTrial
 from sweeps.tracking.tracker import deliver
 from trainables import datasets
 from trainables.datasets import Dataset
@@ -35,15 +38,12 @@ if TYPE_CHECKING:
     from analysis.report import Section
     from sweeps.execution.questions import Answer
 
-FIRST_DRAIN_SECONDS = 10.0  # at the end, for what MLflow has not got yet, before it is said that we wait
-DRAIN_SECONDS = 120.0  # while nothing moves; what is left then stays in the spool for the next start
 
+def run_study(study: Study, options: RunOptions, console: Console) -> int:
+    """Run what is not done yet of a study, write what came of it, and return the exit status.
 
-def run(study: Study, options: RunOptions, console: Console) -> int:
-    """Run a study as far as it is not done, write what came of it, and return the exit status.
-
-    That is 0, or 1 where trials or analyses failed, or something could not be kept. Raises UserError for what the user
-    can mend, before anything starts; KeyboardInterrupt after keeping what was done.
+    That is 0, or 1 where trials or analyses failed, or something could not be kept. Raises UserError, before anything
+    starts, for what the user can mend; KeyboardInterrupt after keeping what was done.
     """
     study = chosen(study, options)
     planned = plan_study(study, *datasets.image_shape(study.baseline.dataset, options.data_dir))
@@ -54,26 +54,29 @@ def run(study: Study, options: RunOptions, console: Console) -> int:
     course.store.wait(course.say)
     with locked(course.spool / "driver.lock"), Lease(course.store, study.name, course.say).held():
         course.warn(*deliver(course.store, course.spool))
-        return course.run()
+        return course.finish()
 
 
 def chosen(study: Study, options: RunOptions) -> Study:
-    """Return the part of the study that the options ask for.
+    """Return what the options make of the study.
 
-    `--quick` runs under a name of its own, beside the real study.
+    `--quick` runs under a name of its own, beside the real study. Raises UserError for an option that the study has no
+    use for.
     """
     study = study.only(options.stages) if options.stages else study
     if options.quick:
         study = replace(study, name=f"{study.name}_quick").changed(study.quick)
         study = study.searching(**study.quick_search) if study.open_ended else study
-    if options.quick or options.weights:
+    if options.quick or options.weights is not None:
         study = study.starting_from(options.weights)
-    given = {"dataset": options.dataset, "training.epochs": options.epochs}
-    study = study.changed({path: value for path, value in given.items() if value is not None})
-    asked = {"trials": options.num_trials, "sampler": options.sampler, "rule": options.rule}
-    if any(asked.values()):
-        study = study.searching(**{name: value for name, value in asked.items() if value is not None})
+    study = study.changed(_given({"dataset": options.dataset, "training.epochs": options.epochs}))
+    how = _given({"trials": options.num_trials, "sampler": options.sampler, "rule": options.rule})
+    study = study.searching(**how) if how else study
     return study if options.early_stopping or not study.open_ended else study.searching(rule="none")
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ class _Course:
 
     study: Study
     jobs: Sequence[Job]
-    data: Dataset
+    data: SharedData
+    summary: DataSummary
     weights: Mapping[str, bytes]
     terms: Terms
     reachable: Iterable[str]  # the keys of the trials that the grid stages can lead to
@@ -91,19 +95,20 @@ class _Course:
     options: RunOptions
     console: Console
 
-    def run(self) -> int:
+    def finish(self) -> int:
         """Run what MLflow does not have yet, write what came of it, and return the exit status."""
         agenda, runs = self._agenda()
         delivered = True
-        try:
-            if not agenda.over:
-                delivered = self._execute(agenda, runs)
-        finally:
-            written = self._write(agenda, runs)
         answers: list[Answer] = []
-        if delivered:
-            self.store.describe(self.study.name, results.markdown(agenda))
-            answers = self._analyse(agenda)
+        with ExitStack() as connection:
+            try:
+                if not agenda.over:
+                    delivered = self._execute(agenda, runs, connection)
+            finally:
+                written = self._write(agenda, runs)
+            if delivered:
+                self.store.describe(self.study.name, results.markdown(agenda))
+                answers = self._analyse(agenda)
         if answers:
             from sweeps.execution.questions import sections
 
@@ -113,7 +118,7 @@ class _Course:
 
     @property
     def spool(self) -> Path:
-        """The folder of what MLflow has not got yet."""
+        """The folder of what MLflow does not have yet."""
         return self.folder / ".spool"
 
     def say(self, line: str) -> None:
@@ -126,7 +131,7 @@ class _Course:
             self.say(f"warning: {line}")
 
     def _facts(self, runs: Mapping[str, str]) -> Facts:
-        return Facts(self.data.class_names, self.data.image_shape, self.terms.yardstick, runs)
+        return Facts(self.summary.class_names, self.terms.image_shape, self.terms.yardstick, runs)
 
     def _agenda(self) -> tuple[Agenda, dict[str, str]]:
         """Return what is to be done after what MLflow has, and the runs there, by key."""
@@ -137,12 +142,7 @@ class _Course:
         if self.options.fresh:
             self.store.supersede(stored)
             stored, drawn = {}, {}
-        known = {
-            key: Known(
-                Status(trial.status), History.from_dict(trial.curves or {"seeds": {}}), trial.run_id, trial.reason
-            )
-            for key, trial in stored.items()
-        }
+        known = {key: _known(trial) for key, trial in stored.items()}
         agenda = Agenda(self.study, self.terms, self._decided, known, drawn)
         return agenda, {key: entry.run_id for key, entry in known.items()}
 
@@ -153,42 +153,33 @@ class _Course:
         for line in shown.words(self.terms.yardstick):
             self.console.print(line, highlight=False)
 
-    def _execute(self, agenda: Agenda, runs: dict[str, str]) -> bool:
+    def _execute(self, agenda: Agenda, runs: dict[str, str], connection: ExitStack) -> bool:
         """Run on Ray what the agenda holds, and return whether MLflow has got all of it.
 
-        Adds the new trials' MLflow runs to `runs`.
+        Stays connected to Ray as long as `connection` lasts. Adds the new trials' MLflow runs to `runs`.
         """
-        import ray
-
-        from sweeps.execution import cluster, scheduler
+        from sweeps.execution import cluster, scheduler, tracker_actor
         from sweeps.reporting.display import Display
 
         if agenda.reused:
             self.say(f"{len(agenda.reused)} trials are done already and not run again")
         resources = cluster.trial_resources(self.options.machines)
-        with cluster.connect(self.options.machines):
-            tracker = cluster.start_tracker(self.store.uri, self.study.name, self.spool)
-            try:
-                with Display(agenda, self.console) as display:
-                    scheduler.run(
-                        agenda, self.data, self.weights, tracker, display, resources, _tags(self.study, self.options)
-                    )
-            finally:
-                left = ray.get(tracker.drain.remote(FIRST_DRAIN_SECONDS))
-                if left:
-                    self.say(
-                        f"waiting for MLflow to take the rest, as long as it takes some every {DRAIN_SECONDS:.0f} s"
-                    )
-                    left = ray.get(tracker.drain.remote(DRAIN_SECONDS))
-                self.warn(left, ray.get(tracker.problems.remote()))
-                runs.update(ray.get(tracker.run_ids.remote()))
-                ray.get(tracker.close.remote())
-                ray.kill(tracker)
-        if not left:  # a Tracker that was killed knows the runs no more that it had delivered before
-            runs.update(
-                {key: trial.run_id for key, trial in self.store.trials(agenda.tasks.keys() - runs.keys()).items()}
-            )
-        return not left
+        connection.enter_context(cluster.connect(self.options.machines))
+        tracker = tracker_actor.start(self.store.uri, self.study.name, self.spool)
+        tags = _tags(self.study, self.options)
+        try:
+            with Display(agenda, self.console) as display:
+                scheduler.execute(agenda, self.data, self.weights, tracker, display, resources, tags)
+        finally:
+            handover = tracker.end(self.say)
+            self.warn(handover.left, handover.problems)
+            runs.update(handover.runs)
+        if handover.left:
+            return False
+        # a Tracker that was killed and started again does not know the runs that it had delivered before
+        found = self.store.trials(agenda.tasks.keys() - runs.keys())
+        runs.update({key: trial.run_id for key, trial in found.items()})
+        return True
 
     def _write(self, agenda: Agenda, runs: Mapping[str, str], findings: Sequence[Section] = ()) -> bool:
         """Write tables, figures and report.
@@ -196,7 +187,7 @@ class _Course:
         Where the disk has no room for them, say so and return False: what was trained is in MLflow.
         """
         try:
-            results.write(self.folder, agenda, self._facts(runs), self.data, findings)
+            results.write(self.folder, agenda, self._facts(runs), self.summary, findings)
         except OSError as error:
             self.say(
                 f"warning: the results cannot be written to {self.folder}: {error.strerror}; once they can, the same "
@@ -213,24 +204,14 @@ class _Course:
         winners = {result.winner.outcome.key: result.winner.outcome for result in agenda.results if result.winner}
         if not self.jobs or not winners:
             return []
-        from sweeps.execution.questions import ask
+        from sweeps.execution import questions
 
         trials = self.store.trials(winners)
         best = max(winners.values(), key=lambda outcome: outcome.score)
-        answers = []
-        for together, asked in ((False, [trials[best.key]]), (True, [trials[key] for key in winners])):
-            some = [job for job in self.jobs if job.together is together]
-            answers += ask(
-                asked,
-                some,
-                self.data,
-                self.store,
-                self.folder / "analysis",
-                self.options.machines,
-                self.console,
-                fresh=self.options.fresh,
-            )
-        return answers
+        asked = questions.about([job for job in self.jobs if not job.together], [trials[best.key]])
+        asked += questions.about([job for job in self.jobs if job.together], [trials[key] for key in winners])
+        folder, machines, fresh = self.folder / "analysis", self.options.machines, self.options.fresh
+        return questions.ask(asked, self.data, self.store, folder, machines, self.console, fresh=fresh)
 
     def _say_the_end(self, agenda: Agenda, delivered: bool) -> None:
         ran, reused = len(agenda.tasks), len(agenda.reused)
@@ -247,9 +228,14 @@ class _Course:
         if not delivered:
             by_hand = f"python sweeps/sync.py --output {self.options.output} --tracking-uri {self.store.uri}"
             self.say(
-                f"MLflow has not got everything; the rest is in {self.spool}: the same command delivers it, or "
+                f"MLflow does not have everything yet; the rest is in {self.spool}: the same command delivers it, or "
                 f"`{by_hand}`"
             )
+
+
+def _known(trial: StoredTrial) -> Known:
+    history = History.from_dict(trial.curves) if trial.curves else History({})
+    return Known(trial.status, history, trial.run_id, trial.reason)
 
 
 def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions, console: Console) -> _Course:
@@ -259,7 +245,7 @@ def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions
     folder = results.prepare(options.output / study.name, planned)
     data = datasets.load(study.baseline.dataset, options.data_dir)
     if data.name != study.baseline.dataset:
-        console.print(f"{data.name}: published numbers are left out, as they are of other images", highlight=False)
+        console.print(f"{data.name}: published numbers are left out: they are for other images", highlight=False)
         study = study.without_published()
     weights = _weights(planned, data, options.data_dir, console)
     digests = {name: hashlib.sha256(file).hexdigest() for name, file in weights.items()}
@@ -272,7 +258,8 @@ def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions
         early_stopping=options.early_stopping,
     )
     reachable = {terms.key(trial) for stage in planned if stage.cells for trial in stage.reachable}
-    return _Course(study, jobs, data, weights, terms, reachable, store, folder, options, console)
+    shared, summary = SharedData(data), DataSummary.of(data)
+    return _Course(study, jobs, shared, summary, weights, terms, reachable, store, folder, options, console)
 
 
 def _weights(planned: Iterable[PlannedStage], data: Dataset, data_dir: Path, console: Console) -> dict[str, bytes]:

@@ -27,8 +27,9 @@ def run(arguments: Sequence[str], console: Console) -> int:
 
     from analysis.evaluation import evaluation
     from sweeps.reporting.results import keep
+    from sweeps.tracking.connection import resolve_uri
     from sweeps.tracking.finished import best, folder_name, model_name
-    from sweeps.tracking.store import Store, resolve_uri
+    from sweeps.tracking.store import Store
     from trainables import checkpoint, datasets
 
     store = Store(resolve_uri(options.tracking_uri))

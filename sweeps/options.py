@@ -1,10 +1,9 @@
-"""The command line that every study script shares: how much of the study is run, and where. Never what is studied."""
+"""The command line that all study scripts share: how much of the study is run, and where. Never what is studied."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,13 @@ from typing import Any, NoReturn
 from sweeps.execution.machines import Machines
 from trainables.errors import UserError, suggest
 
+# the least that a number may be
+LEAST = {"num_gpus": 0, "trials_per_gpu": 1, "num_cpus": 1, "epochs": 1, "seeds": 1, "num_trials": 1}
+
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a user may ask of a run; None leaves it to the study or to the machine."""
+    """What a user may ask of a command; None leaves it to the study or to the machine."""
 
     num_gpus: int = 0
     trials_per_gpu: int | None = None
@@ -44,14 +46,7 @@ class RunOptions:
         return Machines(self.num_gpus, self.trials_per_gpu, self.num_cpus, self.address)
 
     def __post_init__(self) -> None:
-        for name, low in (
-            ("num_gpus", 0),
-            ("trials_per_gpu", 1),
-            ("num_cpus", 1),
-            ("epochs", 1),
-            ("seeds", 1),
-            ("num_trials", 1),
-        ):
+        for name, low in LEAST.items():
             value = getattr(self, name)
             if value is not None and value < low:
                 raise UserError(f"--{name.replace('_', '-')} is {value}, but must be at least {low}")
@@ -69,19 +64,23 @@ class Parser(argparse.ArgumentParser):
         """Raise UserError."""
         raise UserError(message)
 
+    def add_flag(self, name: str, text: str, **how: Any) -> None:
+        """Add a flag with its help text; `how` is argparse's."""
+        self.add_argument(name, help=text, **how)
+
+    def add_number(self, name: str, text: str, default: int | None = None, metavar: str = "N") -> None:
+        """Add a flag that takes a whole number."""
+        self.add_flag(name, text, type=whole, default=default, metavar=metavar)
+
     def add_places(self) -> None:
         """Add the flags that say where data is found, and where results are kept."""
-        places = (
+        for name, default, text in (
             ("--data-dir", "data", "where data sets are looked for, and downloaded to"),
             ("--output", "results", "where results go"),
-        )
-        for flag, default, text in places:
-            self.add_argument(
-                flag, help=f"{text} (default: %(default)s)", default=Path(default), type=folder, metavar="DIR"
-            )
-        self.add_argument(
-            "--tracking-uri", help="MLflow (default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)", metavar="URI"
-        )
+        ):
+            self.add_flag(name, f"{text} (default: %(default)s)", default=Path(default), type=folder, metavar="DIR")
+        mlflow = "MLflow (default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)"
+        self.add_flag("--tracking-uri", mlflow, metavar="URI")
 
     def read(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Return the arguments. Raises UserError for one that is unknown or has a wrong value."""
@@ -98,61 +97,47 @@ def parse(arguments: Sequence[str], *, description: str, stages: Sequence[str]) 
 
 
 def _parser(description: str, stages: Sequence[str]) -> Parser:
+    parser = Parser(description)
+    _add_machines(parser)
+    _add_changes(parser, stages)
+    _add_searches(parser)
+    parser.add_flag("--quick", "embedded data and few epochs: the whole study in about a minute", action="store_true")
+    parser.add_flag("--dry-run", "print the plan and stop", action="store_true")
+    parser.add_places()
+    address = "a Ray cluster (default: $RAY_ADDRESS, else this machine)"
+    parser.add_flag("--address", address, metavar="ADDR", default=os.environ.get("RAY_ADDRESS"))
+    parser.add_flag("--fresh", "ignore earlier trials and train everything again", action="store_true")
+    return parser
+
+
+def _add_machines(parser: Parser) -> None:
+    parser.add_number("--num-gpus", "GPUs to use, in total; 0: train on the CPU (default: %(default)s)", default=0)
+    shared = "trials that share one GPU (default: as many as its memory and the cores allow)"
+    parser.add_number("--trials-per-gpu", shared, metavar="K")
+    parser.add_number("--num-cpus", "CPU cores to use, one trial on each (default: all)")
+
+
+def _add_changes(parser: Parser, stages: Sequence[str]) -> None:
+    """Add the flags that say how much of the study is run, and on what."""
     from trainables.datasets import names
 
-    parser = Parser(description)
-    own = RunOptions()
+    parser.add_flag("--dataset", f"{', '.join(names())} (default: the study's)", metavar="NAME")
+    weights = "pretrained weights for the trials that start from some: a file or a known name (default: the study's)"
+    parser.add_flag("--weights", weights, metavar="FILE")
+    parser.add_number("--epochs", "epochs of every trial (default: the study's)")
+    parser.add_number("--seeds", "replicates of every trial: seeds 0 to N-1 (default: %(default)s)", default=1)
+    some = f"only these stages, and those whose winners they need: {','.join(stages)} (default: all)"
+    parser.add_flag("--stages", some, type=listed, default=(), metavar="A,B")
+    stopping = "ASHA: stop the trials that fall behind at a rung (default: on)"
+    parser.add_flag("--early-stopping", stopping, action=argparse.BooleanOptionalAction, default=True)
 
-    def add(flag: str, text: str, **rest: Any) -> None:
-        parser.add_argument(
-            flag, help=text, default=rest.pop("default", getattr(own, flag[2:].replace("-", "_"))), **rest
-        )
 
-    add("--num-gpus", "GPUs to use, in total; 0: train on the CPU (default: %(default)s)", type=whole, metavar="N")
-    add(
-        "--trials-per-gpu",
-        "trials that share one GPU (default: as many as its memory and the cores allow)",
-        type=whole,
-        metavar="K",
-    )
-    add("--num-cpus", "CPU cores to use, one trial on each (default: all)", type=whole, metavar="N")
-    add("--dataset", f"{', '.join(names())} (default: the study's)", metavar="NAME")
-    add(
-        "--weights",
-        "pretrained weights for the trials that start from some: a file or a known name (default: the study's)",
-        metavar="FILE",
-    )
-    add("--epochs", "epochs of every trial (default: the study's)", type=whole, metavar="N")
-    add("--seeds", "replicates of every trial: seeds 0..N-1 (default: %(default)s)", type=whole, metavar="N")
-    add(
-        "--stages",
-        f"some of the stages, and those whose winners they need: {','.join(stages)} (default: all)",
-        type=lambda text: tuple(filter(None, text.split(","))),
-        metavar="A,B",
-    )
-    add("--early-stopping", "ASHA: stop what is behind at a rung (default: on)", action=argparse.BooleanOptionalAction)
-    add("--num-trials", "trials of a search (default: the study's); more later continue it", type=whole, metavar="N")
-    add(
-        "--sampler",
-        "what draws a search's trials: tpe, random, gp, cma-es, nsga2, grid (default: the study's)",
-        metavar="NAME",
-    )
-    add(
-        "--rule",
-        "early stopping in a search: asha, pasha, hyperband, median, none (default: the study's)",
-        metavar="NAME",
-    )
-    add("--quick", "embedded data and few epochs: the whole study in about a minute", action="store_true")
-    add("--dry-run", "print the plan and stop", action="store_true")
-    parser.add_places()
-    add(
-        "--address",
-        "a Ray cluster (default: $RAY_ADDRESS, else this machine)",
-        metavar="ADDR",
-        default=os.environ.get("RAY_ADDRESS"),
-    )
-    add("--fresh", "ignore earlier trials and train everything again", action="store_true")
-    return parser
+def _add_searches(parser: Parser) -> None:
+    parser.add_number("--num-trials", "trials of a search (default: the study's); raised later, it goes on")
+    sampler = "what draws a search's trials: tpe, random, gp, cma-es, nsga2, grid (default: the study's)"
+    parser.add_flag("--sampler", sampler, metavar="NAME")
+    rule = "early stopping in a search: asha, pasha, hyperband, median, none (default: the study's)"
+    parser.add_flag("--rule", rule, metavar="NAME")
 
 
 def whole(text: str) -> int:
@@ -160,18 +145,14 @@ def whole(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Return the names that an argument lists, with commas between them."""
+    return tuple(filter(None, text.split(",")))
 
 
 def folder(text: str) -> Path:
-    """Return the folder that an argument names; `~` is the home of whoever runs this, as a job's command has no shell of its own."""
+    """Return the folder that an argument names; `~` is the user's home, also where no shell expands it (a Ray job)."""
     return Path(text).expanduser()
-
-
-def fail(error: UserError) -> int:
-    """Print a user's mistake as one line on standard error and return exit status 2."""
-    printable = "".join(
-        each if each.isprintable() else " " for each in str(error)
-    )  # a file's name in it could command the terminal
-    print(f"error: {' '.join(printable.split())}", file=sys.stderr)
-    return 2

@@ -21,8 +21,8 @@ from trainables.config import CNN, Training, Trial
 
 BASELINE = Trial(
     dataset="cifar10",
-    # convolutions are unpadded, so that 32 → 15 → 6 → 2 leaves no room for a fourth: that one alone is padded by 1 (2 →
-    # 2 → 1); a fourth convolution is as wide as the third
+    # convolutions are unpadded, so that 32 → 15 → 6 → 2 leaves no room for a fourth: that one alone is padded by 1
+    # (2 → 2 → 1); a fourth convolution is as wide as the third
     model=CNN(
         conv_layers=3,
         channels=(16, 32, 64),

@@ -17,9 +17,8 @@ SPACE = Space(
         "model.channels": Each("model.conv_layers", Choice((8, 16, 32, 64, 128))),
         "model.padding": Choice((0, 1)),
         "model.pooling": Choice(("max", "average", "none")),
-        "model.stride": When(
-            {"model.pooling": "none"}, Choice((2, 3))
-        ),  # stride 1 costs many times the rest: Part A has it
+        # stride 1 costs many times the rest: Part A has it
+        "model.stride": When({"model.pooling": "none"}, Choice((2, 3))),
         "model.activation": Choice(("relu", "tanh", "elu", "gelu")),
         "model.batch_norm": Choice((False, True)),
         "model.conv_dropout": Choice((0.0, 0.1, 0.25)),

@@ -1,4 +1,4 @@
-"""Deliver what MLflow has not got yet of earlier runs: their server was away at the end, or they were killed.
+"""Deliver what MLflow has not got yet of earlier runs: its server was away at their end, or they were killed.
 
     python sweeps/sync.py
 
@@ -8,7 +8,8 @@ Goes through all studies in the results folder. The next start of a study does t
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,36 +30,37 @@ def run(arguments: Sequence[str], console: Console) -> int:
     Raises UserError for what the user can mend.
     """
     options = _parser().read(arguments)
-    from sweeps.tracking.store import Store, resolve_uri
+    from sweeps.tracking.connection import resolve_uri
+    from sweeps.tracking.spool import trials_in
+    from sweeps.tracking.store import Store
 
     if not options.output.is_dir():
-        raise UserError(f"--output is {options.output}, which is no folder")
+        raise UserError(f"--output is {options.output}, which is not a folder")
+    say = partial(console.print, highlight=False, soft_wrap=True)
     store = Store(resolve_uri(options.tracking_uri))
-    spools = [folder for folder in sorted(options.output.glob("*/.spool")) if any(folder.glob("*/trial.json"))]
+    spools = [folder for folder in sorted(options.output.glob("*/.spool")) if trials_in(folder)]
     if not spools:
-        console.print(f"{options.output}: nothing is left to deliver", highlight=False, soft_wrap=True)
+        say(f"{options.output}: nothing is left to deliver")
         return 0
-    store.wait(lambda line: console.print(line, highlight=False, soft_wrap=True))
-    return max([_deliver(store, spool, console) for spool in spools])
+    store.wait(say)
+    return max([_deliver(store, spool, say) for spool in spools])
 
 
-def _deliver(store: Store, spool: Path, console: Console) -> int:
+def _deliver(store: Store, spool: Path, say: Callable[[str], None]) -> int:
     """Deliver one study's spool, say what came of it, and return 1 where something is left."""
-    from sweeps.tracking.spool import locked
+    from sweeps.tracking.spool import locked, trials_in
     from sweeps.tracking.tracker import deliver
 
-    study, trials = spool.parent.name, len(list(spool.glob("*/trial.json")))
+    study, trials = spool.parent.name, len(trials_in(spool))
     try:
         with locked(spool / "driver.lock"):
             left, problems = deliver(store, spool, PATIENCE)
     except UserError as error:
-        console.print(f"{study}: {error}", highlight=False, soft_wrap=True)
+        say(f"{study}: {error}")
         return 1
-    console.print(
-        f"{study}: {trials - len(left)} of {trials} trials delivered to {store.uri}", highlight=False, soft_wrap=True
-    )
+    say(f"{study}: {trials - len(left)} of {trials} trials delivered to {store.uri}")
     for line in dict.fromkeys([*left, *problems]):
-        console.print(f"warning: {line}", highlight=False, soft_wrap=True)
+        say(f"warning: {line}")
     return 1 if left else 0
 
 
@@ -69,6 +71,6 @@ def _parser() -> Parser:
 
 
 if __name__ == "__main__":
-    from sweeps.main import guarded
+    from sweeps.main import guarded, terminal
 
-    sys.exit(guarded(lambda: run(sys.argv[1:], Console())))
+    sys.exit(guarded(lambda: run(sys.argv[1:], terminal())))

@@ -5,7 +5,7 @@ validation is kept, since the network soon over-fits.
 
     python sweeps/wide_cnn.py --num-gpus 1
     python sweeps/wide_cnn.py --epochs 3
-    python sweeps/wide_cnn.py --quick       # a narrow network; the report's filters are not in it, and the analyses say so
+    python sweeps/wide_cnn.py --quick       # a narrow network without the report's filters; the analyses say so
 
 The recipe is ours; the report gives none. Measured 2026-11-21 on two cores of an Intel Xeon (AVX512-BF16), two of the
 15 epochs, one seed: 62.3 % test accuracy with normalisation (published best 81 %), 51.2 % without (77 %), at 29 to 41

@@ -31,7 +31,6 @@ HOMES = {
     "optuna": "sweeps/decisions/samplers.py",
     "cmaes": "sweeps/decisions/samplers.py",
 }
-FACE = "sweeps/engine.py"  # the one file outside Ray's and MLflow's homes that may name them, to start and to stop Ray
 
 
 def room(name: str) -> str:

@@ -21,9 +21,9 @@ from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.records import StageResult, Terms
 from sweeps.decisions.winner import choose
-from sweeps.engine import run
-from sweeps.main import status, terminal
-from sweeps.options import RunOptions, fail
+from sweeps.engine import run_study
+from sweeps.main import fail, status, terminal
+from sweeps.options import RunOptions
 from sweeps.reporting.display import Display
 from sweeps.reporting.results import markdown
 from sweeps.reporting.stage_report import report_on
@@ -325,7 +325,7 @@ def test_a_whole_study_of_hostile_class_names(tmp_path):
     options = RunOptions(
         num_cpus=2, output=tmp_path, tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}", early_stopping=False
     )
-    assert run(study, options, console) == 0, said.getvalue()
+    assert run_study(study, options, console) == 0, said.getvalue()
     page = (tmp_path / "hostile" / "report.html").read_text(encoding="utf-8")
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
     assert set(re.findall(r"<img ([^>]*?)[;>]", page)) == {'src="data:image/png'}

@@ -49,7 +49,7 @@ def flip(images: Tensor) -> Tensor:
 
 
 def crop(images: Tensor, height: int, width: int, padding: int) -> Tensor:
-    """Cut a random `height` × `width` part out of each image (N, H, W, C), padded by `padding` pixels of 0 on each side."""
+    """Cut a random `height` × `width` part out of each image (N, H, W, C), padded by `padding` zeros on each side."""
     count = len(images)
     padded = F.pad(images, (0, 0, padding, padding, padding, padding))
     top, left = (

@@ -5,11 +5,11 @@ A snapshot is a mapping of file name to bytes, ready for a folder, an object sto
     curves.json                      every record of every replicate
     per_class.json                   test score per class at each replicate's best validation epoch
     checkpoint/weights.safetensors   each replicate's weights at its best validation score; leading axis: replicate
-    checkpoint/trial.json            config, class names, normalisation, and per replicate its seed, epoch and metrics; versions
+    checkpoint/trial.json            config, class names, normalisation, versions; by replicate: seed, epoch, metrics
     state.zip                        what training needs to go on: curves.json, the checkpoint, and for each replicate
                                      state/seed-<n>.safetensors with its weights, optimizer and random numbers
 
-The state is one file with checksums in it, so that it can only be of one epoch, and is used whole or not at all.
+The state is one file with a checksum, so that all of it is of the same epoch, and it is used whole or not at all.
 """
 
 from __future__ import annotations
@@ -31,28 +31,22 @@ from torch import Tensor, nn
 from trainables.config import Trial
 from trainables.datasets import Dataset
 from trainables.errors import UserError
-from trainables.files import STATE, unzipped, zipped
+from trainables.files import unzipped, zipped
 from trainables.history import History, Record
 from trainables.models import Network, build
+from trainables.snapshot import CURVES, PER_CLASS, STATE, TRIAL, WEIGHTS, state_file
 from trainables.train import Replicate, Weights, optimizer_tensors, replicate, restore_optimizer
-
-CURVES, PER_CLASS, WEIGHTS, TRIAL = (
-    "curves.json",
-    "per_class.json",
-    "checkpoint/weights.safetensors",
-    "checkpoint/trial.json",
-)
 
 Files = Mapping[str, bytes]
 
 
 class CheckpointError(UserError):
-    """A checkpoint is not whole, or does not fit the configuration it names."""
+    """A checkpoint is damaged or incomplete, or does not fit the configuration it names."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A finished trial, ready to be asked: one network per replicate, in the order of the seeds."""
+    """A finished trial, ready to be examined: one network per replicate, in the order of the seeds."""
 
     trial: Trial
     models: tuple[Network, ...]  # on the CPU, in evaluation mode
@@ -63,7 +57,7 @@ class Checkpoint:
 def pack(trial: Trial, data: Dataset, replicates: list[Replicate]) -> dict[str, bytes]:
     """Return the snapshot of replicates that have each run at least one epoch."""
     history = History({member.seed: tuple(member.records) for member in replicates})
-    best = [max(member.records, key=lambda record: record.val_score) for member in replicates]
+    best = [member.chosen for member in replicates]
     per_class = {
         member.seed: dict(zip(data.class_names, at.class_score, strict=True))
         for member, at in zip(replicates, best, strict=True)
@@ -77,7 +71,7 @@ def pack(trial: Trial, data: Dataset, replicates: list[Replicate]) -> dict[str, 
     files[WEIGHTS] = save_tensors(
         {name: torch.stack([member.best[name] for member in replicates]).contiguous() for name in names}
     )
-    states = {_state_file(member.seed): _pack_state(member) for member in replicates}
+    states = {state_file(member.seed): _pack_state(member) for member in replicates}
     return files | {STATE: zipped({name: files[name] for name in (CURVES, TRIAL, WEIGHTS)} | states)}
 
 
@@ -94,11 +88,11 @@ def unpack(
     device: torch.device,
     weights: Weights | None = None,
 ) -> list[Replicate]:
-    """Return the replicates of `seeds` as a snapshot's state left them; those that it lacks come untrained, or with
-    pretrained `weights`.
+    """Return the replicates of `seeds` as a snapshot's state left them.
 
-    Also those that it has beside `seeds`, so that the next snapshot loses nothing. An empty state has none. Raises
-    CheckpointError where it is not whole, or does not fit.
+    Those that it lacks come untrained, or with pretrained `weights`; those that it has beside `seeds` come too, so that
+    the next snapshot loses nothing. An empty state has none. Raises CheckpointError where it is damaged, or does not
+    fit.
     """
     if not state:
         return [replicate(trial, data, seed, device, weights) for seed in seeds]
@@ -112,7 +106,7 @@ def unpack(
     members = [replicate(trial, data, seed, device, weights) for seed in sorted({*seeds, *done.seeds})]
     for member in members:
         if member.seed in done.seeds:
-            _unpack_state(_tensors(files, _state_file(member.seed)), member)
+            _unpack_state(_tensors(files, state_file(member.seed)), member)
             member.records = list(done.records[member.seed])
             member.best = {name: tensor[kept.index(member.seed)] for name, tensor in stacked.items()}
     return members
@@ -121,7 +115,7 @@ def unpack(
 def load(source: Path | Files) -> Checkpoint:
     """Load the best weights from a folder that holds `weights.safetensors` and `trial.json`, or from a snapshot.
 
-    Raises CheckpointError naming the missing file, what in it cannot be, or the missing, unexpected and misshapen
+    Raises CheckpointError naming the missing file, what makes no sense in it, or the missing, unexpected and misshapen
     tensors.
     """
     files = _read_folder(source) if isinstance(source, Path) else source
@@ -173,23 +167,19 @@ def _describe(trial: Trial, data: Dataset, replicates: list[Replicate], best: li
 def _pack_state(member: Replicate) -> bytes:
     tensors = {f"model.{name}": tensor for name, tensor in member.model.state_dict().items()}
     tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(member.optimizer).items()}
-    return save_tensors(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()} | {"rng": member.rng.cpu()}
-    )
+    tensors |= {"rng": member.rng}
+    return save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
 
 
 def _unpack_state(tensors: Weights, member: Replicate) -> None:
-    part = {
-        kind: {n.removeprefix(kind): t for n, t in tensors.items() if n.startswith(kind)}
-        for kind in ("model.", "optimizer.")
-    }
-    _load_strictly(member.model, part["model."])
-    restore_optimizer(member.optimizer, part["optimizer."])
+    _load_strictly(member.model, _below("model.", tensors))
+    restore_optimizer(member.optimizer, _below("optimizer.", tensors))
     member.rng = tensors["rng"]
 
 
-def _state_file(seed: int) -> str:
-    return f"state/seed-{seed}.safetensors"
+def _below(prefix: str, tensors: Weights) -> Weights:
+    """Return the tensors whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _load_strictly(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -204,8 +194,8 @@ def _check_fit(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None
         "misshapen": sorted(name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape),
     }
     if any(wrong.values()):
-        told = (f"{what} {', '.join(names)}" for what, names in wrong.items() if names)
-        raise CheckpointError(f"the weights do not fit: {'; '.join(told)}")
+        kinds = (f"{kind} {', '.join(names)}" for kind, names in wrong.items() if names)
+        raise CheckpointError(f"the weights do not fit: {'; '.join(kinds)}")
 
 
 def _tensors(files: Files, name: str) -> Weights:

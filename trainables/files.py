@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 DIGEST_LENGTH = 64
-STATE = "state.zip"  # of a snapshot: all that training needs to go on, in one file
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write all or nothing, also across a power cut; the folder is made if need be, and nothing is left behind on failure."""
+    """Write all or nothing, also across a power cut. The folder is made if need be; a failure leaves nothing behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     try:
@@ -28,7 +27,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:
-    """Return files as one: a zip, not compressed, whose comment is the SHA-256 of all before.
+    """Return files as one: a zip, not compressed, whose comment is the SHA-256 of all that precedes it.
 
     The same files give the same bytes.
     """
@@ -36,9 +35,8 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name), content)  # dated 1980
-    body = buffer.getvalue()[:-2] + DIGEST_LENGTH.to_bytes(
-        2, "little"
-    )  # a zip ends with its comment's length, and the comment
+    # A zip ends with the length of its comment, and the comment.
+    body = buffer.getvalue()[:-2] + DIGEST_LENGTH.to_bytes(2, "little")
     return body + _digest(body)
 
 

@@ -10,18 +10,6 @@ import numpy as np
 
 from trainables.errors import UserError
 
-METRICS = (
-    "train_loss",
-    "train_score",
-    "val_loss",
-    "val_score",
-    "test_loss",
-    "test_score",
-    "lr",
-    "images_per_second",
-    "seconds",
-)
-
 
 @dataclass(frozen=True)
 class Record:
@@ -29,8 +17,8 @@ class Record:
 
     A score is an accuracy, or on multi-label data a mean average precision (mAP). `train_loss` and `train_score` are
     over the epoch, taken as the weights move (dropout and augmentation included); `class_score` is on the test set,
-    None for a class that it lacks; `images_per_second` is of training alone, `seconds` of the whole epoch with its
-    evaluations.
+    None for a class that it lacks; `lr` is the learning rate of the epoch's first step; `images_per_second` is of
+    training alone, `seconds` of the whole epoch with its evaluations.
     """
 
     train_loss: float
@@ -90,7 +78,7 @@ class History:
         return all(len(self.records.get(seed, ())) >= epochs for seed in seeds)
 
     def cut(self, seeds: tuple[int, ...], epochs: int) -> History:
-        """Return the part that a study of these seeds and so many epochs would have seen."""
+        """Return the part that a study of these seeds and this many epochs would have seen."""
         return History({seed: self.records[seed][:epochs] for seed in seeds if seed in self.records})
 
     def at(self, epoch: int) -> Epoch:
@@ -103,15 +91,15 @@ class History:
         return np.array(rows, dtype=np.float64)
 
     def chosen(self) -> tuple[Record, ...]:
-        """Return each replicate's record at its best validation score (the earliest such epoch), in the order of the seeds."""
+        """Return each replicate's record at its best validation score, of equals the earliest, in the seeds' order."""
         return tuple(self.records[seed][best - 1] for seed, best in zip(self.seeds, self.chosen_epochs(), strict=True))
 
     def chosen_epochs(self) -> tuple[int, ...]:
-        """Return the epoch, from 1, at which each replicate's validation score was best first."""
+        """Return the epoch, from 1, at which each replicate's validation score was first at its best."""
         return tuple(int(np.argmax(row)) + 1 for row in self.curve("val_score"))
 
     def score(self) -> float:
-        """Return the mean over replicates of the best validation score."""
+        """Return what trials are ranked by: the mean over replicates of the best validation score."""
         return float(self.curve("val_score").max(axis=1).mean())
 
     def to_dict(self) -> dict[str, Any]:
@@ -120,7 +108,7 @@ class History:
 
     @classmethod
     def from_dict(cls, form: Mapping[str, Any]) -> History:
-        """Build a history from to_dict()'s form. Raises UserError where it is none."""
+        """Build a history from to_dict()'s form. Raises UserError where it is not of that form."""
         try:
             return cls({int(seed): tuple(map(_record, rows)) for seed, rows in form["seeds"].items()})
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -36,7 +36,7 @@ def average_precision(scores: np.ndarray, labels: np.ndarray, rule: str) -> floa
             return float(np.mean([interpolated[10 * hits >= tenths * total][0] for tenths in range(11)]))
         case "all-point":
             return float(np.diff(hits, prepend=0) @ interpolated / total)
-    raise ValueError(f"{rule!r} is no rule of average precision")
+    raise ValueError(f"{rule!r} is not a rule of average precision")
 
 
 def average_precisions(logits: np.ndarray, labels: np.ndarray, rule: str) -> tuple[float | None, ...]:

@@ -1,10 +1,10 @@
 """Pretrained weights: a file becomes tensors by name, and a network starts from those that fit it by name and shape.
 
     resnet18-imagenet, resnet34-imagenet   torchvision's weights, from DATA_DIR/weights; downloaded there where missing
-    PATH                                   a file of yours: .pth or .pt (a state dict that torch.save wrote), or .safetensors
+    PATH                                   your own file: .pth or .pt (a state dict that torch.save wrote), .safetensors
 
-Where their names are not the network's, `rename` turns them into those. Normalisation is never loaded: it is that of
-the training images.
+Where its names are not the network's, `rename` turns them into those. Normalisation is never loaded: it is that of the
+training images.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Rename = Sequence[tuple[str, str]]  # (regular expression, replacement), applied
 
 @dataclass(frozen=True)
 class Report:
-    """What of some weights fits a network: names of tensors, sorted.
+    """Which of some weights fit a network: names of tensors, sorted.
 
     The network's `normalize.*` come from its data and are left out.
     """
@@ -60,12 +60,8 @@ class Report:
         total = len(self.loaded) + len(self.missing) + len(self.misshapen)
         misshapen = [f"{name} ({shapes})" for name, shapes in zip(self.misshapen, self.shapes, strict=True)]
         rest = {"missing": self.missing, "misshapen": misshapen, "unexpected": self.unexpected}
-        return "; ".join(
-            [
-                f"{len(self.loaded)} of {total} tensors loaded",
-                *(f"{what}: {_shortened(told)}" for what, told in rest.items()),
-            ]
-        )
+        parts = [f"{kind}: {_shortened(names)}" for kind, names in rest.items()]
+        return "; ".join([f"{len(self.loaded)} of {total} tensors loaded", *parts])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -75,8 +71,8 @@ class Report:
 def read(name: str, data_dir: Path) -> bytes:
     """Return the file of weights that `name` stands for: a known name, or a path from the working directory.
 
-    Raises UserError where there is no such file, where its suffix is another, and where a known one can be neither
-    found nor downloaded.
+    Raises UserError where there is no such file, where its suffix is not one of SUFFIXES, and where a known one can be
+    neither found nor downloaded.
     """
     if name in KNOWN:
         return _published(name, data_dir).read_bytes()
@@ -99,26 +95,22 @@ def parse(name: str, content: bytes) -> dict[str, Tensor]:
             return load_safetensors(content)
         except (safetensors.SafetensorError, KeyError) as error:  # KeyError: a type of numbers that torch does not have
             raise UserError(f"the weights {name!r} are damaged: {error}") from error
-    found = _unpickled(name, content)
-    if isinstance(found, Mapping):
-        found = found.get("state_dict", found)
-    if not isinstance(found, Mapping):
-        raise UserError(f"the weights {name!r} are of type {type(found).__name__}, but must be tensors by name")
-    for key, value in found.items():
+    tensors = _unpickled(name, content)
+    if isinstance(tensors, Mapping):
+        tensors = tensors.get("state_dict", tensors)
+    if not isinstance(tensors, Mapping):
+        raise UserError(f"the weights {name!r} are of type {type(tensors).__name__}, but must be tensors by name")
+    for key, value in tensors.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            kind = type(value).__name__
             raise UserError(
                 f"the weights {name!r} must be tensors by name, or hold them as 'state_dict', but {key!r} is of type "
-                f"{kind}"
+                f"{type(value).__name__}"
             )
-    return dict(found)
+    return dict(tensors)
 
 
 def check(trial: Trial, data: Dataset, tensors: Mapping[str, Tensor]) -> Report:
-    """Tell what weights have for the trial's network on `data`, which is planned but not built.
-
-    Raises UserError as `fits` does.
-    """
+    """Compare weights with the trial's network on `data`, which is not built. Raises UserError as `fits` does."""
     with torch.device("meta"):
         network = build(trial.model, trial.training.input_shape(data.image_shape), data.classes)
     return fits(network, tensors, trial.rename)
@@ -180,21 +172,20 @@ def _unpickled(name: str, content: bytes) -> object:
         if content.startswith(ZIP) and (unpacked := _unpacked_size(content)) > len(content):
             raise UserError(
                 f"the weights {name!r} are refused: the file of {len(content):,} bytes would unpack to {unpacked:,}, "
-                "as none of torch.save does; save the network's state_dict() with torch.save, or as .safetensors"
+                "as no file of torch.save does; save the network's state_dict() with torch.save, or as .safetensors"
             )
-        with warnings.catch_warnings():  # about old pickle protocols, which end in an error if in anything
+        with warnings.catch_warnings():  # about old pickle protocols, which at worst end in an error
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"the weights {name!r} are refused: they are more than tensors by name, and reading the rest could run "
-            "code; "
-            "save the network's state_dict() with torch.save, or as .safetensors"
+            "code; save the network's state_dict() with torch.save, or as .safetensors"
         ) from error
     except UserError:
         raise
-    except Exception as error:  # of bytes that are no pickle at all, torch.load may raise anything
-        raise UserError(f"the weights {name!r} are damaged, or no file of torch.save") from error
+    except Exception as error:  # of bytes that are not a pickle at all, torch.load may raise anything
+        raise UserError(f"the weights {name!r} are damaged, or not a file of torch.save") from error
 
 
 def _unpacked_size(content: bytes) -> int:

@@ -25,17 +25,15 @@ class Score:
 
 
 def loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean loss of logits (N, C): cross-entropy with labels (N,), binary cross-entropy with labels (N, C)
-    where these are known.
+    """Return the mean loss of logits (N, C): cross-entropy with labels (N,), binary cross-entropy with labels (N, C).
 
     Labels of multi-label data are 1 (present), 0 (absent) and -1 (unknown: counts nowhere).
     """
     if labels.ndim == 1:
         return F.cross_entropy(logits, labels)
     known = labels >= 0
-    return (
-        F.binary_cross_entropy_with_logits(logits, (labels > 0).float(), known.float(), reduction="sum") / known.sum()
-    )
+    total = F.binary_cross_entropy_with_logits(logits, (labels > 0).float(), known.float(), reduction="sum")
+    return total / known.sum()
 
 
 def score(logits: Tensor, labels: Tensor, ap_rule: str) -> Score:

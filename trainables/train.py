@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -27,9 +27,9 @@ from trainables.pretrained import load
 from trainables.scoring import Score, loss, score
 
 Weights = dict[str, Tensor]
-# Called before each step of the first replicate: epochs done (a fraction inside an epoch), the network, the batch (N,
-# H, W, C) uint8
-Watch = Callable[[float, Network, Tensor], None]
+# Called before each step of the first replicate: with the epochs done (a fraction inside an epoch), the network, and
+# the batch (N, H, W, C) uint8
+Observer = Callable[[float, Network, Tensor], None]
 
 # Forward FLOPs of a batch from which bfloat16 is the faster on the CPU. Measured 2026-11-21 on one AVX512-BF16 core
 # with R0's networks at batch 4 to 64: below it gains of 0.75 to 0.96, above it of 1.03 to 1.99.
@@ -42,7 +42,7 @@ class Diverged(RuntimeError):
 
 @dataclass
 class Replicate:
-    """One seed of a trial: a network with its optimizer, its own random numbers, its records so far and its best weights so far."""
+    """One seed of a trial: a network with its optimizer and random numbers, its records and best weights so far."""
 
     seed: int
     model: Network
@@ -56,12 +56,16 @@ class Replicate:
         """The number of epochs done."""
         return len(self.records)
 
+    @property
+    def chosen(self) -> Record:
+        """The record at the best validation score, the earliest of equals. Raises ValueError before the first epoch."""
+        return max(self.records, key=lambda record: record.val_score)
+
 
 def replicate(
     trial: Trial, data: Dataset, seed: int, device: torch.device, weights: Weights | None = None
 ) -> Replicate:
-    """Return an untrained replicate, or with pretrained `weights` one that starts from those of them that fit by name
-    and shape.
+    """Return an untrained replicate; with pretrained `weights` it starts from those that fit by name and shape.
 
     The seed fixes its initial weights (the same on every device), its batches and its dropout.
     """
@@ -76,7 +80,7 @@ def replicate(
 
 
 def train(
-    trial: Trial, data: Dataset, replicates: list[Replicate], device: torch.device, watch: Watch | None = None
+    trial: Trial, data: Dataset, replicates: list[Replicate], device: torch.device, observer: Observer | None = None
 ) -> Iterator[Epoch]:
     """Train the replicates up to the trial's number of epochs and yield an Epoch over all of them after each.
 
@@ -86,17 +90,12 @@ def train(
     """
     if device.type == "cuda":
         torch.backends.cudnn.deterministic = True
-        torch.set_float32_matmul_precision("high")  # TF32 for what is not in bfloat16
-    recipe = trial.training
-    train_part, val, test = (_Part.on(device, split) for split in (data.train, data.val, data.test))
-    train_part = _Part(resized(train_part.images, recipe), train_part.labels)
-    val, test = (_Part(as_evaluated(part.images, recipe), part.labels) for part in (val, test))
-    dtype = _training_dtype(trial, data, device)
-    for number in range(1, recipe.epochs + 1):
+    course = _Course.of(trial, data, device)
+    for number in range(1, trial.training.epochs + 1):
         behind = [member for member in replicates if member.epoch < number]
         for member in behind:
             with _own_random_numbers(member, device):
-                _run_epoch(member, recipe, dtype, train_part, val, test, watch if member is replicates[0] else None)
+                _run_epoch(member, course, observer if member is replicates[0] else None)
         if behind:
             yield Epoch(number, tuple(m.seed for m in replicates), tuple(m.records[number - 1] for m in replicates))
 
@@ -109,39 +108,67 @@ def computing_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16") else torch.float32
 
 
-def _training_dtype(trial: Trial, data: Dataset, device: torch.device) -> torch.dtype:
-    """Return what to compute in: on the CPU, steps too small to earn the casts of every weight stay in float32."""
-    forward = (
-        flops(plan(trial.model, trial.training.input_shape(data.image_shape), data.classes)) * trial.training.batch_size
-    )
-    return torch.float32 if device.type == "cpu" and forward < CAST_FLOPS else computing_dtype(device)
-
-
 def evaluate(model: nn.Module, images: Tensor, labels: Tensor, ap_rule: str) -> Score:
-    """Score `model` on uint8 images (N, H, W, C) as it gets them in evaluation, with their labels, both on the model's device."""
-    return score(predict(model, images, torch.float32 if labels.ndim == 2 else None), labels, ap_rule)
+    """Score `model` on uint8 images (N, H, W, C) as it gets them in evaluation, both on the model's device.
 
-
-def predict(model: nn.Module, images: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Return the logits (N, classes) float32 of uint8 images (N, H, W, C) on the model's device.
-
-    Computed in `dtype`, None: what is fastest. Ranking over a data set wants float32, as bfloat16 makes ties.
+    In float32 on every hardware, as the analyses do, so that one checkpoint has one score.
     """
+    # Where the hardware computes bfloat16, older records of protocol 2 were evaluated in it and may differ in the last
+    # digits. The protocol stays: the hardware decided even then which of the two it was, and training keeps its bits.
+    return score(predict(model, images), labels, ap_rule)
+
+
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """Return the logits (N, classes), computed in float32, of uint8 images (N, H, W, C) on the model's device."""
     model.eval()
-    most, pixels = (2048, 2**24) if images.is_cuda else (128, 2**19)  # on the CPU a batch that stays in the cache
-    size = max(1, min(most, pixels // (images.shape[1] * images.shape[2])))
-    with torch.inference_mode(), _autocast(images.device, dtype or computing_dtype(images.device)):
-        return torch.cat([model(batch.permute(0, 3, 1, 2)).float() for batch in images.split(size)])
+    size = evaluation_batch(images.shape[1:3], images.device)
+    with torch.inference_mode():
+        return torch.cat([model(batch.permute(0, 3, 1, 2)) for batch in images.split(size)])
+
+
+def evaluation_batch(size: Sequence[int], device: torch.device) -> int:
+    """Return how many images of `size` (height, width) to evaluate at once; on the CPU what stays in the cache."""
+    most, pixels = (2048, 2**24) if device.type == "cuda" else (128, 2**19)
+    return max(1, min(most, pixels // math.prod(size)))
 
 
 @dataclass(frozen=True)
 class _Part:
+    """One part of the data on the device, as it is trained or evaluated on."""
+
     images: Tensor  # (N, H, W, C) uint8
     labels: Tensor  # (N,) int64, or (N, classes) int8
 
     @classmethod
-    def on(cls, device: torch.device, split: Split) -> _Part:
-        return cls(_shared(split.images).to(device), _shared(split.labels).to(device))
+    def of(
+        cls, split: Split, prepare: Callable[[Tensor, Training], Tensor], recipe: Training, device: torch.device
+    ) -> _Part:
+        return cls(prepare(_shared(split.images).to(device), recipe), _shared(split.labels).to(device))
+
+
+@dataclass(frozen=True)
+class _Course:
+    """What is the same for every epoch of every replicate: the recipe, what it computes in, and the data."""
+
+    recipe: Training
+    dtype: torch.dtype
+    train: _Part
+    val: _Part
+    test: _Part
+
+    @classmethod
+    def of(cls, trial: Trial, data: Dataset, device: torch.device) -> _Course:
+        recipe = trial.training
+        train = _Part.of(data.train, resized, recipe, device)
+        val, test = (_Part.of(split, as_evaluated, recipe, device) for split in (data.val, data.test))
+        return cls(recipe, _training_dtype(trial, data, device), train, val, test)
+
+
+def _training_dtype(trial: Trial, data: Dataset, device: torch.device) -> torch.dtype:
+    """Return what to train in: on the CPU, steps too small to earn the casts of every weight stay in float32."""
+    layers = plan(trial.model, trial.training.input_shape(data.image_shape), data.classes)
+    too_small = device.type == "cpu" and flops(layers) * trial.training.batch_size < CAST_FLOPS
+    return torch.float32 if too_small else computing_dtype(device)
 
 
 def _shared(array: np.ndarray) -> Tensor:
@@ -150,23 +177,16 @@ def _shared(array: np.ndarray) -> Tensor:
         return torch.from_numpy(array)
 
 
-def _run_epoch(
-    member: Replicate,
-    recipe: Training,
-    dtype: torch.dtype,
-    train_part: _Part,
-    val: _Part,
-    test: _Part,
-    watch: Watch | None,
-) -> None:
+def _run_epoch(member: Replicate, course: _Course, observer: Observer | None) -> None:
+    recipe, val, test = course.recipe, course.val, course.test
     begin = time.perf_counter()
-    learned = _train_epoch(member, recipe, dtype, train_part, watch)
+    learned = _train_epoch(member, course, observer)
     trained = time.perf_counter()
     if not math.isfinite(learned.loss):
         raise Diverged(f"the training loss became {learned.loss} in epoch {member.epoch + 1} (seed {member.seed})")
     chosen_by = evaluate(member.model, val.images, val.labels, recipe.ap_rule)
     read = evaluate(member.model, test.images, test.labels, recipe.ap_rule)
-    if chosen_by.value > max((record.val_score for record in member.records), default=-1.0):
+    if not member.records or chosen_by.value > member.chosen.val_score:
         member.best = {name: tensor.detach().cpu().clone() for name, tensor in member.model.state_dict().items()}
     member.records.append(
         Record(
@@ -178,30 +198,47 @@ def _run_epoch(
             test_score=read.value,
             class_score=read.per_class,
             lr=recipe.lr * recipe.lr_factor(member.epoch),
-            images_per_second=len(train_part.labels) / (trained - begin),
+            images_per_second=len(course.train.labels) / (trained - begin),
             seconds=time.perf_counter() - begin,
         )
     )
 
 
-def _train_epoch(member: Replicate, recipe: Training, dtype: torch.dtype, part: _Part, watch: Watch | None) -> Score:
+def _train_epoch(member: Replicate, course: _Course, observer: Observer | None) -> Score:
     """Train one epoch; return its score, as the weights moved. Nothing is read off the device before the end."""
+    recipe, part = course.recipe, course.train
     model, optimizer = member.model.train(), member.optimizer
-    batches = _batches(len(part.labels), recipe.batch_size, part.images.device)
+    device = part.images.device
+    batches = _batches(len(part.labels), recipe.batch_size, device)
     seen: list[Tensor] = []
-    for step, index in enumerate(batches):
-        progress = member.epoch + step / len(batches)
-        _set_lr(optimizer, recipe.lr * recipe.lr_factor(progress))
-        images = augmented(part.images[index], recipe)
-        if watch:
-            watch(progress, model, images)
-        with _autocast(part.images.device, dtype):
-            logits = model(images.permute(0, 3, 1, 2)).float()
-        loss(logits, part.labels[index]).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        seen.append(logits.detach())
+    with _fast_products(device):
+        for step, index in enumerate(batches):
+            progress = member.epoch + step / len(batches)
+            _set_lr(optimizer, recipe.lr * recipe.lr_factor(progress))
+            images = augmented(part.images[index], recipe)
+            if observer:
+                observer(progress, model, images)
+            with torch.autocast(device.type, torch.bfloat16, enabled=course.dtype == torch.bfloat16):
+                logits = model(images.permute(0, 3, 1, 2)).float()
+            loss(logits, part.labels[index]).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            seen.append(logits.detach())
     return score(torch.cat(seen), part.labels[torch.cat(batches)], recipe.ap_rule)
+
+
+@contextmanager
+def _fast_products(device: torch.device) -> Iterator[None]:
+    """Multiply float32 matrices in TF32 on a GPU, while training only: evaluation and analyses do not."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _batches(count: int, size: int, device: torch.device) -> list[Tensor]:
@@ -213,10 +250,6 @@ def _batches(count: int, size: int, device: torch.device) -> list[Tensor]:
     if len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches
-
-
-def _autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
 
 
 def _optimizer(recipe: Training, model: nn.Module) -> torch.optim.Optimizer:

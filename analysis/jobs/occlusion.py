@@ -22,7 +22,7 @@ from analysis.pointing import on_object
 from analysis.report import Cell, Column, Measured, Table
 from analysis.subject import Subject
 from trainables.errors import UserError, suggest
-from trainables.train import predict
+from trainables.train import evaluation_batch, predict
 
 FILLS = ("gray", "mean", "black")
 WINDOWS = (3, 5, 7, 9)  # pixels, of images of about 32
@@ -217,7 +217,7 @@ def _first_right(subject: Subject, label: int, count: int) -> np.ndarray:
         if len(right) >= count:
             break
         numbers = candidates[start : start + SCAN]
-        _, kept = _probability(subject, predict(subject.model, subject.pixels(numbers), torch.float32), label)
+        _, kept = _probability(subject, predict(subject.model, subject.pixels(numbers)), label)
         right += numbers[kept].tolist()
     return np.array(right[:count], np.int64)
 
@@ -246,7 +246,7 @@ def _occluded_logits(subject: Subject, number: int, grid: _Grid, colour: np.ndar
     subject.model.eval()
     logits = []
     with torch.inference_mode():
-        for row, column, reach in _places(grid, _chunk(image), image.device):
+        for row, column, reach in _places(grid, evaluation_batch(image.shape[:2], image.device), image.device):
             hidden = ((height - row).abs() <= reach)[:, :, None] & ((width - column).abs() <= reach)[:, None, :]
             occluded = torch.where(hidden[..., None], fill, image)
             logits.append(subject.model(occluded.permute(0, 3, 1, 2)))
@@ -265,12 +265,6 @@ def _places(grid: _Grid, size: int, device: torch.device) -> Iterator[tuple[Tens
     for chunk in torch.cat([places.new_tensor([[-1, 0, 0]]), places]).split(size):
         reach, row, column = chunk.split(1, dim=1)
         yield row, column, reach
-
-
-def _chunk(image: Tensor) -> int:
-    """Return how many images (H, W, C) to compute at once: on the CPU so many that they stay in the cache."""
-    most, pixels = (2048, 2**24) if image.is_cuda else (128, 2**19)
-    return max(1, min(most, pixels // (image.shape[0] * image.shape[1])))
 
 
 def _panels(subject: Subject, arrays: Arrays, grid: _Grid, index: int) -> list[Panel]:

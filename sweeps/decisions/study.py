@@ -103,7 +103,7 @@ class Study:
         def other(value: str | None) -> str | None:
             return None if value is None else weights
 
-        if weights and self.starting_from(None) == self:
+        if weights is not None and self.starting_from(None) == self:
             raise UserError(
                 f"weights are {weights!r}, but no trial of study {self.name} starts from pretrained weights"
             )

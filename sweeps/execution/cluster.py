@@ -1,4 +1,4 @@
-"""Connecting to Ray, on this machine or a cluster, and what one trial may take of it."""
+"""Connecting to Ray, on this machine or a cluster, and how much of it one trial may take."""
 
 from __future__ import annotations
 
@@ -12,56 +12,35 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeps.execution.machines import Machines
-from sweeps.tracking.spool import locked
-from sweeps.tracking.tracker import LOCK, Tracker
 from trainables.errors import UserError
 
 PACKAGES = ("trainables", "analysis", "sweeps")
-GPU_SHARE_BYTES = (
-    4 * 2**30
-)  # what one trial may take of a GPU: data set, network, activations and CUDA's own part, generously
+# what one trial may take of a GPU: data set, network, activations and CUDA's own part, generously
+GPU_SHARE_BYTES = 4 * 2**30
 MOST_TRIALS_PER_GPU = 8
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
 @contextmanager
 def connect(machines: Machines) -> Iterator[None]:
-    """Join the cluster at `machines.address`, with today's code, or start Ray on this machine; leave it at the end.
+    """Join the cluster at `machines.address`, with the code as it lies here, or start Ray on this machine; leave it at
+    the end.
 
-    Where this process has joined one already, that one is used. Raises UserError where this machine has fewer GPUs than
-    asked for, or no cluster answers.
+    Where this process has joined one already, that one is used, and not left. Raises UserError where this machine has
+    fewer GPUs than asked for, or no cluster answers.
     """
     if ray.is_initialized():
         yield
         return
-    root = Path(__file__).resolve().parents[2]
     stopping = signal.getsignal(signal.SIGTERM)
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if machines.address:
-        _check_address(machines.address)
-        try:
-            ray.init(machines.address, runtime_env={"py_modules": [str(root / name) for name in PACKAGES]}, **quiet)
-        except (ConnectionError, RuntimeError) as error:
-            raise UserError(f"no Ray cluster answers at {machines.address}: {error}") from error
+        _join(machines.address)
     else:
-        _check_gpus(machines.num_gpus)
-        os.environ.setdefault(
-            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
-        )  # Ray's coming default; without it every process warns
-        # the kernel kills one worker, which Tune starts again; by Ray's own memory monitor all of Tune's run would end
-        os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
-        ray.init(
-            "local",
-            num_cpus=machines.num_cpus or os.cpu_count(),
-            num_gpus=machines.num_gpus,
-            include_dashboard=False,
-            **quiet,
-        )
-    signal.signal(
-        signal.SIGTERM, stopping
-    )  # Ray has put its own in the place of main's, by which an interruption would end as an error
+        _start(machines)
+    # Ray has put its own in the place of main's, by which an interruption would end as an error
+    signal.signal(signal.SIGTERM, stopping)
     try:
         yield
     finally:
@@ -75,19 +54,22 @@ def trial_resources(machines: Machines) -> dict[str, float]:
     return {"cpu": 1, "gpu": 1 / (machines.trials_per_gpu or _trials_per_gpu(machines))}
 
 
-def start_tracker(uri: str, experiment: str, spool: Path) -> Any:
-    """Start the Tracker as an actor on the driver's node, beside the workers' resources.
+def _join(address: str) -> None:
+    _check_address(address)
+    root = Path(__file__).resolve().parents[2]
+    try:
+        ray.init(address, runtime_env={"py_modules": [str(root / name) for name in PACKAGES]}, **QUIET)
+    except (ConnectionError, RuntimeError) as error:
+        raise UserError(f"no Ray cluster answers at {address}: {error}") from error
 
-    It is started again however often it dies, and then gets the calls again that it had not answered. Raises UserError
-    where the spool's last owner does not go.
-    """
-    with locked(
-        spool / LOCK, Tracker.PATIENCE
-    ):  # waited for here: an actor whose constructor fails ends in a traceback of Ray's
-        pass
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    lasting = ray.remote(Tracker).options(num_cpus=0, scheduling_strategy=here, max_restarts=-1, max_task_retries=-1)
-    return lasting.remote(uri, experiment, spool)
+
+def _start(machines: Machines) -> None:
+    _check_gpus(machines.num_gpus)
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default; without it workers warn
+    # the kernel kills one worker, which Tune starts again; by Ray's own memory monitor all of Tune's run would end
+    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
+    cores = machines.num_cpus or os.cpu_count()
+    ray.init("local", num_cpus=cores, num_gpus=machines.num_gpus, include_dashboard=False, **QUIET)
 
 
 def _check_address(address: str) -> None:

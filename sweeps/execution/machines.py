@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Machines:
-    """What a command may take. None leaves it to the machine; without `address` that is this one, else a Ray cluster."""
+    """What a command may use; None leaves it to the machine: to this one, or where `address` is given to a Ray cluster."""
 
     num_gpus: int = 0
     trials_per_gpu: int | None = None

@@ -1,4 +1,4 @@
-"""Looking at a trial while it trains: its first filters, and the images that it gets, drawn at the moments that the study names."""
+"""Looking at a trial while it trains: its first filters and the images that it gets, drawn when the study says."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Watcher:
         self.taken: list[tuple[str, float, np.ndarray]] = []
 
     def __call__(self, progress: float, network: Network, images: Tensor) -> None:
-        """Take what is due after `progress` epochs: the first convolution's weights, or images (N, H, W, C)."""
+        """Take what is due after `progress` epochs: the first convolution's weights, or `images`, (N, H, W, C)."""
         for kind, moments in self.due.items():
             if moments and progress >= moments[0]:
                 moments[:] = [at for at in moments if at > progress]

@@ -1,10 +1,9 @@
-"""What a user sees while trials run: one calm live panel in a terminal, plain lines elsewhere."""
+"""What a user sees while trials run: one live panel in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console, Group
@@ -20,7 +19,7 @@ from trainables.config import Trial
 from trainables.history import Record
 from trainables.plan import flops, plan
 
-QUIET_SECONDS = 30.0  # without a terminal: at most so long without a line
+QUIET_SECONDS = 30.0  # without a terminal: the longest time without a line
 
 
 class Display:
@@ -30,7 +29,7 @@ class Display:
         self.agenda, self.console = agenda, console
         self.began = self.spoken = time.monotonic()
         self.running: dict[str, tuple[Task, int, Record | None]] = {}  # key → epochs done, its newest record
-        self.worked = 0.0  # floating-point operations of the epochs that were seen, per image of the data set
+        self.worked = 0.0  # floating-point operations of the epochs seen so far, per image of the data set
         self.live = Live(get_renderable=self._panel, console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> Display:
@@ -45,9 +44,9 @@ class Display:
         """Note that a worker has taken up a trial."""
         self.running.setdefault(task.key, (task, task.known.history.epochs if task.known else 0, None))
 
-    def epoch(self, task: Task, number: int, history: Mapping[int, list[Record]]) -> None:
-        """Note an epoch of a trial."""
-        self.running[task.key] = (task, number, next(iter(history.values()))[-1])
+    def progressed(self, task: Task, epoch: int, record: Record) -> None:
+        """Note that a trial has trained an epoch: its number, and the record of one replicate."""
+        self.running[task.key] = (task, epoch, record)
         self.worked += self._work(task.cell.trial)
         if not self.console.is_terminal and time.monotonic() - self.spoken > QUIET_SECONDS:
             self._say(self._summary())
@@ -94,7 +93,7 @@ class Display:
         return f"best so far {100 * best.score:.1f} % ({best.cell.label})" if best else ""
 
     def _time_left(self) -> str:
-        """Estimate from the floating-point operations still ahead, were no trial stopped early."""
+        """Estimate it from the floating-point operations still ahead if no trial is stopped early."""
         expected = self.agenda.expected()
         if not self.worked or expected is None:
             return ""

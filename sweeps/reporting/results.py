@@ -1,4 +1,4 @@
-"""The files of a study under results/<study>/: plan, a table and two figures per stage, one report."""
+"""The files of a study under results/<study>/: the plan, a table and two figures per stage, one report."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import html
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,24 @@ from trainables.errors import UserError
 from trainables.files import write_whole
 
 
+@dataclass(frozen=True)
+class DataSummary:
+    """What a report says of a data set, so that the driver need not hold the images."""
+
+    name: str  # for figures: of a folder without the way to it
+    class_names: tuple[str, ...]
+    train: int  # images
+    val: int
+    test: int
+    multi_label: bool
+
+    @classmethod
+    def of(cls, data: Dataset) -> DataSummary:
+        """Summarise a data set."""
+        counts = len(data.train), len(data.val), len(data.test)
+        return cls(data.short_name, data.class_names, *counts, data.multi_label)
+
+
 def prepare(folder: Path, planned: Sequence[PlannedStage]) -> Path:
     """Make the study's folder and write plan.json. Raises UserError where that is not allowed."""
     try:
@@ -33,7 +52,7 @@ def prepare(folder: Path, planned: Sequence[PlannedStage]) -> Path:
     return folder
 
 
-def write(folder: Path, agenda: Agenda, facts: Facts, data: Dataset, findings: Sequence[Section] = ()) -> None:
+def write(folder: Path, agenda: Agenda, facts: Facts, data: DataSummary, findings: Sequence[Section] = ()) -> None:
     """Write the decided stages' tables and figures and the report over them, with what analyses found at its end."""
     sections = [*(_section(folder, result, facts, data, agenda) for result in agenda.results), *findings]
     decided = {result.stage.name for result in agenda.results}
@@ -58,10 +77,7 @@ def keep(folder: Path, files: Mapping[str, bytes]) -> Path:
 def write_findings(folder: Path, study: str, sections: Sequence[Section]) -> Path:
     """Write what analyses found as a report of its own and return its path."""
     intro = [
-        (
-            "Analyses of finished models. Every figure's numbers lie beside it as CSV or NPZ, and in the model's MLflow "
-            "run."
-        )
+        "Analyses of finished models. Each figure's numbers lie beside it as CSV or NPZ, and in the model's MLflow run."
     ]
     report.write_json(folder / "analysis.json", f"{study}: analyses", intro, sections)
     report.write_html(folder / "analysis.html", f"{study}: analyses", intro, sections)
@@ -82,7 +98,7 @@ def _literally(text: str) -> str:
     return re.sub(r"([\\`*_\[\]~|#])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 
-def _section(folder: Path, result: StageResult, facts: Facts, data: Dataset, agenda: Agenda) -> Section:
+def _section(folder: Path, result: StageResult, facts: Facts, data: DataSummary, agenda: Agenda) -> Section:
     shown = report_on(result)
     text = tuple(shown.words(agenda.terms.yardstick))
     if not result.outcomes:
@@ -91,7 +107,7 @@ def _section(folder: Path, result: StageResult, facts: Facts, data: Dataset, age
     write_whole(folder / f"{name}.csv", shown.table(facts).to_csv().encode())
     for file, content in shown.files().items():
         write_whole(folder / file, content)
-    drawn = _curves(result, shown, data, agenda) | shown.figures(agenda.study.name, data.short_name)
+    drawn = _curves(result, shown, data, agenda) | shown.figures(agenda.study.name, data.name)
     pictures = []
     for end, (png, caption) in drawn.items():
         write_whole(folder / f"{name}-{end}.png", png)
@@ -99,7 +115,7 @@ def _section(folder: Path, result: StageResult, facts: Facts, data: Dataset, age
     return Section(result.stage.title, text, tuple(shown.tables(facts)), tuple(pictures))
 
 
-def _curves(result: StageResult, shown: StageReport, data: Dataset, agenda: Agenda) -> dict[str, tuple[bytes, str]]:
+def _curves(result: StageResult, shown: StageReport, data: DataSummary, agenda: Agenda) -> dict[str, tuple[bytes, str]]:
     """Return the figures of a stage's curves: the end of the file's name → PNG and caption."""
     histories = [outcome.history for outcome in result.outcomes if outcome.history.epochs]
     if not histories:
@@ -116,17 +132,17 @@ def _curves(result: StageResult, shown: StageReport, data: Dataset, agenda: Agen
             title=f"{result.stage.title}: {what}",
             ylabel=f"{what}, %" if percent else what,
             percent=percent,
-            caption=f"{agenda.study.name}, {data.short_name}, {len(data.train):,} training images, {spread}",
+            caption=f"{agenda.study.name}, {data.name}, {data.train:,} training images, {spread}",
             reference=shown.reference() if percent else (),
         )
-        drawn[name] = (png, f"{what.capitalize()} against epoch, {data.short_name}, {spread}.")
+        drawn[name] = (png, f"{what.capitalize()} against epoch, {data.name}, {spread}.")
     return drawn
 
 
-def _about(agenda: Agenda, data: Dataset, score: str) -> str:
+def _about(agenda: Agenda, data: DataSummary, score: str) -> str:
     stopping = "on" if agenda.terms.early_stopping else "off"
     text = (
-        f"{data.short_name}: {len(data.train):,} training, {len(data.val):,} validation and {len(data.test):,} test "
+        f"{data.name}: {data.train:,} training, {data.val:,} validation and {data.test:,} test "
         f"images; {len(agenda.terms.seeds)} seed(s) per trial; early stopping {stopping}. Winners are chosen on "
         f"validation; the test set is only read. “Best test {score}” is the reports' own protocol (the best test "
         "epoch); “chosen epoch” is the best on validation, and test scores there and per class are what to quote."

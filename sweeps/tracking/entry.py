@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Entry:
-    """A trial's run: its name, its params, and its tags. `run_id` is the run to go on in; None: the one with its key."""
+    """A trial's run: its name, its params, its tags. `run_id` is the run to go on in; None: the one with its key."""
 
     name: str
     params: Mapping[str, str | int | float | bool] = field(default_factory=dict)

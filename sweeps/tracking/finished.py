@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from sweeps.tracking.store import StoredTrial
 from trainables.errors import UserError
 from trainables.history import History
+from trainables.snapshot import CURVES
 
 LONGEST = 120  # characters of a folder's name
 
 
 def best(trials: Sequence[StoredTrial], count: int) -> list[StoredTrial]:
-    """Return the `count` best of trials with curves, by their mean best validation score; of equals, the one named first."""
+    """Return the `count` best of trials with curves, by validation_score(); of equals, the one named first."""
     return sorted(trials, key=lambda trial: (-validation_score(trial), trial.name))[:count]
 
 
@@ -24,8 +25,8 @@ def validation_score(trial: StoredTrial) -> float:
     Raises UserError where the run has lost its curves.
     """
     if trial.curves is None:
-        raise UserError(f"run {trial.run_id} ({trial.name}) has no readable curves.json")
-    return float(History.from_dict(trial.curves).curve("val_score").max(axis=1).mean())
+        raise UserError(f"run {trial.run_id} ({trial.name}) has no readable {CURVES}")
+    return History.from_dict(trial.curves).score()
 
 
 def model_name(trial: StoredTrial) -> str:
@@ -36,8 +37,7 @@ def model_name(trial: StoredTrial) -> str:
 def folder_name(text: str) -> str:
     """Return a name that is safe as a folder's, on every system and in MLflow; a long one ends in its hash."""
     name = re.sub(r"[^A-Za-z0-9._=-]+", "_", text).strip("._-") or "unnamed"
-    return (
-        name
-        if len(name) <= LONGEST
-        else f"{name[: LONGEST - 9]}-{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:8]}"
-    )
+    if len(name) <= LONGEST:
+        return name
+    digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:8]
+    return f"{name[: LONGEST - len(digest) - 1]}-{digest}"

@@ -1,4 +1,4 @@
-"""The lease on a study: of all commands that share an MLflow, on whatever machines, one at a time runs it.
+"""The lease on a study: of all commands that share an MLflow, on whatever machines, only one at a time runs it.
 
 It is a tag of the experiment: who holds it, and a count that moves while the holder lives. Whether it moves is judged
 by the watcher's own clock, as clocks of several machines differ.
@@ -16,8 +16,8 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from sweeps.tracking.spool import holder
 from sweeps.tracking.store import Store
@@ -32,6 +32,17 @@ FIRST_LOOK = 2.0  # seconds until a holder looks whether another one took the le
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Claim:
+    """What the tag says: which command holds the lease, and its count."""
+
+    id: str
+    holder: str  # as messages name it
+    place: str  # where its process's number is its own
+    pid: int
+    count: int
+
+
 class Lease:
     """The lease on one experiment, for one command."""
 
@@ -39,13 +50,7 @@ class Lease:
         self._store, self._say = store, say
         with store.readable():
             self._experiment = store.experiment_id(experiment)
-        self._own: dict[str, Any] = {
-            "id": uuid.uuid4().hex,
-            "holder": holder(),
-            "place": _place(),
-            "pid": os.getpid(),
-            "count": 0,
-        }
+        self._own = Claim(uuid.uuid4().hex, holder(), _place(), os.getpid(), 0)
         self._ended = threading.Event()
         self._lost: str | None = None
 
@@ -58,9 +63,8 @@ class Lease:
         with self._store.readable():
             self._wait_for_another()
             self._write()
-        stopping = signal.signal(
-            signal.SIGTERM, signal.default_int_handler
-        )  # SIGINT may be ignored, as in the background of a script
+        # SIGINT may be ignored, as in the background of a script.
+        stopping = signal.signal(signal.SIGTERM, signal.default_int_handler)
         keeper = threading.Thread(target=self._keep, name="lease", daemon=True)
         keeper.start()
         try:
@@ -80,9 +84,7 @@ class Lease:
         seen = self._read()
         if not seen or _dead_here(seen):
             return
-        self._say(
-            f"this study was being run by {seen['holder']}; looking for {WATCHED_FOR:.0f} s whether that is still so"
-        )
+        self._say(f"this study was being run by {seen.holder}; watching for {WATCHED_FOR:.0f} s whether it still is")
         until = time.monotonic() + WATCHED_FOR
         while seen and time.monotonic() < until:
             time.sleep(LOOKS_EVERY)
@@ -97,7 +99,7 @@ class Lease:
             pause = MOVES_EVERY
             try:
                 current = self._read()
-                if current and current["id"] != self._own["id"]:
+                if current and current.id != self._own.id:
                     self._lost = _taken(current)
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)  # as Ctrl-C
                     return
@@ -108,27 +110,27 @@ class Lease:
     def _give_back(self) -> None:
         try:
             current = self._read()
-            if current and current["id"] == self._own["id"]:
+            if current and current.id == self._own.id:
                 self._store.client.delete_experiment_tag(self._experiment, TAG)
         except Exception as error:  # it runs out by itself
             log.info("the lease is not given back: %s", error)
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self) -> Claim | None:
         text = self._store.client.get_experiment(self._experiment).tags.get(TAG)
-        return json.loads(text) if text else None
+        return Claim(**json.loads(text)) if text else None
 
     def _write(self) -> None:
-        self._own["count"] += 1
-        self._store.client.set_experiment_tag(self._experiment, TAG, json.dumps(self._own))
+        self._own = replace(self._own, count=self._own.count + 1)
+        self._store.client.set_experiment_tag(self._experiment, TAG, json.dumps(asdict(self._own)))
 
 
-def _taken(by: dict[str, Any]) -> str:
-    return f"this study is being run by {by['holder']}; wait for its end (its trials are shared through MLflow)"
+def _taken(by: Claim) -> str:
+    return f"this study is being run by {by.holder}; wait for its end (its trials are shared through MLflow)"
 
 
-def _dead_here(other: dict[str, Any]) -> bool:
+def _dead_here(other: Claim) -> bool:
     """Whether the holder was a process of this machine that has ended."""
-    return other["place"] == _place() and not Path(f"/proc/{other['pid']}").exists()
+    return other.place == _place() and not Path(f"/proc/{other.pid}").exists()
 
 
 def _place() -> str:

@@ -1,7 +1,7 @@
 """The spool: what the Tracker has taken in and MLflow has not got yet, on the local disk, one folder a trial.
 
-    spool/<key>/trial.json      what the trial is, and how it ended
-    spool/<key>/metrics.jsonl   one line per epoch
+    spool/<key>/trial.json      what the trial is, and where it stands: About, Standing
+    spool/<key>/metrics.jsonl   one Line per epoch
     spool/<key>/files.json      the newest snapshot: file name → SHA-256 of its content
     spool/<key>/blobs/<sha256>  the contents
     spool/*.lock                the process that is at work here: the command that runs the study, its Tracker
@@ -21,133 +21,159 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
 
+from sweeps.decisions.status import Status
 from trainables.errors import UserError
-from trainables.files import STATE, write_whole
+from trainables.files import write_whole
+from trainables.snapshot import STATE
+
+TRIAL_FILE, METRICS_FILE, FILES_FILE, BLOBS = "trial.json", "metrics.jsonl", "files.json", "blobs"
+
+
+@dataclass(frozen=True)
+class About:
+    """What a trial is, and whose: an Entry as it was started."""
+
+    key: str
+    experiment: str
+    name: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    run_id: str | None  # the run to go on in, where one was known
+    time: int  # of the start, in milliseconds
+    worker: str = ""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a trial stands, since when (milliseconds), and why."""
+
+    status: Status
+    reason: str | None
+    time: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """One epoch's metrics, and when they came in (milliseconds)."""
+
+    step: int
+    time: int
+    metrics: Mapping[str, float]
+
+    def packed(self) -> bytes:
+        """Return the line as it stands in the file."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def parse(cls, text: bytes) -> Line:
+        """Read a line of the file. Raises ValueError where it is damaged."""
+        form = json.loads(text)
+        try:
+            return cls(form["step"], form["time"], dict(form["metrics"]))
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"not a line of metrics: {text!r}") from error
 
 
 @dataclass(eq=False)
 class Spooled:
-    """One trial in the spool, and what of it MLflow has.
+    """One trial in the spool: what is on disk, and the same in memory, where a full disk takes nothing.
 
-    `about` and `outcome` are replaced, never changed: `about_sent is about` means that MLflow has it.
+    `about` and `standing` are replaced, never changed: that one is another object means that there is news.
     """
 
     folder: Path
-    about: dict[str, Any]  # key, experiment, name, params, tags, run_id, time
-    outcome: dict[str, Any]  # status, reason, time
+    about: About
+    standing: Standing
     files: dict[str, str] = field(default_factory=dict)  # the newest snapshot: name → SHA-256
-    size: int = 0  # of metrics.jsonl
-
-    run_id: str | None = None
-    began: int = 0  # the run's start, in milliseconds
-    about_sent: dict[str, Any] | None = None
-    outcome_sent: dict[str, Any] | None = None
-    files_sent: dict[str, str] = field(default_factory=dict)
-    size_sent: int = 0
-    values_sent: dict[tuple[str, int], tuple[float, int]] = field(
-        default_factory=dict
-    )  # (metric name, step) → newest value, its time
-    slot: str | None = None  # the artifact that is the newest state which MLflow has whole
-
+    size: int = 0  # of the metrics, in bytes
     left: bool = False  # was running when an earlier process ended; its worker may be at it still
-    files_due: float = 0.0  # the monotonic time before which files are not sent again while the trial runs
-    retry_due: float = 0.0  # and before which a trial that MLflow refused is not tried again
-    error: str | None = None  # why the last delivery did not succeed
-
-    @property
-    def label(self) -> str:
-        """The trial as messages name it."""
-        return f"{self.about['name']} ({self.about['key'][:12]})"
 
     @property
     def running(self) -> bool:
         """Whether the trial has not ended yet."""
-        return self.outcome["status"] == "running"
-
-    @property
-    def files_to_send(self) -> dict[str, str]:
-        """The files of the newest snapshot that MLflow lacks: name → SHA-256."""
-        return {name: digest for name, digest in self.files.items() if self.files_sent.get(name) != digest}
-
-    @property
-    def delivered(self) -> bool:
-        """Whether MLflow has all there is."""
-        told = self.about_sent is self.about and self.outcome_sent is self.outcome
-        return told and self.size_sent == self.size and not self.files_to_send
+        return self.standing.status == Status.RUNNING
 
     def save(self) -> None:
-        """Write what the trial is and how it ended."""
-        write_whole(self.folder / "trial.json", json.dumps({"about": self.about, "outcome": self.outcome}).encode())
+        """Write what the trial is and where it stands."""
+        form = {"about": asdict(self.about), "outcome": asdict(self.standing)}
+        write_whole(self.folder / TRIAL_FILE, json.dumps(form).encode())
 
-    def append(self, line: dict[str, Any]) -> None:
+    def append(self, line: Line) -> None:
         """Add a line of metrics, for good."""
-        with (self.folder / "metrics.jsonl").open("ab") as file:
+        with (self.folder / METRICS_FILE).open("ab") as file:
             file.truncate(self.size)  # away with half a line, from a power cut or a full disk
-            file.write(json.dumps(line).encode() + b"\n")
+            file.write(line.packed())
             file.flush()
             os.fsync(file.fileno())
             self.size = file.tell()
 
-    def put(self, files: dict[str, bytes]) -> None:
-        """Replace the snapshot in one step: new contents first, then the list that names them, then away with the old contents."""
+    def lines(self, begin: int, end: int) -> list[bytes]:
+        """Return the lines of metrics between two places in the file, as they stand."""
+        with (self.folder / METRICS_FILE).open("rb") as file:
+            file.seek(begin)
+            return file.read(end - begin).splitlines()
+
+    def put(self, files: Mapping[str, bytes]) -> None:
+        """Replace the snapshot in one step: the new contents, then the list that names them; then the old ones go."""
         digests = {name: _digest(content) for name, content in files.items()}
-        blobs = self.folder / "blobs"
         for name, digest in digests.items():
-            if not (blobs / digest).exists():
-                write_whole(blobs / digest, files[name])
+            if not self.blob(digest).exists():
+                write_whole(self.blob(digest), files[name])
         self.files = self.files | digests
-        write_whole(self.folder / "files.json", json.dumps(self.files).encode())
-        for stale in {blob.name for blob in blobs.iterdir()} - set(self.files.values()):
-            (blobs / stale).unlink()
+        write_whole(self.folder / FILES_FILE, json.dumps(self.files).encode())
+        for stale in {blob.name for blob in (self.folder / BLOBS).iterdir()} - set(self.files.values()):
+            self.blob(stale).unlink()
+
+    def blob(self, digest: str) -> Path:
+        """Return where the content with this SHA-256 is."""
+        return self.folder / BLOBS / digest
 
     def state(self) -> bytes:
         """Return the newest snapshot's state; empty where it has none."""
-        return (self.folder / "blobs" / self.files[STATE]).read_bytes() if STATE in self.files else b""
+        return self.blob(self.files[STATE]).read_bytes() if STATE in self.files else b""
 
     def garbled(self) -> list[str]:
         """Return the names of the newest snapshot's files that are not what was written."""
-        blobs = {name: self.folder / "blobs" / digest for name, digest in self.files.items()}
+        blobs = {name: self.blob(digest) for name, digest in self.files.items()}
         return [name for name, blob in blobs.items() if not blob.exists() or _digest(blob.read_bytes()) != blob.name]
-
-    def retire(self) -> None:
-        """Forget on disk what MLflow has.
-
-        The trial stays known, so that a late epoch or a retry still finds its run.
-        """
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.files, self.size, self.size_sent = {}, 0, 0
 
     def go_on(self) -> None:
         """Take the trial up again that an earlier process left running: its worker is alive."""
-        self.outcome, self.left = {"status": "running", "reason": None, "time": milliseconds()}, False
+        self.standing, self.left = Standing(Status.RUNNING, None, milliseconds()), False
         self.save()
 
-    def start_over(self) -> None:
-        """Take nothing for delivered: MLflow has refused, the run may be gone.
-
-        The next delivery looks for it, or creates it again.
-        """
-        self.about_sent = self.outcome_sent = None
-        self.files_sent, self.size_sent, self.values_sent, self.slot = {}, 0, {}, None
+    def clear(self) -> None:
+        """Forget on disk what MLflow has."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.files, self.size = {}, 0
 
     @classmethod
     def left_in(cls, folder: Path) -> Spooled:
-        """Load what an earlier process left. A trial that was running then is interrupted, as of its last epoch."""
-        trial = cls(folder, **json.loads((folder / "trial.json").read_bytes()))
-        if (folder / "files.json").exists():
-            trial.files = json.loads((folder / "files.json").read_bytes())
-        metrics = folder / "metrics.jsonl"
+        """Load what an earlier process left. A trial that was running then is interrupted, as of its last epoch.
+
+        Raises ValueError, TypeError, KeyError or OSError where it cannot be read.
+        """
+        form = json.loads((folder / TRIAL_FILE).read_bytes())
+        standing = form["outcome"] | {"status": Status(form["outcome"]["status"])}
+        trial = cls(folder, About(**form["about"]), Standing(**standing))
+        if (folder / FILES_FILE).exists():
+            trial.files = json.loads((folder / FILES_FILE).read_bytes())
+        metrics = folder / METRICS_FILE
         if metrics.exists():
             trial.size = metrics.read_bytes().rfind(b"\n") + 1
         if trial.running:
             last = max(path.stat().st_mtime for path in folder.iterdir())
-            trial.outcome, trial.left = {"status": "interrupted", "reason": None, "time": round(last * 1000)}, True
+            trial.standing, trial.left = Standing(Status.INTERRUPTED, None, round(last * 1000)), True
         return trial
+
+
+def trials_in(spool: Path) -> list[Path]:
+    """Return the folders of the trials in a spool."""
+    return [path.parent for path in sorted(spool.glob(f"*/{TRIAL_FILE}"))]
 
 
 def _digest(content: bytes) -> str:
@@ -191,21 +217,15 @@ def locked(path: Path, patience: float = 0.0) -> Iterator[None]:
 
 
 def holder() -> str:
-    """Return what names this process to whom it keeps out."""
+    """Return how this process is named to those that it keeps out."""
     return f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}"
 
 
 def check_name(name: str) -> None:
     """Raise ValueError for a file name that could leave the trial's folder."""
     path = PurePosixPath(name)
-    if (
-        path.is_absolute()
-        or path.as_posix() != name
-        or ".." in path.parts
-        or "\\" in name
-        or "\0" in name
-        or name == "."
-    ):
+    elsewhere = path.is_absolute() or ".." in path.parts or name == "."
+    if elsewhere or path.as_posix() != name or "\\" in name or "\0" in name:
         raise ValueError(f"file name {name!r}: must be a relative path without '..'")
 
 

@@ -1,12 +1,17 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from analysis.evaluation import evaluation
+from analysis.subject import subject
+from trainables import train as training
 from trainables.checkpoint import load, pack
 from trainables.config import CNN, Training, Trial
+from trainables.datasets import load as load_data
+from trainables.scoring import score
 from trainables.train import replicate, train
 
 CPU = torch.device("cpu")
@@ -42,3 +47,24 @@ def test_on_the_test_images_it_says_what_training_said(tiny):
 def test_a_class_without_images_stays_unknown(tiny):
     found, _ = examine(tiny, labels=np.arange(30) % 2)
     assert found.tables["evaluation"].rows[3] == ("class2", 0, None)
+
+
+@pytest.mark.parametrize("name", ["shapes", "scenes"])
+def test_a_checkpoint_has_one_score(name, monkeypatch):
+    """What training recorded at the best epoch, what a Subject says, and what evaluation says, although training
+    computes in bfloat16."""
+    monkeypatch.setattr(training, "computing_dtype", lambda _: torch.bfloat16)
+    monkeypatch.setattr(training, "CAST_FLOPS", 0)
+    data = load_data(name, Path())
+    data = replace(data, train=data.train.take(np.arange(300)))
+    model = CNN(conv_layers=2, channels=8, batch_norm=True, fc_layers=1)
+    trial = Trial(dataset=name, model=model, training=Training(epochs=2, optimizer="adam", lr=0.003, crop=30))
+    member = replicate(trial, data, 0, CPU)
+    list(train(trial, data, [member], CPU))
+    checkpoint = load(pack(trial, data, [member]))
+    of = subject(checkpoint, data, "net", CPU)
+    seen = score(torch.from_numpy(of.logits), torch.from_numpy(of.labels), trial.training.ap_rule)
+    assert (seen.value, seen.per_class) == (member.chosen.test_score, member.chosen.class_score)
+    assert seen.loss == pytest.approx(member.chosen.test_loss, rel=1e-6)
+    rows = evaluation(checkpoint, data.test, "it", "net", CPU).tables["evaluation"].rows
+    assert [row[2].mean for row in rows] == [100 * value for value in (seen.value, *seen.per_class)]

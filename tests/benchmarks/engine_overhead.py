@@ -20,11 +20,14 @@ import ray
 from ray import tune
 from rich.console import Console
 
-from sweeps.decisions.agenda import Agenda, Task
-from sweeps.decisions.winner import Outcome, Yardstick
-from sweeps.execution import cluster, scheduler
+from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.outcome import Outcome, Yardstick
+from sweeps.decisions.records import Task, Terms
+from sweeps.execution import scheduler, tracker_actor
+from sweeps.execution.shared_data import SharedData
 from sweeps.reporting.display import Display
 from sweeps.study import Stage, Study
+from sweeps.tracking.tracker import Tracker
 from trainables.config import CNN, Training, Trial
 from trainables.datasets import Dataset, Split
 
@@ -71,15 +74,14 @@ def ours(count: int, folder: Path) -> float:
     study = Study("overhead", base, (Stage("lr", {"training.lr": tuple(0.001 * (n + 1) for n in range(count))}),))
     data, clock = tiny_data(), Clock()
     by = Yardstick(data.metric, len(data.val))
-    agenda = Agenda(
-        study, (0,), {base.dataset: data.digest}, by, False, {}, data.image_shape, data.classes, lambda _: None
-    )
-    tracker = cluster.start_tracker(f"sqlite:///{folder / 'mlflow.db'}", study.name, folder / "spool")
-    with TimedDisplay(agenda, data.image_shape, data.classes, Console(file=io.StringIO())) as display:
+    terms = Terms((0,), {base.dataset: data.digest}, by, data.image_shape, data.classes, early_stopping=False)
+    agenda = Agenda(study, terms, lambda _: None)
+    tracker = tracker_actor.start(f"sqlite:///{folder / 'mlflow.db'}", study.name, folder / "spool")
+    with TimedDisplay(agenda, Console(file=io.StringIO())) as display:
         display.clock = clock
-        scheduler.run(agenda, data, {}, tracker, display, {"cpu": 1}, {})
+        scheduler.execute(agenda, SharedData(data), {}, tracker, display, {"cpu": 1}, {})
     begin = time.perf_counter()
-    assert ray.get(tracker.drain.remote(60.0)) == []
+    assert tracker.ask(Tracker.drain, 60.0) == []
     print(
         f"engine: {len(agenda.outcomes)} trials, all of it in MLflow {time.perf_counter() - begin:.1f} s after "
         "Tune's end",

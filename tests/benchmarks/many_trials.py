@@ -65,7 +65,7 @@ def serve(folder: Path) -> tuple[subprocess.Popen, str]:
 
 def timed_run(study: Study, options: RunOptions) -> tuple[float, str]:
     text, begin = io.StringIO(), time.perf_counter()
-    assert engine.run(study, options, Console(file=text, width=200)) == 0, text.getvalue()
+    assert engine.run_study(study, options, Console(file=text, width=200)) == 0, text.getvalue()
     return time.perf_counter() - begin, text.getvalue()
 
 

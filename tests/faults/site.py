@@ -31,13 +31,14 @@ TRAINING = ".train"  # in the title of a worker's process at work
 TRIALS = 4  # three learning rates, and one more width
 
 SCRIPT = """
-import sweeps.execution.scheduler
+import sweeps.execution.watchdog
 from sweeps.main import main
 from sweeps.study import Stage, Study
 from trainables.config import CNN, Training, Trial
 
 base = Trial("folder:{images}", CNN(conv_layers=2, channels=8, fc_layers=1), Training(epochs={epochs}, batch_size=4))
-STUDY = Study("hurt", base, (Stage("lr", {{"training.lr": (0.001, 0.01, 0.05)}}), Stage("width", {{"model.channels": (8, 12)}})))
+rates, widths = Stage("lr", {{"training.lr": (0.001, 0.01, 0.05)}}), Stage("width", {{"model.channels": (8, 12)}})
+STUDY = Study("hurt", base, (rates, widths))
 
 {before}
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def test_what_a_server_that_died_for_good_did_not_get_is_delivered_by_sync(serve
     server.kill()
     status, said = served.end(process, timeout=400)
     assert status == 1, said
-    assert "MLflow has not got everything" in said
+    assert "MLflow does not have everything yet" in said
     assert f"python sweeps/sync.py --output {served.folder / 'results'} --tracking-uri {served.uri}" in said
     server.start()
     status, said = sync(served)

@@ -31,7 +31,7 @@ def test_a_trial_whose_process_is_killed_goes_on_elsewhere(site, undisturbed):
 def test_a_trial_that_hangs_is_killed_and_goes_on(tmp_path, undisturbed):
     site = Site(
         tmp_path,
-        before="sweeps.execution.scheduler.PATIENCE = sweeps.execution.scheduler.Patience(first=60, least=4, factor=3)",
+        before="sweeps.execution.watchdog.PATIENCE = sweeps.execution.watchdog.Patience(first=60, least=4, factor=3)",
     )
     process = site.start()
     until(lambda: site.trained() > 15)

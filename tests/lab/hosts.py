@@ -1,4 +1,7 @@
-"""A cluster that `ray up cluster.yaml` brought up on three machines that ../shared/lab makes on this one, and an operator's beside it."""
+"""A cluster that `ray up cluster.yaml` brought up on three machines that ../shared/lab makes on this one.
+
+An operator's machine is beside it.
+"""
 
 import json
 import os

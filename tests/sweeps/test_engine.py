@@ -16,7 +16,7 @@ from PIL import Image
 from rich.console import Console
 
 from sweeps import analyse, evaluate
-from sweeps.engine import run
+from sweeps.engine import run_study
 from sweeps.options import RunOptions
 from sweeps.study import Choice, Search, Space, Stage, Study, Watch
 from trainables.checkpoint import load
@@ -72,7 +72,7 @@ class Bench:
         options = RunOptions(
             output=self.folder / "results", tracking_uri=self.uri, **{"early_stopping": False} | options
         )
-        return run(study, options, Console(file=text, width=200)), text.getvalue()
+        return run_study(study, options, Console(file=text, width=200)), text.getvalue()
 
     def runs(self, name="small"):
         client = MlflowClient(self.uri)

@@ -1,13 +1,15 @@
 import re
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
 
 from sweeps.engine import chosen
 from sweeps.main import status
-from sweeps.options import RunOptions, parse
+from sweeps.options import RunOptions, _parser, parse
 from sweeps.study import Stage, Study
 from trainables.config import Trial
+from trainables.errors import UserError
 
 STUDY = Study(
     "small",
@@ -72,7 +74,7 @@ def test_every_flag_is_read(monkeypatch):
     ("arguments", "message"),
     [
         (["--num-gpu", "4"], "error: unknown argument '--num-gpu'; did you mean '--num-gpus'?"),
-        (["--epochs", "ten"], "error: argument --epochs: 'ten' is no whole number"),
+        (["--epochs", "ten"], "error: argument --epochs: 'ten' is not a whole number"),
         (["--epochs", "0"], "error: --epochs is 0, but must be at least 1"),
         (["--seeds", "-1"], "error: --seeds is -1, but must be at least 1"),
         (["--stages", "conv_layer"], "error: study small has no stage 'conv_layer'; did you mean 'conv_layers'?"),
@@ -96,6 +98,72 @@ def test_a_dry_run_prints_the_plan_and_starts_nothing(capsys, tmp_path, monkeypa
     assert "3 distinct trials" in printed or "2 distinct trials" in printed
     assert "16×30×30" in printed
     assert list(tmp_path.iterdir()) == []
+
+
+STARTING = Study("start", Trial(dataset="shapes"), (Stage("weights", {"weights": (None, "resnet18-imagenet")}),))
+
+
+@pytest.mark.parametrize("quick", [[], ["--quick"]])
+@pytest.mark.parametrize("given", ["mine.pth", ""])
+def test_weights_that_no_trial_would_start_from_are_refused(quick, given, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert status(STUDY, ["--weights", given, *quick]) == 2
+    name = "small_quick" if quick else "small"
+    assert capsys.readouterr().err == (
+        f"error: weights are {given!r}, but no trial of study {name} starts from pretrained weights\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_are_refused_where_the_chosen_stages_need_none(capsys):
+    plain = Stage("lr", {"training.lr": (0.1,)}, start=Trial(dataset="shapes"))
+    both = Study("both", STARTING.baseline, (*STARTING.stages, plain))
+    assert status(both, ["--weights", "mine.pth", "--stages", "lr"]) == 2
+    assert "but no trial of study both starts from pretrained weights" in capsys.readouterr().err
+
+
+def test_given_weights_take_the_place_of_the_study_s_and_quick_alone_leaves_them_out():
+    def weights(**options):
+        return chosen(STARTING, RunOptions(**options)).stages[0].vary["weights"]
+
+    assert weights() == (None, "resnet18-imagenet")
+    assert weights(weights="mine.pth") == (None, "mine.pth")
+    assert weights(weights="mine.pth", quick=True) == (None, "mine.pth")
+    assert weights(quick=True) == (None,)
+
+
+@pytest.mark.parametrize(
+    "flags", [["--sampler", "random"], ["--sampler", ""], ["--num-trials", "4"], ["--rule", "asha"]]
+)
+def test_what_only_a_search_has_is_refused_for_a_study_without_one(flags, capsys):
+    assert status(STUDY, flags) == 2
+    assert capsys.readouterr().err.startswith("error: study small has no search")
+
+
+def test_every_option_has_a_flag_with_a_help_text():
+    flags = {action.dest: action for action in _parser("", ["lr"])._actions if action.dest != "help"}
+    assert set(flags) == {field.name for field in fields(RunOptions)}
+    assert all(action.help for action in flags.values())
+
+
+def test_the_defaults_of_the_flags_are_those_of_the_options(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    parser = _parser("", [])
+    assert {field.name: parser.get_default(field.name) for field in fields(RunOptions)} == asdict(RunOptions())
+
+
+@pytest.mark.parametrize("name", ["num_gpus", "trials_per_gpu", "num_cpus", "epochs", "seeds", "num_trials"])
+def test_numbers_have_a_least_value(name):
+    least = 0 if name == "num_gpus" else 1
+    assert getattr(RunOptions(**{name: least}), name) == least
+    flag = f"--{name.replace('_', '-')}"
+    with pytest.raises(UserError, match=f"^{flag} is {least - 1}, but must be at least {least}$"):
+        RunOptions(**{name: least - 1})
+
+
+def test_a_folder_s_tilde_is_the_user_s_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert read("--data-dir", "~/data").data_dir == Path("/home/me/data")
 
 
 def test_quick_is_the_same_study_under_its_own_name_on_the_embedded_data():

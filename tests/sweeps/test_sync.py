@@ -1,11 +1,16 @@
 """sweeps/sync.py on spools that were left behind."""
 
 import io
+import runpy
+import signal
+import sys
 
 import pytest
 from rich.console import Console
 
 from sweeps import sync
+from sweeps.decisions.status import Status
+from sweeps.tracking.entry import Entry
 from sweeps.tracking.spool import locked
 from sweeps.tracking.tracker import Tracker
 from trainables.errors import UserError
@@ -15,16 +20,20 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 KEY = "a" * 64
 
 
-@pytest.fixture
-def spool(tmp_path):
+def leave(results, study):
     """Return the spool of a study whose MLflow never answered."""
-    folder = tmp_path / "results" / "study" / ".spool"
-    left = Tracker("http://127.0.0.1:1", "study", folder)
-    left.start(KEY, "depth=2", {}, {})
+    folder = results / study / ".spool"
+    left = Tracker("http://127.0.0.1:1", study, folder)
+    left.start(KEY, Entry("depth=2"))
     left.epoch(KEY, 1, {"loss": 0.5}, {})
-    left.finish(KEY, "done")
+    left.finish(KEY, Status.DONE)
     left.close()
     return folder
+
+
+@pytest.fixture
+def spool(tmp_path):
+    return leave(tmp_path / "results", "study")
 
 
 def run(tmp_path, store):
@@ -56,6 +65,20 @@ def test_a_study_that_is_running_is_left_to_itself(tmp_path, store, spool):
     assert said.startswith(f"study: {spool} is in use by process ")
 
 
-def test_a_folder_that_is_none_is_a_mistake(tmp_path, store):
-    with pytest.raises(UserError, match="results, which is no folder"):
+def test_names_are_shown_as_they_stand(tmp_path, store, monkeypatch, capsys):
+    results = tmp_path / "[red]x[/]"
+    leave(results, "[bold]y :smile:")
+    monkeypatch.setattr(sys, "argv", [sync.__file__, "--output", str(results), "--tracking-uri", store.uri])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the command's own handling of SIGTERM stays out of here
+    for said in (
+        f"[bold]y :smile:: 1 of 1 trials delivered to {store.uri}\n",
+        f"{results}: nothing is left to deliver\n",
+    ):
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(sync.__file__, run_name="__main__")
+        assert (ended.value.code, capsys.readouterr().out) == (0, said)
+
+
+def test_a_folder_that_is_not_there_is_a_mistake(tmp_path, store):
+    with pytest.raises(UserError, match="results, which is not a folder"):
         run(tmp_path, store)

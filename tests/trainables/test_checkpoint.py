@@ -1,13 +1,15 @@
 import json
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from safetensors.torch import save
 
-from trainables.checkpoint import CURVES, TRIAL, WEIGHTS, CheckpointError, history, load, pack, unpack
+from trainables.checkpoint import CheckpointError, history, load, pack, unpack
 from trainables.config import CNN, Training, Trial
 from trainables.errors import UserError
-from trainables.files import STATE, unzipped
+from trainables.files import unzipped
+from trainables.snapshot import CURVES, STATE, TRIAL, WEIGHTS
 from trainables.train import evaluate, replicate, train
 
 CPU = torch.device("cpu")
@@ -133,3 +135,44 @@ def test_a_description_that_claims_too_much_is_refused_before_memory_is_taken(ti
     info = json.loads(files[TRIAL]) | {"class_names": ["x"] * 3_000_000}
     with pytest.raises(CheckpointError, match="the weights do not fit: misshapen"):
         load(files | {TRIAL: json.dumps(info).encode()})
+
+
+def test_the_snapshot_shows_each_replicate_at_its_best_validation_score(tiny):
+    """Not at its best test score, nor at a later epoch that is as good."""
+    members = [replicate(trial(1), tiny, seed, CPU) for seed in (5, 2)]
+    run(trial(1), tiny, members)
+    scores = {5: [(0.3, 0.9), (0.7, 0.1), (0.7, 0.8)], 2: [(0.6, 0.2), (0.5, 0.4), (0.4, 0.6)]}  # validation and test
+    for member in members:
+        member.records = [
+            replace(member.records[0], val_score=val, test_score=test, class_score=(test, None, 0.5))
+            for val, test in scores[member.seed]
+        ]
+    files = pack(trial(3), tiny, members)
+    assert json.loads(files["per_class.json"]) == {
+        "5": {"class0": 0.1, "class1": None, "class2": 0.5},
+        "2": {"class0": 0.2, "class1": None, "class2": 0.5},
+    }
+    info = json.loads(files[TRIAL])
+    assert [(entry["seed"], entry["epoch"]) for entry in info["replicates"]] == [(5, 2), (2, 1)]
+    shown = [asdict(members[0].records[1]), asdict(members[1].records[0])]
+    assert [entry["metrics"] for entry in info["replicates"]] == json.loads(json.dumps(shown))
+    assert (info["mean"], info["sd"]) == (list(tiny.mean), list(tiny.sd))
+    assert (info["data_digest"], info["image_shape"], info["multi_label"]) == (tiny.digest, [3, 12, 12], False)
+    for index, model in enumerate(load(files).models):
+        for name, tensor in model.state_dict().items():
+            assert torch.equal(tensor, members[index].best[name])
+        assert not model.training
+
+
+def test_an_empty_state_gives_untrained_replicates(tiny):
+    members = unpack(b"", trial(1), tiny, (3, 1), CPU)
+    assert [(member.seed, member.epoch, member.best) for member in members] == [(3, 0, {}), (1, 0, {})]
+    same = replicate(trial(1), tiny, 3, CPU).model.state_dict()
+    assert all(torch.equal(tensor, same[name]) for name, tensor in members[0].model.state_dict().items())
+
+
+def test_a_state_of_another_network_is_refused(tiny):
+    state = run(trial(1), tiny, [replicate(trial(1), tiny, 0, CPU)])[STATE]
+    other = replace(trial(1), model=replace(trial(1).model, channels=6))
+    with pytest.raises(CheckpointError, match=r"^the weights do not fit: misshapen .*blocks\.0\.convs\.0\.0\.weight"):
+        unpack(state, other, tiny, (0,), CPU)

@@ -209,7 +209,7 @@ def test_a_damaged_file_is_named_in_one_line():
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reason"),
     [
         (torch.ones(3), r"are of type Tensor, but must be tensors by name$"),
         ([torch.ones(3)], r"are of type list, but must be tensors by name$"),
@@ -221,8 +221,8 @@ def test_a_damaged_file_is_named_in_one_line():
         ({"state_dict": 3}, r"are of type int, but must be tensors by name$"),
     ],
 )
-def test_anything_but_tensors_by_name_is_named(content, told):
-    with pytest.raises(UserError, match=f"^the weights 'a.pth' {told}"):
+def test_anything_but_tensors_by_name_is_named(content, reason):
+    with pytest.raises(UserError, match=f"^the weights 'a.pth' {reason}"):
         parse("a.pth", saved(content))
 
 

@@ -7,11 +7,10 @@ import torch
 
 from tests.conftest import make_dataset
 from trainables import train as module
-from trainables.augment import as_evaluated, augmented, crop, flip, resized
 from trainables.config import CNN, ResNet, Training, Trial
-from trainables.errors import UserError
-from trainables.scoring import loss, score
-from trainables.train import Diverged, evaluate, replicate, train
+from trainables.models import build
+from trainables.scoring import Score
+from trainables.train import Diverged, evaluate, evaluation_batch, predict, replicate, train
 
 CPU = torch.device("cpu")
 MODEL = CNN(conv_layers=1, channels=4, fc_layers=2, fc_widths=8, fc_dropout=0.2)
@@ -65,21 +64,25 @@ def test_it_overfits_32_images(optimizer, lr):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
-def test_a_step_is_the_reference_optimizers(tiny, optimizer, monkeypatch):
-    """One epoch of one full batch in float32, against the step written out with torch's plain optimizer."""
+def test_steps_are_the_reference_optimizers(tiny, optimizer, monkeypatch):
+    """Three steps of one full batch each in float32, against those written out with torch's plain optimizer."""
     monkeypatch.setattr(module, "computing_dtype", lambda _: torch.float32)
-    recipe = Training(epochs=1, batch_size=len(tiny.train), optimizer=optimizer, lr=0.01, weight_decay=0.1)
+    recipe = Training(
+        epochs=3, batch_size=len(tiny.train), optimizer=optimizer, lr=0.01, momentum=0.8, weight_decay=0.5
+    )
     trial = Trial(model=CNN(conv_layers=1, channels=2, fc_layers=1), training=recipe)
     reference = replicate(trial, tiny, 3, CPU).model
     (member,), _ = run(trial, tiny, (3,))
     plain = {
-        "sgd": lambda p: torch.optim.SGD(p, 0.01, momentum=0.9, weight_decay=0.1),
-        "adam": lambda p: torch.optim.Adam(p, 0.01, weight_decay=0.1),
-        "adamw": lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.1),
+        "sgd": lambda p: torch.optim.SGD(p, 0.01, momentum=0.8, weight_decay=0.5),
+        "adam": lambda p: torch.optim.Adam(p, 0.01, weight_decay=0.5),
+        "adamw": lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.5),
     }[optimizer](reference.parameters())
     pixels, labels = torch.from_numpy(tiny.train.images).permute(0, 3, 1, 2), torch.from_numpy(tiny.train.labels)
-    torch.nn.functional.cross_entropy(reference(pixels), labels).backward()
-    plain.step()
+    for _ in range(3):
+        plain.zero_grad()
+        torch.nn.functional.cross_entropy(reference(pixels), labels).backward()
+        plain.step()
     for mine, theirs in zip(member.model.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=2e-5)
 
@@ -104,52 +107,10 @@ def test_a_loss_that_is_no_number_ends_the_trial_and_names_the_epoch(tiny):
         run(trial, tiny)
 
 
-def test_the_best_weights_are_those_of_the_best_validation_epoch(tiny):
-    trial = Trial(model=MODEL, training=Training(epochs=6, batch_size=16, lr=0.05))
-    (member,), epochs = run(trial, tiny)
-    member.model.load_state_dict(member.best)
-    val = tiny.val
-    score = evaluate(member.model, torch.from_numpy(val.images), torch.from_numpy(val.labels), "11-point")
-    assert score.value == max(epoch.records[0].val_score for epoch in epochs)
-
-
 def test_a_last_batch_of_one_joins_the_one_before():
     assert [len(batch) for batch in module._batches(9, 4, CPU)] == [4, 5]
     assert [len(batch) for batch in module._batches(10, 4, CPU)] == [4, 4, 2]
     assert torch.equal(torch.cat(module._batches(9, 4, CPU)).sort().values, torch.arange(9))
-
-
-def test_flips_mirror_about_half_and_nothing_else():
-    torch.manual_seed(0)
-    images = torch.randint(0, 256, (400, 4, 5, 3), dtype=torch.uint8)
-    flipped = flip(images)
-    same, mirrored = (flipped == images).flatten(1).all(1), (flipped == images.flip(2)).flatten(1).all(1)
-    assert (same | mirrored).all()
-    assert 150 < int(mirrored.sum()) < 250
-
-
-def test_crops_are_windows_of_the_padded_image():
-    torch.manual_seed(0)
-    images = torch.randint(1, 256, (64, 6, 6, 3), dtype=torch.uint8)
-    padded = torch.nn.functional.pad(images, (0, 0, 2, 2, 2, 2))
-    offsets = set()
-    for image, cropped in zip(padded, crop(images, 6, 6, 2), strict=True):
-        found = [(y, x) for y in range(5) for x in range(5) if torch.equal(image[y : y + 6, x : x + 6], cropped)]
-        assert len(found) == 1
-        offsets.update(found)
-    assert len(offsets) > 15  # of 25
-
-
-def test_the_centre_is_what_evaluation_sees_and_training_images_are_parts_of_the_whole():
-    images = torch.arange(2 * 8 * 8 * 3, dtype=torch.int64).remainder(251).to(torch.uint8).reshape(2, 8, 8, 3)
-    assert torch.equal(as_evaluated(images, Training(crop=4)), images[:, 2:6, 2:6])
-    assert augmented(images, Training(crop=4)).shape == (2, 4, 4, 3)
-    assert resized(images, Training(resize=8)) is images
-    flat = torch.full((3, 10, 6, 1), 77, dtype=torch.uint8)
-    assert torch.equal(resized(flat, Training(resize=4)), torch.full((3, 4, 4, 1), 77, dtype=torch.uint8))
-    assert Training(resize=9, crop=7).input_shape((3, 5, 6)) == (3, 7, 7)
-    with pytest.raises(UserError, match=r"^crop is 9, but must be at most 5, the side of the images it is cut from$"):
-        Training(crop=9).input_shape((3, 5, 6))
 
 
 def multi_label(count=32):
@@ -181,17 +142,6 @@ def test_a_residual_network_overfits_32_images(several, monkeypatch):
     assert epochs[-1].records[0].train_score == 1.0
 
 
-def test_unknown_labels_count_nowhere():
-    logits = torch.tensor([[2.0, -1.0], [0.5, 0.0]])
-    labels = torch.tensor([[1, -1], [0, 1]], dtype=torch.int8)
-    expected = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(0.5)) + math.log(2)) / 3
-    assert float(loss(logits, labels)) == pytest.approx(expected)
-    found = score(logits, labels, "11-point")
-    assert (found.value, found.per_class) == (1.0, (1.0, 1.0))
-    with pytest.raises(ValueError, match="no image is known to have any of the classes"):
-        score(logits, torch.zeros(2, 2, dtype=torch.int8), "11-point")
-
-
 def test_pretrained_weights_are_where_training_starts(tiny):
     (learned,), _ = run(Trial(model=MODEL, training=Training(epochs=1)), tiny)
     weights = {
@@ -203,25 +153,173 @@ def test_pretrained_weights_are_where_training_starts(tiny):
     assert torch.equal(started.head.weight, scratch.head.weight)
 
 
-def test_a_watcher_sees_the_first_replicate_before_each_step_as_the_network_does(tiny):
+def test_an_observer_sees_the_first_replicate_before_each_step_as_the_network_does(tiny):
     seen = []
     trial = Trial(model=MODEL, training=Training(epochs=2, batch_size=48, crop=8))
     members = [replicate(trial, tiny, seed, CPU) for seed in (0, 1)]
 
-    def watch(at, network, images):
+    def observer(at, network, images):
         seen.append((at, network is members[0].model, images.shape))
 
-    watched = list(train(trial, tiny, members, CPU, watch))
+    observed = list(train(trial, tiny, members, CPU, observer))
     assert seen == [(at, True, (48, 8, 8, 3)) for at in (0, 0.5, 1, 1.5)]
-    assert [results(epoch) for epoch in watched] == [
-        results(epoch) for epoch in run(trial, tiny, (0, 1))[1]
-    ]  # and changes nothing
+    _, alone = run(trial, tiny, (0, 1))
+    assert [results(epoch) for epoch in observed] == [results(epoch) for epoch in alone]  # and changes nothing
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factor"),
+    [
+        ("constant", lambda _: 1.0),
+        ("linear", lambda at: 1 - at / 3),
+        ("cosine", lambda at: (1 + math.cos(math.pi * at / 3)) / 2),
+        ("exponential", lambda at: 0.7 ** math.floor(at)),
+    ],
+)
+def test_the_learning_rate_follows_its_schedule_at_every_step(tiny, schedule, factor):
+    """96 images in batches of 24: four steps an epoch, at epochs 0, 1/4, 1/2, …"""
+    recipe = Training(epochs=3, batch_size=24, lr=0.02, schedule=schedule, gamma=0.7)
+    trial = Trial(model=MODEL, training=recipe)
+    member = replicate(trial, tiny, 0, CPU)
+    used = []
+    step = member.optimizer.step
+    member.optimizer.step = lambda: used.append(member.optimizer.param_groups[0]["lr"]) or step()
+    epochs = list(train(trial, tiny, [member], CPU))
+    assert used == pytest.approx([0.02 * factor(at / 4) for at in range(12)], rel=1e-12)
+    assert [epoch.records[0].lr for epoch in epochs] == used[::4]
+
+
+def test_the_best_weights_are_those_at_the_first_best_validation_score(tiny, monkeypatch):
+    """Not at the best test score, nor at a later equal one."""
+    scores = iter([0.5, 0.9, 0.8, 0.1, 0.8, 0.7, 0.6, 1.0])  # validation, test, validation, …
+    monkeypatch.setattr(module, "evaluate", lambda *_: Score(1.0, next(scores), (0.0,) * 3))
+    trial = Trial(model=MODEL, training=Training(epochs=4, batch_size=32))
+    member = replicate(trial, tiny, 0, CPU)
+    after = []
+    for epoch in train(trial, tiny, [member], CPU):
+        after.append({name: tensor.clone() for name, tensor in member.model.state_dict().items()})
+        assert epoch.number == member.epoch
+    assert [(record.val_score, record.test_score) for record in member.records] == [
+        (0.5, 0.9),
+        (0.8, 0.1),
+        (0.8, 0.7),
+        (0.6, 1.0),
+    ]
+    assert member.chosen is member.records[1]
+    for name, tensor in member.best.items():
+        assert torch.equal(tensor, after[1][name])
+    assert not torch.equal(member.best["head.weight"], after[0]["head.weight"])
+
+
+def test_the_best_weights_have_the_best_validation_score(tiny):
+    trial = Trial(model=MODEL, training=Training(epochs=6, batch_size=16, lr=0.05))
+    (member,), epochs = run(trial, tiny)
+    member.model.load_state_dict(member.best)
+    val = tiny.val
+    best = evaluate(member.model, torch.from_numpy(val.images), torch.from_numpy(val.labels), "11-point")
+    assert best.value == max(epoch.records[0].val_score for epoch in epochs) == member.chosen.val_score
+
+
+def test_random_numbers_that_others_draw_between_epochs_change_nothing(tiny):
+    trial = Trial(model=MODEL, training=Training(epochs=3, batch_size=16, flip=True))
+    _, alone = run(trial, tiny)
+    disturbed = []
+    for epoch in train(trial, tiny, [replicate(trial, tiny, 0, CPU)], CPU):
+        disturbed.append(results(epoch))
+        torch.rand(7)
+        torch.manual_seed(99)
+    assert disturbed == [results(epoch) for epoch in alone]
+
+
+def test_the_seed_gives_one_stream_of_random_numbers(tiny):
+    """First for the weights, then for the order of each epoch; nothing else draws where nothing else is random."""
+    trial = Trial(model=replace(MODEL, fc_dropout=0.0), training=Training(epochs=3, batch_size=24))
+    seen = []
+    member = replicate(trial, tiny, 3, CPU)
+    list(train(trial, tiny, [member], CPU, lambda _, __, images: seen.append(images)))
+    torch.manual_seed(3)
+    build(trial.model, tiny.image_shape, tiny.classes)
+    orders = torch.cat([torch.randperm(96) for _ in range(3)])
+    assert torch.equal(torch.cat(seen), torch.from_numpy(tiny.train.images)[orders])
+
+
+def test_every_epoch_has_an_order_of_its_own():
+    torch.manual_seed(0)
+    first, second = (torch.cat(module._batches(100, 10, CPU)) for _ in range(2))
+    assert not torch.equal(first, second)
+    assert torch.equal(first.sort().values, second.sort().values)
+    assert [len(batch) for batch in module._batches(1, 4, CPU)] == [1]
+
+
+def test_replicates_that_are_behind_catch_up_alone(tiny):
+    trial = Trial(model=MODEL, training=Training(epochs=2, batch_size=16))
+    (ahead,), _ = run(Trial(model=MODEL, training=Training(epochs=1, batch_size=16)), tiny)
+    before = list(ahead.records)
+    epochs = list(train(trial, tiny, [ahead, replicate(trial, tiny, 1, CPU)], CPU))
+    assert [(epoch.number, epoch.seeds) for epoch in epochs] == [(1, (0, 1)), (2, (0, 1))]
+    assert ahead.records[:1] == before
+    assert epochs[0].records[0] is before[0]
+    assert list(train(trial, tiny, [ahead], CPU)) == []
+
+
+@pytest.mark.parametrize(
+    ("side", "cpu", "cuda"), [(8, 128, 2048), (64, 128, 2048), (128, 32, 1024), (224, 10, 334), (1024, 1, 16)]
+)
+def test_so_many_images_are_evaluated_at_once(side, cpu, cuda):
+    """At most 2¹⁹ pixels on the CPU, 2²⁴ on a GPU."""
+    assert evaluation_batch((side, side), CPU) == cpu
+    assert evaluation_batch((side, side), torch.device("cuda")) == cuda
+    assert evaluation_batch((side, side // 2), CPU) == min(128, 2**19 // (side * side // 2))
+
+
+def test_predicting_leaves_the_network_as_it_is_and_goes_in_batches():
+    sizes = []
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(12), torch.nn.Dropout(0.5)).train()
+    network.register_forward_pre_hook(
+        lambda _, inputs: sizes.append((len(inputs[0]), torch.is_inference_mode_enabled()))
+    )
+    images = torch.randint(0, 256, (300, 2, 2, 3), dtype=torch.uint8)
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network[0].forward = lambda pixels: pixels.flatten(1).float()
+    logits = predict(network, images)
+    assert sizes == [(128, True), (128, True), (44, True)]
+    expected = images.permute(0, 3, 1, 2).flatten(1).float() / (1 + 1e-5) ** 0.5
+    torch.testing.assert_close(logits, expected)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+
+
+def test_evaluation_is_in_float32_even_where_training_is_not(tiny, monkeypatch):
+    kinds = []
+    monkeypatch.setattr(module, "computing_dtype", lambda _: torch.bfloat16)
+    monkeypatch.setattr(module, "CAST_FLOPS", 0)
+    trial = Trial(model=MODEL, training=Training(epochs=1, batch_size=96))
+    member = replicate(trial, tiny, 0, CPU)
+    member.model.head.register_forward_hook(lambda net, _, logits: kinds.append((net.training, logits.dtype)))
+    list(train(trial, tiny, [member], CPU))
+    assert kinds == [(True, torch.bfloat16), (False, torch.float32), (False, torch.float32)]
+
+
+@pytest.mark.parametrize(("flops", "dtype"), [(49_999_999, torch.float32), (50_000_000, torch.bfloat16)])
+def test_small_steps_stay_in_float32_on_the_cpu(tiny, monkeypatch, flops, dtype):
+    monkeypatch.setattr(module, "computing_dtype", lambda _: torch.bfloat16)
+    monkeypatch.setattr(module, "flops", lambda _: flops / 10)
+    trial = Trial(model=MODEL, training=Training(batch_size=10))
+    assert module._training_dtype(trial, tiny, CPU) == dtype
+    assert module._training_dtype(trial, tiny, torch.device("cuda")) == torch.bfloat16
+
+
+@pytest.mark.parametrize("able", ["avx512_bf16", "amx_bf16", "bf16", None])
+def test_bfloat16_is_used_where_the_processor_computes_it(monkeypatch, able):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, able: True, "x": False})
+    assert module.computing_dtype(CPU) == (torch.bfloat16 if able else torch.float32)
 
 
 @pytest.mark.gpu
-def test_gpu_training_is_repeatable(tiny):
+def test_gpu_training_is_repeatable_and_leaves_the_precision_of_products_alone(tiny):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
+    before = torch.get_float32_matmul_precision()
     trial, device = Trial(model=MODEL, training=Training(epochs=2, batch_size=16)), torch.device("cuda")
     runs = [list(train(trial, tiny, [replicate(trial, tiny, 0, device)], device)) for _ in range(2)]
     assert [results(epoch) for epoch in runs[0]] == [results(epoch) for epoch in runs[1]]
+    assert torch.get_float32_matmul_precision() == before

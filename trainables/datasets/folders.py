@@ -1,12 +1,12 @@
 """Your own images, in class folders: `folder:PATH`, a path from the working directory.
 
 Layout: PATH/train and PATH/test hold one folder for each class; PATH/val, where present, is the validation split, or
-the test part where there is no PATH/test. Or PATH itself holds the class folders: then we split it. Files: whatever is
-in a class folder must be an image of a common format, hidden files apart; files beside the class folders have no label
-and are not read. Links may lead from place to place within PATH, but not out of it: whoever hands over a folder shows
-what is in it alone. Sizes: kept where all images have the same; else the shorter side is resized to S, the median of
-the shorter sides, and the centre S×S is cut out. Channels: one where every image is gray, else three; transparency is
-dropped, 16-bit gray becomes 8-bit, an animation its first frame.
+the test part where there is no PATH/test. Or PATH itself holds the class folders: then we split off a test part.
+Files: whatever is in a class folder must be an image of a common format, hidden files apart; files beside the class
+folders have no label and are not read. Links may lead from place to place within PATH, but not out of it: whoever hands
+over a folder shows only what is in it. Sizes: kept where all images have the same one; else the shorter side is resized
+to S, the median of the shorter sides, and the centre S×S is cut out. Channels: one where every image is gray, else
+three; transparency is dropped, 16-bit gray becomes 8-bit, an animation its first frame.
 """
 
 from __future__ import annotations
@@ -19,25 +19,44 @@ from pathlib import Path
 import numpy as np
 
 from trainables.datasets import images
+from trainables.datasets.dataset import Source, Split
 from trainables.datasets.images import Format
+from trainables.datasets.splits import hold_back
 from trainables.errors import UserError, suggest
 
+PREFIX = "folder:"
 PARTS = {"train", "val", "test"}
+TEST_SHARE = 0.2  # of a folder of one level
 
 
 @dataclass(frozen=True)
 class Folder:
-    """The image files of a folder: part (train, test, val, or "" where there is one level) → files of each class, sorted."""
+    """The image files of a folder, sorted: by part (train, test, val, or "" where there is one level) and class."""
 
     class_names: tuple[str, ...]
     parts: dict[str, list[list[Path]]]
     format: Format
 
 
-def find(name: str) -> Folder:
-    """Find the images of `folder:PATH` for training, reading no more than their headers.
+def source(name: str) -> Source:
+    """Return what `folder:PATH` holds for training, reading no more than the images' headers.
 
-    Raises UserError for a missing folder, a layout or an image that cannot be read, and an empty class.
+    Raises UserError as `find` does; its `read` does for an unreadable image, and for a class too small to be split.
+    """
+    folder = find(name)
+
+    def read_parts(_: Path) -> tuple[Split, ...]:
+        parts = tuple(read(files, folder.format) for files in folder.parts.values())
+        return parts if len(parts) > 1 else hold_back(parts[0], TEST_SHARE, folder.class_names, name)
+
+    height, width, channels = folder.format.shape
+    return Source(read_parts, (channels, height, width), folder.class_names)
+
+
+def find(name: str) -> Folder:
+    """Find the images of `folder:PATH` for training.
+
+    Raises UserError for a missing folder, a layout or an image's header that cannot be read, and an empty class.
     """
     root = _root(name)
     found = {part: _classes(root / part, root) for part in _part_names(root)}
@@ -48,11 +67,7 @@ def find(name: str) -> Folder:
             raise UserError(
                 f"{root}: class {odd[0]!r} is not in each of {', '.join(found)}; every part must have the same classes"
             )
-        for class_name, files in classes.items():
-            if not files:
-                raise UserError(
-                    f"{root / part / class_name} is empty; put images of the class {class_name!r} there, or remove it"
-                )
+        _check_filled(root / part, classes)
     if len(class_names) < 2:
         raise UserError(
             f"{root} holds {len(class_names)} class folder(s); at least two are needed, with the images inside them"
@@ -61,31 +76,29 @@ def find(name: str) -> Folder:
     return Folder(class_names, parts, _common_format([path for files in parts.values() for path in _flat(files)]))
 
 
-def read(files: list[list[Path]], form: Format) -> tuple[np.ndarray, np.ndarray]:
-    """Return images (N, height, width, channels) uint8 and labels (N,) int64 of each class's files, class by class."""
+def _check_filled(part: Path, classes: dict[str, list[Path]]) -> None:
+    for class_name, files in classes.items():
+        if not files:
+            raise UserError(f"{part / class_name} is empty; put images of the class {class_name!r} there, or remove it")
+
+
+def read(files: list[list[Path]], form: Format) -> Split:
+    """Return the images, in this format, and the labels of each class's files, class by class."""
     labels = np.repeat(np.arange(len(files), dtype=np.int64), [len(of_class) for of_class in files])
-    return images.read(_flat(files), form, images.cropped), labels
+    return Split(images.read(_flat(files), form, images.cropped), labels)
 
 
-def read_labelled(name: str, class_names: tuple[str, ...], form: Format) -> tuple[np.ndarray, np.ndarray]:
-    """Return images and labels, as `read` does, to score a model of these classes on: all of them, or part `test`, else
-    `val`.
+def read_labelled(name: str, class_names: tuple[str, ...], form: Format) -> Split:
+    """Return the images of `folder:PATH`, in this format, to score a model of these classes on.
 
-    Raises UserError for a missing folder, one of a class that the model does not know, and one without images.
+    Where PATH holds class folders that is every image, else part `test`, else `val`. Raises UserError for a missing
+    folder, one of a class that the model does not know, and one without images.
     """
     root = _root(name)
-    present = {folder.name for folder in _folders(root)}
-    if present and present <= PARTS:
-        if present == {"train"}:
-            raise UserError(
-                f"{root} holds train only; images to score a model on are in test, in val, or in class folders"
-            )
-        part = root / ("test" if "test" in present else "val")
-    else:
-        part = root
-    found = _classes(part, root)
-    check_classes(found, class_names, str(part))
-    files = [found.get(class_name, []) for class_name in class_names]
+    part = root / _scored_part(root)
+    classes = _classes(part, root)
+    check_classes(classes, class_names, str(part))
+    files = [classes.get(class_name, []) for class_name in class_names]
     if not any(files):
         raise UserError(
             f"{part} holds no images; put them there, in one folder for each class, named as the model's classes are"
@@ -93,18 +106,27 @@ def read_labelled(name: str, class_names: tuple[str, ...], form: Format) -> tupl
     return read(files, form)
 
 
-def check_classes(found: Iterable[str], known: tuple[str, ...], source: str) -> None:
-    """Raise UserError for the first class found at `source` that is not among those the model knows."""
-    for class_name in found:
+def _scored_part(root: Path) -> str:
+    present = {folder.name for folder in _folders(root)}
+    if not present or not present <= PARTS:
+        return ""
+    if present == {"train"}:
+        raise UserError(f"{root} holds train only; images to score a model on are in test, in val, or in class folders")
+    return "test" if "test" in present else "val"
+
+
+def check_classes(classes: Iterable[str], known: tuple[str, ...], source: str) -> None:
+    """Raise UserError for the first class at `source` that is not among those the model knows."""
+    for class_name in classes:
         if class_name not in known:
             raise UserError(f"{source}: the model knows no class {class_name!r}{suggest(class_name, known)}")
 
 
 def _root(name: str) -> Path:
-    root = Path(name.removeprefix("folder:")).expanduser()
+    root = Path(name.removeprefix(PREFIX)).expanduser()
     if not name.isprintable():
         raise UserError(f"{name!r} has characters that cannot be printed; rename the folder")
-    if name == "folder:" or not root.is_dir():
+    if name == PREFIX or not root.is_dir():
         raise UserError(
             f"{name}: there is no such folder; give the path of a folder of class folders, as in folder:data/flowers"
         )
@@ -112,7 +134,7 @@ def _root(name: str) -> Path:
 
 
 def _part_names(root: Path) -> tuple[str, ...]:
-    """Return the folders that hold the training, the test and, where there is one, the validation part; ("",) where there is one level."""
+    """Return the folders of the training, test and, where there is one, validation part; ("",) for one level."""
     present = {folder.name for folder in _folders(root)}
     if not present or not present <= PARTS:  # else "train" may well be a class, beside "car"
         return ("",)
@@ -132,22 +154,22 @@ def _folders(root: Path) -> list[Path]:
 def _classes(part: Path, root: Path) -> dict[str, list[Path]]:
     """Return the sorted files of each class.
 
-    Raises UserError for what could not be shown, would lead out of `root`, or is no file.
+    Raises UserError for what could not be shown, would lead out of `root`, or is not a file.
     """
     _check_inside(part, root)
-    found = {}
+    files = {}
     for folder in _folders(part):
         if not folder.name.isprintable():  # else it could end a line, command a terminal, or be no text at all
             raise UserError(
                 f"{part}: the class folder {folder.name!r} has characters that cannot be printed; rename it"
             )
         _check_inside(folder, root)
-        found[folder.name] = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        for path in found[folder.name]:
+        files[folder.name] = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        for path in files[folder.name]:
             _check_inside(path, root)
-            if not path.is_file():  # to read from a pipe would wait for ever
-                raise UserError(f"{path} cannot be read (it is no file); remove it")
-    return found
+            if not path.is_file():  # reading from a pipe would wait for ever
+                raise UserError(f"{path} cannot be read (it is not a file); remove it")
+    return files
 
 
 def _check_inside(path: Path, root: Path) -> None:

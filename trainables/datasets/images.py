@@ -1,7 +1,7 @@
 """Image files to arrays: (height, width, channels) uint8, on all cores.
 
 Files may come from anywhere: only common formats are opened (among Pillow's others is one that starts Ghostscript), and
-none of more pixels than Pillow warns of. Pixels are taken as they are stored: an orientation in EXIF data is not
+none with more pixels than Pillow warns of. Pixels are taken as they are stored: an orientation in EXIF data is not
 applied, nor is it by torchvision's ImageFolder.
 """
 
@@ -26,9 +26,8 @@ T = TypeVar("T")
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # by Pillow's names
 MOST_PIXELS = 2**28 // 3  # 1 GiB in RGBA, from where on Pillow warns of a decompression bomb
 
-warnings.filterwarnings(
-    "error", category=Image.DecompressionBombWarning
-)  # here, as filters are no thread's own; caught in in_threads
+# Here, as filters belong to the process, not to a thread; caught in in_threads.
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Format:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Return (height, width, channels)."""
+        """(height, width, channels)."""
         return self.height, self.width, 1 if self.gray else 3
 
 
@@ -53,9 +52,9 @@ def read(paths: Sequence[Path], form: Format, pixels: Callable[[Path, Format], n
     try:
         images = np.empty((len(paths), *form.shape), np.uint8)
     except MemoryError as error:
-        many, each = f"{len(paths):,} images", f"{form.height}×{form.width} pixels"
         raise UserError(
-            f"{many} of {each} do not fit into memory; give fewer or smaller ones ({paths[0]} is the first)"
+            f"{len(paths):,} images of {form.height}×{form.width} pixels do not fit into memory; give fewer or smaller "
+            f"ones ({paths[0]} is the first)"
         ) from error
     for position, image in enumerate(in_threads(lambda path: pixels(path, form), paths)):
         images[position] = image
@@ -92,10 +91,7 @@ def header(path: Path) -> tuple[int, int, bool]:
 
 
 def cropped(path: Path, form: Format) -> np.ndarray:
-    """Return the image's pixels.
-
-    Where its size is another, it is resized until it just covers the format, and the centre is cut out.
-    """
+    """Return the image's pixels; one of another size is resized to just cover the format, and its centre cut out."""
     image = _converted(path, form)
     if image.size != (form.width, form.height):
         scale = max(form.width / image.width, form.height / image.height)

@@ -21,12 +21,16 @@ A linear classifier reaches 48 % at the best of several rates and weight decays.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+
+from trainables.datasets.dataset import Source, Split
 
 Array = np.ndarray
 Outline = Callable[[Array, Array], Array]
 
+TRAIN, TEST = (5000, 1), (1000, 2)  # count and seed
 SIDE = 32  # pixels
 RADIUS = (8.5, 12.5)  # of an object, in pixels
 SHIFT = 3.0  # of an object from the centre, at most, in pixels
@@ -43,7 +47,7 @@ _FROM_CENTRE = np.arange(SIDE, dtype=np.float32) - np.float32((SIDE - 1) / 2)
 _X, _Y = _FROM_CENTRE[None, :], _FROM_CENTRE[:, None]  # pixels to the right, (1, 32), and down, (32, 1)
 
 
-def draw(count: int, seed: int) -> tuple[Array, Array, Array]:
+def draw(count: int, seed: int) -> Split:
     """Return images (count, 32, 32, 3) uint8, labels (count,) int64 and the objects' masks (count, 32, 32) bool.
 
     Classes are equally frequent, up to one image, in random order; names in CLASS_NAMES. Same count and seed, same
@@ -58,18 +62,13 @@ def draw(count: int, seed: int) -> tuple[Array, Array, Array]:
         for start in range(0, len(members), CHUNK):
             chunk = members[start : start + CHUNK]
             images[chunk], masks[chunk] = _paint(outline, len(chunk), rng)
-    return images, labels, masks
+    return Split(images, labels, masks)
 
 
-def draw_scenes(count: int, seed: int) -> tuple[Array, Array]:
-    """Return images (count, 64, 64, 3) uint8 of four drawn objects each, and labels (count, classes) int8: 1 present, 0 absent."""
-    images, labels, _ = draw(4 * count, seed)
-    mosaic = (
-        images.reshape(count, 2, 2, SIDE, SIDE, 3).transpose(0, 1, 3, 2, 4, 5).reshape(count, 2 * SIDE, 2 * SIDE, 3)
-    )
-    present = np.zeros((count, len(CLASS_NAMES)), np.int8)
-    np.put_along_axis(present, labels.reshape(count, 4), 1, axis=1)
-    return np.ascontiguousarray(mosaic), present
+def read(data_dir: Path) -> tuple[Split, Split]:
+    """Return the training and the test images, drawn anew."""
+    del data_dir  # drawn, not read
+    return draw(*TRAIN), draw(*TEST)
 
 
 def _paint(outline: Outline, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -141,7 +140,7 @@ def _object_distance(outline: Outline, n: int, rng: np.random.Generator) -> Arra
 
 
 def _blend(canvas: Array, distance: Array, colour: Array) -> None:
-    """Paint colour onto canvas (n, 32, 32, 3), in place, where distance (n, 32, 32) is negative, with an edge one pixel soft."""
+    """Paint colour onto canvas (n, 32, 32, 3), in place, where distance (n, 32, 32) is negative; its edge is soft."""
     cover = np.clip(np.float32(0.5) - distance, 0, 1)[..., None]
     canvas += cover * (colour - canvas)
 
@@ -193,7 +192,7 @@ def _triangle(u: Array, v: Array) -> Array:
 
 
 def _star(u: Array, v: Array) -> Array:
-    """A pentagram: inside at least four of the five half-planes that bound a pentagon, so the second largest distance counts."""
+    """A pentagram: inside four of the five half-planes that bound a pentagon, so the second largest distance counts."""
     first = second = np.full_like(u, -np.inf)
     for x, y in ((0, 1), (0.9511, 0.309), (0.5878, -0.809), (-0.5878, -0.809), (-0.9511, 0.309)):
         plane = x * u + y * v
@@ -226,3 +225,4 @@ _OUTLINES = {
     "bars": _bars,
 }
 CLASS_NAMES = tuple(_OUTLINES)
+SOURCE = Source(read, (3, SIDE, SIDE), CLASS_NAMES)

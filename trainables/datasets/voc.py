@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
 import numpy as np
 
 from trainables.datasets import images
+from trainables.datasets.dataset import Box, Source, Split
+from trainables.datasets.published import download
 from trainables.errors import UserError
 
 FOLDER = Path("VOCdevkit", "VOC2007")  # in the data folder
@@ -22,21 +23,20 @@ CLASS_NAMES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
-# Caffe's ImageNet protocol: the whole image is warped to this, so that no object is cut away; training crops come from
-# it
+# Caffe's ImageNet protocol: the whole image is warped to this, so that no object is cut away; training crops it further
 FORMAT = images.Format(256, 256, gray=False)
 LABELS = {"1": 1, "-1": 0, "0": -1}  # the lists' (present, absent, difficult objects only) to ours
+IDENTIFIER = re.compile(r"[\w-]+")  # of an image; it becomes part of a file's name
 
 
-class Box(NamedTuple):
-    """Where an object lies, in fractions 0..1 of the image's width and height, from its left upper corner."""
-
-    label: int  # index into the class names
-    difficult: bool  # such objects count neither for nor against
-    left: float
-    top: float
-    right: float
-    bottom: float
+def read(data_dir: Path) -> tuple[Split, Split]:
+    """Return the training and the test images. Raises UserError as read_part() does, and for a failed download."""
+    root = data_dir / FOLDER
+    for part in PARTS:
+        if not is_present(root, part):
+            download("VOCDetection", data_dir, f"no {FOLDER} with {part} lists", year="2007", image_set=part)
+    train, test = (read_part(root, part) for part in PARTS)
+    return train, test
 
 
 def is_present(root: Path, part: str) -> bool:
@@ -44,33 +44,43 @@ def is_present(root: Path, part: str) -> bool:
     return any((root / "ImageSets" / "Main").glob(f"*_{part}.txt"))
 
 
-def read(root: Path, part: str) -> tuple[np.ndarray, np.ndarray, tuple[tuple[Box, ...], ...]]:
+def read_part(root: Path, part: str) -> Split:
     """Return images (N, 256, 256, 3) uint8, labels (N, 20) int8 and the boxes of each image.
 
     Labels are 1 (present), 0 (absent) or -1 (unknown: all objects of the class are difficult ones). Images are resized
     bilinearly. Raises UserError for a list, image or annotation that is missing or cannot be read, and for lists that
     disagree about the images.
     """
-    lists = [root / "ImageSets" / "Main" / f"{class_name}_{part}.txt" for class_name in CLASS_NAMES]
-    identifiers, first = _list(lists[0])
-    columns = [first]
-    for path in lists[1:]:
-        others, column = _list(path)
-        if others != identifiers:
-            raise UserError(
-                f"{path} does not list the images that {lists[0].name} does, in its order; every class's list must"
-            )
-        columns.append(column)
+    identifiers, labels = _lists(root, part)
     photographs = [root / "JPEGImages" / f"{identifier}.jpg" for identifier in identifiers]
     annotations = [root / "Annotations" / f"{identifier}.xml" for identifier in identifiers]
     for path in (*photographs, *annotations):
         if not path.is_file():
             raise UserError(
-                f"{path} is missing, though {lists[0].name} lists it; put it there, or delete {root} to have it "
-                "downloaded anew"
+                f"{path} is missing, though {_list_path(root, CLASS_NAMES[0], part).name} lists it; put it there, or "
+                f"delete {root} to have it downloaded anew"
             )
     boxes = tuple(images.in_threads(_boxes, annotations))
-    return images.read(photographs, FORMAT, images.warped), np.array(columns, np.int8).T.copy(), boxes
+    return Split(images.read(photographs, FORMAT, images.warped), labels, boxes=boxes)
+
+
+def _lists(root: Path, part: str) -> tuple[list[str], np.ndarray]:
+    """Return the images that the classes' lists name, and their labels (N, 20) int8."""
+    first, *others = (_list_path(root, class_name, part) for class_name in CLASS_NAMES)
+    identifiers, column = _list(first)
+    columns = [column]
+    for path in others:
+        listed, column = _list(path)
+        if listed != identifiers:
+            raise UserError(
+                f"{path} does not list the images that {first.name} does, in its order; every class's list must"
+            )
+        columns.append(column)
+    return identifiers, np.array(columns, np.int8).T.copy()
+
+
+def _list_path(root: Path, class_name: str, part: str) -> Path:
+    return root / "ImageSets" / "Main" / f"{class_name}_{part}.txt"
 
 
 def _list(path: Path) -> tuple[list[str], list[int]]:
@@ -80,9 +90,7 @@ def _list(path: Path) -> tuple[list[str], list[int]]:
     identifiers, labels = [], []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         match line.split():
-            case [identifier, label] if label in LABELS and re.fullmatch(
-                r"[\w-]+", identifier
-            ):  # it becomes a file's name
+            case [identifier, label] if label in LABELS and IDENTIFIER.fullmatch(identifier):
                 identifiers.append(identifier)
                 labels.append(LABELS[label])
             case _:
@@ -110,10 +118,10 @@ def _boxes(path: Path) -> tuple[Box, ...]:
 
 
 def _box(element: ET.Element, width: float, height: float) -> Box:
-    """Return the box of one object of an image with so many pixels; the corners' pixels count from 1 and belong to the box."""
+    """Return the box of one object of an image of this size; the corners' pixels count from 1 and belong to the box."""
     class_name = _text(element, "name")
     if class_name not in CLASS_NAMES:
-        raise ValueError(f"{class_name!r} is no class of VOC 2007")
+        raise ValueError(f"{class_name!r} is not a class of VOC 2007")
     left, top, right, bottom = (_number(element, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax"))
     difficult = _text(element, "difficult") == "1"
     return Box(
@@ -130,3 +138,6 @@ def _text(element: ET.Element, path: str) -> str:
     if text is None:
         raise ValueError(f"an element <{element.tag}> has no {path}")
     return text.strip()
+
+
+SOURCE = Source(read, (3, FORMAT.height, FORMAT.width), CLASS_NAMES, multi_label=True, counts=(5011, 4952))

@@ -4,10 +4,8 @@ import sys
 import pytest
 import torch
 
-from sweeps.execution.cluster import connect, start_tracker, trial_resources
+from sweeps.execution.cluster import connect, trial_resources
 from sweeps.execution.machines import Machines
-from sweeps.tracking.spool import locked
-from sweeps.tracking.tracker import LOCK, Tracker
 from trainables.errors import UserError
 
 
@@ -31,12 +29,6 @@ def test_a_trial_takes_a_core_and_its_share_of_a_gpu():
 def test_what_is_not_there_is_said_at_once(options, message):
     with pytest.raises(UserError, match=message), connect(options):
         pass
-
-
-def test_a_spool_whose_last_owner_does_not_go_is_said_before_a_tracker_is_started(tmp_path, monkeypatch):
-    monkeypatch.setattr(Tracker, "PATIENCE", 0.1)
-    with locked(tmp_path / LOCK), pytest.raises(UserError, match=r"is in use by process .*; wait for its end"):
-        start_tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", "study", tmp_path)
 
 
 def test_a_ray_of_our_own_is_not_open_to_the_network():

@@ -1,11 +1,24 @@
+import io
 from concurrent.futures import Future
+from types import SimpleNamespace
 
+import pytest
+import ray
+from rich.console import Console
+
+from analysis.jobs.compare import Compare
 from analysis.jobs.contact_sheet import ContactSheet
-from sweeps.execution.questions import LAST, Question, _answer, sections
+from analysis.jobs.mistakes import Mistakes
+from sweeps.decisions.status import Status
+from sweeps.execution import analysis_tasks, questions
+from sweeps.execution.machines import Machines
+from sweeps.execution.questions import LAST, Answer, Question, Workers, _answer, _said, about, ask, sections
+from sweeps.execution.shared_data import SharedData
 from sweeps.tracking.store import StoredTrial
+from tests.conftest import make_dataset
 from trainables.errors import UserError
 
-TRIAL = StoredTrial("0" * 64, "run", "study", "lr: 0.1", "done", None, None)
+TRIAL = StoredTrial("0" * 64, "run", "study", "lr: 0.1", Status.DONE, None, None)
 QUESTION = Question(ContactSheet(), (TRIAL,))
 
 
@@ -51,7 +64,7 @@ def test_the_file_that_says_it_is_whole_is_sent_last(tmp_path):
 
 
 def test_other_options_or_models_are_other_questions():
-    other = StoredTrial("1" * 64, "run 2", "study", "lr: 0.2", "done", None, None)
+    other = StoredTrial("1" * 64, "run 2", "study", "lr: 0.2", Status.DONE, None, None)
     asked = {
         QUESTION,
         Question(ContactSheet(seed=1), (TRIAL,)),
@@ -59,3 +72,65 @@ def test_other_options_or_models_are_other_questions():
         Question(ContactSheet(), (TRIAL, other)),
     }
     assert len({question.folder for question in asked}) == 4
+
+
+def test_jobs_become_questions_on_each_trial_or_on_all_of_them():
+    other = StoredTrial("1" * 64, "run 2", "study", "lr: 0.2", Status.DONE, None, None)
+    assert about([Mistakes(), Compare()], [TRIAL, other]) == [
+        Question(Mistakes(), (TRIAL,)),
+        Question(Mistakes(), (other,)),
+        Question(Compare(), (TRIAL, other)),
+    ]
+
+
+FINDING = b'{"job": "j", "title": "Found", "text": [], "tables": {}, "captions": {}}'
+
+
+def attached(run_id, folder):
+    assert (run_id, folder) == ("run", QUESTION.folder)
+    return {LAST: FINDING, "a.csv": b"1"}
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_is_answered_already_is_asked_again_only_where_all_is_to_be_fresh(fresh, tmp_path, monkeypatch):
+    missing = []
+    monkeypatch.setattr(
+        questions, "_asked", lambda some, *_: missing.append(some) or {at: Answer(some[at], failed="x") for at in some}
+    )
+    console, data = Console(file=io.StringIO()), SharedData(make_dataset())
+    [answer] = ask([QUESTION], data, SimpleNamespace(attached=attached), tmp_path, Machines(), console, fresh=fresh)
+    if fresh:
+        assert (missing, answer.failed) == ([{0: QUESTION}], "x")
+    else:
+        assert (missing, answer.finding.title) == ([], "Found")
+        assert (answer.folder / "a.csv").read_bytes() == b"1"
+        assert console.file.getvalue() == "analyses done already, and not done again: 1\n"
+
+
+def test_a_question_s_parts_are_computed_on_each_model_and_put_together_in_order(monkeypatch):
+    """Tasks are run here and at once; a reference is the result itself."""
+
+    class Task:
+        def __init__(self, function):
+            self.function = function
+
+        def options(self, **resources):
+            assert resources == {"num_cpus": 1, "num_gpus": 0.5}
+            return SimpleNamespace(remote=self.function)
+
+    monkeypatch.setattr(ray, "get", lambda reference: reference)
+    monkeypatch.setattr(analysis_tasks, "parts", Task(lambda model, _: len(model)))
+    monkeypatch.setattr(analysis_tasks, "compute", Task(lambda model, _, part: f"{model}{part}"))
+    monkeypatch.setattr(analysis_tasks, "finding", Task(lambda models, _, *computed: {"f": (models, computed)}))
+    other = StoredTrial("1" * 64, "run 2", "study", "lr: 0.2", Status.DONE, None, None)
+    workers = Workers({"run": "m", "run 2": "nn"}, {"num_cpus": 1, "num_gpus": 0.5})
+    question = Question(Compare(), (other, TRIAL))
+    assert workers.count(question) == [2, 1]
+    assert workers.conduct(question, ended([2, 1])) == {"f": (["nn", "m"], ("nn0", "nn1", "m0"))}
+
+
+@pytest.mark.parametrize(
+    ("end", "said"), [({}, "done"), ({"failed": "x"}, "failed: x"), ({"impossible": "y"}, "not possible: y")]
+)
+def test_each_end_is_a_line(end, said):
+    assert _said(Answer(QUESTION, **end)) == f"contact_sheet of study, lr: 0.1: {said}"

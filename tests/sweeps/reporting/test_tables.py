@@ -7,7 +7,7 @@ from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.records import StageResult
 from sweeps.decisions.status import Status
 from sweeps.decisions.winner import choose
-from sweeps.reporting.display import describe, span
+from sweeps.reporting.display import describe
 from sweeps.reporting.stage_report import report_on
 from sweeps.reporting.tables import Facts, published_table, stage_table
 from sweeps.study import Published, Stage
@@ -76,16 +76,6 @@ def test_without_published_numbers_there_are_no_such_columns():
     assert published_table(RESULT, FACTS).rows == (("1", 0.5, 61, 10, 70, 52),)
 
 
-def test_the_words_name_the_winner_and_every_failure():
-    assert report_on(RESULT).words(BY) == [
-        "Winner on validation (100 images): 1: validation accuracy 75.00 %, the only trial that is ranked.",
-        "Failed: 2: Diverged: the training loss became nan in epoch 1 (seed 0).",
-    ]
-    assert report_on(StageResult(STAGE, skipped="stage x has no winner to start from")).words(BY) == [
-        "Not run: stage x has no winner to start from."
-    ]
-
-
 def test_a_censored_trial_is_marked_and_not_ranked():
     short = outcome(2, TWO.cut((0, 1), 1), "censored")
     result = StageResult(STAGE, (outcome(1, TWO), short), choose([outcome(1, TWO), short], BY))
@@ -94,8 +84,3 @@ def test_a_censored_trial_is_marked_and_not_ranked():
     assert [curve.censored for curve in report_on(result).curves("test_score")] == [False, True]
     assert any("Stopped early, and not ranked: 2." in line for line in report_on(result).words(BY))
     assert describe(short) == "stopped early after 1 of 15 epochs: validation 50.0 %, test 45.0 %"
-
-
-@pytest.mark.parametrize(("seconds", "said"), [(5.4, "5 s"), (89, "89 s"), (600, "10 min"), (7500, "2 h 05")])
-def test_durations_are_said_as_people_say_them(seconds, said):
-    assert span(seconds) == said

@@ -51,7 +51,7 @@ def test_while_a_study_is_run_a_second_command_is_told_by_whom(store, said):
         with pytest.raises(UserError, match=holder), Lease(store, "study", said.append).held():
             pass
     assert tag(store) is None  # given back
-    assert said == [f"this study was being run by {holder}; looking for 1 s whether that is still so"]
+    assert said == [f"this study was being run by {holder}; watching for 1 s whether it still is"]
 
 
 def test_a_holder_that_moves_no_more_is_followed(store, said):

@@ -1,23 +1,18 @@
 """sweeps.tracking.store against a real sqlite store, and against one that does not answer. No Ray, no server."""
 
-import contextlib
-import sqlite3
-import subprocess
-import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
 
-from sweeps.tracking.store import Store, check_uri, resolve_uri
+from sweeps.decisions.records import Drawn
+from sweeps.decisions.status import Status
+from sweeps.tracking.store import TAG_LENGTH, Store
+from tests.sweeps.tracking.trials import KEY, NOBODY, OTHER, snapshot
 from trainables.errors import UserError
+from trainables.snapshot import STATE
 
 # MLflow 3.17's own mapping, on SQLAlchemy 2.1; nothing of ours.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
-
-NOBODY = "http://127.0.0.1:1"  # refuses connections
-KEY, OTHER = "a" * 64, "b" * 64
 
 
 def test_trials_prefers_the_most_complete_run_and_skips_what_is_not_ours(store: Store) -> None:
@@ -58,60 +53,81 @@ def test_a_store_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatc
     assert "\n" not in str(caught.value)
 
 
-def test_a_database_of_a_newer_mlflow_is_one_line_at_once_and_stays_as_it_is(store: Store) -> None:
-    path = Path(store.uri.removeprefix("sqlite:///"))
-    with contextlib.closing(sqlite3.connect(path)) as database, database:
-        database.execute("update alembic_version set version_num = 'ffffffffffff'")
-    before, began = path.read_bytes(), time.monotonic()
-    told = r"schema \(found version ffffffffffff, .* install the MLflow that wrote it; if an older one, "
-    with pytest.raises(UserError, match=told) as caught:
-        store.wait(pytest.fail)
-    assert "\n" not in str(caught.value)
-    assert time.monotonic() - began < 20
-    assert path.read_bytes() == before
+def create(store: Store, key: str, status: str, experiment: str = "study", **tags: str) -> str:
+    """Create a run as the Tracker does, and return its id."""
+    number = store.experiment_id(experiment)
+    return store.client.create_run(number, tags={"key": key, "status": status} | tags).info.run_id
 
 
-def test_two_processes_may_create_the_database_at_the_same_time(tmp_path: Path) -> None:
-    code = f"from sweeps.tracking.store import Store; Store('sqlite:///{tmp_path / 'new.db'}').trials(None)"
-    both = [subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3]) for _ in range(2)]
-    assert [each.wait() for each in both] == [0, 0]
+def test_of_runs_with_one_key_the_most_complete_counts(store: Store) -> None:
+    in_order = ["failed", "interrupted", "censored", "done"]
+    for status in in_order:
+        run_id = create(store, KEY, status)
+        trial = store.trials([KEY])[KEY]
+        assert (trial.run_id, trial.status) == (run_id, Status(status))
+    for status in in_order[:3]:
+        create(store, KEY, status)
+    assert store.trials([KEY])[KEY].run_id == run_id
 
 
-def test_a_locked_database_is_waited_for(store: Store) -> None:
-    said: list[str] = []
-    with contextlib.closing(sqlite3.connect(store.uri.removeprefix("sqlite:///"), check_same_thread=False)) as database:
-        database.execute("begin exclusive")
-        threading.Timer(2.0, database.rollback).start()
-        store.wait(said.append)
-    assert all("does not answer; waiting for it, up to 60 s" in line for line in said)
+def test_a_superseded_run_counts_as_nothing(store: Store) -> None:
+    runs = [create(store, KEY, "done"), create(store, KEY, "censored"), create(store, OTHER, "done")]
+    store.supersede([KEY])
+    assert store.trials(None).keys() == {OTHER}
+    assert [trial.key for trial in store.finished("study")] == [OTHER]
+    assert [store.client.get_run(each).data.tags["status"] for each in runs] == ["superseded", "superseded", "done"]
 
 
-def test_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert resolve_uri() == f"sqlite:///{tmp_path}/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000/")
-    assert resolve_uri() == "http://host:5000"
-    assert check_uri("sqlite:///x/y.db") == f"sqlite:///{tmp_path}/x/y.db"
-    assert check_uri("sqlite:////x/y.db") == "sqlite:////x/y.db"
-    with pytest.raises(UserError, match="holds a user or a password") as refused:
-        check_uri("http://me:s3cret@host:5000")
-    assert "s3cret" not in str(refused.value)
-    for bad in (
-        "",
-        "mlruns",
-        "file:///mlruns",
-        "sqlite://",
-        "sqlite:///",
-        "sqlite:///:memory:",
-        "http://",
-        "postgresql://host/db",
-    ):
-        with pytest.raises(UserError, match="must be sqlite:///PATH or http"):
-            check_uri(bad)
-    with pytest.raises(UserError, match="not understood"):
-        check_uri("sqlite:///100%/mlflow.db")
-    (tmp_path / "file").touch()
-    for bad in (tmp_path, tmp_path / "file" / "mlflow.db"):
-        with pytest.raises(UserError, match="cannot become, a database file"):
-            check_uri(f"sqlite:///{bad}")
+def test_curves_that_are_damaged_are_taken_from_the_state(store: Store) -> None:
+    run_id = create(store, KEY, "interrupted")
+    store.client.log_text(run_id, '{"seeds', "curves.json")
+    store.attach(run_id, "state", {"a.zip": snapshot(2)[STATE]})
+    curves = store.trials([KEY])[KEY].curves
+    assert curves is not None
+    assert len(curves["seeds"]["0"]) == 2
+
+
+def test_what_ran_in_full_is_found_by_study_or_run_and_what_did_not_is_refused(store: Store) -> None:
+    done, half = create(store, KEY, "done"), create(store, OTHER, "censored")
+    create(store, OTHER, "failed", "broken")
+    assert [trial.run_id for trial in store.finished("study")] == [trial.run_id for trial in store.finished(done)]
+    assert [trial.run_id for trial in store.finished("study")] == [done]
+    for what in (half, "broken"):
+        with pytest.raises(UserError, match=f"^{what} has no trial that ran in full$"):
+            store.finished(what)
+    with pytest.raises(UserError, match=r"'studdy' is neither a run's id nor a study in .*; did you mean 'study'"):
+        store.finished("studdy")
+    with pytest.raises(UserError, match=f"has no run {'0' * 32}: "):
+        store.finished("0" * 32)
+
+
+def test_a_search_s_draws_come_back_by_stage_and_no_one_else_s(store: Store) -> None:
+    create(store, KEY, "done", stage="first", number="1", attempt="3", draw='{"lr": 0.1}')
+    create(store, OTHER, "done", stage="grid")
+    create(store, OTHER, "done", "elsewhere", stage="first", number="0", attempt="0", draw="{}")
+    assert store.drawn("study") == {"first": [Drawn(KEY, 1, 3, {"lr": 0.1})]}
+    assert store.drawn("nothing") == {}
+
+
+def test_what_is_attached_comes_back_and_lies_beside_the_snapshot(store: Store) -> None:
+    run_id, files = create(store, KEY, "done"), {"a.csv": b"1", "deep/b.json": b"{}"}
+    assert store.attached(run_id, "analysis/x") == {}
+    store.attach(run_id, "analysis/x", files)
+    store.attach(run_id, "checkpoint", {"trial.json": b"{}"})
+    assert store.attached(run_id, "analysis/x") == files
+    assert store.files(run_id) == store.checkpoint(run_id) == {"checkpoint/trial.json": b"{}"}
+    with pytest.raises(ValueError, match="must be a relative path"):
+        store.attach(run_id, "analysis/x", {"../y": b""})
+    store.delete_artifact(run_id, "analysis/x/a.csv")
+    assert store.attached(run_id, "analysis/x").keys() == {"deep/b.json"}
+
+
+def test_a_long_description_is_cut_to_what_servers_take(store: Store) -> None:
+    store.describe("study", "x" * (TAG_LENGTH + 1))
+    assert len(store.client.get_experiment_by_name("study").tags["mlflow.note.content"]) == TAG_LENGTH
+
+
+def test_the_data_set_of_a_run_is_its_parameter(store: Store) -> None:
+    run_id = create(store, KEY, "done")
+    store.client.log_param(run_id, "dataset", "shapes")
+    assert store.dataset(run_id) == "shapes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -10,87 +11,37 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sweeps.decisions.status import Status
+from sweeps.tracking import delivery
+from sweeps.tracking.entry import Entry
 from sweeps.tracking.store import Store
 from sweeps.tracking.tracker import Tracker, deliver
+from tests.sweeps.tracking.trials import (
+    FILES,
+    KEY,
+    NOBODY,
+    OLD_TRIAL,
+    OTHER,
+    RECORD,
+    folders,
+    in_mlflow,
+    points,
+    run_of,
+    snapshot,
+    start,
+)
 from trainables.errors import UserError
-from trainables.files import STATE, unzipped, zipped
-from trainables.history import History, Record
+from trainables.history import History
+from trainables.snapshot import STATE
 
 # MLflow 3.17's own mapping, on SQLAlchemy 2.1; nothing of ours.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
-
-NOBODY = "http://127.0.0.1:1"  # refuses connections
-KEY, OTHER = "a" * 64, "b" * 64
-RECORD = Record(1.0, 0.5, 1.0, 0.5, 1.0, 0.5, 0.1, 1000.0, 1.0, (0.5, None))
-
-
-def snapshot(epochs: int, weights: bytes = bytes(range(256))) -> dict[str, bytes]:
-    curves = json.dumps(History({0: (RECORD,) * epochs}).to_dict()).encode()
-    return {
-        "curves.json": curves,
-        "checkpoint/weights.safetensors": weights,
-        STATE: zipped({"curves.json": curves, "weights": weights}),
-    }
-
-
-FILES = snapshot(1)
-
-
-def in_mlflow(files: dict[str, bytes], slot: str = "a", **others: bytes) -> dict[str, bytes]:
-    """Return what Store.files shows of the newest snapshot."""
-    states = {f"state/{slot}.zip": files[STATE]} | {f"state/{name}.zip": content for name, content in others.items()}
-    return {name: content for name, content in files.items() if name != STATE} | states
-
-
-@pytest.fixture
-def tracker(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Tracker]]:
-    """Return a function that opens a Tracker on the one spool, as the next process would: the one before is closed, without a drain."""
-    monkeypatch.setattr(Tracker, "PAUSE", 0.05)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    opened: list[Tracker] = []
-
-    def close() -> None:
-        if opened:
-            opened.pop().close()
-
-    def open_next(uri: str = store.uri) -> Tracker:
-        close()
-        opened.append(Tracker(uri, "study", tmp_path / "spool"))
-        return opened[0]
-
-    yield open_next
-    close()
-
-
-def start(tracker: Tracker, key: str = KEY, **changes: Any) -> None:
-    told: dict[str, Any] = {
-        "name": "depth=2",
-        "params": {"depth": 2, "lr": 0.1, "skip": True},
-        "tags": {"study": "study", "stage": "depth"},
-    }
-    tracker.start(key, **(told | changes))
-
-
-def run_of(store: Store, key: str = KEY) -> Any:
-    experiment = store.experiment_id("study")
-    (run,) = store.client.search_runs([experiment], f"tags.key = '{key}'")
-    return run
-
-
-def points(store: Store, name: str, key: str = KEY) -> list[tuple[int, float]]:
-    return sorted(
-        (each.step, each.value) for each in store.client.get_metric_history(run_of(store, key).info.run_id, name)
-    )
-
-
-def folders(tmp_path: Path) -> list[Path]:
-    return [path for path in (tmp_path / "spool").iterdir() if path.is_dir()]
 
 
 def test_a_trial_arrives_exactly_as_told_and_leaves_the_spool(
@@ -100,7 +51,7 @@ def test_a_trial_arrives_exactly_as_told_and_leaves_the_spool(
     start(writer)
     for step in range(1, 4):
         writer.epoch(KEY, step, {"loss": 1 / step, "accuracy": step / 10}, FILES)
-    writer.finish(KEY, "done")
+    writer.finish(KEY, Status.DONE)
     assert writer.drain(20) == []
     assert folders(tmp_path) == []
     run = run_of(store)
@@ -115,45 +66,6 @@ def test_a_trial_arrives_exactly_as_told_and_leaves_the_spool(
     assert run.info.start_time <= run.info.end_time
     assert writer.run_ids() == {KEY: run.info.run_id}
     assert writer.problems() == []
-
-
-def test_one_run_per_key_however_often_it_is_started(tracker: Callable[..., Tracker], store: Store) -> None:
-    first = tracker()
-    start(first)
-    start(first)
-    assert first.drain(20) == []
-    run_id = run_of(store).info.run_id
-    second = tracker()
-    start(second)
-    second.epoch(KEY, 1, {"loss": 1.0}, {})
-    second.finish(KEY, "done")
-    assert second.drain(20) == []
-    assert run_of(store).info.run_id == run_id
-
-
-def test_a_given_run_is_continued_and_repeated_epochs_add_nothing(
-    tracker: Callable[..., Tracker], store: Store
-) -> None:
-    first = tracker()
-    start(first)
-    first.epoch(KEY, 1, {"loss": 1.0}, {})
-    first.epoch(KEY, 2, {"loss": 0.5}, {})
-    first.finish(KEY, "failed", "out of memory")
-    assert first.drain(20) == []
-    stored = store.trials([KEY])[KEY]
-    assert (stored.status, stored.reason) == ("failed", "out of memory")
-
-    second = tracker()
-    second.experiment = "another study"
-    start(second, run_id=stored.run_id)
-    second.epoch(KEY, 2, {"loss": 0.5}, {})
-    second.epoch(KEY, 2, {"loss": 0.5}, {})
-    second.epoch(KEY, 3, {"loss": 0.25}, {})
-    assert second.drain(20) == []
-    assert run_of(store).info.status == "RUNNING"
-    stored = store.trials([KEY])[KEY]
-    assert (stored.status, stored.reason, stored.experiment) == ("running", None, "study")
-    assert points(store, "loss") == [(1, 1.0), (2, 0.5), (3, 0.25)]
 
 
 def test_what_a_worker_says_that_was_cut_off_and_replaced_is_not_taken(
@@ -171,21 +83,6 @@ def test_what_a_worker_says_that_was_cut_off_and_replaced_is_not_taken(
     assert writer.state(KEY) == snapshot(3)[STATE]
 
 
-def test_a_mean_that_seeds_added_later_change_is_written_again_and_is_the_newest(
-    tracker: Callable[..., Tracker], store: Store
-) -> None:
-    writer = tracker()
-    start(writer)
-    for value in (0.5, 0.25):
-        writer.epoch(KEY, 1, {"loss": value, "lr": 0.1}, {})
-        assert writer.drain(20) == []
-        time.sleep(0.002)  # MLflow counts in milliseconds
-    history = store.client.get_metric_history(run_of(store).info.run_id, "loss")
-    assert [each.value for each in sorted(history, key=lambda each: each.timestamp)] == [0.5, 0.25]
-    assert run_of(store).data.metrics == {"loss": 0.25, "lr": 0.1}
-    assert points(store, "lr") == [(1, 0.1)]
-
-
 def test_an_outage_neither_delays_nor_loses_anything(
     tracker: Callable[..., Tracker], store: Store, tmp_path: Path
 ) -> None:
@@ -198,7 +95,7 @@ def test_an_outage_neither_delays_nor_loses_anything(
         begin = time.perf_counter()
         crashed.epoch(KEY, step, metrics | {"loss": 1 / step}, snapshot(1, bytes([step])))
         slowest = max(slowest, time.perf_counter() - begin)
-    crashed.finish(KEY, "done")
+    crashed.finish(KEY, Status.DONE)
     left = crashed.drain(0.2)
     assert slowest < 0.5
     assert sorted(line[:7] for line in left) == ["depth=2", "depth=3"]
@@ -217,31 +114,13 @@ def test_an_outage_neither_delays_nor_loses_anything(
     }
 
 
-def test_a_crash_after_delivery_delivers_nothing_twice(
-    tracker: Callable[..., Tracker], store: Store, tmp_path: Path
-) -> None:
-    first = tracker()
-    start(first)
-    first.epoch(KEY, 1, {"loss": 1.0}, FILES)
-    assert first.drain(20) == []
-    first.close()
-    with (tmp_path / "spool" / KEY / "metrics.jsonl").open("ab") as file:
-        file.write(b'{"step": 2, "ti')  # a power cut
-    second = tracker()
-    start(second)
-    second.epoch(KEY, 2, {"loss": 0.5}, {})
-    second.finish(KEY, "done")
-    assert second.drain(20) == []
-    assert points(store, "loss") == [(1, 1.0), (2, 0.5)]
-
-
 def test_what_a_crash_left_is_delivered(tracker: Callable[..., Tracker], store: Store, tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     assert deliver(store, spool) == ([], [])
     crashed = tracker(NOBODY)
     start(crashed)
     crashed.epoch(KEY, 1, {"loss": 1.0}, FILES)
-    crashed.finish(KEY, "done")
+    crashed.finish(KEY, Status.DONE)
     crashed.close()
     (spool / "not-begun").mkdir()
     (spool / "damaged").mkdir()
@@ -253,6 +132,24 @@ def test_what_a_crash_left_is_delivered(tracker: Callable[..., Tracker], store: 
     assert folders(tmp_path) == [spool / "damaged"]  # not ours to throw away
 
 
+def test_what_an_earlier_version_left_is_delivered(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "spool" / KEY
+    (folder / "blobs").mkdir(parents=True)
+    (folder / "trial.json").write_text(OLD_TRIAL)
+    (folder / "metrics.jsonl").write_text('{"step": 1, "time": 1700000030000, "metrics": {"loss": 0.5}}\n')
+    digest = hashlib.sha256(b"{}").hexdigest()
+    (folder / "files.json").write_text(json.dumps({"curves.json": digest}))
+    (folder / "blobs" / digest).write_bytes(b"{}")
+    assert deliver(store, tmp_path / "spool") == ([], [])
+    run = run_of(store)
+    assert (run.data.params, run.data.tags["stage"], run.info.run_name) == ({"depth": "2"}, "depth", "depth=2")
+    assert (run.info.status, run.info.start_time, run.info.end_time) == ("FAILED", 1700000000000, 1700000060000)
+    assert (run.data.tags["status"], run.data.tags["failure_reason"]) == ("failed", "out of memory")
+    assert points(store, "loss") == [(1, 0.5)]
+    assert store.files(run.info.run_id) == {"curves.json": b"{}"}
+    assert folders(tmp_path) == []
+
+
 def test_a_state_comes_back_from_the_spool_and_from_mlflow(tracker: Callable[..., Tracker], store: Store) -> None:
     writer = tracker()
     start(writer)
@@ -261,11 +158,11 @@ def test_a_state_comes_back_from_the_spool_and_from_mlflow(tracker: Callable[...
     writer.epoch(KEY, 1, {}, FILES)
     writer.epoch(KEY, 2, {}, snapshot(2))
     assert writer.state(KEY) == snapshot(2)[STATE]  # from the spool
-    writer.finish(KEY, "interrupted")
+    writer.finish(KEY, Status.INTERRUPTED)
     assert writer.drain(20) == []
     assert writer.state(KEY) == snapshot(2)[STATE]  # from its run
     again = tracker()
-    again.start(KEY, "again", {}, {}, run_of(store).info.run_id)
+    again.start(KEY, Entry("again", run_id=run_of(store).info.run_id))
     assert again.state(KEY) == snapshot(2)[STATE]  # from the run that it continues
     away = tracker(NOBODY)
     start(away, run_id=run_of(store).info.run_id)
@@ -275,38 +172,17 @@ def test_a_state_comes_back_from_the_spool_and_from_mlflow(tracker: Callable[...
     assert store.files(run_of(store).info.run_id).keys() == in_mlflow(FILES).keys()
 
 
-def test_the_state_before_stays_whole_while_the_next_one_is_written(
-    tracker: Callable[..., Tracker], store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Tracker, "FILES_EVERY", 0.0)
-    writer = tracker()
-    start(writer)
-    for epochs in (1, 2, 3):
-        writer.epoch(KEY, epochs, {}, snapshot(epochs))
-        assert writer.drain(20) == []
-    run_id = run_of(store).info.run_id
-    assert store.files(run_id) == in_mlflow(snapshot(3), "a", b=snapshot(2)[STATE])
-    after = tracker()  # the slot is known to the next process
-    start(after)
-    after.epoch(KEY, 4, {}, snapshot(4))
-    assert after.drain(20) == []
-    assert store.files(run_id) == in_mlflow(snapshot(4), "b", a=snapshot(3)[STATE])
-    after.finish(KEY, "done")
-    assert after.drain(20) == []
-    assert store.files(run_id) == in_mlflow(snapshot(4), "b")
-
-
 @pytest.mark.parametrize("how", ["truncated", "garbled", "gone"])
 def test_of_a_damaged_state_the_one_before_is_used_and_it_is_said(
     tracker: Callable[..., Tracker], store: Store, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(Tracker, "FILES_EVERY", 0.0)
+    monkeypatch.setattr(delivery, "FILES_EVERY", 0.0)
     writer = tracker()
     start(writer)
     for epochs in (1, 2):
         writer.epoch(KEY, epochs, {}, snapshot(epochs))
         assert writer.drain(20) == []
-    writer.finish(KEY, "interrupted")
+    writer.finish(KEY, Status.INTERRUPTED)
     assert writer.drain(20) == []
     run_id = run_of(store).info.run_id
 
@@ -319,14 +195,12 @@ def test_of_a_damaged_state_the_one_before_is_used_and_it_is_said(
     if how == "gone":
         damage("a.zip")
     again = tracker()
-    again.start(KEY, "again", {}, {}, run_id)
+    again.start(KEY, Entry("again", run_id=run_id))
     assert again.state(KEY) == (b"" if how == "gone" else snapshot(1)[STATE])
     (line,) = again.problems()
     told = "state/b.zip is damaged"
     assert told in line
-    assert (
-        "no other is there, and the trial starts anew" if how == "gone" else "state/a.zip, the one before, is used"
-    ) in line
+    assert ("there is no other, so it starts anew" if how == "gone" else "state/a.zip, the one before, is used") in line
     again.epoch(KEY, 2, {}, snapshot(2))
     assert again.drain(20) == []
     assert told in run_of(store).data.tags["checkpoint_damaged"]
@@ -361,100 +235,11 @@ def test_a_damaged_snapshot_in_the_spool_is_not_used_and_it_is_said(
     assert points(store, "loss") == [(1, 1.0), (2, 0.5)]
 
 
-def test_a_damaged_line_of_metrics_costs_only_itself(
-    tracker: Callable[..., Tracker], store: Store, tmp_path: Path
-) -> None:
-    crashed = tracker(NOBODY)
-    start(crashed)
-    for step in (1, 2, 3):
-        crashed.epoch(KEY, step, {"loss": 1 / step}, FILES)
-    crashed.close()
-    metrics = tmp_path / "spool" / KEY / "metrics.jsonl"
-    first, _, third = metrics.read_bytes().splitlines(keepends=True)
-    metrics.write_bytes(first + b"garbled\n" + third)
-    after = tracker()
-    assert after.drain(20) == []
-    assert points(store, "loss") == [(1, 1.0), (3, 1 / 3)]
-    assert ["a line in the spool is damaged" in line for line in after.problems()] == [True]
-
-
-def test_a_state_of_the_layout_before_is_still_read(tracker: Callable[..., Tracker], store: Store) -> None:
-    run = store.client.create_run(store.experiment_id("study"), tags={"key": KEY, "status": "interrupted"})
-    old = {"curves.json": FILES["curves.json"], "state/seed-0.safetensors": b"state"}
-    store.attach(run.info.run_id, "", {"curves.json": old["curves.json"]})
-    store.attach(run.info.run_id, "state", {"seed-0.safetensors": b"state"})
-    writer = tracker()
-    start(writer, run_id=run.info.run_id)
-    assert unzipped(writer.state(KEY)) == old
-
-
-@pytest.mark.parametrize("jump", [-3600, 3600])
-def test_a_clock_that_jumps_changes_nothing(
-    tracker: Callable[..., Tracker], store: Store, monkeypatch: pytest.MonkeyPatch, jump: int
-) -> None:
-    writer = tracker()
-    start(writer)
-    writer.epoch(KEY, 1, {"loss": 1.0}, FILES)
-    assert writer.drain(20) == []
-    now = time.time
-    monkeypatch.setattr(time, "time", lambda: now() + jump)
-    writer.epoch(KEY, 1, {"loss": 0.5}, FILES)
-    writer.epoch(KEY, 2, {"loss": 0.25}, snapshot(2))
-    assert writer.drain(20) == []
-    again = tracker()
-    start(again)
-    again.epoch(KEY, 1, {"loss": 0.5}, {})
-    again.finish(KEY, "done")
-    assert again.drain(20) == []
-    history = store.client.get_metric_history(run_of(store).info.run_id, "loss")
-    in_order = sorted(history, key=lambda each: (each.step, each.timestamp))
-    assert [(each.step, each.value) for each in in_order] == [(1, 1.0), (1, 0.5), (2, 0.25)]
-    assert run_of(store).data.metrics == {"loss": 0.25}
-    assert run_of(store).info.end_time >= run_of(store).info.start_time
-    assert store.trials([KEY])[KEY].curves == json.loads(snapshot(2)["curves.json"])
-
-
-def test_running_trials_send_only_files_that_changed(
-    tracker: Callable[..., Tracker], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sent: list[str] = []
-    writer = tracker()
-    log_artifact = writer.store.client.log_artifact
-    monkeypatch.setattr(
-        writer.store.client, "log_artifact", lambda *call: (sent.append(Path(call[1]).name), log_artifact(*call))
-    )
-    start(writer)
-    writer.epoch(KEY, 1, {}, FILES)
-    assert writer.drain(20) == []
-    writer.epoch(KEY, 2, {}, FILES | {"curves.json": b"{}"})
-    time.sleep(0.5)
-    assert sent == ["curves.json", "weights.safetensors", "a.zip"]  # the state last; and the next upload is not due yet
-    writer.finish(KEY, "done")
-    assert writer.drain(20) == []
-    assert sent[3:] == ["curves.json"]
-
-
-@pytest.mark.parametrize(
-    ("status", "shown"),
-    [("done", "FINISHED"), ("censored", "FINISHED"), ("failed", "FAILED"), ("interrupted", "KILLED")],
-)
-def test_statuses(tracker: Callable[..., Tracker], store: Store, status: str, shown: str) -> None:
-    writer = tracker()
-    start(writer)
-    writer.finish(KEY, status, "because")
-    assert writer.drain(20) == []
-    assert run_of(store).info.status == shown
-    stored = store.trials([KEY])[KEY]
-    assert (stored.status, stored.reason, stored.curves) == (status, "because", None)
-    with pytest.raises(ValueError, match="must be one of done, censored, failed, interrupted"):
-        writer.finish(KEY, "running")
-
-
 def test_a_late_epoch_of_an_interrupted_trial_is_dropped_and_of_an_ended_one_kept(
     tracker: Callable[..., Tracker], store: Store
 ) -> None:
     writer = tracker()
-    for key, status in ((KEY, "interrupted"), (OTHER, "censored")):
+    for key, status in ((KEY, Status.INTERRUPTED), (OTHER, Status.CENSORED)):
         start(writer, key)
         writer.epoch(key, 1, {"loss": 1.0}, FILES)
         writer.finish(key, status)
@@ -487,7 +272,7 @@ def test_a_tracker_that_was_killed_and_started_again_takes_its_trials_on(
     assert again.drain(20) == []
     assert store.trials([KEY])[KEY].status == "running"
     assert run_of(store).info.status == "RUNNING"
-    again.finish(KEY, "done")
+    again.finish(KEY, Status.DONE)
     assert again.drain(20) == []
     assert points(store, "loss") == [(1, 1.0), (2, 0.5)]
     assert run_of(store).info.status == "FINISHED"
@@ -510,7 +295,7 @@ def test_what_a_full_disk_does_not_take_is_raised_told_and_can_be_repeated(
     assert writer.problems() == []
     with monkeypatch.context() as patch:
         patch.setattr("sweeps.tracking.spool.write_whole", full)
-        writer.finish(KEY, "failed", "because", {"error.txt": b"why"})
+        writer.finish(KEY, Status.FAILED, "because", {"error.txt": b"why"})
     assert writer.drain(20) == []
     assert points(store, "loss") == [(1, 1.0)]
     assert store.trials([KEY])[KEY].reason == "because"
@@ -525,50 +310,6 @@ def test_what_is_not_finite_stays_missing(tracker: Callable[..., Tracker], store
     assert writer.drain(20) == []
     assert points(store, "loss") == [(2, 0.5)]
     assert points(store, "accuracy") == []
-
-
-def test_a_refused_item_costs_only_itself(tracker: Callable[..., Tracker], store: Store, tmp_path: Path) -> None:
-    writer = tracker()
-    start(writer, params={"depth": 2, "bad?name": 1})
-    writer.epoch(KEY, 1, {"loss": 1.0, "bad?metric": 1.0}, {})
-    writer.finish(KEY, "done")
-    assert writer.drain(20) == []
-    assert folders(tmp_path) == []
-    assert points(store, "loss") == [(1, 1.0)]
-    assert run_of(store).data.params == {"depth": "2"}
-    assert [line.split(": ")[1] for line in writer.problems()] == [
-        "'bad?name' is refused by MLflow",
-        "'bad?metric' is refused by MLflow",
-    ]
-
-
-def test_a_deleted_run_is_made_again_with_all_its_epochs(tracker: Callable[..., Tracker], store: Store) -> None:
-    writer = tracker()
-    start(writer)
-    writer.epoch(KEY, 1, {"loss": 1.0}, FILES)
-    assert writer.drain(20) == []
-    deleted = run_of(store).info.run_id
-    store.client.delete_run(deleted)
-    writer.epoch(KEY, 2, {"loss": 0.5}, FILES)
-    writer.finish(KEY, "done")
-    assert (writer.drain(20) and writer.drain(20)) == []  # refused; then the next try looks for the run, and finds none
-    assert [f"run {deleted} was deleted in MLflow" in line for line in writer.problems()] == [True]
-    assert run_of(store).info.run_id != deleted
-    assert points(store, "loss") == [(1, 1.0), (2, 0.5)]
-    assert store.files(run_of(store).info.run_id) == in_mlflow(FILES)
-
-
-def test_a_deleted_experiment_is_named_and_nothing_is_lost(tracker: Callable[..., Tracker], store: Store) -> None:
-    experiment = store.experiment_id("study")
-    store.client.delete_experiment(experiment)
-    writer = tracker()
-    start(writer)
-    writer.finish(KEY, "done")
-    (line,) = writer.drain(20)
-    assert f"`mlflow experiments restore -x {experiment}`" in line
-    store.client.restore_experiment(experiment)
-    assert writer.drain(20) == []
-    assert run_of(store).info.status == "FINISHED"
 
 
 @pytest.mark.parametrize("name", ["../curves.json", "/curves.json", "state/../../x", "state//x", "", ".", "state\\x"])

@@ -1,4 +1,4 @@
-"""What the embedded data set promises: the same bytes everywhere, masks that fit, too hard for a linear model and not for a CNN."""
+"""What the embedded data set promises: the same bytes everywhere, masks that fit, hard for a linear model, not for a CNN."""
 
 import hashlib
 import time
@@ -9,7 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from trainables.datasets import shapes
-from trainables.datasets.shapes import CLASS_NAMES, draw
+from trainables.datasets.shapes import CLASS_NAMES
+
+
+def draw(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return images, labels and masks."""
+    split = shapes.draw(count, seed)
+    return split.images, split.labels, split.masks
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from trainables import datasets
-from trainables.datasets import voc
-from trainables.datasets.voc import CLASS_NAMES, Box
+from trainables.datasets import Box, voc
+from trainables.datasets.voc import CLASS_NAMES
 from trainables.errors import UserError
 
 CAT, PERSON, TRAIN = (CLASS_NAMES.index(name) for name in ("cat", "person", "train"))
@@ -49,7 +49,7 @@ def root(tmp_path):
 
 def refusal(root: Path, part: str = "test") -> str:
     with pytest.raises(UserError) as caught:
-        voc.read(root, part)
+        voc.read_part(root, part)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -59,7 +59,8 @@ def main_list(root: Path, name: str) -> Path:
 
 
 def test_labels_are_present_absent_and_unknown(root):
-    images, labels, _ = voc.read(root, "test")
+    split = voc.read_part(root, "test")
+    images, labels = split.images, split.labels
     expected = np.zeros((3, 20), np.int8)
     expected[0, CAT], expected[0, PERSON], expected[1, TRAIN] = 1, -1, 1
     assert np.array_equal(labels, expected)
@@ -72,7 +73,7 @@ def test_the_whole_image_is_warped(root):
     halves = np.zeros((20, 40, 3), np.uint8)
     halves[:, 20:] = 255  # of a wide image; both its edges must stay
     Image.fromarray(halves).save(root / "JPEGImages" / "000102.jpg", quality=100, subsampling=0)
-    image = voc.read(root, "test")[0][2]
+    image = voc.read_part(root, "test").images[2]
     assert image[:, :120].max() < 10
     assert image[:, 136:].min() > 245
 
@@ -82,7 +83,7 @@ def test_boxes_are_fractions_of_the_image_and_parts_of_objects_are_none(root):
         OBJECT.format(1, 1, 40, 20, name="cat", difficult=0), OBJECT.format(11, 6, 20, 15, name="person", difficult=1)
     )
     (root / "Annotations" / "000100.xml").write_text(text)
-    boxes = voc.read(root, "test")[2]
+    boxes = voc.read_part(root, "test").boxes
     assert boxes[0] == (Box(CAT, False, 0, 0, 1, 1), Box(PERSON, True, 0.25, 0.25, 0.5, 0.75))
     assert boxes[2] == ()
 
@@ -136,7 +137,7 @@ def test_an_image_that_cannot_be_decoded_is_named(root):
             annotation(OBJECT.format("one", 1, 2, 2, name="cat", difficult=0)),
             "could not convert string to float: 'one'",
         ),
-        (annotation(OBJECT.format(1, 1, 2, 2, name="unicorn", difficult=0)), "'unicorn' is no class of VOC 2007"),
+        (annotation(OBJECT.format(1, 1, 2, 2, name="unicorn", difficult=0)), "'unicorn' is not a class of VOC 2007"),
     ],
 )
 def test_an_annotation_that_cannot_be_read_is_named(root, text, reason):
@@ -194,7 +195,7 @@ def test_labelled_is_the_test_part_in_the_model_s_order_of_classes(tmp_path):
 @pytest.mark.usefixtures("root")
 def test_labelled_refuses_a_model_of_another_kind(tmp_path):
     with pytest.raises(
-        UserError, match="voc2007 has any number of classes an image, but the model was trained on data with one class"
+        UserError, match="voc2007 has any number of classes per image, but the model was trained on data with one class"
     ):
         datasets.labelled("voc2007", tmp_path, CLASS_NAMES, (3, 256, 256), multi_label=False)
 
@@ -238,18 +239,10 @@ def test_the_real_devkit(real_data):
     data = datasets.load("voc2007", real_data)
     assert data.image_shape == (3, 256, 256)
     parts = (data.train, data.val, data.test)
-    assert (
-        len(
-            np.unique(
-                np.concatenate([part.images for part in parts])[:, ::16, ::16].reshape(sum(map(len, parts)), -1), axis=0
-            )
-        )
-        > 190
-    )
+    every = np.concatenate([part.images for part in parts])[:, ::16, ::16]
+    assert len(np.unique(every.reshape(len(every), -1), axis=0)) > 190
     for part in parts:
-        for labels, boxes in zip(
-            part.labels, part.boxes, strict=True
-        ):  # lists and annotations, read apart, say the same
+        for labels, boxes in zip(part.labels, part.boxes, strict=True):  # lists and annotations agree
             easy, all_ = ({box.label for box in boxes if wanted or not box.difficult} for wanted in (False, True))
             assert set(np.flatnonzero(labels == 1)) == easy
             assert set(np.flatnonzero(labels == -1)) == all_ - easy

@@ -1,0 +1,108 @@
+"""Gives the agenda's trials out, and takes in what comes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.status import Status
+from sweeps.execution.histories import Histories
+from sweeps.execution.messages import Failure, Order, Progress
+from sweeps.execution.orders import order
+from sweeps.execution.tracker_actor import TrackerActor
+from sweeps.execution.watchdog import Watchdog
+from sweeps.reporting.display import Display
+from sweeps.tracking.tracker import Tracker
+
+RESTARTS = 2  # of a trial whose process or node was lost, or that hung
+
+
+@dataclass
+class Dispatcher:
+    """Tells the agenda, the Tracker and the display how each trial fares, and counts restarts. Nothing here waits."""
+
+    agenda: Agenda
+    tracker: TrackerActor
+    display: Display
+    tags: Mapping[str, str]  # of all MLflow runs
+    gpu: float  # a trial's share of a GPU; 0: the CPU
+    histories: Histories = field(default_factory=Histories)
+    watchdog: Watchdog = field(default_factory=Watchdog)
+
+    def next(self) -> Order | None:
+        """Return the next trial to run; None where nothing is ready before a running one ends."""
+        task = self.agenda.next()
+        return order(task, self.gpu, self.tags) if task else None
+
+    def started(self, key: str, actor: Any) -> None:
+        """Note that a worker has taken up a trial."""
+        task = self.agenda.tasks[key]
+        self.watchdog.watch(key, actor)
+        self.histories.begin(key, task.known.history if task.known else None)
+        self.display.started(task)
+
+    def progressed(self, key: str, progress: Progress) -> None:
+        """Note that a trial has trained an epoch."""
+        self.watchdog.note_epoch(key)
+        newest = self.histories.add(key, progress)
+        self.display.progressed(self.agenda.tasks[key], progress.epoch, newest)
+
+    def lost(self, key: str) -> None:
+        """Note that a trial lost its process, and that Tune starts it again."""
+        self.watchdog.leave(key)  # until it starts again
+        self._again(key, self.watchdog.reason(key))
+
+    def crashed(self, error: Exception) -> None:
+        """Take back what Tune's broken run had under way.
+
+        It is a restart of the trials that the error names, or else of all.
+        """
+        named = self.watchdog.named_in(error)
+        for key in self.watchdog.under_way():
+            if named and key not in named:
+                self.watchdog.leave(key)
+                self.agenda.put_back(key)
+                continue
+            self.watchdog.blame(key, f"its process was killed ({type(error).__name__})")
+            if len(self.agenda.restarts.get(key, ())) == RESTARTS:
+                self.given_up(key)
+            else:
+                self.lost(key)
+                self.agenda.put_back(key)
+
+    def given_up(self, key: str) -> None:
+        """End a trial that has had all its restarts."""
+        self._ended(key, f"{self.watchdog.reason(key)}, again after {RESTARTS} restarts")
+
+    def ended(self, key: str, failure: Failure | None) -> None:
+        """End a trial, or have one that found no room on a GPU run once more, with a GPU to itself."""
+        if failure and failure.out_of_memory and self.gpu and not self.agenda.tasks[key].alone:
+            self.watchdog.leave(key)
+            self._again(key, "it ran out of GPU memory beside others")
+            self.agenda.put_back(key, alone=True)
+        elif failure:
+            self._ended(key, failure.reason, {"error.txt": failure.traceback.encode()})
+        else:
+            self._ended(key)
+
+    def interrupted(self) -> None:
+        """Note for the store what was under way; after an ordinary end nothing is."""
+        for key in self.histories.keys() - self.agenda.outcomes.keys():
+            self.tracker.call(Tracker.finish, key, Status.INTERRUPTED)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Hold nothing for Tune's own snapshot of the experiment, which is never restored."""
+        return {}
+
+    def _again(self, key: str, reason: str) -> None:
+        often = self.agenda.restarted(key, reason)
+        self.display.restarted(self.agenda.tasks[key], reason, often, RESTARTS)
+
+    def _ended(self, key: str, reason: str | None = None, files: dict[str, bytes] | None = None) -> None:
+        self.watchdog.leave(key)
+        outcome = self.agenda.finish(key, self.histories.of(key), reason=reason)
+        self.tracker.call(Tracker.finish, key, outcome.status, reason, files)
+        self.display.ended(self.agenda.tasks[key], outcome)
+        self.agenda.advance()

@@ -1,0 +1,35 @@
+"""The records of the trials under way, put together on the driver from what workers report."""
+
+from __future__ import annotations
+
+from sweeps.execution.messages import Progress
+from trainables.history import History, Record
+
+
+class Histories:
+    """The records of each trial that was started, by its key."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, dict[int, list[Record]]] = {}  # key → seed → records, epoch 1 first
+
+    def begin(self, key: str, known: History | None) -> None:
+        """Begin a trial's history with what the store has of it; one that has begun already goes on."""
+        if key not in self._records:
+            self._records[key] = {seed: list(records) for seed, records in known.records.items()} if known else {}
+
+    def add(self, key: str, progress: Progress) -> Record:
+        """Add what a worker reports, in the place of what was there of the same epochs; return the newest record of the
+        first replicate.
+        """
+        records = self._records[key]
+        for seed, new in progress.records.items():
+            records.setdefault(seed, [])[new.after :] = new.records
+        return next(iter(records.values()))[-1]
+
+    def of(self, key: str) -> History:
+        """Return a trial's history so far; empty where it was never started."""
+        return History({seed: tuple(records) for seed, records in self._records.get(key, {}).items()})
+
+    def keys(self) -> set[str]:
+        """Return the keys of the trials that were started."""
+        return set(self._records)

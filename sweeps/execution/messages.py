@@ -1,0 +1,99 @@
+"""What crosses between the driver and its workers: an order out, progress or a failure back.
+
+Ray Tune passes dicts, a config out and results back. Each of them holds one of these messages, and a result beside it
+the plain values that Tune reads itself.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import torch
+
+from sweeps.tracking.entry import Entry
+from trainables.config import Trial
+from trainables.history import Record
+
+
+@dataclass(frozen=True)
+class Order:
+    """A trial to run, from the driver to a worker."""
+
+    key: str
+    stage: str
+    trial: Trial
+    seeds: tuple[int, ...]
+    gpu: float  # its share of a GPU; 0: it trains on the CPU
+    entry: Entry  # what MLflow is to know of it
+
+    @property
+    def device(self) -> str:
+        """The kind of device that it trains on, in torch's words."""
+        return "cuda" if self.gpu else "cpu"
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the trial's config for Tune."""
+        return {"order": self}
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Order:
+        """Return the order that a config of Tune holds."""
+        order: Order = config["order"]
+        return order
+
+
+@dataclass(frozen=True)
+class NewRecords:
+    """The records of one replicate that the driver may lack: those of the epochs after number `after`."""
+
+    after: int
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """An epoch that was trained, from a worker to the driver."""
+
+    epoch: int
+    val_score: float  # mean over the replicates that were trained
+    last: bool  # whether it is the trial's last epoch
+    earlier: tuple[float, ...]  # likewise, of all epochs before, where the trial was just taken up: Tune may lack them
+    records: Mapping[int, NewRecords]  # by seed
+
+    def scores(self) -> list[tuple[int, float]]:
+        """Return the validation scores that may be new to the driver, each after its epoch."""
+        return list(enumerate((*self.earlier, self.val_score), start=self.epoch - len(self.earlier)))
+
+    def to_result(self) -> dict[str, Any]:
+        """Return it as Tune passes it on."""
+        return {"message": self, "epoch": self.epoch, "val_score": self.val_score, "done": self.last}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The end of a trial that raised an error of its own, from a worker to the driver."""
+
+    reason: str  # in one line
+    traceback: str
+    out_of_memory: bool  # of the GPU
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        """Describe an error while it is being handled; what an actor raised goes by its own name."""
+        cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+        reason = f"{type(cause).__name__}: {cause}".splitlines()[0]
+        return cls(reason, traceback.format_exc(), isinstance(cause, torch.OutOfMemoryError))
+
+    def to_result(self) -> dict[str, Any]:
+        """Return it as Tune passes it on."""
+        return {"message": self, "done": True}
+
+
+def message(result: Mapping[str, Any]) -> Progress | Failure:
+    """Return the message that a result of Tune holds."""
+    found: Progress | Failure = result["message"]
+    return found

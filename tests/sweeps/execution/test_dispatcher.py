@@ -1,0 +1,156 @@
+"""What the dispatcher makes of trials that train, end, hang, die or find no room on a GPU; without Ray and GPU."""
+
+from types import SimpleNamespace
+
+import pytest
+import ray
+
+from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.status import Status
+from sweeps.execution.dispatcher import RESTARTS, Dispatcher
+from sweeps.execution.messages import Failure, NewRecords, Progress
+from sweeps.execution.tracker_actor import TrackerActor
+from sweeps.study import Stage, Study
+from tests.sweeps.outcomes import history, record, terms
+from trainables.config import CNN, Training, Trial
+
+STUDY = Study(
+    "s", Trial(model=CNN(conv_layers=1), training=Training(epochs=2)), (Stage("lr", {"training.lr": (0.1, 0.2)}),)
+)
+NO_ROOM = Failure("OutOfMemoryError: CUDA out of memory", "Traceback", out_of_memory=True)
+
+
+class Notes:
+    """Stands for the Tracker's actor and for the display: notes the calls."""
+
+    def __init__(self):
+        self.calls = []
+        self.finish = SimpleNamespace(remote=lambda *arguments: self.calls.append(("finish", *arguments)))
+
+    def __getattr__(self, name):
+        return lambda *arguments: self.calls.append((name, *arguments))
+
+
+@pytest.fixture
+def dispatcher():
+    agenda = Agenda(STUDY, terms(images=100, early_stopping=False), lambda _: None)
+    return Dispatcher(agenda, TrackerActor(Notes()), Notes(), {"study": "s"}, gpu=0.25)
+
+
+def handle(actor):
+    return SimpleNamespace(_actor_id=SimpleNamespace(hex=lambda: actor))
+
+
+def begin(dispatcher, actor="a1"):
+    """Start the next trial; return its order."""
+    order = dispatcher.next()
+    dispatcher.started(order.key, handle(actor))
+    return order
+
+
+def train(dispatcher, order, *scores):
+    for number, score in enumerate(scores, start=1):
+        new = NewRecords(number - 1, (record(score),))
+        dispatcher.progressed(order.key, Progress(number, score, number == 2, (), {0: new}))
+
+
+def test_a_trial_from_its_order_to_its_outcome(dispatcher):
+    order = begin(dispatcher)
+    train(dispatcher, order, 0.5, 0.6)
+    dispatcher.ended(order.key, None)
+    outcome = dispatcher.agenda.outcomes[order.key]
+    assert (outcome.status, outcome.history) == (Status.DONE, history([0.5, 0.6]))
+    assert dispatcher.tracker.handle.calls == [("finish", order.key, Status.DONE, None, None)]
+    task = dispatcher.agenda.tasks[order.key]
+    assert dispatcher.display.calls == [
+        ("started", task),
+        ("progressed", task, 1, record(0.5)),
+        ("progressed", task, 2, record(0.6)),
+        ("ended", task, outcome),
+    ]
+
+
+def test_the_study_goes_on_as_trials_end_and_is_over_at_last(dispatcher):
+    for _ in range(2):
+        order = begin(dispatcher)
+        train(dispatcher, order, 0.5, 0.6)
+        dispatcher.ended(order.key, None)
+    assert dispatcher.agenda.over
+    assert dispatcher.next() is None
+
+
+def test_a_failure_is_kept_with_its_traceback(dispatcher):
+    order = begin(dispatcher)
+    dispatcher.ended(order.key, Failure("Diverged: nan", "Traceback …", out_of_memory=False))
+    assert [outcome.reason for outcome in dispatcher.agenda.failed] == ["Diverged: nan"]
+    files = {"error.txt": "Traceback …".encode()}
+    assert dispatcher.tracker.handle.calls == [("finish", order.key, Status.FAILED, "Diverged: nan", files)]
+
+
+def test_a_trial_that_finds_no_room_runs_once_more_with_a_gpu_to_itself_and_then_fails(dispatcher):
+    order = begin(dispatcher)
+    assert order.gpu == 0.25
+    dispatcher.ended(order.key, NO_ROOM)
+    again = begin(dispatcher)
+    assert (again.key, again.gpu) == (order.key, 1.0)
+    assert again.trial == order.trial  # the same batch
+    dispatcher.ended(order.key, NO_ROOM)
+    [outcome] = dispatcher.agenda.failed
+    assert outcome.reason == "OutOfMemoryError: CUDA out of memory"
+    assert outcome.restarts == ("it ran out of GPU memory beside others",)
+    assert begin(dispatcher).gpu == 0.25  # the other trial
+
+
+def test_on_the_cpu_there_is_no_more_room_to_be_had(dispatcher):
+    dispatcher.gpu = 0
+    dispatcher.ended(begin(dispatcher).key, NO_ROOM)
+    assert len(dispatcher.agenda.failed) == 1
+
+
+def test_a_lost_process_is_a_restart_and_one_too_many_is_a_failure(dispatcher):
+    order = begin(dispatcher)
+    for often in range(1, RESTARTS + 1):
+        dispatcher.lost(order.key)
+        assert dispatcher.display.calls[-1][2:] == ("its process was lost", often, RESTARTS)
+        assert dispatcher.watchdog.under_way() == []
+        dispatcher.started(order.key, handle("b2"))
+    dispatcher.given_up(order.key)
+    assert [outcome.reason for outcome in dispatcher.agenda.failed] == ["its process was lost, again after 2 restarts"]
+
+
+def test_a_hung_trial_s_loss_has_the_watchdog_s_reason(dispatcher):
+    order = begin(dispatcher)
+    dispatcher.watchdog.blame(order.key, "it hung: 15 s without an epoch")
+    dispatcher.lost(order.key)
+    assert dispatcher.agenda.restarts[order.key] == ["it hung: 15 s without an epoch"]
+
+
+def test_what_ray_ends_with_one_trial_is_put_back_and_only_the_one_is_charged_with_it(dispatcher):
+    first, second = begin(dispatcher, "a1").key, begin(dispatcher, "b2").key
+    for often in range(RESTARTS):
+        dispatcher.crashed(ray.exceptions.OutOfMemoryError("killed: actor b2"))
+        assert len(dispatcher.agenda.restarts[second]) == often + 1
+        again = {dispatcher.next().key, dispatcher.next().key}
+        assert again == {first, second}
+        dispatcher.started(first, handle("a1"))
+        dispatcher.started(second, handle("b2"))
+    dispatcher.crashed(ray.exceptions.OutOfMemoryError("killed: actor b2"))
+    assert first not in dispatcher.agenda.restarts
+    assert [(outcome.key, outcome.reason) for outcome in dispatcher.agenda.failed] == [
+        (second, "its process was killed (OutOfMemoryError), again after 2 restarts")
+    ]
+
+
+def test_an_error_that_names_no_trial_is_charged_to_all(dispatcher):
+    keys = {begin(dispatcher, "a1").key, begin(dispatcher, "b2").key}
+    dispatcher.crashed(ray.exceptions.OutOfMemoryError("killed"))
+    assert dispatcher.agenda.restarts.keys() == keys
+
+
+def test_what_was_under_way_at_the_end_is_interrupted(dispatcher):
+    done, under_way = begin(dispatcher), begin(dispatcher, "b2")
+    train(dispatcher, done, 0.5, 0.6)
+    dispatcher.ended(done.key, None)
+    dispatcher.tracker.handle.calls.clear()
+    dispatcher.interrupted()
+    assert dispatcher.tracker.handle.calls == [("finish", under_way.key, Status.INTERRUPTED)]

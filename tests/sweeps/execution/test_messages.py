@@ -1,0 +1,66 @@
+import pickle
+
+import pytest
+import ray
+import torch
+
+from sweeps.execution.messages import Failure, NewRecords, Order, Progress, message
+from sweeps.tracking.entry import Entry
+from tests.sweeps.outcomes import record
+from trainables.config import Trial
+
+ORDER = Order("0" * 64, "lr", Trial(), (0, 1), 0.25, Entry("lr: 0.1", {"lr": 0.1}, {"stage": "lr"}, "run"))
+
+
+def test_an_order_travels_in_tune_s_config_and_comes_out_as_it_was():
+    config = pickle.loads(pickle.dumps(ORDER.to_config()))  # noqa: S301
+    assert list(config) == ["order"]
+    assert Order.of(config) == ORDER
+
+
+@pytest.mark.parametrize(("gpu", "device"), [(0.0, "cpu"), (0.25, "cuda"), (1.0, "cuda")])
+def test_a_trial_without_a_share_of_a_gpu_trains_on_the_cpu(gpu, device):
+    assert Order("0" * 64, "lr", Trial(), (0,), gpu, ORDER.entry).device == device
+
+
+def test_a_result_holds_the_progress_and_the_plain_values_that_tune_reads():
+    progress = Progress(3, 0.7, True, (0.5, 0.6), {0: NewRecords(1, (record(0.6), record(0.7)))})
+    result = progress.to_result()
+    assert {name: value for name, value in result.items() if name != "message"} == {
+        "epoch": 3,
+        "val_score": 0.7,
+        "done": True,
+    }
+    assert message(pickle.loads(pickle.dumps(result))) == progress  # noqa: S301
+
+
+def test_scores_come_with_their_epochs():
+    assert Progress(3, 0.7, False, (0.5, 0.6), {}).scores() == [(1, 0.5), (2, 0.6), (3, 0.7)]
+    assert Progress(3, 0.7, False, (), {}).scores() == [(3, 0.7)]
+
+
+def failure(error: Exception) -> Failure:
+    try:
+        raise error
+    except Exception as caught:
+        return Failure.of(caught)
+
+
+def test_a_failure_is_one_line_and_the_traceback_and_ends_the_trial():
+    found = failure(ValueError("too wide\nby far"))
+    assert (found.reason, found.out_of_memory) == ("ValueError: too wide", False)
+    assert found.traceback.startswith("Traceback")
+    assert "too wide\nby far" in found.traceback
+    result = found.to_result()
+    assert (result["done"], message(result), len(result)) == (True, found, 2)
+
+
+def test_an_error_of_an_actor_goes_by_its_own_name():
+    inner = OSError("the disk is full")
+    wrapped = ray.exceptions.RayTaskError("epoch", "Traceback of the actor", inner)
+    assert failure(wrapped).reason == "OSError: the disk is full"
+
+
+def test_out_of_memory_is_the_gpu_s():
+    assert failure(torch.OutOfMemoryError("CUDA out of memory")).out_of_memory
+    assert not failure(MemoryError()).out_of_memory

@@ -1,0 +1,59 @@
+from types import SimpleNamespace
+
+import pytest
+import ray
+
+from sweeps.execution import tracker_actor
+from sweeps.execution.tracker_actor import DRAIN_SECONDS, FIRST_DRAIN_SECONDS, Handover, TrackerActor, start
+from sweeps.tracking.spool import locked
+from sweeps.tracking.tracker import LOCK, Tracker
+from trainables.errors import UserError
+
+
+class Actor:
+    """A Tracker as an actor's handle shows it: notes the calls, and answers each method from a list."""
+
+    def __init__(self, **answers):
+        self.calls, self.answers = [], answers
+
+    def __getattr__(self, name):
+        def remote(*arguments, **named):
+            self.calls.append((name, *arguments, *named.values()))
+            return self.answers.get(name, [None]).pop(0)
+
+        return SimpleNamespace(remote=remote)
+
+
+@pytest.fixture(autouse=True)
+def killed(monkeypatch):
+    killed = []
+    monkeypatch.setattr(ray, "get", lambda answer: answer)
+    monkeypatch.setattr(ray, "kill", killed.append)
+    return killed
+
+
+def test_a_call_goes_by_the_tracker_s_method_with_its_arguments():
+    actor = Actor(state=["newest"])
+    assert TrackerActor(actor).ask(Tracker.state, "key") == "newest"
+    TrackerActor(actor).call(Tracker.epoch, "key", 1, {}, {}, worker="w")
+    assert actor.calls == [("state", "key"), ("epoch", "key", 1, {}, {}, "w")]
+
+
+def test_at_the_end_the_user_is_told_of_a_wait_only_where_something_is_left(killed):
+    said = []
+    actor = Actor(drain=[["a: refused"], []], problems=[["a: refused"]], run_ids=[{"key": "run"}])
+    assert TrackerActor(actor).end(said.append) == Handover([], ["a: refused"], {"key": "run"})
+    assert actor.calls[:2] == [("drain", FIRST_DRAIN_SECONDS), ("drain", DRAIN_SECONDS)]
+    assert (actor.calls[-1], killed) == (("close",), [actor])
+    assert said == ["waiting for MLflow to take the rest, until 120 s pass in which it takes nothing"]
+
+    actor = Actor(drain=[[]], problems=[[]], run_ids=[{}])
+    assert TrackerActor(actor).end(said.append) == Handover([], [], {})
+    assert len(said) == 1
+
+
+def test_a_spool_whose_last_owner_does_not_go_is_said_before_a_tracker_is_started(tmp_path, monkeypatch):
+    monkeypatch.setattr(Tracker, "PATIENCE", 0.1)
+    monkeypatch.setattr(tracker_actor.ray, "remote", lambda _: pytest.fail("it was started"))
+    with locked(tmp_path / LOCK), pytest.raises(UserError, match=r"is in use by process .*; wait for its end"):
+        start(f"sqlite:///{tmp_path / 'mlflow.db'}", "study", tmp_path)

@@ -1,0 +1,84 @@
+"""A worker between Tune and the trial that it runs, without either."""
+
+import pytest
+import torch
+
+from sweeps.execution import worker
+from sweeps.execution.messages import Failure, Order, Progress, message
+from sweeps.execution.worker import Worker
+from sweeps.study import Watch
+from sweeps.tracking.entry import Entry
+from trainables.config import Trial
+
+PROGRESS = Progress(1, 0.5, False, (), {})
+
+
+class Trained:
+    """Stands for a trial under way: gives back what was set for its steps."""
+
+    begun: list
+    steps: list
+
+    def __init__(self, order, bench):
+        assert bench.data.name == "tiny"
+        self.begun.append(order.key)
+
+    def step(self):
+        end = self.steps.pop(0)
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+
+class Tracker:
+    """Stands for the Tracker's actor; nothing is ever on its way to it."""
+
+
+def config(key="a", gpu=0.0):
+    return Order(key * 64, "lr", Trial(), (0,), gpu, Entry("lr: 0.1")).to_config()
+
+
+@pytest.fixture
+def at_work(monkeypatch, tiny):
+    monkeypatch.setattr(worker, "Running", Trained)
+    Trained.begun, Trained.steps = [], []
+    made = Worker.__new__(Worker)  # Tune's own constructor wants a session
+    made.setup(config(), tiny, {}, Watch(), Tracker())
+    return made
+
+
+def test_a_trial_begins_with_its_first_step_and_then_goes_on(at_work):
+    assert Trained.begun == []
+    Trained.steps = [PROGRESS, PROGRESS]
+    assert [message(at_work.step()), message(at_work.step())] == [PROGRESS, PROGRESS]
+    assert Trained.begun == ["a" * 64]
+
+
+def test_an_error_is_the_trial_s_result_and_its_memory_is_let_go(at_work):
+    Trained.steps = [PROGRESS, torch.OutOfMemoryError("no room")]
+    at_work.step()
+    result = at_work.step()
+    failure = message(result)
+    assert isinstance(failure, Failure)
+    assert (failure.reason, failure.out_of_memory, result["done"]) == ("OutOfMemoryError: no room", True, True)
+    assert at_work.running is None
+
+
+def test_the_same_process_takes_up_another_trial(at_work):
+    Trained.steps = [PROGRESS, PROGRESS]
+    at_work.step()
+    assert at_work.reset_config(config("b"))
+    assert at_work.running is None
+    at_work.step()
+    assert Trained.begun == ["a" * 64, "b" * 64]
+    at_work.cleanup()
+    assert at_work.running is None
+
+
+def test_on_the_cpu_a_trial_has_one_thread(monkeypatch, tiny):
+    threads = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    Worker.__new__(Worker).setup(config(gpu=0.5), tiny, {}, Watch(), Tracker())
+    assert threads == []
+    Worker.__new__(Worker).setup(config(), tiny, {}, Watch(), Tracker())
+    assert threads == [1]

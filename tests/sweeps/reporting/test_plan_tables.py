@@ -1,0 +1,61 @@
+import io
+
+from rich.console import Console
+
+from sweeps.decisions.planning import plan_study
+from sweeps.reporting.plan_tables import as_data, print_plan, shapes
+from sweeps.study import Choice, Search, Space, Stage, Study, Whole
+from trainables.config import CNN, Training, Trial
+from trainables.plan import plan
+
+BASE = Trial("shapes", CNN(conv_layers=1, channels=4, fc_layers=1), Training(epochs=3))
+GRID = Study("small", BASE, (Stage("depth", {"model.conv_layers": (1, 2)}), Stage("lr", {"training.lr": (0.1, 0.2)})))
+SPACE = Space({"model.conv_layers": Whole(1, 4), "model.pooling": Choice(("max", "none"))})
+SEARCH = Study("hunt", BASE, (Search("find", SPACE, trials=5, sampler="random"),))
+
+
+def printed(study, seeds=2, early_stopping=True):
+    text = io.StringIO()
+    planned = plan_study(study, (3, 32, 32), 10)
+    print_plan(study, planned, seeds, early_stopping, Console(file=text, width=200))
+    return text.getvalue()
+
+
+def test_shapes_are_named_once_each():
+    layers = plan(CNN(conv_layers=1, channels=16, fc_layers=2, fc_widths=64), (3, 32, 32), 10)
+    assert shapes(layers) == "16×30×30 → 16×15×15 → 3600 → 64 → 10"
+
+
+def test_a_grid_s_plan_names_its_trials_what_they_cost_and_that_all_can_be_built():
+    text = printed(GRID)
+    assert text.startswith(
+        "Study small on shapes: 2 stages, 4 distinct trials, 3 epochs, seeds: 2, early stopping: on\n"
+        "All 6 trials that any winners could lead to can be built.\n"
+    )
+    assert "depth: from the baseline" in text
+    assert "lr: from the winner of depth" in text
+    assert "4×30×30 → 4×15×15 → 900 → 10" in text
+    assert f"{27 * 4 + 4 + 9000 + 10:,}" in text
+    assert "early stopping: off" in printed(GRID, early_stopping=False)
+
+
+def test_a_search_s_plan_is_its_space():
+    text = printed(SEARCH)
+    assert "0 distinct trials and 5 to be drawn" in text
+    assert "can be built.\n" not in text
+    assert "find: from the baseline; 5 trials by random, asha; 8 points" in " ".join(text.split())
+    rows = [line.split() for line in text.splitlines() if line.strip().startswith("model.")]
+    assert [(row[0], row[-1]) for row in rows] == [("model.conv_layers", "always"), ("model.pooling", "always")]
+
+
+def test_as_data_it_holds_the_whole_configuration_and_each_layer():
+    depth, lr = as_data(plan_study(GRID, (3, 32, 32), 10))
+    assert (depth["stage"], depth["starts_from"], lr["starts_from"]) == ("depth", "the baseline", "the winner of depth")
+    first = depth["trials"][0]
+    assert Trial.from_dict(first["config"]) == BASE
+    assert first["flops"] == 2 * (27 * 4 * 30 * 30 + 9000)
+    assert [tuple(layer["shape"]) for layer in first["layers"]][-1] == (10,)
+    assert "space" not in depth
+    [find] = as_data(plan_study(SEARCH, (3, 32, 32), 10))
+    assert [row["field"] for row in find["space"]] == ["model.conv_layers", "model.pooling"]
+    assert find["trials"] == []

@@ -1,0 +1,198 @@
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis.report import Column, Section, Table
+from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.planning import plan_study
+from sweeps.reporting import results
+from sweeps.reporting.results import DataSummary, keep, markdown, prepare, write, write_findings
+from sweeps.reporting.tables import Facts
+from sweeps.study import Published, Stage, Study
+from tests.sweeps.outcomes import history, record, terms
+from trainables.config import CNN, Training, Trial
+from trainables.errors import UserError
+from trainables.history import History
+
+BASE = Trial("shapes", CNN(conv_layers=1, channels=4, fc_layers=1), Training(epochs=2))
+LR = Stage("lr", {"training.lr": (0.1, 0.2, 1000.0)}, published={0.1: Published(0.5, 61, 2)}, note="A *note*.")
+STUDY = Study("small", BASE, (LR, Stage("width", {"model.channels": (4, 6)})))
+DATA = DataSummary("folder:cats", ("cat", "dog"), train=1234, val=137, test=300, multi_label=False)
+TERMS = terms(images=137, early_stopping=False)
+PNG = b"\x89PNG"
+
+
+def decided(histories: list[History | None], study=STUDY) -> Agenda:
+    """Return the agenda once the first stage's trials have these histories; None: it diverged after an epoch."""
+    agenda = Agenda(study, TERMS, lambda _: None)
+    for each in histories:
+        key, reason = agenda.next().key, None if each else "Diverged: the training loss became nan in epoch 2 (seed 0)"
+        agenda.finish(key, each or history([0.3]), reason=reason)
+    agenda.advance()
+    return agenda
+
+
+@pytest.fixture
+def agenda() -> Agenda:
+    return decided([history([0.5, 0.7]), history([0.6, 0.5]), None])
+
+
+def facts(agenda) -> Facts:
+    return Facts(DATA.class_names, (3, 32, 32), TERMS.yardstick, {key: f"run of {key}" for key in agenda.outcomes})
+
+
+def rows(folder, stage):
+    return list(csv.DictReader((folder / f"{stage}.csv").read_text().splitlines()))
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Return what is drawn: the call of each figure of curves, by its title. The figures are made all the same."""
+    calls, draw = {}, results.figures.curves
+
+    def spy(curves, **how):
+        calls[how["title"]] = ({curve.label: curve for curve in curves}, how)
+        return draw(curves, **how)
+
+    monkeypatch.setattr(results.figures, "curves", spy)
+    return calls
+
+
+def test_a_decided_stage_has_a_table_and_figures_and_one_report_is_over_all(tmp_path, agenda):
+    write(tmp_path, agenda, facts(agenda), DATA)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("lr.csv", "lr-loss.png", "lr-accuracy.png", "report.html", "report.json")
+    }
+    assert (tmp_path / "lr-loss.png").read_bytes().startswith(PNG)
+    table = rows(tmp_path, "lr")
+    assert [(row["lr"], row["status"], row["epochs"]) for row in table] == [
+        ("0.1", "done", "2"),
+        ("0.2", "done", "2"),
+        ("1000.0", "failed", "1"),
+    ]
+    assert [float(row["validation acc %"]) for row in table] == pytest.approx([70, 60, 30])
+    assert [row["chosen epoch"] for row in table] == ["2", "1", "1"]
+    assert all(row["MLflow run"] == f"run of {row['key']}" for row in table)
+
+
+def test_the_report_says_what_was_measured_how_and_what_is_missing(tmp_path, agenda):
+    finding = Section("Mistakes: small, lr: 0.1", ("Three.",))
+    write(tmp_path, agenda, facts(agenda), DATA, [finding])
+    report = json.loads((tmp_path / "report.json").read_text())
+    about, undecided = report["intro"]
+    assert about.startswith(
+        "folder:cats: 1,234 training, 137 validation and 300 test images; 1 seed(s) per trial; early stopping off. "
+    )
+    assert undecided == "Not decided yet: width. The same command goes on."
+    stage, last = report["sections"]
+    assert (stage["title"], last["title"], last["text"]) == ("lr", "Mistakes: small, lr: 0.1", ["Three."])
+    assert stage["text"][0] == "A *note*."
+    assert stage["text"][1].startswith("Winner on validation (137 images): 0.1: validation accuracy 70.00 %")
+    assert stage["text"][2:] == ["Failed: 1000.0: Diverged: the training loss became nan in epoch 2 (seed 0)."]
+    assert [figure["file"] for figure in stage["figures"]] == ["lr-loss.png", "lr-accuracy.png"]
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<img ") == 2
+    assert "Three." in page
+
+
+def test_once_all_is_decided_nothing_is_said_to_be_missing(tmp_path):
+    agenda = decided([history([0.5, 0.7])], replace(STUDY, stages=(Stage("lr", {"training.lr": (0.1,)}),)))
+    write(tmp_path, agenda, facts(agenda), DATA)
+    assert len(json.loads((tmp_path / "report.json").read_text())["intro"]) == 1
+
+
+def test_curves_are_of_the_epochs_and_a_failed_trial_s_goes_as_far_as_it_came(tmp_path, agenda, drawn):
+    write(tmp_path, agenda, facts(agenda), DATA)
+    curves, how = drawn["lr: test accuracy"]
+    assert {label: curve.values.shape for label, curve in curves.items()} == {
+        "0.1": (1, 2),
+        "0.2": (1, 2),
+        "1000.0 (failed)": (1, 1),
+    }
+    assert (how["percent"], how["ylabel"], how["reference"]) == (True, "test accuracy, %", [("0.1", 2, 0.61)])
+    assert how["caption"] == "small, folder:cats, 1,234 training images, 1 seed"
+    curves, how = drawn["lr: train loss"]
+    assert np.array_equal(curves["0.1"].values, [[1.0, 1.0]])
+    assert (how["percent"], how["ylabel"], how["reference"]) == (False, "train loss", ())
+
+
+def test_a_learning_rate_is_drawn_only_where_it_moves(tmp_path, drawn):
+    falling = History({0: (record(0.5), replace(record(0.6), lr=0.05))})
+    agenda = decided([falling, history([0.6, 0.5]), None])
+    write(tmp_path, agenda, facts(agenda), DATA)
+    assert (tmp_path / "lr-lr.png").is_file()
+    assert drawn["lr: learning rate"][0]["0.1"].values.tolist() == [[0.1, 0.05]]
+    assert drawn["lr: learning rate"][1]["percent"] is False
+
+
+def test_a_trial_without_an_epoch_has_no_curve_and_a_stage_of_such_no_figure(tmp_path):
+    agenda = Agenda(STUDY, TERMS, lambda _: None)
+    for _ in range(3):
+        agenda.finish(agenda.next().key, History({}), reason="it broke")
+    agenda.advance()
+    write(tmp_path, agenda, facts(agenda), DATA)
+    assert list(tmp_path.glob("*.png")) == []
+    assert [row["status"] for row in rows(tmp_path, "lr")] == ["failed"] * 3
+    skipped = json.loads((tmp_path / "report.json").read_text())["sections"][1]
+    assert skipped["text"] == ["Not run: stage lr has no winner to start from."]
+    assert not (tmp_path / "width.csv").exists()
+
+
+def test_on_multi_label_data_the_report_says_what_a_map_is(tmp_path):
+    agenda = Agenda(STUDY, TERMS, lambda _: None)
+    write(tmp_path, agenda, facts(agenda), replace(DATA, multi_label=True))
+    [about, _] = json.loads((tmp_path / "report.json").read_text())["intro"]
+    rule = STUDY.baseline.training.ap_rule
+    assert about.endswith(f" mAP: the mean over classes of the average precision, {rule} rule.")
+
+
+def test_the_plan_is_written_before_anything_runs(tmp_path):
+    folder = prepare(tmp_path / "a" / "small", plan_study(STUDY, (3, 32, 32), 10))
+    plan = json.loads((folder / "plan.json").read_text())
+    assert [(stage["stage"], stage["starts_from"]) for stage in plan] == [
+        ("lr", "the baseline"),
+        ("width", "the winner of lr"),
+    ]
+    first = plan[0]["trials"][0]
+    assert (first["value"], first["config"]["training"]["lr"]) == ("0.1", 0.1)
+    assert first["parameters"] == (27 * 4 + 4) + (
+        4 * 15 * 15 * 10 + 10
+    )  # a 3×3 convolution, pooled 30 → 15; a head of ten
+
+
+def test_a_place_that_cannot_be_written_to_is_the_user_s_mistake(tmp_path):
+    (tmp_path / "file").write_text("")
+    for make in (lambda: prepare(tmp_path / "file" / "small", []), lambda: keep(tmp_path / "file", {"a.csv": b""})):
+        with pytest.raises(
+            UserError, match=r"^the results cannot be written to .*/file.*: (File exists|Not a directory)$"
+        ):
+            make()
+
+
+def test_files_are_kept_in_their_folders(tmp_path):
+    assert keep(tmp_path / "new", {"a.csv": b"1", "deep/b.png": b"2"}) == tmp_path / "new"
+    assert (tmp_path / "new" / "deep" / "b.png").read_bytes() == b"2"
+
+
+def test_findings_have_a_report_of_their_own(tmp_path):
+    table = Table("t", (Column("class"), Column("flips")), (("cat", 3),))
+    path = write_findings(tmp_path, "small", [Section("Ablation: small, lr: 0.1", ("Without it …",), (table,))])
+    assert path == tmp_path / "analysis.html"
+    assert "<h1>small: analyses</h1>" in path.read_text()
+    assert json.loads((tmp_path / "analysis.json").read_text())["sections"][0]["tables"][0]["rows"] == [["cat", 3]]
+
+
+def test_the_summary_for_mlflow_has_each_stage_s_words(agenda):
+    title, note, winner, failed = markdown(agenda).split("\n\n")
+    assert (title, note) == ("**lr**", r"A \*note\*.")
+    assert winner.startswith("Winner on validation (137 images): 0.1: ")
+    assert failed.startswith("Failed: 1000.0: Diverged")
+
+
+def test_a_summary_counts_the_images(tiny):
+    assert DataSummary.of(tiny) == DataSummary("tiny", ("class0", "class1", "class2"), 96, 24, 30, multi_label=False)
+    named = replace(tiny, name="folder:/home/me/cats")
+    assert DataSummary.of(named).name == "folder:cats"

@@ -1,0 +1,121 @@
+import json
+import sqlite3
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sweeps.decisions.outcome import Yardstick
+from sweeps.decisions.records import StageResult
+from sweeps.decisions.winner import choose
+from sweeps.reporting.stage_report import LEADERS, ON_SCREEN, SearchReport, StageReport, report_on
+from sweeps.reporting.tables import Facts
+from sweeps.study import Published, Stage
+from tests.sweeps.decisions.test_search_run import Cluster, search
+from tests.sweeps.outcomes import outcome
+
+BY = Yardstick("accuracy", 100)
+STAGE = Stage("depth", {"model.conv_layers": (1, 2, 3)})
+FACTS = Facts(("cat", "dog"), (3, 32, 32), BY, {})
+
+
+def result(*outcomes, stage=STAGE):
+    return StageResult(stage, outcomes, choose(outcomes, BY))
+
+
+FULL = outcome("1", [0.5, 0.75])
+SHORT = outcome("2", [0.5], status="censored")
+BROKEN = outcome("3", [0.4], status="failed")
+
+
+@pytest.fixture(scope="module")
+def found():
+    return Cluster(search(27, seeds=2, confirm=2)).search
+
+
+def test_the_words_name_the_winner_what_was_stopped_and_every_failure():
+    words = report_on(result(FULL, SHORT, BROKEN)).words(BY)
+    assert words == [
+        "Winner on validation (100 images): 1: validation accuracy 75.00 %, the only trial that is ranked.",
+        "Stopped early, and not ranked: 2. Their later epochs are unknown (--no-early-stopping runs them).",
+        "Failed: 3: it broke.",
+    ]
+
+
+def test_the_words_begin_with_the_stage_s_note_and_tell_of_restarts():
+    restarted = replace(FULL, restarts=("its process was lost", "it hung"))
+    words = report_on(result(restarted, stage=replace(STAGE, note="Why."))).words(BY)
+    assert words[0] == "Why."
+    assert words[-1] == "Started again, from the last epoch: 1 (its process was lost; it hung)."
+
+
+def test_a_stage_without_a_full_trial_has_no_winner_and_one_that_was_skipped_says_why():
+    assert report_on(result(BROKEN)).words(BY)[0] == "No winner: no trial ran in full."
+    skipped = StageResult(STAGE, skipped="stage x has no winner to start from")
+    assert report_on(skipped).words(BY) == ["Not run: stage x has no winner to start from."]
+
+
+def test_curves_tell_apart_what_ended_how():
+    nothing = outcome("4", status="failed")
+    curves = report_on(result(FULL, SHORT, BROKEN, nothing)).curves("val_score")
+    assert [(curve.label, curve.censored) for curve in curves] == [("1", False), ("2", True), ("3 (failed)", False)]
+    assert np.array_equal(curves[0].values, [[0.5, 0.75]])
+
+
+def test_references_are_the_published_test_scores_whose_epoch_is_known():
+    def published(label, *numbers, **more):
+        found = outcome(label, [0.5, 0.6])
+        return replace(found, cell=replace(found.cell, published=Published(*numbers, **more)))
+
+    some = [
+        published("1", 0.5, 61, 10),
+        published("2", 0.5, 62, None),
+        published("3", 0.5, 63, 9, part="validation"),
+        FULL,
+    ]
+    assert report_on(result(*some)).reference() == [("1", 10, 0.61)]
+
+
+def test_curves_say_what_they_are_means_of():
+    shown = report_on(result(FULL))
+    assert (shown.spread(1), shown.spread(3)) == ("1 seed", "mean of 3 seeds, band ± 1 sd")
+
+
+def test_a_grid_has_no_files_beside_its_table():
+    shown = report_on(result(FULL))
+    assert type(shown) is StageReport
+    assert (shown.files(), shown.figures("s", "shapes")) == ({}, {})
+    assert shown.tables(FACTS) == [shown.table(FACTS)] == shown.on_screen(FACTS)
+
+
+def test_a_search_shows_its_leaders_and_keeps_its_decisions(found):
+    shown = report_on(found.result())
+    assert type(shown) is SearchReport
+    assert len(shown.curves("val_score")) == LEADERS
+    table = shown.table(FACTS)
+    assert len(table.rows) == 27
+    assert {"model.conv_layers", "training.lr", "training.batch_size"} <= {column.name for column in table.columns}
+    [short, *_], [whole, *_] = shown.on_screen(FACTS), shown.tables(FACTS)
+    assert (len(short.rows), len(whole.rows)) == (ON_SCREEN, 15)
+    assert not any("Stopped early, and not ranked" in line for line in shown.words(BY))  # its account has them
+    assert shown.spread(1) == "2 seeds (mean, band ± 1 sd) of those confirmed, 1 of the others"
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_search_s_files_are_each_decision_and_optuna_s_view(found, tmp_path):
+    files = report_on(found.result()).files()
+    assert set(files) == {"find-decisions.jsonl", "find-optuna.db"}
+    decisions = [json.loads(line) for line in files["find-decisions.jsonl"].decode().splitlines()]
+    assert decisions == json.loads(json.dumps(found.decisions))
+    (tmp_path / "optuna.db").write_bytes(files["find-optuna.db"])
+    with sqlite3.connect(tmp_path / "optuna.db") as database:
+        drawn = 27 + len(found.unbuildable)  # those that were drawn before are in it, too, as failed
+        assert database.execute("select count(*) from trials").fetchone() == (drawn,)
+
+
+def test_what_mattered_is_drawn_where_enough_trials_tell_it(found):
+    [(name, (png, caption))] = report_on(found.result()).figures("study", "shapes").items()
+    assert (name, png[:4]) == ("importance", b"\x89PNG")
+    assert caption.endswith("study, shapes, PED-ANOVA over the trials' scores at epoch 1.")
+    few = Cluster(search(5)).search
+    assert report_on(few.result()).figures("study", "shapes") == {}

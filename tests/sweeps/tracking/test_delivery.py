@@ -1,0 +1,331 @@
+"""sweeps.tracking.delivery against a real sqlite store, through the Tracker that it belongs to. No Ray, no server."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeps.decisions.status import Status
+from sweeps.tracking import delivery
+from sweeps.tracking.store import Store
+from sweeps.tracking.tracker import Tracker
+from tests.sweeps.tracking.trials import FILES, KEY, NOBODY, OTHER, folders, in_mlflow, points, run_of, snapshot, start
+from trainables.snapshot import STATE
+
+# MLflow 3.17's own mapping, on SQLAlchemy 2.1; nothing of ours.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+
+
+def test_one_run_per_key_however_often_it_is_started(tracker: Callable[..., Tracker], store: Store) -> None:
+    first = tracker()
+    start(first)
+    start(first)
+    assert first.drain(20) == []
+    run_id = run_of(store).info.run_id
+    second = tracker()
+    start(second)
+    second.epoch(KEY, 1, {"loss": 1.0}, {})
+    second.finish(KEY, Status.DONE)
+    assert second.drain(20) == []
+    assert run_of(store).info.run_id == run_id
+
+
+def test_a_given_run_is_continued_and_repeated_epochs_add_nothing(
+    tracker: Callable[..., Tracker], store: Store
+) -> None:
+    first = tracker()
+    start(first)
+    first.epoch(KEY, 1, {"loss": 1.0}, {})
+    first.epoch(KEY, 2, {"loss": 0.5}, {})
+    first.finish(KEY, Status.FAILED, "out of memory")
+    assert first.drain(20) == []
+    stored = store.trials([KEY])[KEY]
+    assert (stored.status, stored.reason) == ("failed", "out of memory")
+
+    second = tracker()
+    second.experiment = "another study"
+    start(second, run_id=stored.run_id)
+    second.epoch(KEY, 2, {"loss": 0.5}, {})
+    second.epoch(KEY, 2, {"loss": 0.5}, {})
+    second.epoch(KEY, 3, {"loss": 0.25}, {})
+    assert second.drain(20) == []
+    assert run_of(store).info.status == "RUNNING"
+    stored = store.trials([KEY])[KEY]
+    assert (stored.status, stored.reason, stored.experiment) == ("running", None, "study")
+    assert points(store, "loss") == [(1, 1.0), (2, 0.5), (3, 0.25)]
+
+
+def test_a_mean_that_seeds_added_later_change_is_written_again_and_is_the_newest(
+    tracker: Callable[..., Tracker], store: Store
+) -> None:
+    writer = tracker()
+    start(writer)
+    for value in (0.5, 0.25):
+        writer.epoch(KEY, 1, {"loss": value, "lr": 0.1}, {})
+        assert writer.drain(20) == []
+        time.sleep(0.002)  # MLflow counts in milliseconds
+    history = store.client.get_metric_history(run_of(store).info.run_id, "loss")
+    assert [each.value for each in sorted(history, key=lambda each: each.timestamp)] == [0.5, 0.25]
+    assert run_of(store).data.metrics == {"loss": 0.25, "lr": 0.1}
+    assert points(store, "lr") == [(1, 0.1)]
+
+
+def test_a_crash_after_delivery_delivers_nothing_twice(
+    tracker: Callable[..., Tracker], store: Store, tmp_path: Path
+) -> None:
+    first = tracker()
+    start(first)
+    first.epoch(KEY, 1, {"loss": 1.0}, FILES)
+    assert first.drain(20) == []
+    first.close()
+    with (tmp_path / "spool" / KEY / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"step": 2, "ti')  # a power cut
+    second = tracker()
+    start(second)
+    second.epoch(KEY, 2, {"loss": 0.5}, {})
+    second.finish(KEY, Status.DONE)
+    assert second.drain(20) == []
+    assert points(store, "loss") == [(1, 1.0), (2, 0.5)]
+
+
+def test_the_state_before_stays_whole_while_the_next_one_is_written(
+    tracker: Callable[..., Tracker], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "FILES_EVERY", 0.0)
+    writer = tracker()
+    start(writer)
+    for epochs in (1, 2, 3):
+        writer.epoch(KEY, epochs, {}, snapshot(epochs))
+        assert writer.drain(20) == []
+    run_id = run_of(store).info.run_id
+    assert store.files(run_id) == in_mlflow(snapshot(3), "a", b=snapshot(2)[STATE])
+    after = tracker()  # the slot is known to the next process
+    start(after)
+    after.epoch(KEY, 4, {}, snapshot(4))
+    assert after.drain(20) == []
+    assert store.files(run_id) == in_mlflow(snapshot(4), "b", a=snapshot(3)[STATE])
+    after.finish(KEY, Status.DONE)
+    assert after.drain(20) == []
+    assert store.files(run_id) == in_mlflow(snapshot(4), "b")
+
+
+def test_a_damaged_line_of_metrics_costs_only_itself(
+    tracker: Callable[..., Tracker], store: Store, tmp_path: Path
+) -> None:
+    crashed = tracker(NOBODY)
+    start(crashed)
+    for step in (1, 2, 3):
+        crashed.epoch(KEY, step, {"loss": 1 / step}, FILES)
+    crashed.close()
+    metrics = tmp_path / "spool" / KEY / "metrics.jsonl"
+    first, _, third = metrics.read_bytes().splitlines(keepends=True)
+    metrics.write_bytes(first + b"garbled\n" + third)
+    after = tracker()
+    assert after.drain(20) == []
+    assert points(store, "loss") == [(1, 1.0), (3, 1 / 3)]
+    assert ["a line in the spool is damaged" in line for line in after.problems()] == [True]
+
+
+@pytest.mark.parametrize("jump", [-3600, 3600])
+def test_a_clock_that_jumps_changes_nothing(
+    tracker: Callable[..., Tracker], store: Store, monkeypatch: pytest.MonkeyPatch, jump: int
+) -> None:
+    writer = tracker()
+    start(writer)
+    writer.epoch(KEY, 1, {"loss": 1.0}, FILES)
+    assert writer.drain(20) == []
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + jump)
+    writer.epoch(KEY, 1, {"loss": 0.5}, FILES)
+    writer.epoch(KEY, 2, {"loss": 0.25}, snapshot(2))
+    assert writer.drain(20) == []
+    again = tracker()
+    start(again)
+    again.epoch(KEY, 1, {"loss": 0.5}, {})
+    again.finish(KEY, Status.DONE)
+    assert again.drain(20) == []
+    history = store.client.get_metric_history(run_of(store).info.run_id, "loss")
+    in_order = sorted(history, key=lambda each: (each.step, each.timestamp))
+    assert [(each.step, each.value) for each in in_order] == [(1, 1.0), (1, 0.5), (2, 0.25)]
+    assert run_of(store).data.metrics == {"loss": 0.25}
+    assert run_of(store).info.end_time >= run_of(store).info.start_time
+    assert store.trials([KEY])[KEY].curves == json.loads(snapshot(2)["curves.json"])
+
+
+def test_running_trials_send_only_files_that_changed(
+    tracker: Callable[..., Tracker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    writer = tracker()
+    log_artifact = writer.store.client.log_artifact
+    monkeypatch.setattr(
+        writer.store.client, "log_artifact", lambda *call: (sent.append(Path(call[1]).name), log_artifact(*call))
+    )
+    start(writer)
+    writer.epoch(KEY, 1, {}, FILES)
+    assert writer.drain(20) == []
+    writer.epoch(KEY, 2, {}, FILES | {"curves.json": b"{}"})
+    time.sleep(0.5)
+    assert sent == ["curves.json", "weights.safetensors", "a.zip"]  # the state last; and the next upload is not due yet
+    writer.finish(KEY, Status.DONE)
+    assert writer.drain(20) == []
+    assert sent[3:] == ["curves.json"]
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        (Status.DONE, "FINISHED"),
+        (Status.CENSORED, "FINISHED"),
+        (Status.FAILED, "FAILED"),
+        (Status.INTERRUPTED, "KILLED"),
+    ],
+)
+def test_statuses(tracker: Callable[..., Tracker], store: Store, status: Status, shown: str) -> None:
+    writer = tracker()
+    start(writer)
+    writer.finish(KEY, status, "because")
+    assert writer.drain(20) == []
+    assert run_of(store).info.status == shown
+    stored = store.trials([KEY])[KEY]
+    assert (stored.status, stored.reason, stored.curves) == (status, "because", None)
+    with pytest.raises(ValueError, match="must be one of done, censored, failed, interrupted"):
+        writer.finish(KEY, Status.RUNNING)
+
+
+def test_a_refused_item_costs_only_itself(tracker: Callable[..., Tracker], store: Store, tmp_path: Path) -> None:
+    writer = tracker()
+    start(writer, params={"depth": 2, "bad?name": 1})
+    writer.epoch(KEY, 1, {"loss": 1.0, "bad?metric": 1.0}, {})
+    writer.finish(KEY, Status.DONE)
+    assert writer.drain(20) == []
+    assert folders(tmp_path) == []
+    assert points(store, "loss") == [(1, 1.0)]
+    assert run_of(store).data.params == {"depth": "2"}
+    assert [line.split(": ")[1] for line in writer.problems()] == [
+        "'bad?name' is refused by MLflow",
+        "'bad?metric' is refused by MLflow",
+    ]
+
+
+def test_a_deleted_run_is_made_again_with_all_its_epochs(tracker: Callable[..., Tracker], store: Store) -> None:
+    writer = tracker()
+    start(writer)
+    writer.epoch(KEY, 1, {"loss": 1.0}, FILES)
+    assert writer.drain(20) == []
+    deleted = run_of(store).info.run_id
+    store.client.delete_run(deleted)
+    writer.epoch(KEY, 2, {"loss": 0.5}, FILES)
+    writer.finish(KEY, Status.DONE)
+    assert (writer.drain(20) and writer.drain(20)) == []  # refused; then the next try looks for the run, and finds none
+    assert [f"run {deleted} was deleted in MLflow" in line for line in writer.problems()] == [True]
+    assert run_of(store).info.run_id != deleted
+    assert points(store, "loss") == [(1, 1.0), (2, 0.5)]
+    assert store.files(run_of(store).info.run_id) == in_mlflow(FILES)
+
+
+def test_a_deleted_experiment_is_named_and_nothing_is_lost(tracker: Callable[..., Tracker], store: Store) -> None:
+    experiment = store.experiment_id("study")
+    store.client.delete_experiment(experiment)
+    writer = tracker()
+    start(writer)
+    writer.finish(KEY, Status.DONE)
+    (line,) = writer.drain(20)
+    assert f"`mlflow experiments restore -x {experiment}`" in line
+    store.client.restore_experiment(experiment)
+    assert writer.drain(20) == []
+    assert run_of(store).info.status == "FINISHED"
+
+
+def test_what_was_refused_is_said_of_the_run_that_the_trial_has_now(
+    tracker: Callable[..., Tracker], store: Store
+) -> None:
+    writer = tracker()
+    start(writer, params={"depth": 2, "bad?name": 1})
+    assert writer.drain(20) == []
+    assert ["'bad?name' is refused by MLflow" in line for line in writer.problems()] == [True]
+    store.client.delete_run(run_of(store).info.run_id)
+    writer.epoch(KEY, 1, {"loss": 1.0}, {})
+    writer.finish(KEY, Status.DONE)
+    assert len(writer.drain(20)) == 1
+    assert [line for line in writer.problems() if "is refused by MLflow" in line] == []  # they get another chance
+    assert writer.drain(20) == []
+    refused, deleted = sorted(writer.problems())
+    assert "'bad?name' is refused by MLflow" in refused
+    assert "was deleted in MLflow" in deleted
+    assert points(store, "loss") == [(1, 1.0)]
+
+
+def test_a_trial_that_alone_looks_like_an_outage_holds_up_no_other(
+    tracker: Callable[..., Tracker], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = tracker()
+    client = writer.store.client
+    create = client.create_run
+
+    def create_run(*given: Any, **named: Any) -> Any:
+        if named["run_name"] == "depth=2":
+            raise OSError("connection reset")
+        return create(*given, **named)
+
+    monkeypatch.setattr(client, "create_run", create_run)
+    start(writer)
+    start(writer, OTHER, name="depth=3")
+    for key in (KEY, OTHER):
+        writer.finish(key, Status.DONE)
+    assert writer.drain(2) == ["depth=2 (aaaaaaaaaaaa): OSError: connection reset"]
+    assert run_of(store, OTHER).info.status == "FINISHED"
+    monkeypatch.undo()
+    assert writer.drain(20) == []
+
+
+def test_a_trial_is_shown_as_ended_only_when_all_else_is_there(
+    tracker: Callable[..., Tracker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, calls = tracker(), []
+    client = writer.store.client
+
+    def noted(name: str) -> Callable[..., Any]:
+        call = getattr(client, name)
+        return lambda *given, **named: (calls.append(name), call(*given, **named))[1]
+
+    for name in ("create_run", "log_batch", "log_artifact", "set_tag", "set_terminated"):
+        monkeypatch.setattr(client, name, noted(name))
+    start(writer)
+    writer.epoch(KEY, 1, {"loss": 1.0}, FILES)
+    writer.finish(KEY, Status.DONE)
+    assert writer.drain(20) == []
+    # Last come the tag of the newest state, the status as a tag, and the status that MLflow shows.
+    assert calls[-3:] == ["set_tag", "log_batch", "set_terminated"]
+    assert calls.count("set_terminated") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "slots"), [(Status.FAILED, "ab"), (Status.INTERRUPTED, "ab"), (Status.CENSORED, "b")]
+)
+def test_the_older_state_is_deleted_only_where_none_is_needed_any_more(
+    tracker: Callable[..., Tracker], store: Store, monkeypatch: pytest.MonkeyPatch, status: Status, slots: str
+) -> None:
+    monkeypatch.setattr(delivery, "FILES_EVERY", 0.0)
+    writer = tracker()
+    start(writer)
+    for epochs in (1, 2):
+        writer.epoch(KEY, epochs, {}, snapshot(epochs))
+        assert writer.drain(20) == []
+    writer.finish(KEY, status)
+    assert writer.drain(20) == []
+    states = store.client.list_artifacts(run_of(store).info.run_id, "state")
+    assert [artifact.path for artifact in states] == [f"state/{slot}.zip" for slot in slots]
+
+
+def test_a_long_reason_is_cut_to_what_servers_take(tracker: Callable[..., Tracker], store: Store) -> None:
+    writer = tracker()
+    start(writer)
+    writer.finish(KEY, Status.FAILED, "x" * 6000)
+    assert writer.drain(20) == []
+    assert store.trials([KEY])[KEY].reason == "x" * 5000

@@ -1,0 +1,48 @@
+"""sweeps.tracking.finished on made-up trials."""
+
+import re
+
+import pytest
+
+from sweeps.decisions.status import Status
+from sweeps.tracking.finished import LONGEST, best, folder_name, model_name, validation_score
+from sweeps.tracking.store import StoredTrial
+from tests.sweeps.outcomes import history
+from trainables.errors import UserError
+
+
+def trial(name, *replicates):
+    curves = history(*replicates).to_dict() if replicates else None
+    return StoredTrial("a" * 64, "run", "study", name, Status.DONE, curves, None)
+
+
+def test_the_score_is_the_mean_over_replicates_of_the_best():
+    assert validation_score(trial("x", [0.1, 0.75, 0.5], [0.25, 0.125])) == 0.5
+
+
+def test_the_best_come_first_and_of_equals_the_one_named_first():
+    trials = [trial("c", [0.5]), trial("d", [0.25]), trial("b", [0.5]), trial("a", [0.75, 0.0])]
+    assert [each.name for each in best(trials, 3)] == ["a", "b", "c"]
+
+
+def test_a_run_that_has_lost_its_curves_is_named():
+    with pytest.raises(UserError, match=r"^run run \(x\) has no readable curves\.json$"):
+        best([trial("x")], 1)
+
+
+def test_a_model_is_named_by_its_study_too():
+    assert model_name(trial("depth=2", [0.5])) == "study, depth=2"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("depth: lr=0.1", "depth_lr=0.1"), ("../x", "x"), ("..", "unnamed"), ("größe", "gr_e"), ("a" * 120, "a" * 120)],
+)
+def test_folder_names_are_safe(text, name):
+    assert folder_name(text) == name
+
+
+def test_a_long_folder_name_ends_in_its_hash():
+    assert len(folder_name("x" * 121)) == LONGEST
+    assert re.fullmatch("x{111}-[0-9a-f]{8}", folder_name("x" * 121))
+    assert folder_name("x" * 121) != folder_name("x" * 122)

@@ -1,0 +1,106 @@
+"""Records of epochs, and what is made of them, against numbers worked by hand."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from trainables.errors import UserError
+from trainables.history import Epoch, History, Record
+
+NAMES = ("train_loss", "train_score", "val_loss", "val_score", "test_loss", "test_score", "lr", "images_per_second")
+
+
+def record(val: float, test: float = 0.5, **others) -> Record:
+    values = dict.fromkeys((*NAMES, "seconds"), 1.0) | {"val_score": val, "test_score": test} | others
+    return Record(**values, class_score=(test, None))
+
+
+# Seed 7 is best at epochs 2 and 3, on test at 1; seed 3 is best at 3, on test at 2.
+SEVEN = (record(0.4, 0.9), record(0.8, 0.2), record(0.8, 0.3))
+THREE = (record(0.1, 0.5), record(0.5, 0.6), record(0.6, 0.1))
+HISTORY = History({7: SEVEN, 3: THREE})
+
+
+def test_an_epoch_has_an_array_over_its_replicates():
+    epoch = Epoch(4, (1, 2, 5), (record(0.2), record(0.4), record(0.9)))
+    assert epoch.values("val_score").tolist() == [0.2, 0.4, 0.9]
+    assert epoch.values("val_score").dtype == np.float64
+    assert epoch.mean("val_score") == pytest.approx(0.5)
+    # deviations −0.3, −0.1, 0.4: their squares sum to 0.26, over n − 1 = 2
+    assert epoch.sd("val_score") == pytest.approx(0.13**0.5)
+    assert epoch.sd("lr") == 0
+
+
+def test_a_single_replicate_has_no_sd():
+    epoch = Epoch(1, (1,), (record(0.2),))
+    assert epoch.mean("val_score") == 0.2
+    assert epoch.sd("val_score") is None
+
+
+def test_the_chosen_epoch_is_the_first_at_the_best_validation_score_whatever_the_test_score():
+    assert HISTORY.seeds == (3, 7)
+    assert HISTORY.chosen_epochs() == (3, 2)
+    assert HISTORY.chosen() == (THREE[2], SEVEN[1])
+    assert HISTORY.score() == pytest.approx((0.6 + 0.8) / 2)
+
+
+def test_epochs_and_curves_are_in_the_order_of_the_seeds():
+    assert HISTORY.at(2) == Epoch(2, (3, 7), (THREE[1], SEVEN[1]))
+    assert HISTORY.at(1).records == (THREE[0], SEVEN[0])
+    assert HISTORY.curve("test_score").tolist() == [[0.5, 0.6, 0.1], [0.9, 0.2, 0.3]]
+    assert HISTORY.curve("test_score").dtype == np.float64
+
+
+def test_replicates_added_later_count_as_far_as_all_have_come():
+    ragged = History({7: SEVEN, 3: THREE[:1]})
+    assert ragged.epochs == 1
+    assert ragged.curve("val_score").tolist() == [[0.1], [0.4]]
+    assert ragged.chosen_epochs() == (1, 1)
+    assert ragged.score() == pytest.approx(0.25)
+    assert HISTORY.epochs == 3
+    assert History({}).epochs == 0
+    assert History({}).seeds == ()
+
+
+@pytest.mark.parametrize(
+    ("seeds", "epochs", "covered"),
+    [((3, 7), 1, True), ((3, 7), 2, False), ((7,), 3, True), ((7,), 4, False), ((5,), 1, False), ((), 9, True)],
+)
+def test_a_history_covers_what_each_seed_has_run(seeds, epochs, covered):
+    assert History({7: SEVEN, 3: THREE[:1]}).covers(seeds, epochs) is covered
+
+
+def test_a_smaller_study_would_have_seen_a_part():
+    assert HISTORY.cut((7,), 2) == History({7: SEVEN[:2]})
+    assert HISTORY.cut((3, 7, 9), 5) == HISTORY
+    assert HISTORY.cut((9,), 5) == History({})
+    assert HISTORY.cut((7,), 1).chosen() == (SEVEN[0],)
+
+
+def test_plain_data_and_back():
+    form = HISTORY.to_dict()
+    assert list(form["seeds"]) == ["3", "7"]
+    assert form["seeds"]["7"][1] == asdict(SEVEN[1])
+    form["seeds"]["7"][1]["class_score"] = [0.2, None]  # as JSON has it
+    assert History.from_dict(form) == HISTORY
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {},
+        {"seeds": []},
+        {"seeds": {"x": []}},
+        {"seeds": {"1": [{"lr": 1.0}]}},
+        {"seeds": {"1": [asdict(record(0.1)) | {"extra": 1}]}},
+        {"seeds": {"1": [asdict(record(0.1)) | {"class_score": None}]}},
+        {"seeds": {"1": 5}},
+        {"seeds": {"1": [7]}},
+        [],
+    ],
+)
+def test_what_is_not_a_history_is_refused_in_one_line(form):
+    with pytest.raises(UserError, match=r"^these curves cannot be read: ") as caught:
+        History.from_dict(form)
+    assert "\n" not in str(caught.value)
