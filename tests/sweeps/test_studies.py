@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import blocks, part_a, resnet, simple_cnn, voc, wide_cnn
+from sweeps import blocks, part_a, resnet, search, simple_cnn, voc, wide_cnn
 from sweeps.decisions.planning import distinct, plan_study
 from trainables.datasets import image_shape
 
 STUDY = part_a.STUDY
-STUDIES = [module.STUDY for module in (part_a, wide_cnn, blocks, resnet, simple_cnn, voc)]
+STUDIES = [module.STUDY for module in (part_a, wide_cnn, blocks, resnet, simple_cnn, voc, search)]
 
 
 def test_part_a_is_what_the_report_ran():
@@ -40,7 +40,7 @@ def test_every_study_can_be_run_on_its_own_data_and_quickly_on_the_embedded(stud
         planned = plan_study(version, *image_shape(version.baseline.dataset, tmp_path))
         assert [entry.stage.name for entry in planned] == [stage.name for stage in study.stages]
     assert image_shape(study.quick["dataset"], tmp_path)  # needs no data folder
-    assert not any(stage.published for stage in version.stages)
+    assert version.without_published() == version
 
 
 def layers(study, stage=0, cell=0):
@@ -89,3 +89,10 @@ def test_every_trial_that_any_winner_of_part_a_leads_to_can_be_built():
     # as shown, 3 conv layers twice, 3 FC layers twice, its channels twice, its pooling again, and the epochs stage are
     # one trial
     assert len(list(distinct(planned))) == 5 + 3 + 2 + 1 + 4
+
+
+def test_the_search_tries_part_as_baseline_first_and_then_a_wider_one():
+    [stage] = search.STUDY.stages
+    first, second = (search.STUDY.baseline.with_values(point) for point in stage.first)
+    assert first.key({}) == STUDY.baseline.key({})
+    assert second == first.with_values({"model.channels": (32, 64, 128)})
