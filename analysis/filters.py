@@ -15,7 +15,7 @@ from torch import nn
 
 from analysis.subject import Subject
 from trainables.errors import UserError, suggest
-from trainables.models import Block, ConvNet, Network
+from trainables.models import ConvNet, Network
 
 Filters = dict[str, tuple[int, ...]]
 Choice = str | Mapping[str, Iterable[int]]  # as users write it
@@ -82,27 +82,10 @@ def labels(filters: Filters) -> list[str]:
     return [f"{layer}:{number}" for layer, numbers in filters.items() for number in numbers]
 
 
-def blocks(model: ConvNet) -> Iterable[Block]:
-    """Return a network's blocks, typed."""
-    return cast("Iterable[Block]", model.blocks)
-
-
 def convolution(model: Network, layer: str) -> nn.Conv2d:
     """Return the module of a convolution, by its name in the plan."""
-    if not isinstance(model, ConvNet):
-        return cast(nn.Conv2d, model.get_submodule(layer))
-    [conv] = [
-        conv
-        for block in blocks(model)
-        for index, conv in enumerate(block.convs)
-        if f"conv{block.first + index}" == layer
-    ]
-    return cast(nn.Conv2d, conv[0] if isinstance(conv, nn.Sequential) else conv)
-
-
-def activation(model: Network) -> nn.Module:
-    """Return the activation of a network that has convolutions: the same one follows them all."""
-    return next(iter(blocks(model))).activation if isinstance(model, ConvNet) else nn.ReLU()
+    [found] = [step.conv2d for step in model.steps() if step.name == layer and step.convolution is not None]
+    return cast(nn.Conv2d, found)
 
 
 def _default(subject: Subject) -> Filters:

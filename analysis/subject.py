@@ -121,6 +121,22 @@ class Subject:
             raise UserError(f"{self.name} has no layer {name!r}{suggest(name, list(known))}")
         return known[name]
 
+    def sees(self, name: str) -> Layer:
+        """Return a layer of the plan whose receptive field is asked for.
+
+        Raises UserError as layer() does, and where the network has a step up to there that is not in the plan and may
+        carry values from one place to another, so that the plan does not know the receptive field.
+        """
+        layer, planned = self.layer(name), {layer.name for layer in self.layers}
+        for step in self.model.steps():
+            if not (step.keeps_places or step.name in planned):
+                raise UserError(
+                    f"{self.name} has the step {step.name!r}, which is not in the plan: what {name} sees is not known"
+                )
+            if step.name == name:
+                break
+        return layer
+
     @property
     def convolutions(self) -> list[str]:
         """The names of the convolutions, from the input on; those on shortcuts left out."""

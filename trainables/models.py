@@ -1,11 +1,14 @@
 """Configuration → network.
 
-A network returns its logits and, asked for, its features by name: analyses need no hooks.
+A network is a sequence of named steps. It returns its logits and, asked for, its features by name: analyses need no
+hooks.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, cast
 
 import torch
 import torchvision
@@ -58,7 +61,87 @@ def _normalize(config: Model, channels: int, mean: tuple[float, ...], sd: tuple[
     return Normalize((0.0,) * channels, (1.0,) * channels)
 
 
-class ConvNet(nn.Module):
+class Step(NamedTuple):
+    """One step of a network's way from pixels to logits.
+
+    It is named as the plan's layer that it is, if it is one. What the flags do not promise, a step may do: by default
+    everything it gets can change everything it yields.
+    """
+
+    name: str
+    run: Callable[[Any], Any]  # what the step before yields → what the step after gets; see State
+    is_feature: bool = False  # whether features() keeps what it yields, under its name
+    keeps_channels: bool = False  # a channel that it yields comes from the same channel alone: activation, pooling
+    keeps_places: bool = False  # a place of a map that it yields comes from the same place alone: activation, sum
+    convolution: nn.Module | None = None  # where it is one: its nn.Conv2d, or that with the batch norm behind it
+
+    @property
+    def conv2d(self) -> nn.Conv2d | None:
+        """The convolution's own module, None where the step is no convolution."""
+        modules = () if self.convolution is None else self.convolution.modules()
+        return next((module for module in modules if isinstance(module, nn.Conv2d)), None)
+
+
+# What goes from one step to the next: a tensor, or inside a residual block what the last step made and the other branch.
+State = Tensor | tuple[Tensor, Tensor]
+
+
+def made(state: State) -> Tensor:
+    """Return what the last step made."""
+    return state[0] if isinstance(state, tuple) else state
+
+
+class Network(nn.Module):
+    """A network as its steps: they alone say what is computed, and in which order.
+
+    forward(), features() and the analyses that stop a network, change it there or go back through it all follow them.
+    """
+
+    def steps(self) -> Iterator[Step]:
+        """Go through the steps from pixels (N, C, H, W), uint8, or float in 0..1, to logits (N, classes)."""
+        raise NotImplementedError
+
+    def plain_steps(self) -> Iterator[Step]:
+        """Go through the steps with every activation where it is written, behind its convolution.
+
+        The same function as steps(), which may put pooling first where that is less work.
+        """
+        return self.steps()
+
+    @property
+    def last_activation(self) -> str:
+        """The name of the plain step that yields the last convolution's maps after their activation."""
+        raise NotImplementedError
+
+    @property
+    def activation(self) -> nn.Module:
+        """The activation, the same one behind every convolution; it leaves what it gets as it is."""
+        raise NotImplementedError
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Map (N, C, H, W) uint8, or float in 0..1, to logits (N, classes)."""
+        x: Any = pixels
+        for step in self.steps():
+            x = step.run(x)
+        return cast(Tensor, x)
+
+    def features(self, pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return logits (N, classes) and every named feature: maps (N, channels, height, width), vectors (N, features)."""
+        kept: dict[str, Tensor] = {}
+        x: Any = pixels
+        for step in self.steps():
+            x = step.run(x)
+            if step.is_feature:
+                kept[step.name] = made(x)
+        return x, kept
+
+    @property
+    def first_convolution(self) -> nn.Conv2d | None:
+        """The convolution that sees the image, None where there is none."""
+        return next((step.conv2d for step in self.steps() if step.convolution is not None), None)
+
+
+class ConvNet(Network):
     """The network that a CNN config describes.
 
     Features: `conv1` … (after batch norm, before activation), `block1` …, `flat`, `fc1` ….
@@ -77,45 +160,45 @@ class ConvNet(nn.Module):
         Raises UserError where a layer does not fit, as plan() does.
         """
         super().__init__()
+        layers = plan(config, image_shape, classes)
         channels = image_shape[0]
         self.normalize = _normalize(config, channels, mean, sd)
         self.blocks = nn.ModuleList()
-        for block in range(1, config.blocks + 1):
-            self.blocks.append(Block(config, block, channels))
-            channels = config.per_block("channels")[block - 1]
-        flat = next(layer.shape[0] for layer in plan(config, image_shape, classes) if layer.name == "flat")
+        for number in range(1, config.blocks + 1):
+            self.blocks.append(Block(config, number, channels))
+            channels = config.block(number)["channels"]
+        flat = next(layer.shape[0] for layer in layers if layer.name == "flat")
         widths = (flat, *config.hidden_widths)
         self.hidden = nn.ModuleList(Hidden(config, *pair) for pair in itertools.pairwise(widths))
         self.head = nn.Linear(widths[-1], classes)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Map (N, C, H, W) uint8, or float in 0..1, to logits (N, classes)."""
-        return self._run(pixels, None)
+    def steps(self) -> Iterator[Step]:
+        """Go through the steps, with max pooling before an activation that never falls."""
+        return self._steps(plain=False)
 
-    def features(self, pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return logits (N, classes) and every named feature: maps (N, channels, height, width) and vectors (N, features)."""
-        kept: dict[str, Tensor] = {}
-        return self._run(pixels, kept), kept
+    def plain_steps(self) -> Iterator[Step]:
+        """Go through the steps with every activation behind its convolution."""
+        return self._steps(plain=True)
 
     @property
-    def first_convolution(self) -> nn.Conv2d | None:
-        """The convolution that sees the image, None where there is none."""
-        return next((module for module in self.modules() if isinstance(module, nn.Conv2d)), None)
+    def last_activation(self) -> str:
+        """The name of the plain step that yields the last convolution's maps after their activation."""
+        return f"activation{cast(Block, self.blocks[-1]).last}"
 
-    def _run(self, pixels: Tensor, keep: dict[str, Tensor] | None) -> Tensor:
-        x = self.normalize(pixels)
-        for number, block in enumerate(self.blocks, start=1):
-            x = block(x, keep)
-            if keep is not None:
-                keep[f"block{number}"] = x
-        x = x.flatten(1)
-        if keep is not None:
-            keep["flat"] = x
+    @property
+    def activation(self) -> nn.Module:
+        """The activation behind every convolution."""
+        return cast(Block, self.blocks[0]).activation
+
+    def _steps(self, *, plain: bool) -> Iterator[Step]:
+        yield Step("normalize", self.normalize, False, True, True)
+        for block in cast("Iterable[Block]", self.blocks):
+            yield from block.steps(plain)
+        yield Step("flat", _flattened, True)
+        number = 0
         for number, layer in enumerate(self.hidden, start=1):
-            x = layer(x)
-            if keep is not None:
-                keep[f"fc{number}"] = x
-        return self.head(x)
+            yield Step(f"fc{number}", layer, True)
+        yield Step(f"fc{number + 1}", self.head)
 
 
 class Block(nn.Module):
@@ -123,33 +206,36 @@ class Block(nn.Module):
 
     def __init__(self, config: CNN, number: int, channels: int) -> None:
         super().__init__()
-        width, kernel, stride, padding = (
-            config.per_block(name)[number - 1] for name in ("channels", "kernel", "stride", "padding")
-        )
-        self.first = (number - 1) * config.convs_per_block + 1  # the number of its first convolution in the network
+        values = config.block(number)
+        width, padding = values["channels"], values["padding"]
+        self.number = number
+        # the numbers of its first and last convolution in the network
+        self.first, self.last = (number - 1) * config.convs_per_block + 1, number * config.convs_per_block
         self.convs = nn.ModuleList()
         for index in range(config.convs_per_block):
-            conv = nn.Conv2d(width if index else channels, width, kernel, 1 if index else stride, padding)
+            inputs, stride = (width, 1) if index else (channels, values["stride"])
+            conv = nn.Conv2d(inputs, width, values["kernel"], stride, padding, values["dilation"], values["groups"])
             self.convs.append(nn.Sequential(conv, nn.BatchNorm2d(width)) if config.batch_norm else conv)
         self.activation = ACTIVATIONS[config.activation]()
         pools = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
-        self.pool = (
-            pools[config.pooling](config.pool_size, config.pool_stride) if config.pools(number) else nn.Identity()
-        )
+        self.pool = pools[config.pooling](config.pool_size, config.pool_stride) if config.pools(number) else None
         self.pool_first = config.pooling == "max" and config.activation in NON_DECREASING
-        self.dropout = nn.Dropout(config.conv_dropout)
+        self.dropout = _dropout(config.conv_dropout)
 
-    def forward(self, x: Tensor, keep: dict[str, Tensor] | None) -> Tensor:
-        """Map (N, C, H, W) to the block's output, noting each convolution's map in `keep`."""
-        last = len(self.convs) - 1
-        for index, conv in enumerate(self.convs):
-            x = conv(x)
-            if keep is not None:
-                keep[f"conv{self.first + index}"] = x
-            if index < last:
-                x = self.activation(x)
-        x = self.activation(self.pool(x)) if self.pool_first else self.pool(self.activation(x))
-        return self.dropout(x)
+    def steps(self, plain: bool) -> Iterator[Step]:
+        """Go through the steps; `plain`: with the last activation before the pooling, whatever is less work."""
+        activation, pool = self.activation, self.pool  # looked up once: modules are slow to get at
+        for number, conv in enumerate(self.convs, self.first):
+            yield Step(f"conv{number}", conv, True, False, False, conv)
+            activated = Step(f"activation{number}", activation, False, True, True)
+            if number < self.last:
+                yield activated
+        if pool is None:
+            yield activated
+        else:
+            pooled = Step(f"pool{self.number}", pool, False, True)
+            yield from (pooled, activated) if self.pool_first and not plain else (activated, pooled)
+        yield Step(f"block{self.number}", self.dropout, True, True, True)
 
 
 class Hidden(nn.Module):
@@ -160,14 +246,19 @@ class Hidden(nn.Module):
         self.linear = nn.Linear(inputs, outputs)
         self.norm = nn.BatchNorm1d(outputs) if config.fc_batch_norm else nn.Identity()
         self.activation = ACTIVATIONS[config.activation]()
-        self.dropout = nn.Dropout(config.fc_dropout)
+        self.dropout = _dropout(config.fc_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs) to (N, outputs)."""
         return self.dropout(self.activation(self.norm(self.linear(x))))
 
 
-class ResidualNet(torchvision.models.ResNet):
+def _dropout(rate: float) -> nn.Module:
+    """Return dropout, or where none is dropped what takes less time."""
+    return nn.Dropout(rate) if rate else nn.Identity()
+
+
+class ResidualNet(Network, torchvision.models.ResNet):
     """The network that a ResNet config describes: torchvision's modules, initialisation and tensor names, and
     `normalize` before them.
 
@@ -191,39 +282,51 @@ class ResidualNet(torchvision.models.ResNet):
             nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
         self.normalize = _normalize(config, channels, mean, sd)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Map (N, C, H, W) uint8, or float in 0..1, to logits (N, classes)."""
-        return super().forward(self.normalize(pixels))
-
-    def features(self, pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return logits (N, classes) and every named feature: maps (N, channels, height, width) and vectors (N, features)."""
-        kept: dict[str, Tensor] = {}
-        x = kept["conv1"] = self.bn1(self.conv1(self.normalize(pixels)))
-        x = self.maxpool(F.relu(x))
+    def steps(self) -> Iterator[Step]:
+        """Go through the steps, which compute what torchvision's forward() computes."""
+        net: Any = self  # torchvision declares no types
+        yield Step("normalize", self.normalize, False, True, True)
+        yield Step("conv1", lambda x: net.bn1(net.conv1(x)), True, convolution=net.conv1)
+        yield Step("relu", F.relu, False, True, True)
+        yield Step("maxpool", net.maxpool, False, True)
         for stage in ("layer1", "layer2", "layer3", "layer4"):
             for number, block in enumerate(getattr(self, stage)):
-                x = _basic_block(block, x, f"{stage}.{number}", kept)
-            kept[stage] = x
-        kept["flat"] = self.avgpool(x).flatten(1)
-        return self.fc(kept["flat"]), kept
+                yield from _basic_block(block, f"{stage}.{number}")
+            yield Step(stage, _unchanged, True, True, True)
+        yield Step("avgpool", net.avgpool, False, True)
+        yield Step("flat", _flattened, True, True, True)
+        yield Step("fc", net.fc)
 
     @property
-    def first_convolution(self) -> nn.Conv2d:
-        """The convolution that sees the image."""
-        return self.conv1
+    def last_activation(self) -> str:
+        """The last stage, whose output is that of a ReLU behind the sum of convolution and shortcut."""
+        return "layer4"
+
+    @property
+    def activation(self) -> nn.Module:
+        """The activation behind every convolution. Torchvision's own modules would work in place."""
+        return nn.ReLU()
 
 
-def _basic_block(block: BasicBlock, x: Tensor, name: str, kept: dict[str, Tensor]) -> Tensor:
-    """Compute what torchvision's BasicBlock computes, but for its in-place steps, which would overwrite what is kept."""
-    y = kept[f"{name}.conv1"] = block.bn1(block.conv1(x))
-    y = kept[f"{name}.conv2"] = block.bn2(block.conv2(F.relu(y)))
+def _basic_block(block: BasicBlock, name: str) -> Iterator[Step]:
+    """Go through torchvision's BasicBlock, but for its in-place steps, which would overwrite what features() keeps.
+
+    Between the steps goes what the last one made, and the other branch.
+    """
+    yield Step(f"{name}.conv1", lambda x: (block.bn1(block.conv1(x)), x), True, convolution=block.conv1)
+    yield Step(f"{name}.relu", lambda both: (F.relu(both[0]), both[1]), False, True, True)
+    yield Step(f"{name}.conv2", lambda both: (block.bn2(block.conv2(both[0])), both[1]), True, convolution=block.conv2)
     if block.downsample is not None:
-        x = kept[f"{name}.downsample.0"] = block.downsample(x)
-    kept[name] = F.relu(y + x)
-    return kept[name]
+        yield Step(f"{name}.downsample.0", lambda both: (block.downsample(both[1]), both[0]), True)
+    yield Step(name, lambda both: F.relu(both[0] + both[1]), True, False, True)
 
 
-Network = ConvNet | ResidualNet
+def _unchanged(x: Tensor) -> Tensor:
+    return x
+
+
+def _flattened(x: Tensor) -> Tensor:
+    return x.flatten(1)
 
 
 def build(

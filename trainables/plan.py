@@ -36,7 +36,8 @@ class Layer:
 def plan(model: Model, image_shape: tuple[int, int, int], classes: int) -> tuple[Layer, ...]:
     """Return the layers of `model` on images of `image_shape` (C, H, W). A ResNet's are named as torchvision's modules.
 
-    Raises UserError, in one line, where a kernel or pooling window does not fit the map it is applied to.
+    Raises UserError, in one line, where a kernel or pooling window does not fit the map it is applied to, or the groups
+    of a convolution do not divide its channels.
     """
     return tuple(
         _resnet(model, image_shape, classes) if isinstance(model, ResNet) else _cnn(model, image_shape, classes)
@@ -57,12 +58,15 @@ def _cnn(model: CNN, image_shape: tuple[int, int, int], classes: int) -> Iterato
     at = Layer("input", image_shape)
     number = 0
     for block in range(1, model.blocks + 1):
-        channels, kernel, stride, padding = (
-            model.per_block(name)[block - 1] for name in ("channels", "kernel", "stride", "padding")
-        )
+        values = model.block(block)
+        channels = values["channels"]
         for first in range(model.convs_per_block):
             number += 1
-            at = _conv(at, f"conv{number}", channels, kernel, 1 if first else stride, padding)
+            name, stride = f"conv{number}", 1 if first else values["stride"]
+            _check_groups(f"{name} of block {block}", at.shape[0], channels, values["groups"])
+            at = _conv(
+                at, name, channels, values["kernel"], stride, values["padding"], values["dilation"], values["groups"]
+            )
             yield at
             if model.batch_norm:
                 yield replace(at, name=f"norm{number}", parameters=2 * channels, flops=0)
@@ -108,29 +112,50 @@ def _conv_and_norm(at: Layer, conv: str, norm: str, channels: int, kernel: int, 
     return out, replace(out, name=norm, parameters=2 * channels, flops=0)
 
 
-def _conv(at: Layer, name: str, channels: int, kernel: int, stride: int, padding: int, *, bias: bool = True) -> Layer:
-    out = _window(at, name, kernel, stride, padding)
-    weights = kernel * kernel * at.shape[0] * channels
+def _conv(
+    at: Layer,
+    name: str,
+    channels: int,
+    kernel: int,
+    stride: int,
+    padding: int,
+    dilation: int = 1,
+    groups: int = 1,
+    *,
+    bias: bool = True,
+) -> Layer:
+    out = _window(at, name, kernel, stride, padding, dilation)
+    weights = kernel * kernel * (at.shape[0] // groups) * channels
     shape = (channels, *out.shape[1:])
     return replace(
         out, shape=shape, parameters=weights + (channels if bias else 0), flops=2 * weights * shape[1] * shape[2]
     )
 
 
-def _window(at: Layer, name: str, size: int, stride: int, padding: int) -> Layer:
-    _, height, width = at.shape
-    if min(height, width) + 2 * padding < size:
+def _check_groups(name: str, inputs: int, outputs: int, groups: int) -> None:
+    if inputs % groups or outputs % groups:
         raise UserError(
-            f"{name} cannot be built: its {size}×{size} window does not fit the {height}×{width} map padded by "
-            f"{padding}"
+            f"{name} cannot be built: groups is {groups}, but must divide the channels going in ({inputs}) and coming "
+            f"out ({outputs})"
         )
-    shape = (at.shape[0], (height + 2 * padding - size) // stride + 1, (width + 2 * padding - size) // stride + 1)
+
+
+def _window(at: Layer, name: str, size: int, stride: int, padding: int, dilation: int = 1) -> Layer:
+    _, height, width = at.shape
+    span = (size - 1) * dilation + 1  # from the window's first to its last pixel
+    if min(height, width) + 2 * padding < span:
+        dilated = f", dilated to {span}×{span}," if dilation > 1 else ""
+        raise UserError(
+            f"{name} cannot be built: its {size}×{size} window{dilated} does not fit the {height}×{width} map padded "
+            f"by {padding}"
+        )
+    shape = (at.shape[0], (height + 2 * padding - span) // stride + 1, (width + 2 * padding - span) // stride + 1)
     return Layer(
         name,
         shape,
-        receptive_field=at.receptive_field + (size - 1) * at.jump,
+        receptive_field=at.receptive_field + (span - 1) * at.jump,
         jump=at.jump * stride,
-        start=at.start + ((size - 1) / 2 - padding) * at.jump,
+        start=at.start + ((span - 1) / 2 - padding) * at.jump,
     )
 
 

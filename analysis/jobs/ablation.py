@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analysis.chain import Step, map_of, run, steps, switched_off
+from analysis.chain import Link, chain, run, switched_off
 from analysis.figures import Panel, bars, matrix, panels
 from analysis.filters import Choice, Filters, chosen, filter_count, written
 from analysis.finding import Arrays, Figure, Finding
@@ -19,6 +19,7 @@ from analysis.report import Column, Table
 from analysis.subject import Subject
 from trainables.errors import UserError
 from trainables.metrics import average_precisions, mean_average_precision
+from trainables.models import made
 
 FILLS = ("zero", "mean")
 BATCH = 64
@@ -35,7 +36,8 @@ class Ablation:
 
     A filter is off where its map enters the next layer, after batch norm, activation and pooling: the map is 0 there
     (`fill` "zero"), or the mean of what enters there over the test images and positions ("mean"). Zeroing its weights
-    would leave bias and batch norm's shift. Of a residual block's second convolution that is the map, after batch norm,
+    would leave bias and batch norm's shift. A step that mixes channels is a next layer too, squeeze and excite for one.
+    Of a residual block's second convolution that is the map, after batch norm,
     which is added to the shortcut: the shortcut stays. `each_of` names a layer whose filters are all tried one at a
     time as well.
     """
@@ -70,13 +72,13 @@ class Ablation:
     @torch.inference_mode()
     def compute(self, subject: Subject, part: int) -> Arrays:
         """Return the logits before and after; in the parts from 1 on, the classes predicted before, and with each filter off."""
-        chain = steps(subject.model)
+        links = chain(subject.model)
         if part and self.each_of is not None:
-            fills = self._fills(subject, chain, [self.each_of])[self.each_of]
+            fills = self._fills(subject, links, [self.each_of])[self.each_of]
             numbers = range((part - 1) * FILTERS_PER_PART, min(part * FILTERS_PER_PART, len(fills)))
-            return _one_at_a_time(subject, chain, self.each_of, numbers, fills)
+            return _one_at_a_time(subject, links, self.each_of, numbers, fills)
         filters = chosen(self.filters, subject)
-        return _together(subject, chain, filters, self._fills(subject, chain, list(filters)))
+        return _together(subject, links, filters, self._fills(subject, links, list(filters)))
 
     def finding(self, subjects: Sequence[Subject], computed: Sequence[Arrays]) -> Finding:
         """Compare right and wrong, class by class, and draw the images and confusions that changed."""
@@ -119,19 +121,19 @@ class Ablation:
     def _fill_in_words(self) -> str:
         return "0" if self.fill == "zero" else "their mean over the test set"
 
-    def _fills(self, subject: Subject, chain: Mapping[str, Step], layers: Sequence[str]) -> dict[str, Tensor]:
+    def _fills(self, subject: Subject, links: Mapping[str, Link], layers: Sequence[str]) -> dict[str, Tensor]:
         """Return the fill value of each channel of the layers, (channels,)."""
         total = {
             layer: torch.zeros(filter_count(subject, layer), dtype=torch.float64, device=subject.device)
             for layer in layers
         }
         if self.fill == "mean":
-            needed = list(chain.items())[: 1 + max(map(list(chain).index, layers))]
+            needed = list(links.items())[: 1 + max(map(list(links).index, layers))]
             for x in _pixels(subject):
-                for layer, step in needed:
-                    x = step(x)
+                for layer, link in needed:
+                    x = link(x)
                     if layer in total:
-                        total[layer] += map_of(x).double().mean((2, 3)).sum(0)
+                        total[layer] += made(x).double().mean((2, 3)).sum(0)
         return {layer: (sums / len(subject.images)).float() for layer, sums in total.items()}
 
     def _each(self, subject: Subject, before: np.ndarray, each: np.ndarray) -> tuple[Table, Figure]:
@@ -238,18 +240,18 @@ def _pixels(subject: Subject) -> Iterator[Tensor]:
         yield subject.pixels(slice(start, start + BATCH)).permute(0, 3, 1, 2)
 
 
-def _together(subject: Subject, chain: Mapping[str, Step], filters: Filters, fills: Mapping[str, Tensor]) -> Arrays:
+def _together(subject: Subject, links: Mapping[str, Link], filters: Filters, fills: Mapping[str, Tensor]) -> Arrays:
     """Return the logits (N, classes) before, and after the filters are switched off, computed in the same batches."""
     before, after = [], []
     for pixels in _pixels(subject):
-        before.append(run(chain.values(), pixels))
+        before.append(run(links.values(), pixels))
         x: Any = pixels
-        for layer, step in chain.items():
-            x = step(x)
+        for layer, link in links.items():
+            x = link(x)
             if layer in filters:
                 x = switched_off(x, filters[layer], fills[layer])
                 channels = list(filters[layer])
-                left = (map_of(x)[:, channels] - fills[layer][channels, None, None]).abs().max().item()
+                left = (made(x)[:, channels] - fills[layer][channels, None, None]).abs().max().item()
                 if left != 0:
                     raise RuntimeError(
                         f"filters of {layer} are switched off, but still {left} away from their fill value"
@@ -259,11 +261,11 @@ def _together(subject: Subject, chain: Mapping[str, Step], filters: Filters, fil
 
 
 def _one_at_a_time(
-    subject: Subject, chain: Mapping[str, Step], layer: str, numbers: Sequence[int], fills: Tensor
+    subject: Subject, links: Mapping[str, Link], layer: str, numbers: Sequence[int], fills: Tensor
 ) -> Arrays:
     """Return the classes predicted before (N,), and with each of these filters off (N, numbers): only what follows is computed again."""
-    at = list(chain).index(layer) + 1
-    head, tail = list(chain.values())[:at], list(chain.values())[at:]
+    at = list(links).index(layer) + 1
+    head, tail = list(links.values())[:at], list(links.values())[at:]
     before, each = [], []
     for pixels in _pixels(subject):
         x = run(head, pixels)

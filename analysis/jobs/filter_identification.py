@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from analysis.figures import Panel, matrix, panels
-from analysis.filters import Choice, Filters, activation, chosen, labels, written
+from analysis.filters import Choice, Filters, chosen, labels, written
 from analysis.finding import Arrays, Figure, Finding
 from analysis.report import Cell, Column, Table
 from analysis.subject import Subject, names
@@ -58,8 +58,13 @@ class FilterIdentification:
                 raise UserError(f"{option} is {value!r}, but must be a whole number from 1 to {most}")
 
     def parts(self, subject: Subject) -> int:
-        """Return 1: all filters in one pass. Raises UserError where the network has no such filter."""
-        self._shown(chosen(self.filters, subject))
+        """Return 1: all filters in one pass.
+
+        Raises UserError where the network has no such filter, or it is not known what the filter sees.
+        """
+        filters = chosen(self.filters, subject)
+        self._shown(filters)
+        self._fields(subject, filters)
         return 1
 
     def compute(self, subject: Subject, part: int) -> Arrays:  # noqa: ARG002
@@ -115,7 +120,7 @@ class FilterIdentification:
 
     def _maps(self, subject: Subject, features: Mapping[str, Tensor], layer: str, numbers: tuple[int, ...]) -> Tensor:
         maps = features[layer][:, list(numbers)]
-        return maps if self.stage == "before" else activation(subject.model)(maps)
+        return maps if self.stage == "before" else subject.model.activation(maps)
 
     def _reduced(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Reduce maps (n, filters, h, w) to responses, largest values and their flat positions, (n, filters) each."""
@@ -195,7 +200,7 @@ class FilterIdentification:
     def _draw_patches(self, subject: Subject, filters: Filters, arrays: Arrays) -> Figure:
         rows = []
         for column, label in enumerate(labels(filters)):
-            layer = subject.layer(label.partition(":")[0])
+            layer = subject.sees(label.partition(":")[0])
             best = highest(arrays["responses"][:, column], self.patches)
             rows.append(
                 [
@@ -247,7 +252,7 @@ class FilterIdentification:
         return Panel(pixels, f"{names(present, subject.class_names)} {image}".strip())
 
     def _fields(self, subject: Subject, filters: Filters) -> str:
-        sides = {name: subject.layer(name).receptive_field for name in filters}
+        sides = {name: subject.sees(name).receptive_field for name in filters}
         return ", ".join(f"{name} {side}×{side}" for name, side in sides.items())
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from analysis import figures
@@ -22,7 +22,7 @@ from analysis.pointing import on_object
 from analysis.report import Cell, Column, Table
 from analysis.subject import Subject
 from trainables.errors import UserError, suggest
-from trainables.models import Block, ConvNet, Network
+from trainables.models import Network, made
 
 BATCH = 16  # maps computed at once: all features of so many images are kept for the way back
 COLUMNS = 8  # of a figure, at most
@@ -42,11 +42,14 @@ def cam(model: Network, pixels: Tensor, targets: Tensor, layer: str | None) -> T
     default_layer() names. Nothing is left behind: no hook, and no gradient on pixels or parameters.
     """
     model.eval()
+    name = model.last_activation if layer is None else layer
     with torch.enable_grad():
-        logits, features = model.features((pixels.permute(0, 3, 1, 2).float() / 255).requires_grad_())
-        activations, behind = _activations(model, features, layer)
-        chosen = logits.gather(1, targets[:, None]).sum()
-        [gradient] = torch.autograd.grad(chosen, behind)
+        x: Any = (pixels.permute(0, 3, 1, 2).float() / 255).requires_grad_()
+        for step in model.steps() if layer else model.plain_steps():
+            x = step.run(x)
+            if step.name == name:
+                activations = made(x)
+        [gradient] = torch.autograd.grad(x.gather(1, targets[:, None]).sum(), activations)
     with torch.no_grad():
         weights = gradient.sum((2, 3), keepdim=True) / activations[0, 0].numel()
         return (weights * activations).sum(1).relu()
@@ -54,31 +57,13 @@ def cam(model: Network, pixels: Tensor, targets: Tensor, layer: str | None) -> T
 
 def default_layer(model: Network) -> str:
     """Say which maps are looked at unless a layer is named: those of the last convolution after its activation, as in the paper."""
-    if isinstance(model, ConvNet):
-        pools = not isinstance(_last_block(model).pool, nn.Identity)
-        return f"{_last_convolution(model)} after its activation{', before pooling' if pools else ''}"
-    return "layer4"
-
-
-def _activations(model: Network, features: dict[str, Tensor], layer: str | None) -> tuple[Tensor, Tensor]:
-    """Return the maps A, and the maps whose gradient has the same sum over positions as that of A.
-
-    These are the same but for the last block of a ConvNet, which may pool first and activate then, so that A is not on
-    the way. Yet pooling, maximum or average, hands each gradient on whole, wherever to.
-    """
-    if layer is not None or not isinstance(model, ConvNet):
-        maps = features[layer or "layer4"]
-        return maps, maps
-    return _last_block(model).activation(features[_last_convolution(model)]), features[f"block{len(model.blocks)}"]
-
-
-def _last_convolution(model: ConvNet) -> str:
-    block = _last_block(model)
-    return f"conv{block.first + len(block.convs) - 1}"
-
-
-def _last_block(model: ConvNet) -> Block:
-    return cast(Block, model.blocks[-1])
+    steps = list(model.plain_steps())
+    at = [step.name for step in steps].index(model.last_activation)
+    if steps[at].is_feature:
+        return steps[at].name
+    convolution = [step.name for step in steps[:at] if step.convolution is not None][-1]
+    pools = steps[at + 1].keeps_channels and not steps[at + 1].keeps_places
+    return f"{convolution} after its activation{', before pooling' if pools else ''}"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.filters import activation, chosen, convolution, labels, parse, written
+from analysis.filters import chosen, convolution, labels, parse, written
 from analysis.subject import Subject
 from trainables.config import CNN, Model, ResNet
 from trainables.errors import UserError
@@ -84,11 +84,11 @@ def test_modules_are_those_of_the_plan(batch_norm):
     )
     shapes = [tuple(convolution(subject.model, layer).weight.shape) for layer in subject.convolutions]
     assert shapes == [(4, 3, 3, 3), (4, 4, 3, 3), (5, 4, 3, 3), (5, 5, 3, 3)]
-    assert isinstance(activation(subject.model), torch.nn.Tanh)
+    assert isinstance(subject.model.activation, torch.nn.Tanh)
 
 
 def test_modules_of_a_resnet_go_by_name():
     model = make_subject(ResNet(18), (1, 32, 32)).model
     assert convolution(model, "conv1").weight.shape == (64, 1, 7, 7)
     assert convolution(model, "layer4.1.conv2").weight.shape == (512, 512, 3, 3)
-    assert isinstance(activation(model), torch.nn.ReLU)
+    assert isinstance(model.activation, torch.nn.ReLU)

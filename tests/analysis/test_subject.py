@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from analysis.jobs.filter_identification import FilterIdentification
 from analysis.subject import Subject, subject
+from tests.analysis.test_filters import make_subject
 from tests.conftest import make_dataset
+from tests.trainables.test_models import add_excite
 from trainables.checkpoint import load, pack
-from trainables.config import CNN, Training, Trial
+from trainables.config import CNN, ResNet, Training, Trial
 from trainables.datasets.voc import Box
 from trainables.errors import UserError
 from trainables.train import replicate, train
@@ -51,3 +54,25 @@ def test_boxes_move_with_the_centre_that_is_cut_out(trained, tiny):
     expected[0, :3, :3] = True
     np.testing.assert_array_equal(of.objects(np.array([0, 0, 1]), np.array([1, 0, 1])), expected)
     assert not examine(trained, tiny).knows_objects
+
+
+@pytest.mark.parametrize("model", [CNN(conv_layers=3, padding=1, batch_norm=True), ResNet()])
+def test_what_a_layer_sees_is_the_plan_s(model):
+    of = make_subject(model, (3, 16, 16))
+    for name in of.convolutions:
+        assert of.sees(name) is of.layer(name)
+    with pytest.raises(UserError, match=r"^net has no layer 'conv9'"):
+        of.sees("conv9")
+
+
+def test_what_a_layer_sees_is_refused_behind_a_step_that_is_not_planned(monkeypatch):
+    of = make_subject(CNN(conv_layers=3, channels=4, padding=1), (3, 16, 16))
+    add_excite(monkeypatch, "activation2", 4)
+    assert [of.sees(name).receptive_field for name in ("conv1", "conv2")] == [3, 8]
+    message = "net has the step 'excite', which is not in the plan: what conv3 sees is not known"
+    with pytest.raises(UserError) as caught:
+        of.sees("conv3")
+    assert str(caught.value) == message
+    assert FilterIdentification(filters="conv2:0").parts(of) == 1
+    with pytest.raises(UserError, match=message):
+        FilterIdentification(filters="conv2:0 conv3:0").parts(of)

@@ -1,10 +1,11 @@
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
 from trainables.config import CNN, ResNet, Training, Trial
 from trainables.errors import UserError
+from trainables.fields import PerLayer, number, one_of, per_layer, whole
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,10 @@ from trainables.errors import UserError
         (lambda: CNN(channels=()), "channels is empty, but must be a number or a tuple of at least one"),
         (lambda: CNN(channels=(16, 0)), "channels is 0, but must be a whole number of at least 1"),
         (lambda: CNN(kernel="3"), "kernel is '3', but must be a whole number of at least 1"),
+        (lambda: CNN(groups=0), "groups is 0, but must be a whole number of at least 1"),
+        (lambda: CNN(pool_after=2), "pool_after is 2, but must be a tuple of whole numbers"),
+        (lambda: CNN(pool_after=(1, 0)), "pool_after is 0, but must be 1..64"),
+        (lambda: Training(crop=0), "crop is 0, but must be 1..4096"),
         (lambda: CNN(pooling="maxx"), "pooling is 'maxx', but must be one of max, average, none"),
         (lambda: CNN(batch_norm=1), "batch_norm is 1, but must be True or False"),
         (lambda: CNN(fc_dropout=1.0), "fc_dropout is 1.0, but must be 0..0.99"),
@@ -39,7 +44,7 @@ from trainables.errors import UserError
         (lambda: Trial(model=ResNet(depth=50)), "depth is 50, but must be one of 18, 34"),
         (
             lambda: Trial(rename=(("(", ""),)),
-            "rename holds '(', which is no regular expression: missing ), unterminated subpattern at position 0",
+            "rename holds '(', which is not a regular expression: missing ), unterminated subpattern at position 0",
         ),
     ],
 )
@@ -50,10 +55,17 @@ def test_a_value_that_breaks_a_rule_is_named_with_the_rule(make, message):
 
 
 def test_a_short_tuple_repeats_its_last_entry_and_a_long_one_is_cut():
-    assert CNN(conv_layers=4, channels=(16, 32, 64)).per_block("channels") == (16, 32, 64, 64)
-    assert CNN(conv_layers=2, channels=(16, 32, 64)).per_block("channels") == (16, 32)
-    assert CNN(conv_layers=4, convs_per_block=2, channels=8).per_block("channels") == (8, 8)
+    assert CNN(conv_layers=4, channels=(16, 32, 64)).spread("channels") == (16, 32, 64, 64)
+    assert CNN(conv_layers=2, channels=(16, 32, 64)).spread("channels") == (16, 32)
+    assert CNN(conv_layers=4, convs_per_block=2, channels=8).spread("channels") == (8, 8)
     assert CNN(fc_layers=3, fc_widths=(256, 128, 64)).hidden_widths == (256, 128)
+
+
+def test_a_block_has_its_own_values():
+    model = CNN(conv_layers=4, convs_per_block=2, channels=(4, 8), kernel=5, stride=(2, 1), padding=1, groups=(1, 4))
+    names = ("channels", "kernel", "stride", "padding", "dilation", "groups")
+    assert model.block(1) == dict(zip(names, (4, 5, 2, 1, 1, 1), strict=True))
+    assert model.block(2) == dict(zip(names, (8, 5, 1, 1, 1, 4), strict=True))
 
 
 def test_a_trial_survives_json():
@@ -127,3 +139,179 @@ def test_schedules_by_hand(schedule, expected):
 def test_exponential_decay_steps_once_an_epoch():
     recipe = Training(schedule="exponential", gamma=0.5)
     assert [recipe.lr_factor(at) for at in (0.0, 0.99, 1.0, 2.5)] == [1, 1, 0.5, 0.25]
+
+
+# Keys as they were when the first results were stored: without and with the digests of data and weights.
+CONTENTS = {"cifar10": "0" * 64, "voc2007": "1" * 64, "resnet18-imagenet": "2" * 64}
+GOLDEN = [
+    pytest.param(
+        Trial(),
+        "01599232ecb299ac3a11c5fc81c45b585c61af6ed86bd73762d1b56ae6dd786f",
+        "059955515679da02810c022716ec23519ee435981f0730b187a39c634b5df5d2",
+        id="defaults",
+    ),
+    pytest.param(
+        Trial(
+            model=CNN(
+                conv_layers=6,
+                convs_per_block=2,
+                channels=(16, 32, 64),
+                padding=1,
+                batch_norm=True,
+                fc_batch_norm=True,
+                fc_dropout=0.5,
+            ),
+            training=Training(optimizer="adam", lr=0.001, weight_decay=1e-5, flip=True, crop_padding=4),
+        ),
+        "3b0def00d1e0f4d8ecc5ca730a4742b8de65cfdc958b36861ad208b949153e1d",
+        "37d35a8218b69bcbb5ff01bb26dc5c2f78af5cc9419e7fe007f9fb1a4a874002",
+        id="blocks",
+    ),
+    pytest.param(
+        Trial(model=CNN(conv_layers=0, fc_layers=2, fc_widths=64, activation="tanh")),
+        "0e7341bad9df9751fc184edf82d0e572ea3e83e4df0efd0dcf79cbecf737c477",
+        "342256d435bdd2fbda3e4354e9f468b6a8e94248d86ddea115a6624762b54723",
+        id="no convolutions",
+    ),
+    pytest.param(
+        Trial(model=CNN(conv_layers=0, fc_layers=1, normalize_input=False)),
+        "cb4922ab2a95f2d5dda26432636087e2bd1e45420a4cf33d86ecdee06bf8ec07",
+        "0c0634ebb2413da95f44d8fa134bf918576c4c54bd8146e27368e639fcf0d5a1",
+        id="linear",
+    ),
+    pytest.param(
+        Trial(
+            "voc2007",
+            CNN(
+                conv_layers=5,
+                channels=(96, 256, 384, 384, 256),
+                kernel=(11, 5, 3, 3, 3),
+                stride=(4, 1, 1, 1, 1),
+                padding=(0, 2, 1, 1, 1),
+                pool_size=3,
+                pool_after=(1, 2, 5),
+                fc_widths=4096,
+                fc_dropout=0.5,
+            ),
+            Training(resize=256, crop=227),
+        ),
+        "a845d47ba0c491508fca749e56d76fcae062eb21851fe913e8a29d8da032619e",
+        "93d92181beb60507756919096285212aafda4f6f5488ea255cd58e0508d4cac6",
+        id="caffenet",
+    ),
+    pytest.param(
+        Trial("shapes", CNN(conv_layers=2, pooling="none", stride=2, conv_dropout=0.25)),
+        "9d67a4aa520f7724e9e0c972a57ba5f7f0aa2c11ba28c45c9de2a15592ad5339",
+        "9d67a4aa520f7724e9e0c972a57ba5f7f0aa2c11ba28c45c9de2a15592ad5339",
+        id="no pooling",
+    ),
+    pytest.param(
+        Trial(model=CNN(pooling="average", activation="gelu", fc_layers=1)),
+        "61ac34aa0c442279ba2c14e9f2331ce7e4e5df04f49e321da495cbf97f3f7fa5",
+        "a62648c45208d8c86757c99715f2540c99fed9fc36674133586eef2377be0849",
+        id="average pooling",
+    ),
+    pytest.param(
+        Trial("voc2007", ResNet(34), Training(schedule="exponential", gamma=0.5, ap_rule="all-point")),
+        "027ab86db6f921ac002cc227180f2f88dd3093eef5ce58682f853b23855f8f0b",
+        "6e88baebd3d9344dfeec21d5959ade3b08369e217a48b23b0ae3c51c4f2a3f91",
+        id="resnet",
+    ),
+    pytest.param(
+        Trial("voc2007", ResNet(), Training(resize=256, crop=224), "resnet18-imagenet", (("^module.", ""), ("x", "y"))),
+        "850a79c1135e154c3e11dd94738d4ca428732a23fb6c2b09255f3d1e460e87d4",
+        "e79ef0d61ec0ad2163da44c1b8d41c4d5041f3968ca5c57f1a9fbdf724e42e62",
+        id="pretrained",
+    ),
+    pytest.param(
+        Trial("voc2007", ResNet(normalize_input=False), weights="mine.pth"),
+        "4c606b5d6852174b7666cc38a69397b7af7022afb6904d5b1befc1a5d86b43f6",
+        "4827c33c49583141adf2959f37f5347d680d79432b6e2accc194dd0528cd53e6",
+        id="own weights",
+    ),
+    pytest.param(
+        Trial(training=Training(epochs=100, schedule="cosine", momentum=0.0)),
+        "eb6fe1f6fee1b0e9767d0edad7119993ca46bbcec8d23057f9882a6619eb590d",
+        "a656ddba32c4ad06c6f0a12cc054357f9da0c8db7bcec49c8bbbe510bea86573",
+        id="cosine",
+    ),
+    pytest.param(
+        Trial(training=Training(epochs=7, batch_size=32, schedule="linear", lr=1)),
+        "50964344b23243800e68d17e1ceb227cda4e94ffa16eb06cc3443f20d2b08218",
+        "30f245c53b93c107fcc92e86507cab680d0ad46ad2335911cca321f58ba19b48",
+        id="linear schedule",
+    ),
+    pytest.param(
+        Trial(training=Training(optimizer="adamw", weight_decay=0.01)),
+        "b0fbd655f33ae2eb0f754065a9c9866ac025a668662eb2f41713cf7be672aed3",
+        "5697508275077f2cc2b2d4419d8842d876ba6db30ca6ce1359c4ed0f111b805f",
+        id="adamw",
+    ),
+]
+
+
+@pytest.mark.parametrize(("trial", "named", "digested"), GOLDEN)
+def test_keys_stay_what_they_were(trial, named, digested):
+    assert (trial.key({}), trial.key(CONTENTS)) == (named, digested)
+
+
+@dataclass(frozen=True)
+class GrownCNN(CNN):
+    conv_kind: str = one_of("plain", ("plain", "separable"))
+    squeeze: PerLayer = per_layer(1, low=1, layers="blocks")
+
+
+@dataclass(frozen=True)
+class GrownResNet(ResNet):
+    width: int = whole(64, 1)
+
+
+@dataclass(frozen=True)
+class GrownTraining(Training):
+    label_smoothing: float = number(0.0, 0.0, 1.0)
+    warmup: int | None = whole(None, 1)
+
+
+@dataclass(frozen=True)
+class GrownTrial(Trial):
+    teacher: str | None = None
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "same", "other"),
+    [
+        ("model", GrownCNN, {}, {"conv_kind": "separable"}),
+        ("model", GrownCNN, {"squeeze": (1, 1)}, {"squeeze": (1, 2)}),
+        ("model", GrownResNet, {"width": 64}, {"width": 32}),
+        ("training", GrownTraining, {}, {"label_smoothing": 0.1}),
+        ("training", GrownTraining, {"warmup": None}, {"warmup": 3}),
+    ],
+)
+def test_a_field_added_later_leaves_the_keys_of_trials_that_do_not_use_it(path, kind, same, other):
+    before = Trial(model=ResNet() if kind is GrownResNet else CNN())
+    assert replace(before, **{path: kind(**same)}).key({}) == before.key({})
+    assert replace(before, **{path: kind(**other)}).key({}) != before.key({})
+    assert kind(**other).canonical().keys() - kind(**same).canonical().keys() == other.keys()
+
+
+def test_so_does_a_field_added_to_the_trial():
+    assert GrownTrial().key({}) == Trial().key({})
+    assert GrownTrial(teacher="a").key({}) not in {Trial().key({}), GrownTrial(teacher="b").key({})}
+
+
+def test_an_added_field_beyond_the_last_block_is_at_its_default():
+    assert GrownCNN(squeeze=(1, 1, 1, 7)).canonical() == CNN().canonical()
+    assert GrownCNN(conv_layers=0, squeeze=7).canonical() == CNN(conv_layers=0).canonical()
+
+
+@pytest.mark.parametrize("name", ["dilation", "groups"])
+def test_dilation_and_groups_count_in_the_key_where_they_are_used(name):
+    base = CNN(conv_layers=2)
+    assert replace(base, **{name: (1, 1, 2)}).canonical() == base.canonical()
+    assert replace(base, **{name: (1, 2)}).canonical() == base.canonical() | {name: (1, 2)}
+
+
+def test_a_checkpoint_of_before_a_field_was_added_has_it_at_its_default():
+    form = Trial().to_dict()
+    del form["model"]["dilation"], form["model"]["groups"]
+    assert Trial.from_dict(form) == Trial()

@@ -1,4 +1,6 @@
-"""Plans against the counts that the reports publish."""
+"""Plans against the counts that the reports publish, and against the networks that are built."""
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -87,9 +89,110 @@ def test_a_window_that_does_not_fit_is_named():
         plan(CNN(conv_layers=4), (3, 32, 32), 10)
 
 
+DILATED = CNN(
+    conv_layers=4,
+    convs_per_block=2,
+    channels=(6, 8),
+    kernel=(3, 2),
+    stride=(2, 1),
+    padding=(2, 1),
+    dilation=(3, 2),
+    groups=(3, 2),
+    pooling="average",
+    activation="none",
+    fc_layers=1,
+)
+
+
+def test_dilation_and_groups_by_hand():
+    layers = by_name(replace(DILATED, batch_norm=True), (3, 40, 40))
+    assert layers["conv1"].shape == (6, 19, 19)  # (40 + 2 × 2 − 7) // 2 + 1
+    assert layers["conv2"].shape == (6, 17, 17)  # the same without the stride
+    assert layers["conv1"].parameters == 3 * 3 * 1 * 6 + 6  # a channel of three each
+    assert layers["conv2"].parameters == 3 * 3 * 2 * 6 + 6
+    assert layers["conv3"].parameters == 2 * 2 * 3 * 8 + 8
+    assert layers["conv2"].flops == 2 * 3 * 3 * 2 * 6 * 17 * 17
+    # conv1: r 1 + 6, start 3 − 2; conv2 at jump 2: r + 12, start + 2 × (3 − 2); pool1: r + 2, start + 1;
+    # conv3 at jump 4, of two pixels and a gap: r + 8, start + 4 × (1 − 1)
+    expected = {"conv1": (7, 2, 1.0), "conv2": (19, 2, 3.0), "pool1": (21, 4, 4.0), "conv3": (29, 4, 4.0)}
+    for name, values in expected.items():
+        assert (layers[name].receptive_field, layers[name].jump, layers[name].start) == values
+
+
+@pytest.mark.parametrize("name", ["conv1", "conv2", "block1", "conv3", "conv4", "block2"])
+def test_a_dilated_receptive_field_is_where_the_gradient_reaches(name):
+    layer = by_name(DILATED, (3, 96, 96))[name.replace("block", "pool")]
+    torch.manual_seed(0)
+    net = build(DILATED, (3, 96, 96), 10).double()
+    for parameter in net.parameters():
+        parameter.data.abs_()  # so that nothing cancels
+    pixels = torch.ones(1, 3, 96, 96, dtype=torch.float64, requires_grad=True)
+    row, column = layer.shape[1] // 2, layer.shape[2] // 2 + 1
+    net.features(pixels)[1][name][0, :, row, column].sum().backward()
+    for at, reached in ((row, pixels.grad[0].any(dim=0).any(dim=1)), (column, pixels.grad[0].any(dim=0).any(dim=0))):
+        reach = (layer.receptive_field - 1) / 2
+        centre = layer.start + at * layer.jump
+        pixel = reached.nonzero().flatten()
+        assert (pixel.min(), pixel.max()) == (centre - reach, centre + reach)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            CNN(groups=2),
+            (
+                "conv1 of block 1 cannot be built: groups is 2, but must divide the channels going in (3) and "
+                "coming out (16)"
+            ),
+        ),
+        (
+            CNN(groups=3),
+            (
+                "conv1 of block 1 cannot be built: groups is 3, but must divide the channels going in (3) and "
+                "coming out (16)"
+            ),
+        ),
+        (
+            CNN(conv_layers=4, convs_per_block=2, channels=(6, 4), groups=(1, 3)),
+            (
+                "conv3 of block 2 cannot be built: "
+                "groups is 3, but must divide the channels going in (6) and coming out (4)"
+            ),
+        ),
+        (
+            CNN(dilation=(1, 8)),
+            "conv2 cannot be built: its 3×3 window, dilated to 17×17, does not fit the 15×15 map padded by 0",
+        ),
+    ],
+)
+def test_groups_that_do_not_divide_and_dilated_windows_that_do_not_fit_are_named(model, message):
+    with pytest.raises(UserError) as caught:
+        plan(model, (3, 32, 32), 10)
+    assert str(caught.value) == message
+    with pytest.raises(UserError):
+        build(model, (3, 32, 32), 10)
+
+
+@pytest.mark.parametrize(("dilation", "fits"), [(7, True), (8, False)])
+def test_a_dilated_window_may_fill_the_map(dilation, fits):
+    model = CNN(conv_layers=1, dilation=dilation, pooling="none")
+    if fits:
+        assert by_name(model, (3, 15, 15))["conv1"].shape == (16, 1, 1)
+    else:
+        with pytest.raises(UserError, match="dilated to 17×17"):
+            plan(model, (3, 15, 15), 10)
+
+
 @pytest.mark.parametrize(
     ("model", "image_shape"),
-    [(SIMPLE, (1, 28, 28)), (BLOCKS, (3, 32, 32)), (CAFFENET, (3, 227, 227)), (BASELINE.model, (3, 32, 32))],
+    [
+        (DILATED, (3, 40, 40)),
+        (SIMPLE, (1, 28, 28)),
+        (BLOCKS, (3, 32, 32)),
+        (CAFFENET, (3, 227, 227)),
+        (BASELINE.model, (3, 32, 32)),
+    ],
 )
 def test_the_plan_is_what_is_built(model, image_shape):
     layers = plan(model, image_shape, 10)
@@ -103,7 +206,19 @@ def test_the_plan_is_what_is_built(model, image_shape):
             assert features[layer.name].shape[1:] == layer.shape
 
 
-@pytest.mark.parametrize("model", [BLOCKS, ResNet(18), ResNet(34)])
+@pytest.mark.parametrize("model", [BLOCKS, DILATED, CAFFENET, CNN(conv_layers=0), ResNet(18), ResNet(34)])
+def test_the_plan_is_in_the_order_of_the_network_s_steps(model):
+    """What is not planned leaves every place to itself; batch norm belongs to the step of its convolution."""
+    shape = (3, 227, 227)
+    with torch.device("meta"):
+        steps = list(build(model, shape, 10).plain_steps())
+    planned = [layer.name for layer in plan(model, shape, 10) if "norm" not in layer.name]
+    planned = [name for name in planned if "bn" not in name and not name.endswith("downsample.1")]
+    assert [step.name for step in steps if not step.keeps_places] == planned
+    assert len({step.name for step in steps if step.is_feature}) == sum(step.is_feature for step in steps)
+
+
+@pytest.mark.parametrize("model", [BLOCKS, DILATED, ResNet(18), ResNet(34)])
 def test_flops_are_what_torch_counts(model):
     from torch.utils.flop_counter import FlopCounterMode
 

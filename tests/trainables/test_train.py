@@ -258,8 +258,27 @@ def test_replicates_that_are_behind_catch_up_alone(tiny):
     epochs = list(train(trial, tiny, [ahead, replicate(trial, tiny, 1, CPU)], CPU))
     assert [(epoch.number, epoch.seeds) for epoch in epochs] == [(1, (0, 1)), (2, (0, 1))]
     assert ahead.records[:1] == before
+    assert ahead.epoch == 2
     assert epochs[0].records[0] is before[0]
     assert list(train(trial, tiny, [ahead], CPU)) == []
+
+
+def test_training_sees_random_crops_and_evaluation_the_centre_of_validation_then_test(tiny):
+    trial = Trial(model=MODEL, training=Training(epochs=1, batch_size=96, crop=8))
+    member = replicate(trial, tiny, 0, CPU)
+    seen = []
+    member.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].permute(0, 2, 3, 1)))
+    (epoch,) = train(trial, tiny, [member], CPU)
+    training, val, test = seen
+    for images, part in ((val, tiny.val), (test, tiny.test)):
+        assert torch.equal(images, torch.from_numpy(part.images)[:, 2:10, 2:10])
+    windows = torch.from_numpy(tiny.train.images).unfold(1, 8, 1).unfold(2, 8, 1)  # (96, 5, 5, 3, 8, 8)
+    windows = windows.permute(0, 1, 2, 4, 5, 3).flatten(0, 2).flatten(1)
+    places = [int((windows == image.flatten()).all(1).nonzero()) % 25 for image in training]
+    assert len(set(places)) > 15
+    labels = torch.from_numpy(tiny.test.labels)
+    scored = evaluate(member.model, test, labels, "11-point")
+    assert (epoch.records[0].test_loss, epoch.records[0].class_score) == (scored.loss, scored.per_class)
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from analysis.chain import steps, switched_off
+from analysis.chain import chain, switched_off
 from analysis.filters import convolution
 from analysis.jobs import ablation
 from analysis.jobs.ablation import Ablation, Flips
 from tests.analysis.test_filters import SMALL, make_subject
-from trainables.config import ACTIVATIONS, CNN, ResNet
+from tests.trainables.test_models import add_excite
+from trainables.config import CNN, ResNet
 from trainables.errors import UserError
 
 DOUBLE = CNN(
@@ -30,8 +31,8 @@ DOUBLE = CNN(
 def run(model, images, off=None, fill=0.0):
     x = torch.from_numpy(images).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        for layer, step in steps(model).items():
-            x = step(x)
+        for layer, link in chain(model).items():
+            x = link(x)
             if off and layer == off[0]:
                 maps = x[0] if isinstance(x, tuple) else x
                 x = switched_off(x, off[1], torch.full((maps.shape[1],), fill))
@@ -50,26 +51,6 @@ def shake(model):
 
 def computed(job, subject):
     return [job.compute(subject, part) for part in range(job.parts(subject))]
-
-
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("pooling", ["max", "average", "none"])
-def test_steps_compute_what_the_network_computes(activation, pooling):
-    subject = make_subject(replace(DOUBLE, activation=activation, pooling=pooling))
-    shake(subject.model)
-    with torch.inference_mode():
-        expected = subject.model(torch.from_numpy(subject.images).permute(0, 3, 1, 2))
-    assert torch.equal(run(subject.model, subject.images), expected)
-
-
-@pytest.mark.parametrize(("depth", "shape"), [(18, (3, 32, 32)), (34, (1, 28, 28))])
-def test_steps_of_a_resnet_compute_what_the_network_computes(depth, shape):
-    subject = make_subject(ResNet(depth), shape, count=3)
-    shake(subject.model)
-    with torch.inference_mode():
-        expected = subject.model(torch.from_numpy(subject.images).permute(0, 3, 1, 2))
-    assert torch.equal(run(subject.model, subject.images), expected)
-    assert [name for name in steps(subject.model) if "conv" in name] == subject.convolutions
 
 
 def silence(norm, channels):
@@ -112,8 +93,7 @@ def test_zeroing_the_weights_would_not_do(activation):
     assert features["block1"][:, 0].max() > 0.5
     x = torch.from_numpy(subject.images).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        for step in list(steps(subject.model).values())[:2]:
-            x = step(x)
+        x = chain(subject.model)["conv1"](x)
         assert torch.equal(x, features["block1"])
         assert switched_off(x, (0,), torch.zeros(4))[:, 0].abs().max() == 0
 
@@ -246,3 +226,33 @@ def test_options_are_checked_at_once(options, message):
 def test_a_layer_that_is_not_there_is_named():
     with pytest.raises(UserError, match="net has no convolution 'conv9'"):
         Ablation(each_of="conv9").parts(make_subject(SMALL))
+
+
+@pytest.mark.parametrize("behind", ["conv2", "activation2", "block2"])
+@pytest.mark.parametrize("fill", ["zero", "mean"])
+def test_a_step_added_to_a_block_is_computed_too(monkeypatch, behind, fill):
+    """Before is the network itself; after is it too, with a batch norm that lets only the fill value through."""
+    subject = make_subject(replace(SMALL, batch_norm=True), count=70)
+    shake(subject.model)
+    add_excite(monkeypatch, behind, 5)
+    pixels = torch.from_numpy(subject.images).permute(0, 3, 1, 2)
+    [arrays] = computed(Ablation(filters="conv2:1,3", fill=fill), subject)
+    with torch.inference_mode():
+        before = torch.cat([subject.model(part) for part in pixels.split(64)])
+    assert (arrays["before"] == before.numpy()).all()
+    assert (arrays["after"] != arrays["before"]).any()
+    if fill == "zero":
+        silence(subject.model.blocks[1].convs[0][1], (1, 3))
+        with torch.inference_mode():
+            after = torch.cat([subject.model(part) for part in pixels.split(64)])
+        np.testing.assert_allclose(arrays["after"], after.numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("option", [{"dilation": 2}, {"groups": (1, 2)}])
+def test_dilated_and_grouped_filters_are_switched_off(option):
+    subject = make_subject(replace(DOUBLE, channels=(4, 6), padding=2, **option))
+    shake(subject.model)
+    off = run(subject.model, subject.images, ("conv3", (1, 3)))
+    assert not torch.equal(off, run(subject.model, subject.images))
+    silence(subject.model.blocks[1].convs[0][1], (1, 3))
+    assert torch.equal(off, run(subject.model, subject.images))

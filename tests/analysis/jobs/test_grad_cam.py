@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torchvision
 from captum.attr import LayerGradCam
 from torch import nn
 
@@ -10,6 +11,7 @@ from analysis import figures
 from analysis.finding import Finding
 from analysis.jobs.grad_cam import GradCam, cam, default_layer, stretched
 from analysis.subject import Subject
+from tests.trainables.test_models import add_excite
 from trainables.config import CNN, Model, ResNet
 from trainables.errors import UserError
 from trainables.models import Network, build
@@ -83,21 +85,50 @@ def test_a_named_layer_is_captum_s():
     model, images = network(), pictures(5)
     modules = {
         "conv1": model.blocks[0].convs[0],
-        "block1": model.blocks[0],
+        "block1": model.blocks[0].dropout,
         "conv2": model.blocks[1].convs[0],
-        "block2": model.blocks[1],
+        "block2": model.blocks[1].dropout,
     }
     for name, module in modules.items():
         got = cam(model, torch.from_numpy(images), TARGETS, name).numpy()
         np.testing.assert_allclose(got, oracle(model, module, images, TARGETS), rtol=1e-5, atol=1e-7, err_msg=name)
 
 
-def test_a_residual_network_s_is_captum_s():
+@pytest.mark.parametrize("behind", ["conv2", "activation2"])
+def test_a_step_added_to_a_block_is_captum_s_too(monkeypatch: pytest.MonkeyPatch, behind: str):
+    model, images = network(), pictures(5)
+    without = cam(model, torch.from_numpy(images), TARGETS, None).numpy()
+    add_excite(monkeypatch, behind, 6)
+    block = model.blocks[1]
+    block.pool_first = False
+    modules = {None: block.activation, "conv2": block.convs[0], "block2": block.dropout}
+    for name, module in modules.items():
+        got = cam(model, torch.from_numpy(images), TARGETS, name).numpy()
+        np.testing.assert_allclose(got, oracle(model, module, images, TARGETS), rtol=1e-5, atol=1e-7, err_msg=name)
+    assert not np.allclose(cam(model, torch.from_numpy(images), TARGETS, None).numpy(), without)
+    assert default_layer(model).startswith("conv2 after its activation")
+
+
+@pytest.mark.parametrize("option", [{"dilation": 2}, {"groups": (1, 2)}])
+def test_a_dilated_or_grouped_network_s_is_captum_s(option: dict):
+    model, images = network(CNN(conv_layers=2, channels=(4, 6), fc_layers=1, **option)), pictures(5)
+    got = cam(model, torch.from_numpy(images), TARGETS, None).numpy()
+    model.blocks[1].pool_first = False
+    expected = oracle(model, model.blocks[1].activation, images, TARGETS)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
+    assert got.max() > 0
+
+
+def test_a_residual_network_s_is_captum_s_of_torchvision_s():
     shape = (1, 64, 64)
     model, images = network(ResNet(), shape), pictures(2, shape)
+    theirs = torchvision.models.resnet18(num_classes=3)
+    theirs.conv1 = nn.Conv2d(1, 64, 7, 2, 3, bias=False)
+    theirs.load_state_dict({n: tensor for n, tensor in model.state_dict().items() if not n.startswith("normalize.")})
+    whole = nn.Sequential(model.normalize, theirs).eval()
     for name in (None, "layer3", "layer4.0"):
         got = cam(model, torch.from_numpy(images), TARGETS[:2], name).numpy()
-        expected = oracle(model, model.get_submodule(name or "layer4"), images, TARGETS[:2])
+        expected = oracle(whole, theirs.get_submodule(name or "layer4"), images, TARGETS[:2])
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6 * expected.max(), err_msg=name)
     assert default_layer(model) == "layer4"
 

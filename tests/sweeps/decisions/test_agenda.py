@@ -47,7 +47,7 @@ class Driver:
 def deep_and_wide(trial):
     return (
         trial.model.conv_layers / 10
-        + trial.model.per_block("channels")[0] / 100
+        + trial.model.spread("channels")[0] / 100
         + (0 if trial.model.pooling == "max" else -0.05)
     )
 

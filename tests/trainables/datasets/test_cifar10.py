@@ -58,6 +58,15 @@ def test_pixels_are_planes_in_the_file_and_channels_last_in_memory(cifar):
     assert test.labels.dtype == np.int64
 
 
+def test_training_images_are_the_five_batches_in_order_and_test_images_the_sixth(cifar):
+    files = [(cifar / "bin/cifar-10-batches-bin" / name).read_bytes() for name in cifar10.BINARY]
+    records = np.frombuffer(b"".join(files), np.uint8).reshape(6 * RECORDS, 3073)
+    train, test = cifar10.read(cifar / "bin")
+    assert np.array_equal(np.concatenate([train.labels, test.labels]), records[:, 0])
+    assert (len(train), len(test)) == (5 * RECORDS, RECORDS)
+    assert np.array_equal(train.images[:, 31, 31, 2], records[: 5 * RECORDS, -1])
+
+
 def test_the_published_md5s_are_torchvision_s():
     published = pytest.importorskip("torchvision.datasets").CIFAR10
     assert [tuple(pair) for pair in published.train_list + published.test_list] == list(cifar10.PYTHON.items())

@@ -66,6 +66,17 @@ def test_other_sizes_are_brought_to_the_median_shorter_side_and_cropped_in_the_c
     assert max(image[:, 1:-1].min() for image in every) == 255
 
 
+def test_two_sizes_become_a_square_that_neither_of_them_is(tmp_path):
+    """Shorter sides 6, 6, 6, 8 and 8: their median is 6."""
+    for n, size in enumerate([(10, 6), (10, 6), (6, 12), (8, 9), (8, 9)]):
+        write_image(tmp_path / "cat" / f"{n}.png", size=size)
+        write_image(tmp_path / "dog" / f"{n}.png", size=size)
+    assert image_shape(f"folder:{tmp_path}", tmp_path) == ((3, 6, 6), 2)
+    for path in tmp_path.glob("*/*.png"):
+        write_image(path, size=(10, 6) if path.stem < "3" else (8, 9))
+    assert image_shape(f"folder:{tmp_path}", tmp_path) == ((3, 6, 6), 2)
+
+
 def test_gray_only_if_every_image_is_gray(tmp_path):
     name = write_classes(tmp_path, 5, mode="L")
     assert load(name, tmp_path).image_shape == (1, 8, 8)
