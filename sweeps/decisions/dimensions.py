@@ -23,9 +23,8 @@ class Choice:
     def __post_init__(self) -> None:
         if isinstance(self.values, str) or not isinstance(self.values, Sequence):
             raise UserError(f"Choice({self.values!r}) must have a tuple of values")
-        object.__setattr__(
-            self, "values", tuple(tuple(value) if isinstance(value, list) else value for value in self.values)
-        )
+        values = tuple(tuple(value) if isinstance(value, list) else value for value in self.values)
+        object.__setattr__(self, "values", values)
         if not self.values:
             raise UserError("Choice(()) has nothing to choose from")
         for value in self.values:
@@ -33,8 +32,8 @@ class Choice:
                 raise UserError(
                     f"Choice holds {value!r}, but must hold None, True, False, numbers, strings, or tuples of such"
                 )
-        for value, others in zip(self.values, (self.values[:at] for at in range(len(self.values))), strict=True):
-            if value in others:
+        for at, value in enumerate(self.values):
+            if value in self.values[:at]:
                 raise UserError(f"Choice holds {value!r} twice")
 
     @property
@@ -63,7 +62,7 @@ class Whole:
     log: bool = False
 
     def __post_init__(self) -> None:
-        if not all(isinstance(end, int) and not isinstance(end, bool) for end in (self.low, self.high)):
+        if not all(map(_is_whole, (self.low, self.high))):
             raise UserError(f"{self!r}: the ends must be whole numbers")
         _check_ends(self, self.low <= self.high)
 
@@ -79,9 +78,8 @@ class Whole:
 
     def at(self, share: float) -> int:
         """Return the value at a share, 0..1, of the range."""
-        return min(
-            max(math.floor(_between(self.low - 0.5, self.high + 0.5, share, log=self.log) + 0.5), self.low), self.high
-        )
+        point = _between(self.low - 0.5, self.high + 0.5, share, log=self.log)
+        return min(max(math.floor(point + 0.5), self.low), self.high)
 
     def share(self, value: int) -> float:
         """Return where in the range a value lies, 0..1: at its own part's middle."""
@@ -89,7 +87,7 @@ class Whole:
 
     def has(self, value: Any) -> bool:
         """Tell whether `value` is a whole number in the range."""
-        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+        return _is_whole(value) and self.low <= value <= self.high
 
     def __str__(self) -> str:
         return f"{self.low}..{self.high}" + (" (log)" if self.log else "")
@@ -104,10 +102,7 @@ class Real:
     log: bool = False
 
     def __post_init__(self) -> None:
-        if not all(
-            isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end)
-            for end in (self.low, self.high)
-        ):
+        if not all(_is_number(end) and math.isfinite(end) for end in (self.low, self.high)):
             raise UserError(f"{self!r}: the ends must be finite numbers")
         _check_ends(self, self.low < self.high)
 
@@ -125,7 +120,7 @@ class Real:
 
     def has(self, value: Any) -> bool:
         """Tell whether `value` is a number in the range."""
-        return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
+        return _is_number(value) and self.low <= value <= self.high
 
     def __str__(self) -> str:
         return f"{self.low:g}..{self.high:g}" + (" (log)" if self.log else "")
@@ -136,10 +131,10 @@ Dimension = Choice | Whole | Real  # what one draw is from
 
 @dataclass(frozen=True)
 class Each:
-    """A tuple whose entries are all drawn from `of`: as many as the field `count` says, less `fewer` (hidden FC layers:
-    1).
+    """A tuple whose entries are all drawn from `of`: as many as the field `count` says, less `fewer`.
 
-    Where that leaves no entry, the field stays as the start has it.
+    Of the widths of FC layers there is one fewer than layers. Where no entry is left, the field stays as the start has
+    it.
     """
 
     count: str
@@ -148,9 +143,8 @@ class Each:
 
     def __post_init__(self) -> None:
         if not isinstance(self.of, Dimension):
-            raise UserError(
-                f"Each of {self.count} is of {type(self.of).__name__}, but must be of a Choice, Whole or Real"
-            )
+            kind = type(self.of).__name__
+            raise UserError(f"Each of {self.count} draws from {kind}, but must draw from a Choice, Whole or Real")
         if not Whole(0, 64).has(self.fewer):
             raise UserError(f"Each of {self.count}: fewer is {self.fewer!r}, but must be 0..64")
 
@@ -160,10 +154,10 @@ class Each:
 
 @dataclass(frozen=True)
 class When:
-    """Drawn only where every field named in `conditions` was drawn with the value given; otherwise it stays as the
-    start has it.
+    """Drawn only where every field named in `conditions` was drawn with the value given there.
 
-    A set means any of its values: `{"model.pooling": {"max", "average"}}`. Anything else, a tuple too, is one value.
+    Otherwise it stays as the start has it. A set means any of its values: `{"model.pooling": {"max", "average"}}`.
+    Anything else, a tuple too, is one value.
     """
 
     conditions: Mapping[str, Any]
@@ -171,16 +165,15 @@ class When:
 
     def __post_init__(self) -> None:
         if not isinstance(self.of, Dimension | Each):
-            raise UserError(f"When is of {type(self.of).__name__}, but must be of a Choice, Whole, Real or Each")
+            kind = type(self.of).__name__
+            raise UserError(f"When draws from {kind}, but must draw from a Choice, Whole, Real or Each")
         if not self.conditions:
             raise UserError("When has no condition; without one, leave it out")
         wanted = {
-            name: values if isinstance(values, set | frozenset) else (values,)
+            name: tuple(sorted(values, key=label)) if isinstance(values, set | frozenset) else (values,)
             for name, values in self.conditions.items()
         }
-        object.__setattr__(
-            self, "conditions", {name: tuple(sorted(values, key=label)) for name, values in wanted.items()}
-        )
+        object.__setattr__(self, "conditions", wanted)
 
     def holds(self, values: Mapping[str, Any]) -> bool:
         """Tell whether the fields drawn so far fulfil it."""
@@ -194,11 +187,17 @@ Form = Dimension | Each | When  # what a field is drawn from
 
 
 def _plain(value: Any) -> bool:
-    return (
-        all(map(_plain, value))
-        if isinstance(value, tuple)
-        else value is None or isinstance(value, bool | int | float | str)
-    )
+    if isinstance(value, tuple):
+        return all(map(_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_ends(form: Whole | Real, ordered: bool) -> None:

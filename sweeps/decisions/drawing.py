@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,9 +97,7 @@ class Drawing:
         if objective == "score":
             return draw.scores[draw.epochs]
         if objective == "parameters":
-            trial = draw.cell.trial
-            shape = trial.training.input_shape(self.terms.image_shape)
-            return float(parameters(plan(trial.model, shape, self.terms.classes)))
+            return float(_parameters(draw.cell.trial, self.terms.image_shape, self.terms.classes))
         return sum(record.seconds for record in draw.history.records[SCREENING[0]][: draw.epochs])
 
     def new(self) -> Draw | None:
@@ -109,14 +108,10 @@ class Drawing:
             values = self.sampler.suggest(told, attempt)
             if values is None:
                 break
-            reason = unbuildable(self.start, values, self.terms.image_shape, self.terms.classes)
-            trial = None if reason else self.start.with_values(values)
-            key = self.terms.key(trial) if trial else ""
-            if trial is None or key in self.draws:
-                twin = "" if trial is None else f"the same network and training as {self.draws[key].cell.label}"
-                self.unbuildable.append((Told(attempt, values, Status.FAILED, {}), reason or twin))
-                continue
-            return self._add(self._free_number(), attempt, values, trial)
+            reason = unbuildable(self.start, values, self.terms.image_shape, self.terms.classes) or self._twin(values)
+            if reason is None:
+                return self._add(self._free_number(), attempt, values, self.start.with_values(values))
+            self.unbuildable.append((Told(attempt, values, Status.FAILED, {}), reason))
         self.used_up = True
         return None
 
@@ -143,6 +138,11 @@ class Drawing:
         self.draws[draw.key] = draw
         return draw
 
+    def _twin(self, values: Mapping[str, Any]) -> str | None:
+        """Return which earlier draw a point is the same as, in words; None where it is new."""
+        twin = self.draws.get(self.terms.key(self.start.with_values(values)))
+        return f"the same network and training as {twin.cell.label}" if twin else None
+
     def _free_number(self) -> int:
         taken = {draw.number for draw in self.draws.values()}
         return next(number for number in range(len(taken) + 1) if number not in taken)
@@ -151,3 +151,8 @@ class Drawing:
         if draw.state != Status.DONE:
             return None
         return tuple(self.value(draw, name) for name in self.stage.objectives)
+
+
+@functools.cache  # samplers ask for it at each draw
+def _parameters(trial: Trial, image_shape: tuple[int, int, int], classes: int) -> int:
+    return parameters(plan(trial.model, trial.training.input_shape(image_shape), classes))

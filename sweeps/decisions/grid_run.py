@@ -65,8 +65,6 @@ class GridRun:
     def _was_only_screened(self, cell: Cell, key: str) -> bool:
         """Tell whether a search has run the trial, with fewer seeds or epochs than are asked for here."""
         task, terms = self.ledger.tasks.get(key), self.ledger.terms
-        return bool(
-            task
-            and task.drawn
-            and not self.ledger.outcomes[key].history.covers(terms.seeds, cell.trial.training.epochs)
-        )
+        if task is None or task.drawn is None:
+            return False
+        return not self.ledger.outcomes[key].history.covers(terms.seeds, cell.trial.training.epochs)

@@ -34,12 +34,11 @@ class Ledger:
         """Return what a trial came to: failed where there is a `reason`, done where it ran in full, else censored."""
         full = history.covers(seeds, cell.trial.training.epochs)
         status = Status.FAILED if reason else Status.DONE if full else Status.CENSORED
-        return Outcome(
-            cell, key, status, history.cut(seeds, cell.trial.training.epochs), reason, tuple(self.restarts.get(key, ()))
-        )
+        seen = history.cut(seeds, cell.trial.training.epochs)
+        return Outcome(cell, key, status, seen, reason, tuple(self.restarts.get(key, ())))
 
     def wants(self, trial: Trial, known: Known) -> bool:
-        """Tell whether a trial that the store has is still to be run: with early stopping, what was stopped stays so."""
+        """Tell whether a trial that the store has must still run: with early stopping, what was stopped stays so."""
         if known.history.covers(self.terms.seeds, trial.training.epochs):
             return False
         stopped = known.status == Status.CENSORED and set(self.terms.seeds) <= set(known.history.seeds)

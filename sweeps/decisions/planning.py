@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from sweeps.decisions.space import Row, buildable
 from sweeps.decisions.stages import AnyStage, Cell, Search, Stage
@@ -14,6 +13,7 @@ from trainables.errors import UserError
 from trainables.plan import Layer, plan
 
 Layers = tuple[Layer, ...]
+Winners = tuple[str, ...]  # those that lead to a trial, in words
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,6 @@ class _Images:
         return plan(trial.model, trial.training.input_shape(self.shape), self.classes)
 
 
-class _Reached(NamedTuple):
-    """A trial that some winners lead to: these, in words, with itself as the last, and its layers."""
-
-    winners: tuple[str, ...]
-    layers: Layers
-
-
 def plan_study(study: Study, image_shape: tuple[int, int, int], classes: int) -> list[PlannedStage]:
     """Lay out every trial that the study can reach.
 
@@ -58,23 +51,21 @@ def plan_study(study: Study, image_shape: tuple[int, int, int], classes: int) ->
     cannot be built.
     """
     images = _Images(image_shape, classes)
-    ends: dict[str, dict[Trial, _Reached]] = {}
+    ends: dict[str, dict[Trial, Winners]] = {}  # by stage, what may win it
     assumed: dict[str, Trial] = {}
     planned = []
     for stage in study.stages:
         parent = study.parent(stage)
-        starts = ends[parent] if parent else {study.base(stage): _Reached((), ())}
+        starts = ends[parent] if parent else {study.base(stage): ()}
         start = assumed[parent] if parent else study.base(stage)
         words = f"the winner of {parent}" if parent else _start_in_words(stage)
         if isinstance(stage, Search):
             planned.append(_planned_search(stage, words, start, tuple(starts), images))
             continue
-        found = _reach(stage, starts, images)
-        shown = _reach(stage, {start: _Reached((), ())}, images, found)
-        cells = tuple((cell, shown[cell.trial].layers) for cell in stage.cells(start))
+        ends[stage.name] = _distinct(_reach(stage, starts, images))
+        cells = tuple((cell, _built(stage, cell, (), images)) for cell in stage.cells(start))
         trials = [cell.trial for cell, _ in cells]
         assumed[stage.name] = start if start in trials else trials[-1]
-        ends[stage.name] = _distinct(found)
         planned.append(PlannedStage(stage, words, cells, tuple(ends[stage.name])))
     return planned
 
@@ -93,29 +84,26 @@ def _start_in_words(stage: AnyStage) -> str:
     return "its own base" if isinstance(stage.start, Trial) else "the baseline"
 
 
-def _reach(
-    stage: Stage, starts: Mapping[Trial, _Reached], images: _Images, known: Mapping[Trial, _Reached] | None = None
-) -> dict[Trial, _Reached]:
-    """Return the stage's trials from each of `starts`; those `known` are not built again."""
-    found = dict(known or {})
-    for start, (winners, _) in starts.items():
+def _reach(stage: Stage, starts: Mapping[Trial, Winners], images: _Images) -> dict[Trial, Winners]:
+    """Return the stage's trials from each of `starts`, with the winners up to and including themselves."""
+    found: dict[Trial, Winners] = {}
+    for start, winners in starts.items():
         for cell in stage.cells(start):
             if cell.trial not in found:
-                layers = _built(stage, cell, winners, images)
-                found[cell.trial] = _Reached((*winners, f"{stage.name} {cell.label}"), layers)
+                _built(stage, cell, winners, images)
+                found[cell.trial] = (*winners, f"{stage.name} {cell.label}")
     return found
 
 
-def _built(stage: Stage, cell: Cell, winners: tuple[str, ...], images: _Images) -> Layers:
+def _built(stage: Stage, cell: Cell, winners: Winners, images: _Images) -> Layers:
     try:
         return images.build(cell.trial)
     except UserError as error:
-        are = "is" if len(winners) == 1 else "are"
-        led = f", where what has won before {are} {' and '.join(winners)}" if winners else ""
+        led = f", after {' and '.join(winners)} won" if winners else ""
         raise UserError(f"stage {stage.name}, {cell.label}: {error}{led}") from error
 
 
-def _distinct(reached: Mapping[Trial, _Reached]) -> dict[Trial, _Reached]:
+def _distinct(reached: Mapping[Trial, Winners]) -> dict[Trial, Winners]:
     """Leave out all but the last of the trials that are the same network and training written in another way."""
     by_key = {trial.key({}): trial for trial in reached}
     return {trial: reached[trial] for trial in by_key.values()}
@@ -127,11 +115,9 @@ def _planned_search(
     stage.check(start)
     found = buildable(stage.space, start, images.shape, images.classes)
     if not found.share:
-        raise UserError(f"search {stage.name}: nothing of its space can be built: {found.reason}")
+        raise UserError(f"search {stage.name}: no point of its space can be built: {found.reason}")
     size = f"{stage.space.size:,} points" if stage.space.size else "infinitely many points"
-    about = (
-        f"{stage.trials} trials by {stage.sampler}, {stage.rule}; {size}, {100 * found.share:.0f} % of it can be built"
-    )
-    return PlannedStage(
-        stage, words, reachable=starts, space=tuple(stage.space.describe()), about=about, to_draw=stage.trials
-    )
+    share = f"{100 * found.share:.0f} % of which can be built"
+    about = f"{stage.trials} trials by {stage.sampler}, {stage.rule}; {size}, {share}"
+    space = tuple(stage.space.describe())
+    return PlannedStage(stage, words, reachable=starts, space=space, about=about, to_draw=stage.trials)

@@ -52,7 +52,10 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Task:
-    """A trial to run. `known` is what it goes on from; `alone`: with a GPU to itself, as it found no room beside others."""
+    """A trial to run.
+
+    `known` is what it goes on from; `alone`: with a GPU to itself, as it found no room beside others.
+    """
 
     stage: str
     cell: Cell

@@ -20,8 +20,7 @@ Promotion = tuple[int, int]  # a trial's number, and the epoch it is to run on t
 
 
 class Rule(Protocol):
-    """Says how far each trial runs. Trials are numbered in the order in which they are drawn; scores are higher for
-    better.
+    """Says how far each trial runs. Trials are numbered in the order in which they are drawn; higher scores are better.
 
     The search is over when all trials are drawn, none runs and due() is None.
     """
@@ -30,7 +29,10 @@ class Rule(Protocol):
         """Return the epoch to which a new trial runs first."""
 
     def note(self, number: int, epoch: int, score: float) -> int | None:
-        """Take the best score so far of a trial that has come to its limit; return the epoch to run on to at once, None to pause it."""
+        """Take the best score so far of a trial that has come to its limit.
+
+        Return the epoch to run on to at once, None to pause it.
+        """
 
     def drop(self, number: int) -> None:
         """Leave out a trial that failed, or that was never started."""
@@ -46,7 +48,7 @@ class Rule(Protocol):
 
 
 def make(name: str, epochs: int, trials: int) -> Rule:
-    """Return the rule of this name for a search of so many trials of so many epochs. Raises UserError."""
+    """Return the rule of this name for a search of this many trials of this many epochs. Raises UserError."""
     if name not in RULES:
         raise UserError(f"early stopping {name!r} is not known{suggest(name, RULES)}")
     return RULES[name](epochs, trials)
@@ -63,7 +65,10 @@ def resume(rule: Rule, reached: Mapping[int, Mapping[int, float]]) -> None:
 
 
 def ladder(first: int, last: int, eta: int) -> tuple[int, ...]:
-    """Return rungs from `first` to `last` with about the factor `eta` from each to the next, whole steps: (1, 15, 4) gives 1, 4, 15."""
+    """Return rungs from `first` to `last`, whole epochs, with a factor of about `eta` from each to the next.
+
+    (1, 15, 4) gives 1, 4, 15.
+    """
     if first >= last:
         return (last,)
     steps = max(1, round(math.log(last / first, eta)))
@@ -95,9 +100,8 @@ class _Books:
 
     def note(self, number: int, epoch: int, score: float) -> int | None:
         self.scores[number][epoch] = score
-        following = next(
-            self._promotable(), None
-        )  # another one may be more urgent: the order is the same if the search breaks off here
+        # another one may be more urgent: the order is the same if the search breaks off here
+        following = next(self._promotable(), None)
         return self._promote(following) if following and following[0] == number else None
 
     def drop(self, number: int) -> None:
@@ -192,11 +196,10 @@ class PASHA(ASHA):
 
 
 class Hyperband(_Books):
-    """Hyperband: Li et al., JMLR 2018, algorithm 1. Brackets of many short to few full trials follow one another, and
-    again from the first.
+    """Hyperband: Li et al., JMLR 2018, algorithm 1.
 
-    A bracket's rung is decided when all its trials have come to it or are dropped; the next best takes a dropped one's
-    place.
+    Brackets of many short to few full trials follow one another, and again from the first. A bracket's rung is decided
+    when all its trials have come to it or are dropped; the next best takes a dropped one's place.
     """
 
     ETA = 3  # the default in the paper

@@ -55,8 +55,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Sampler:
-    """Suggests points of a space. Raises UserError for a sampler or objective that is none, or for a space that the
-    sampler cannot draw.
+    """Suggests points of a space. Raises UserError for an unknown sampler or objective, or a space that it cannot draw.
 
     `tpe`: the tree-structured Parzen estimator, over all fields jointly (Watanabe, arXiv:2304.11127). Of trials that
     ran in full the better ones are good; where these are too few, the paused ones that came furthest, then the better
@@ -144,10 +143,10 @@ class Sampler:
         """Go through the trials in the order in which Optuna is to know them."""
         several = len(self.objectives) > 1
         if several:
-            # with several objectives Optuna compares no curves: where it needs paused trials it takes the first
-            told = [t for t in told if t.state != Status.CENSORED] + sorted(
-                (t for t in told if t.state == Status.CENSORED), key=_merit, reverse=True
-            )
+            # with several objectives Optuna compares no curves: where it needs paused trials, it takes the first ones
+            paused = [trial for trial in told if trial.state == Status.CENSORED]
+            others = [trial for trial in told if trial.state != Status.CENSORED]
+            told = others + sorted(paused, key=_merit, reverse=True)
         done = 0
         for trial in told:
             # NSGA-II looks for its generations here. They are counted in trials done, so that they are the same however
@@ -159,7 +158,7 @@ class Sampler:
     def _check_cma_es(self) -> None:
         if len(self.objectives) > 1:
             raise UserError(
-                "sampler cma-es knows one objective only; several can: "
+                "sampler cma-es takes one objective only; these take several: "
                 f"{', '.join(name for name in SAMPLERS if name != 'cma-es')}"
             )
         if not self._numbers:
@@ -203,14 +202,11 @@ def check_objectives(objectives: Sequence[str]) -> None:
         if name not in OBJECTIVES:
             raise UserError(f"there is no objective {name!r}{suggest(name, OBJECTIVES)}")
     if "score" not in objectives or len(set(objectives)) < len(objectives):
-        raise UserError(
-            f"the objectives are {', '.join(objectives) or 'none'}, but must be different ones, and score among them"
-        )
+        raise UserError(f"the objectives are {', '.join(objectives) or 'none'}, but must all differ and include score")
 
 
 def importance(space: Space, told: Sequence[Told], epoch: int) -> dict[str, float]:
-    """Return each field's share in what made the best quarter of the trials good, the largest first; the shares sum to
-    1.
+    """Return each field's share in what made the best quarter of the trials good, the largest first; they sum to 1.
 
     Trials are compared by their scores at `epoch`; those that did not come so far say nothing. PED-ANOVA (Watanabe et
     al., IJCAI 2023) asks how the best differ from all that was drawn; a field that part of the trials draw counts by
@@ -237,7 +233,10 @@ def importance(space: Space, told: Sequence[Told], epoch: int) -> dict[str, floa
 
 
 def pareto(told: Sequence[Told], objectives: Sequence[str]) -> list[Told]:
-    """Return the trials done that no other beats in one objective without losing in another, best in the first objective first."""
+    """Return the trials done that no other beats in one objective without losing in another.
+
+    Best in the first objective first.
+    """
     signs = [1 if OBJECTIVES[name] == "maximize" else -1 for name in objectives]
 
     def gain(trial: Told) -> tuple[float, ...]:
@@ -277,11 +276,9 @@ def as_database(
 
 
 def _standing(told: Sequence[Told]) -> list[Told]:
-    """Return the trials by number, where running ones that came past an epoch at which others paused stand as paused
-    there.
+    """Return the trials by number; running ones that came past an epoch at which others paused stand as paused there.
 
-    Else those that were let go on because they are good would count as the bad ones that a sampler keeps away from
-    while they run.
+    Otherwise those that run on because they are good would count as the bad ones that a sampler keeps away from.
     """
     rungs = {max(trial.scores) for trial in told if trial.state == Status.CENSORED and trial.scores}
 
@@ -289,17 +286,14 @@ def _standing(told: Sequence[Told]) -> list[Told]:
         passed = max(rungs & trial.scores.keys(), default=0)
         if trial.state != Status.RUNNING or not passed:
             return trial
-        return replace(
-            trial,
-            state=Status.CENSORED,
-            scores={epoch: score for epoch, score in trial.scores.items() if epoch <= passed},
-        )
+        scores = {epoch: score for epoch, score in trial.scores.items() if epoch <= passed}
+        return replace(trial, state=Status.CENSORED, scores=scores)
 
     return [stand(trial) for trial in sorted(told, key=lambda trial: trial.number)]
 
 
 def _merit(trial: Told) -> tuple[bool, int, float]:
-    """Return by what trials of different lengths are ranked: done before paused, then how far they came, then the score there."""
+    """Return what trials of different lengths are ranked by: done or paused, how far they came, the score there."""
     last = max(trial.scores, default=0)
     return trial.state == Status.DONE, last, trial.scores.get(last, 0.0)
 

@@ -121,8 +121,7 @@ class SearchRun:
         order = [numbered[number] for number in self.rule.ranking()]
         confirmed = (draw for draw in self.confirmed or () if not draw.reason)
         first = sorted(confirmed, key=lambda draw: draw.history.score(), reverse=True)
-        ranked = [*first, *(draw for draw in order if draw not in first)]
-        return [*ranked, *(draw for draw in self.draws.values() if draw not in ranked)]
+        return list(dict.fromkeys((*first, *order, *self.draws.values())))
 
     def value(self, draw: Draw, objective: str) -> float:
         """Return an objective's value for a trial run in full; see Drawing.value()."""

@@ -62,10 +62,9 @@ class Space:
             start.get(path)
 
     def parts(self, path: str, values: Mapping[str, Any]) -> tuple[tuple[str, Dimension], ...]:
-        """Return the single draws that make a field, by their names (`model.channels[0]`), after `values` were drawn
-        before it.
+        """Return the single draws, by name (`model.channels[0]`), that make a field, once `values` were drawn.
 
-        That is one, or for Each one an entry; none where the field is left out.
+        That is one, or with an Each one per entry; none where the field is left out.
         """
         form = self.fields[path]
         if isinstance(form, When) and not form.holds(values):
@@ -76,7 +75,7 @@ class Space:
         return ((path, inner),)
 
     def draw(self, pick: Callable[[str, Dimension], Any]) -> dict[str, Any]:
-        """Go through the fields in order, ask `pick` for each single draw by its name, and return values for Trial.with_values()."""
+        """Ask `pick` for each single draw by name, field by field; return values for Trial.with_values()."""
         values: dict[str, Any] = {}
         for path in self.fields:
             if parts := self.parts(path, values):
@@ -84,7 +83,7 @@ class Space:
         return values
 
     def random(self, rng: np.random.Generator) -> dict[str, Any]:
-        """Return a point whose fields are drawn uniformly one after the other, uniformly in the logarithm where `log` says so."""
+        """Return a point, each field drawn uniformly after those before it; in the logarithm where `log` says so."""
         return self.draw(lambda _, dimension: dimension.at(rng.random()))
 
     def flat(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,18 +125,15 @@ class Space:
     def points(self) -> Iterator[dict[str, Any]]:
         """Go through all points, the last field changing fastest. Raises UserError where there are infinitely many."""
         if self.continuous:
-            raise UserError(
-                f"{self.continuous[0]} is a real number, so there are infinitely many points; for a grid, make it a "
-                "Choice"
-            )
+            first = self.continuous[0]
+            raise UserError(f"{first} is a real number, so there are infinitely many points; for a grid, use a Choice")
         return self._walk(tuple(self.fields))
 
     def describe(self) -> list[Row]:
         """Return the fields in words, in order."""
-        forms = self.fields.items()
         return [
             Row(path, str(form.of), str(form)) if isinstance(form, When) else Row(path, str(form), "")
-            for path, form in forms
+            for path, form in self.fields.items()
         ]
 
     @property
@@ -153,9 +149,8 @@ class Space:
             return
         ranges = [dimension.values for _, dimension in self.parts(paths[0], values) if not isinstance(dimension, Real)]
         for entries in itertools.product(*ranges):
-            yield from self._walk(
-                paths[1:], {**values, paths[0]: self._joined(paths[0], entries)} if ranges else values
-            )
+            drawn = {paths[0]: self._joined(paths[0], entries)} if ranges else {}
+            yield from self._walk(paths[1:], {**values, **drawn})
 
     def _joined(self, path: str, entries: tuple[Any, ...]) -> Any:
         return entries if isinstance(_inner(self.fields[path]), Each) else entries[0]
@@ -190,7 +185,7 @@ class Space:
             for value in wanted:
                 if not dimension.has(value):
                     raise UserError(
-                        f"{path} is drawn where {name} is {label(value)}, which is never: it is drawn from {dimension}"
+                        f"{path} is drawn where {name} is {label(value)}, but {name} is drawn from {dimension}"
                     )
 
     def _check_count(self, path: str, form: Form) -> None:
@@ -224,7 +219,10 @@ def buildable(
 
 
 def unbuildable(start: Trial, values: Mapping[str, Any], image_shape: tuple[int, int, int], classes: int) -> str | None:
-    """Return what keeps a point from being trained, None where nothing does: a value out of its rule, or a window that does not fit."""
+    """Return what keeps a point from being trained: a value against its rule, or a window that does not fit.
+
+    None where nothing does.
+    """
     try:
         trial = start.with_values(values)
         plan(trial.model, trial.training.input_shape(image_shape), classes)

@@ -1,4 +1,4 @@
-"""The stages that a study is made of: a grid over some fields, or a free search of a space. Plain data and arithmetic."""
+"""The stages that a study is made of: a grid over some fields, or a free search of a space. Pure."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Stage:
         return replace(self, published={})
 
     def with_weights(self, other: Callable[[str | None], str | None]) -> Stage:
-        """Return the stage with other pretrained weights where it varies them; None leaves out what started from some."""
+        """Return the stage with `other` pretrained weights where it varies them, without those that `other` drops."""
         if "weights" not in self.vary:
             return self
         kept = {value: other(value) for value in self.vary["weights"] if value is None or other(value) is not None}
@@ -144,12 +144,12 @@ class Search:
         Sampler(self.space, self.sampler, self.objectives, first=self.first)
         if self.sampler in FROM_FULL_RUNS and self.rule != "none":
             raise UserError(
-                f"search {self.name}: sampler {self.sampler} learns only from trials run in full, and by rule "
-                f"{self.rule!r} few are; give it the rule 'none', or take the sampler tpe"
+                f"search {self.name}: sampler {self.sampler} learns only from trials run in full, which are few "
+                f"under rule {self.rule!r}; use rule 'none' or sampler 'tpe'"
             )
         if len(self.objectives) > 1 and self.rule != "none":
             raise UserError(
-                f"search {self.name}: with several objectives trials run in full; "
+                f"search {self.name}: with several objectives all trials run in full; "
                 f"the rule must be 'none', not {self.rule!r}"
             )
 

@@ -14,7 +14,7 @@ from trainables.errors import UserError, suggest
 
 @dataclass(frozen=True)
 class Watch:
-    """When to look at a trial while it trains, in epochs done: 0 is before the first step, 0.5 halfway to the first end.
+    """When to look at a trial while it trains, in epochs done: 0 is before the first step, 0.5 half an epoch later.
 
     `filters`: the first convolution's filters are drawn; `images`: so are the first images of the batch, as the network
     gets them.
@@ -37,8 +37,8 @@ class Study:
     baseline: Trial
     stages: tuple[AnyStage, ...]
     watch: Watch = Watch()
-    # What the best models are asked at the end: job → its options (see analysis/jobs). Asked is the best trial on
-    # validation, or, by a job that compares models, the winner of every stage.
+    # The analyses at the end: job → its options (see analysis/jobs). A job examines the best trial on validation, or,
+    # where it compares models, the winner of every stage.
     analyses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     # What `--quick` changes, in all trials and in searches
     quick: Mapping[str, Any] = field(default_factory=lambda: {"dataset": "shapes", "training.epochs": 6})
@@ -133,9 +133,8 @@ class Study:
             parent = self.parent(stage)
             if stage.name in wanted and parent:
                 wanted.add(parent)
-        # a stage that followed its neighbour keeps its parent by name, since the neighbour may be gone
-        kept = (replace(stage, start=stage.start or self.parent(stage)) for stage in self.stages)
-        return replace(self, stages=tuple(stage for stage in kept if stage.name in wanted))
+        # a stage's parent is either named or just before it, so that leaving out others moves no start
+        return replace(self, stages=tuple(stage for stage in self.stages if stage.name in wanted))
 
     def _with_stages(self, change: Callable[[AnyStage], AnyStage]) -> Study:
         return replace(self, stages=tuple(map(change, self.stages)))
@@ -148,7 +147,7 @@ class Study:
 
 
 def _check_name(what: str, name: str) -> None:
-    """Raise UserError for a name that is not safe, on every system, as a folder's, a file's and an MLflow experiment's."""
+    """Raise UserError for a name that is not safe on every system for a folder, a file and an MLflow experiment."""
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._=-]{0,78}[A-Za-z0-9])?", name):
         raise UserError(
             f"the name of a {what} is {name[:90]!r}, but must be 1 to 80 of A-Z, a-z, 0-9, '.', '_', '=' and '-', "

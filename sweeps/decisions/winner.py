@@ -10,13 +10,12 @@ from sweeps.decisions.status import Status
 
 
 def choose(outcomes: Sequence[Outcome], by: Yardstick) -> Winner | None:
-    """Return the winner among the trials that ran in full: highest mean validation score; the test set is not looked
-    at.
+    """Return the winner among the trials that ran in full: the highest mean validation score. None where none did.
 
-    Exact ties go to the cell declared first. A rival is level with the winner where the difference is below twice its
-    standard error: from the spread over replicates where both have several, else the binomial error of a validation
-    accuracy; a mean average precision of one replicate has none, and no rival is called level. None where no trial ran
-    in full.
+    The test set is not looked at. Exact ties go to the cell declared first. A rival is level with the winner where the
+    difference is below twice its standard error: from the spread over replicates where both have several, else the
+    binomial error of a validation accuracy; a mean average precision of one replicate has no error, and no rival of it
+    is called level.
     """
     full = [outcome for outcome in outcomes if outcome.status == Status.DONE]
     if not full:

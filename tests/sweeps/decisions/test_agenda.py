@@ -1,8 +1,8 @@
 import pytest
 
 from sweeps.decisions.agenda import Agenda
-from sweeps.decisions.records import Known
-from sweeps.study import Stage, Study
+from sweeps.decisions.records import Drawn, Known
+from sweeps.study import Choice, Search, Space, Stage, Study
 from tests.sweeps.outcomes import history, terms
 from trainables.config import CNN, Training, Trial
 
@@ -138,3 +138,182 @@ def test_stages_without_a_winner_to_start_from_are_skipped_and_say_so():
         "curve": "stage width has no winner to start from",
     }
     assert [outcome.reason for outcome in driver.agenda.failed] == ["it broke"] * 3
+
+
+FIND = Search(
+    "find",
+    Space({"model.conv_layers": Choice((1, 2)), "training.batch_size": Choice((16, 32))}),
+    trials=2,
+    sampler="grid",
+    confirm=1,
+    seeds=1,
+)
+BESIDE = Stage("beside", {"training.lr": (0.1, 0.2)}, start=BASE)
+
+
+def agenda_of(*stages, drawn=None, known=None, **how):
+    return Agenda(Study("s", BASE, stages), terms(**how), lambda _: None, known, drawn)
+
+
+def end(agenda, task, *scores, reason=None):
+    outcome = agenda.finish(task.key, history(list(scores)), reason=reason)
+    agenda.advance()
+    return outcome
+
+
+def test_a_trial_that_is_put_back_is_next_and_stays_alone_once_it_must_be():
+    agenda = Driver().agenda
+    first, second = agenda.next(), agenda.next()
+    agenda.put_back(first.key)
+    agenda.put_back(second.key, alone=True)
+    assert [(task.key, task.alone) for task in agenda.ledger.queue[:2]] == [(second.key, True), (first.key, False)]
+    assert agenda.tasks[second.key].alone
+    assert agenda.next().key == second.key
+    agenda.put_back(second.key)
+    assert agenda.next() == agenda.tasks[second.key]
+    assert agenda.tasks[second.key].alone
+    assert agenda.next() == first
+
+
+def test_restarts_are_counted_by_trial_and_kept_with_its_outcome():
+    agenda = Driver().agenda
+    first, second = agenda.next(), agenda.next()
+    assert [agenda.restarted(first.key, why) for why in ("a node was lost", "out of memory")] == [1, 2]
+    assert agenda.restarted(second.key, "a node was lost") == 1
+    assert agenda.restarts == {first.key: ["a node was lost", "out of memory"], second.key: ["a node was lost"]}
+    assert end(agenda, first, 0.5, 0.6).restarts == ("a node was lost", "out of memory")
+
+
+def test_a_trial_ends_as_done_or_censored_or_failed():
+    agenda = Driver().agenda
+    tasks = [agenda.next() for _ in range(3)]
+    ends = [
+        end(agenda, tasks[0], 0.5, 0.6),
+        end(agenda, tasks[1], 0.5),
+        end(agenda, tasks[2], 0.5, 0.6, reason="it broke"),
+    ]
+    assert [outcome.status for outcome in ends] == ["done", "censored", "failed"]
+    assert {task.key: outcome for task, outcome in zip(tasks, ends, strict=True)} == agenda.outcomes
+    assert agenda.failed == [ends[2]]
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_asha_may_stop_a_grids_trials_where_it_is_asked_for_and_a_searchs_never(early_stopping):
+    agenda = agenda_of(BESIDE, early_stopping=early_stopping)
+    assert agenda.may_be_stopped(agenda.next().key) is early_stopping
+    agenda = agenda_of(FIND, early_stopping=early_stopping)
+    assert agenda.may_be_stopped(agenda.next().key) is False
+
+
+def test_a_searchs_rule_says_which_trial_goes_on_and_a_grids_all_do():
+    agenda = agenda_of(FIND)
+    task = agenda.next()
+    assert agenda.goes_on(task.key, 1, 0.5) is False  # by ASHA, with nothing to compare it with
+    end(agenda, task, 0.5)
+    second = agenda.next()
+    assert agenda.goes_on(second.key, 1, 0.4) is False
+    agenda = agenda_of(BESIDE)
+    assert agenda.goes_on(agenda.next().key, 1, 0.0) is True
+
+
+def test_a_search_goes_on_from_what_was_drawn_and_stands_alone():
+    """#0 is known and one of two is drawn; the stage beside the search opens when that is decided."""
+    values = {"model.conv_layers": 2, "training.batch_size": 32}
+    key = BASE.with_values(values).key({})
+    known = {key: Known("censored", history([0.5]), "run")}
+    agenda = agenda_of(FIND, BESIDE, drawn={"find": [Drawn(key, 0, 0, values)], "beside": []}, known=known)
+    assert agenda.reused == [key]
+    ran = []
+    while not agenda.over:
+        task = agenda.next()
+        ran.append((task.stage, task.cell.label))
+        end(agenda, task, 0.4, 0.6)
+    assert ran == [("find", "#1"), ("beside", "0.1"), ("beside", "0.2")]
+    assert [result.stage.name for result in agenda.results] == ["find", "beside"]
+
+
+def test_a_stage_that_is_open_holds_up_a_search():
+    agenda = agenda_of(BESIDE, Search("find", FIND.space, trials=1, confirm=1, seeds=1, start=BASE))
+    first, second = agenda.next(), agenda.next()
+    assert agenda.next() is None
+    end(agenda, first, 0.5, 0.5)
+    assert agenda.next() is None
+    end(agenda, second, 0.5, 0.5)
+    assert agenda.next().stage == "find"
+
+
+def test_results_come_in_the_studys_order_whichever_is_decided_first():
+    driver = Driver()
+    tasks = [driver.agenda.next() for _ in range(3)]
+    for task in reversed(tasks):
+        driver.end(task, history([0.5, 0.5]))
+    assert driver.decided[:2] == ["own", "depth"]
+    assert [result.stage.name for result in driver.agenda.results] == ["depth", "own"]
+
+
+def test_that_a_searchs_trial_diverges_is_a_finding_and_a_grids_is_a_failure():
+    agenda = agenda_of(FIND)
+    end(agenda, agenda.next(), reason="Diverged: the loss became nan")
+    assert agenda.failed == []
+    end(agenda, agenda.next(), reason="it broke")
+    assert [outcome.reason for outcome in agenda.failed] == ["it broke"]
+    assert agenda.over
+    reasons = [outcome.reason for outcome in agenda.results[0].outcomes]
+    assert reasons == ["Diverged: the loss became nan", "it broke"]
+    agenda = agenda_of(BESIDE)
+    end(agenda, agenda.next(), reason="Diverged: the loss became nan")
+    assert len(agenda.failed) == 1
+
+
+def test_a_search_whose_space_is_used_up_is_over_without_another_trial():
+    few = Search("find", Space({"model.conv_layers": Choice((1, 2))}), trials=5, sampler="grid", rule="none", seeds=1)
+    agenda = agenda_of(few)
+    for _ in range(2):
+        end(agenda, agenda.next(), 0.5, 0.5)
+    assert not agenda.over
+    assert agenda.next() is None
+    assert agenda.over
+    assert len(agenda.results[0].outcomes) == 2
+
+
+def test_what_is_still_ahead_is_the_queue_and_the_trials_of_stages_to_come():
+    """Those of depth and own are queued; of width and pooling the baseline's are foreseen, and of the curve one."""
+    agenda = Driver().agenda
+
+    def ahead():
+        return [(trial.model.conv_layers, trial.model.channels, trial.model.pooling) for trial in agenda.expected()]
+
+    narrow, wide = (4, 8), (8, 16)
+    to_come = [(2, narrow, "max"), (2, wide, "max"), (2, narrow, "max"), (2, narrow, "none"), (2, narrow, "max")]
+    assert ahead() == [(1, narrow, "max"), (2, narrow, "max"), (2, narrow, "max"), *to_come]
+    tasks = [agenda.next() for _ in range(3)]
+    assert ahead() == to_come
+    for task in tasks[:2]:
+        end(agenda, task, 0.5, 0.5 + task.cell.trial.model.conv_layers / 10)
+    # depth 2 won; width 4-8 and pooling max have run as it, and the others are queued
+    assert ahead() == [(2, wide, "max"), (2, narrow, "none"), (2, narrow, "max")]
+    for _ in range(2):
+        end(agenda, agenda.next(), 0.1, 0.1)
+    assert ahead() == []
+    assert not agenda.over
+
+
+def test_skipped_stages_are_not_ahead():
+    agenda = Driver().agenda
+    first, second, own = (agenda.next() for _ in range(3))
+    for task in (first, second):
+        end(agenda, task, reason="it broke")
+    assert agenda.expected() == []
+    end(agenda, own, 0.5, 0.5)
+    assert agenda.over
+
+
+def test_what_a_search_has_ahead_nobody_knows():
+    agenda = agenda_of(FIND, BESIDE)
+    assert agenda.expected() is None
+    while not agenda.over:
+        task = agenda.next()
+        if task.stage == "beside":
+            assert [trial.training.lr for trial in agenda.expected()] == [0.2]
+            break
+        end(agenda, task, 0.5, 0.6)

@@ -1,4 +1,4 @@
-"""Each rule against a table worked out by hand, and what all of them must keep: replay, resume, failed trials, the ends of the range."""
+"""Each rule against a table worked out by hand, and what all of them must keep: replay, resume, failures."""
 
 import math
 import random
@@ -76,6 +76,8 @@ def flat(*values: float) -> Scores:
         (1, 2, 3, (1, 2)),
         (1, 1, 3, (1,)),
         (2, 1, 3, (1,)),
+        (2, 18, 3, (2, 6, 18)),
+        (4, 16, 2, (4, 8, 16)),
     ],
 )
 def test_rungs_are_whole_steps_that_end_at_the_full_number_of_epochs(first, last, eta, rungs):
@@ -112,7 +114,7 @@ def test_asha_promotes_a_paused_trial_once_others_have_shown_that_it_is_good():
 
 
 def test_asha_decides_by_what_trials_show_at_the_rung():
-    """At epoch 1 the order is 2, 1, 0 of each three; at epoch 3 it is turned round: 5 is promoted last and is the worst there."""
+    """At epoch 1 the order is 2, 1, 0 of each three; at epoch 3 it is turned round: 5 comes last, the worst there."""
     scores = {1: (0.1, 0.2, 0.8, 0.3, 0.4, 0.9, 0.5, 0.6, 0.7), 3: (0, 0, 0.95, 0, 0, 0.92, 0, 0, 0.99), 9: (1,) * 9}
     search = Search(ASHA(9, 9), 9, lambda number, epoch: scores[max(e for e in scores if e <= epoch)][number]).run()
     assert search.stretches == [
@@ -152,6 +154,37 @@ def test_the_highest_rung_is_served_first():
     assert [rule.due(), rule.due(), rule.due()] == [(1, 9), (11, 3), None]
 
 
+def test_who_is_promotable_as_it_comes_to_its_limit_runs_on_at_once():
+    rule = ASHA(9, 3)
+    assert [rule.first(number) for number in range(3)] == [1, 1, 1]
+    assert rule.note(0, 1, 0.1) is None
+    assert rule.note(1, 1, 0.2) is None
+    assert rule.note(2, 1, 0.3) == 3
+    assert rule.due() is None
+
+
+def test_trials_are_ranked_by_how_far_they_came_and_then_by_the_score_there():
+    rule = ASHA(9, 4)
+    resume(rule, {0: {1: 0.9}, 1: {1: 0.8, 3: 0.8}, 2: {1: 0.3, 3: 0.85}, 3: {1: 0.9}})
+    assert rule.ranking() == [2, 1, 0, 3]
+
+
+def test_a_trial_that_was_never_started_can_be_dropped():
+    rule = ASHA(9, 4)
+    rule.drop(0)
+    rule.first(1)
+    assert rule.note(1, 1, 0.5) is None
+    assert rule.ranking() == [1]
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_trial_that_ran_longer_than_the_search_now_does_is_at_its_end(name):
+    rule = make(name, 3, 1)
+    resume(rule, {0: {epoch: epoch / 10 for epoch in range(1, 10)}})
+    assert rule.due() is None
+    assert rule.ranking() == [0]
+
+
 # PASHA: rungs at epochs 1, 3, 9, 27
 
 
@@ -181,6 +214,13 @@ def test_pasha_opens_the_next_rung_when_the_ranking_changes_from_one_rung_to_the
 def test_hyperband_gives_its_brackets_out_in_turn():
     rule = Hyperband(9, 18)
     assert [rule.first(number) for number in range(18)] == [1] * 9 + [3] * 5 + [9] * 3 + [1]
+
+
+def test_hyperbands_rungs_are_at_powers_of_3_below_the_full_number_of_epochs():
+    """Of 8 epochs there are two: the whole part of the logarithm of 8 to the base 3 is 1. At 9 there is one more."""
+    rule = Hyperband(8, 6)
+    assert [rule.first(number) for number in range(6)] == [3] * 3 + [8] * 2 + [3]
+    assert Hyperband(243, 1).first(0) == 1
 
 
 def test_hyperband_decides_a_rung_when_all_have_come_to_it():

@@ -4,13 +4,13 @@ import pytest
 
 from sweeps.decisions import rules
 from sweeps.decisions.agenda import Agenda
-from sweeps.decisions.planning import plan_study
-from sweeps.decisions.records import Drawn, Known
+from sweeps.decisions.ledger import Ledger
+from sweeps.decisions.records import Drawn, Known, Task
+from sweeps.decisions.search_run import SearchRun
 from sweeps.decisions.status import Status
 from sweeps.study import Choice, Real, Search, Space, Stage, Study, Whole
-from tests.sweeps.outcomes import record, terms
+from tests.sweeps.outcomes import history, outcome, record, terms
 from trainables.config import CNN, Training, Trial
-from trainables.errors import UserError
 from trainables.history import History
 
 BASE = Trial(model=CNN(conv_layers=2, channels=4, fc_layers=1), training=Training(epochs=9))
@@ -28,7 +28,7 @@ def search(trials=12, **how) -> Search:
 
 
 def quality(trial: Trial, epoch: int) -> float:
-    """A curve that rises with the epochs to a height that the network and its recipe decide; no two trials are equal."""
+    """A curve that rises with the epochs to a height set by the network and its recipe; no two trials are equal."""
     height = 0.3 + 0.1 * trial.model.conv_layers + trial.training.lr + trial.training.batch_size / 1000
     return height * epoch / (epoch + 2) / 2
 
@@ -54,11 +54,11 @@ class Cluster:
                 at_work.append(self.started(task))
             if not at_work:
                 assert self.agenda.over, "nothing to run, yet not over"
-            for task, history in list(at_work):
+            for task, so_far in list(at_work):
                 if self.epochs == break_after:
                     return
-                if self.step(task, history):
-                    at_work.remove((task, history))
+                if self.step(task, so_far):
+                    at_work.remove((task, so_far))
 
     def started(self, task):
         known = self.store.get(task.key, (History({}), ""))[0]
@@ -66,18 +66,18 @@ class Cluster:
             self.drawn[task.key] = Drawn(
                 task.key, int(task.tags["number"]), int(task.tags["attempt"]), json.loads(task.tags["draw"])
             )
-        history = {seed: list(known.records.get(seed, ())) for seed in {*task.seeds, *known.seeds}}
+        so_far = {seed: list(known.records.get(seed, ())) for seed in {*task.seeds, *known.seeds}}
         self.store[task.key] = (known, Status.RUNNING)
-        return task, history
+        return task, so_far
 
-    def step(self, task, history) -> bool:
+    def step(self, task, so_far) -> bool:
         trial = task.cell.trial
-        behind = min(len(history[seed]) for seed in task.seeds)
-        for seed, records in history.items():
+        behind = min(len(so_far[seed]) for seed in task.seeds)
+        for seed, records in so_far.items():
             if seed in task.seeds and len(records) == behind:
                 records.append(record(quality(trial, behind + 1)))
                 self.epochs += 1
-        whole = History({seed: tuple(records) for seed, records in history.items()})
+        whole = History({seed: tuple(records) for seed, records in so_far.items()})
         self.store[task.key] = (whole, Status.RUNNING)
         reason = self.failing and self.failing(trial)
         full = whole.covers(task.seeds, trial.training.epochs)
@@ -91,8 +91,8 @@ class Cluster:
     def again(self, stage, **how):
         """A new start after this one, with what the store has."""
         known = {
-            key: Known(status, history, "run", "Diverged: x" if status == "failed" else None)
-            for key, (history, status) in self.store.items()
+            key: Known(status, whole, "run", "Diverged: x" if status == "failed" else None)
+            for key, (whole, status) in self.store.items()
         }
         return Cluster(stage, self.width, known, {stage.name: list(self.drawn.values())}, **how)
 
@@ -215,28 +215,6 @@ def test_given_points_are_tried_first():
     assert next(iter(cluster.search.draws.values())).values == point
 
 
-def test_bad_searches_are_refused_in_one_line():
-    with pytest.raises(UserError, match=r"there is no sampler 'tpee'.*tpe"):
-        search(sampler="tpee")
-    with pytest.raises(UserError, match=r"early stopping 'asah' is not known.*asha"):
-        search(rule="asah")
-    with pytest.raises(UserError, match="search find: trials is 0, but must be at least 1"):
-        search(0)
-    with pytest.raises(UserError, match="trials run in full; the rule must be 'none', not 'asha'"):
-        search(objectives=("score", "parameters"))
-    with pytest.raises(UserError, match="sampler gp learns only from trials run in full, and by rule 'asha' few are"):
-        search(sampler="gp")
-    with pytest.raises(UserError, match=r"search find draws training\.epochs, but that is the same for all trials"):
-        Search("find", Space({"training.epochs": Whole(1, 3)}))
-    with pytest.raises(UserError, match="stage after starts from find, but must not"):
-        Study("s", BASE, (search(), Stage("after", {"model.conv_layers": (1,)})))
-    study = Study(
-        "s", BASE, (Search("find", Space({"model.conv_layers": Whole(3, 4), "model.kernel": Choice((5, 7))})),)
-    )
-    with pytest.raises(UserError, match="search find: nothing of its space can be built: "):
-        plan_study(study, (3, 8, 8), 10)
-
-
 def test_a_search_starts_from_a_stages_winner():
     study = Study("s", BASE, (Stage("act", {"model.activation": ("relu", "tanh")}), search(4)))
     agenda = Agenda(study, terms(), lambda _: None)
@@ -268,3 +246,177 @@ def test_a_trial_that_a_search_only_screened_runs_in_full_where_a_grid_has_it_to
         ("0.05", "done", 9),
         ("0.06", "done", 9),
     ]
+
+
+# one search by itself, step by step: three trials of three epochs, drawn in order
+
+THREE = BASE.with_values({"training.epochs": 3})
+SIZES = Space({"training.batch_size": Choice((16, 32, 64))})
+KEYS = [THREE.with_values({"training.batch_size": size}).key({}) for size in (16, 32, 64)]
+
+
+def by_hand(known=None, earlier=(), of_command=(0,), **how) -> SearchRun:
+    stage = Search("find", SIZES, **{"trials": 3, "sampler": "grid", "rule": "asha", "confirm": 2, "seeds": 2} | how)
+    return SearchRun(stage, THREE, Ledger(terms(of_command), known or {}), earlier)
+
+
+def drawn(number: int) -> Drawn:
+    return Drawn(KEYS[number], number, number, {"training.batch_size": (16, 32, 64)[number]})
+
+
+def test_in_full_the_best_two_of_three_are_confirmed_with_all_seeds():
+    run = by_hand(rule="none")
+    assert run.judges is True
+    tasks = [run.next() for _ in range(3)]
+    assert tasks == [
+        Task("find", draw.cell, KEYS[n], None, (0,), drawn=drawn(n)) for n, draw in enumerate(run.draws.values())
+    ]
+    assert list(run.ledger.tasks.values()) == tasks
+    assert run.next() is None
+    scores = {KEYS[0]: [0.3, 0.5, 0.4], KEYS[1]: [0.2, 0.3, 0.3], KEYS[2]: [0.2, 0.4, 0.7]}
+    for key, curve in scores.items():
+        assert [run.goes_on(key, epoch, score) for epoch, score in enumerate(curve[:2], start=1)] == [True, True]
+        run.ended(key, history(curve), None)
+        assert run.result() is None
+    assert run.draws[KEYS[0]].scores == {1: 0.3, 2: 0.5, 3: 0.5}  # the best so far
+    again = [run.next() for _ in range(2)]
+    assert [(task.key, task.seeds) for task in again] == [(KEYS[2], (0, 1)), (KEYS[0], (0, 1))]
+    assert run.next() is None
+    run.ended(KEYS[2], history(scores[KEYS[2]], [0.1, 0.1, 0.1]), None)
+    assert run.result() is None
+    run.ended(KEYS[0], history(scores[KEYS[0]], [0.5, 0.6, 0.6]), None)
+    result = run.result()
+    assert result.search is run
+    assert result.stage is run.stage
+    assert [(each.key, each.status, each.history.seeds) for each in result.outcomes] == [
+        (KEYS[0], "done", (0, 1)),  # 0.55 with both seeds, against 0.4
+        (KEYS[2], "done", (0, 1)),
+        (KEYS[1], "done", (0,)),
+    ]
+    assert result.winner.outcome is result.outcomes[0]
+    assert run.decisions == [
+        {"decision": "first", "number": n, "values": drawn(n).values, "runs_on_to": 3} for n in range(3)
+    ] + [
+        {"decision": "note", "number": n, "epoch": 3, "score": score, "runs_on_to": None}
+        for n, score in enumerate((0.5, 0.3, 0.7))
+    ]
+
+
+def test_by_asha_trials_pause_and_the_best_third_runs_on():
+    """Rungs at 1 and 3. The first two are paused; when the third has come to epoch 1, the second is the best of three."""
+    run = by_hand(confirm=1, seeds=1)
+    for n, score in enumerate((0.5, 0.6, 0.4)):
+        task = run.next()
+        assert run.draws[task.key].running
+        assert run.goes_on(task.key, 1, score) is False
+        run.ledger.outcomes[task.key] = "paused"
+        run.ended(task.key, history([score]), None)
+        assert run.draws[task.key].state == Status.CENSORED
+        assert len(run.decisions) == 2 * n + 2 + (n == 2)
+    assert run.decisions[-2:] == [
+        {"decision": "note", "number": 2, "epoch": 1, "score": 0.4, "runs_on_to": None},
+        {"decision": "due", "number": 1, "runs_on_to": 3},
+    ]
+    task = run.next()
+    assert (task.key, task.seeds) == (KEYS[1], (0,))
+    assert set(run.ledger.outcomes) == {KEYS[0], KEYS[2]}  # it runs again
+    assert run.goes_on(KEYS[1], 2, 0.1) is True
+    assert run.goes_on(KEYS[1], 3, 0.1) is False  # at the end there is nothing to run on to
+    run.ended(KEYS[1], history([0.6, 0.1, 0.1]), None)
+    assert run.next() is None
+    result = run.result()
+    assert [(each.key, each.status) for each in result.outcomes] == [
+        (KEYS[1], "done"),
+        (KEYS[0], "censored"),
+        (KEYS[2], "censored"),
+    ]
+    assert result.winner.outcome.key == KEYS[1]
+
+
+def test_who_is_promoted_at_its_limit_runs_on_without_a_pause():
+    run = by_hand()
+    for score in (0.4, 0.5):
+        task = run.next()
+        run.goes_on(task.key, 1, score)
+        run.ended(task.key, history([score]), None)
+    task = run.next()
+    assert run.goes_on(task.key, 1, 0.6) is True
+    assert run.decisions[-1] == {"decision": "note", "number": 2, "epoch": 1, "score": 0.6, "runs_on_to": 3}
+    assert run.goes_on(task.key, 2, 0.5) is True
+    assert run.draws[task.key].scores == {1: 0.6, 2: 0.6}
+    assert run.next() is None
+
+
+def test_a_trial_that_fails_is_dropped_and_is_neither_ranked_before_others_nor_confirmed():
+    run = by_hand(rule="none", confirm=3, seeds=1)
+    first, second, third = (run.next() for _ in range(3))
+    run.goes_on(first.key, 1, 0.9)
+    run.ended(first.key, history([0.9]), "Diverged: the loss became nan")
+    assert run.decisions[-1] == {"decision": "drop", "number": 0, "reason": "Diverged: the loss became nan"}
+    for task, score in ((second, 0.5), (third, 0.6)):
+        run.ended(task.key, history([score] * 3), None)
+    assert [draw.key for draw in run.confirmed] == [third.key, second.key]
+    result = run.result()
+    assert [(each.key, each.status) for each in result.outcomes] == [
+        (third.key, "done"),
+        (second.key, "done"),
+        (first.key, "failed"),
+    ]
+    assert result.outcomes[2].reason == "Diverged: the loss became nan"
+    assert run.blames(result.outcomes[2]) is False
+    assert run.blames(outcome("a", status="failed")) is True
+
+
+def test_one_that_fails_while_it_is_confirmed_does_not_win():
+    run = by_hand(rule="none")
+    for score in (0.4, 0.5, 0.6):
+        run.ended(run.next().key, history([score] * 3), None)
+    best, second = run.next(), run.next()
+    assert run.goes_on(best.key, 2, 0.1) is True
+    run.ended(best.key, history([0.6] * 3, [0.6]), "it broke")
+    run.ended(second.key, history([0.5] * 3, [0.5] * 3), None)
+    result = run.result()
+    assert "drop" not in {each["decision"] for each in run.decisions}
+    assert result.winner.outcome.key == second.key
+    assert [each.status for each in result.outcomes if each.key == best.key] == ["failed"]
+
+
+@pytest.mark.parametrize(("seeds", "confirming"), [((0,), (0, 1)), ((0, 1, 2), (0, 1, 2))])
+def test_the_best_are_confirmed_with_the_searchs_seeds_or_the_commands_if_there_are_more(seeds, confirming):
+    assert by_hand(of_command=seeds).seeds == confirming
+
+
+def test_what_an_earlier_run_came_to_is_taken_over():
+    """#0 is between its rungs, #1 diverged, #2 was drawn and not started; none is drawn anew."""
+    known = {
+        KEYS[0]: Known(Status.INTERRUPTED, history([0.5, 0.6]), "run-0"),
+        KEYS[1]: Known(Status.FAILED, history([0.1]), "run-1", "Diverged: the loss became nan"),
+        KEYS[2]: Known(Status.INTERRUPTED, History({}), "run-2"),
+    }
+    run = by_hand(known, [drawn(2), drawn(1), drawn(0)], confirm=1, seeds=1)
+    assert [draw.number for draw in run.draws.values()] == [0, 1, 2]
+    assert run.ledger.reused == [KEYS[0], KEYS[1]]
+    first = run.next()
+    assert (first.key, first.known, first.seeds) == (KEYS[2], known[KEYS[2]], (0,))
+    assert run.goes_on(KEYS[2], 1, 0.4) is False
+    run.ended(KEYS[2], history([0.4]), None)
+    second = run.next()
+    assert (second.key, second.known) == (KEYS[0], known[KEYS[0]])
+    assert run.decisions[-1] == {"decision": "due", "number": 0, "runs_on_to": 3}
+    assert run.goes_on(KEYS[0], 3, 0.7) is False
+    run.ended(KEYS[0], history([0.5, 0.6, 0.7]), None)
+    assert run.next() is None
+    assert [(each.key, each.status) for each in run.result().outcomes] == [
+        (KEYS[0], "done"),
+        (KEYS[2], "censored"),
+        (KEYS[1], "failed"),
+    ]
+
+
+def test_objectives_and_what_a_sampler_is_told_come_from_the_drawing():
+    run = by_hand(rule="none")
+    task = run.next()
+    run.ended(task.key, history([0.4] * 3), None)
+    assert run.value(run.draws[task.key], "score") == 0.4
+    assert run.told == run.drawing.told
+    assert run.unbuildable is run.drawing.unbuildable

@@ -1,118 +1,15 @@
-from pathlib import Path
+"""Grids and searches as data: their trials, labels and published numbers."""
 
 import pytest
 
-from sweeps import blocks, part_a, resnet, simple_cnn, voc, wide_cnn
-from sweeps.decisions.planning import distinct, plan_study
-from sweeps.study import Published, Stage, Study
+from sweeps.decisions.stages import Cell
+from sweeps.study import Choice, Published, Search, Space, Stage, Whole
 from trainables.config import CNN, Trial
-from trainables.datasets import image_shape
 from trainables.errors import UserError
 
-STUDY = part_a.STUDY
-STUDIES = [module.STUDY for module in (part_a, wide_cnn, blocks, resnet, simple_cnn, voc)]
 BASE = Trial(model=CNN(conv_layers=2, channels=(4, 8)))
-CHAIN = Study(
-    "chain",
-    BASE,
-    (
-        Stage("depth", {"model.conv_layers": (1, 2)}),
-        Stage("width", {"model.channels": ((4, 8), (8, 16))}),
-        Stage("pooling", {"model.pooling": ("max", "none")}, start="depth"),
-        Stage("own", {"model.stride": (1, 2)}, start=BASE.with_values({"model.fc_layers": 1})),
-    ),
-)
-
-
-def test_part_a_is_what_the_report_ran():
-    rows = {stage.name: [cell.label for cell in stage.cells(STUDY.baseline)] for stage in STUDY.stages}
-    assert rows == {
-        "conv_layers": ["0", "1", "2", "3", "4"],
-        "fc_layers": ["1", "2", "3", "4"],
-        "channels": ["6-12-20", "16-32-64", "32-64-256"],
-        "pooling": ["max", "none"],
-        "epochs": ["as it starts"],
-        "stride": ["1", "2", "4", "6"],
-    }
-    parents = {stage.name: STUDY.parent(stage) for stage in STUDY.stages}
-    assert parents == {
-        "conv_layers": None,
-        "fc_layers": "conv_layers",
-        "channels": "fc_layers",
-        "pooling": "conv_layers",
-        "epochs": "channels",
-        "stride": None,
-    }
-    assert all(cell.published for stage in STUDY.stages for cell in stage.cells(STUDY.base(stage)))
-
-
-@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
-def test_every_study_can_be_run_on_its_own_data_and_quickly_on_the_embedded(study, tmp_path):
-    for version in (study, study.changed(study.quick).starting_from(None)):
-        planned = plan_study(version, *image_shape(version.baseline.dataset, tmp_path))
-        assert [entry.stage.name for entry in planned] == [stage.name for stage in study.stages]
-    assert image_shape(study.quick["dataset"], tmp_path)  # needs no data folder
-    assert not any(stage.published for stage in version.stages)
-
-
-def layers(study, stage=0, cell=0):
-    """The layers of a planned trial, without batch norm."""
-    planned = plan_study(study, *image_shape(study.baseline.dataset, Path()))
-    return {layer.name: layer for layer in planned[stage].cells[cell][1] if "norm" not in layer.name}
-
-
-def test_simple_cnn_has_the_published_parameters():
-    found = {name: layer.parameters for name, layer in layers(simple_cnn.STUDY).items() if layer.parameters}
-    assert found == {"conv1": 832, "conv2": 51_264, "fc1": 401_536, "fc2": 1_290}
-    assert sum(found.values()) == 454_922
-
-
-def test_the_wide_cnn_has_the_published_maps():
-    found = layers(wide_cnn.STUDY)
-    assert [found[f"pool{n}"].shape for n in (1, 2, 3, 4)] == [(256, 14, 14), (1024, 6, 6), (2048, 2, 2), (2048, 1, 1)]
-
-
-def test_three_blocks_end_in_the_published_flat_size():
-    assert layers(blocks.STUDY, cell=2)["flat"].shape == (1024,)
-
-
-def test_caffenet_has_the_published_layers():
-    found = layers(voc.STUDY, stage=1)
-    assert [found[name].shape for name in ("conv1", "conv2", "conv5", "pool5")] == [
-        (96, 55, 55),
-        (256, 27, 27),
-        (256, 13, 13),
-        (256, 6, 6),
-    ]
-    assert [found[name].parameters for name in ("conv1", "conv2", "conv3", "conv4", "conv5")] == [
-        34_944,
-        614_656,
-        885_120,
-        1_327_488,
-        884_992,
-    ]
-    assert [found[name].shape for name in ("flat", "fc1", "fc2", "fc3")] == [(9216,), (4096,), (4096,), (20,)]
-
-
-def test_other_weights_take_the_place_of_the_studys_and_none_leave_them_out():
-    numbers = Published(None, 80.0, 3)
-    study = Study(
-        "s", BASE, (Stage("start", {"weights": (None, "known")}, published={None: numbers, "known": numbers}),)
-    )
-    [given] = study.starting_from("a/b.pth").stages
-    assert [cell.label for cell in given.cells(BASE)] == ["none", "b.pth"]
-    assert given.cells(BASE)[1].published is numbers
-    [left] = study.starting_from(None).stages
-    assert [cell.trial.weights for cell in left.cells(BASE)] == [None]
-
-
-def test_every_trial_that_any_winner_of_part_a_leads_to_can_be_built():
-    planned = plan_study(STUDY, (3, 32, 32), 10)
-    channels = next(entry for entry in planned if entry.stage.name == "channels")
-    assert {trial.model.conv_layers for trial in channels.reachable} == {0, 1, 2, 3, 4}
-    # as shown, 3 conv layers twice, 3 FC layers twice, its channels twice, its pooling again, and the epochs stage are
-    # one trial
-    assert len(list(distinct(planned))) == 5 + 3 + 2 + 1 + 4
+NUMBERS, OTHERS = Published(None, 80.0, 3), Published(0.1, 70.0, None)
+SPACE = Space({"model.conv_layers": Whole(1, 4)})
 
 
 def test_a_factor_grid_is_a_product_with_readable_labels():
@@ -123,57 +20,142 @@ def test_a_factor_grid_is_a_product_with_readable_labels():
         "lr=0.2, batch_norm=no",
         "lr=0.2, batch_norm=yes",
     ]
-    assert [(cell.trial.training.lr, cell.trial.model.batch_norm) for cell in cells][2] == (0.2, False)
+    assert [cell.values for cell in cells] == [(0.1, False), (0.1, True), (0.2, False), (0.2, True)]
+    assert [(cell.trial.training.lr, cell.trial.model.batch_norm) for cell in cells] == [cell.values for cell in cells]
 
 
-def test_some_stages_bring_those_whose_winners_they_need():
-    assert [stage.name for stage in CHAIN.only(["pooling"]).stages] == ["depth", "pooling"]
-    assert [stage.name for stage in CHAIN.only(["own"]).stages] == ["own"]
-    alone = Study(
-        "two", BASE, (CHAIN.stages[3], Stage("first", {"model.conv_layers": (1,)}, start=BASE), CHAIN.stages[1])
-    ).only(["width"])
-    assert [alone.parent(stage) for stage in alone.stages] == [None, "first"]
+def test_the_cells_of_one_factor_are_labelled_by_its_values_alone():
+    stage = Stage("width", {"model.channels": ((4, 8), (8, 16))})
+    assert [cell.label for cell in stage.cells(BASE)] == ["4-8", "8-16"]
+    assert stage.foreseen(BASE) == [BASE.with_values({"model.channels": values}) for values in ((4, 8), (8, 16))]
 
 
-def test_data_set_and_epochs_change_everywhere():
-    assert STUDY.changed({"dataset": "shapes"}).stages[0].published == {}
-    assert STUDY.changed({"dataset": "cifar10", "training.epochs": 2}).stages[0].published
-    changed = CHAIN.changed({"dataset": "shapes", "training.epochs": 2})
-    for trial in (changed.baseline, changed.base(changed.stages[3])):
-        assert (trial.dataset, trial.training.epochs) == ("shapes", 2)
+def test_a_stage_that_varies_nothing_is_its_start_alone():
+    assert Stage("epochs").cells(BASE) == [Cell("as it starts", (), BASE)]
+
+
+def test_published_numbers_are_by_value_or_by_values():
+    one = Stage("lr", {"training.lr": (0.1, 0.2)}, published={0.2: NUMBERS})
+    assert [cell.published for cell in one.cells(BASE)] == [None, NUMBERS]
+    two = Stage("both", {"training.lr": (0.1,), "model.stride": (1, 2)}, published={(0.1, 2): NUMBERS})
+    assert [cell.published for cell in two.cells(BASE)] == [None, NUMBERS]
+    none = Stage("epochs", published={(): NUMBERS})
+    assert [cell.published for cell in none.cells(BASE)] == [NUMBERS]
+    assert one.without_published().published == {}
+    assert one.without_published().vary == one.vary
+    assert NUMBERS.part == "test"
+
+
+@pytest.mark.parametrize(
+    ("stage", "title"),
+    [
+        (Stage("epochs"), "epochs"),
+        (Stage("lr", {"training.lr": (0.1,)}), "lr"),
+        (Stage("rates", {"training.lr": (0.1,)}), "rates (lr)"),
+        (Stage("both", {"training.lr": (0.1,), "model.stride": (1,)}), "both (lr, stride)"),
+        (Search("find", SPACE), "find"),
+    ],
+)
+def test_titles(stage, title):
+    assert stage.title == title
+
+
+def test_other_weights_take_the_place_of_a_stages_and_none_leave_them_out():
+    stage = Stage(
+        "start",
+        {"weights": (None, "known", "more"), "training.lr": (0.1,)},
+        published={None: NUMBERS, "known": OTHERS, (None, 0.1): NUMBERS},
+    )
+    given = stage.with_weights(lambda value: value and "a/b.pth")
+    assert given.vary == {"weights": (None, "a/b.pth", "a/b.pth"), "training.lr": (0.1,)}
+    assert given.published == {None: NUMBERS, "a/b.pth": OTHERS, (None, 0.1): NUMBERS}
+    left = stage.with_weights(lambda _: None)
+    assert left.vary == {"weights": (None,), "training.lr": (0.1,)}
+    bare = Stage("lr", {"training.lr": (0.1,)}, published={0.1: NUMBERS})
+    assert bare.with_weights(lambda _: "other") is bare
+
+
+def test_a_grid_is_known_beforehand_and_a_search_is_not():
+    grid, found = Stage("lr", {"training.lr": (0.1,)}), Search("find", SPACE)
+    assert (grid.open_ended, found.open_ended) == (False, True)
+    assert found.foreseen(BASE) is None
+    assert grid.changed(trials=3) is grid
+    assert found.changed(trials=3) == Search("find", SPACE, trials=3)
+    assert found.without_published() is found
+    assert found.with_weights(lambda _: "other") is found
+
+
+def test_what_a_search_does_unless_told_otherwise():
+    assert Search("find", SPACE) == Search(
+        "find",
+        SPACE,
+        trials=64,
+        sampler="tpe",
+        rule="asha",
+        objectives=("score",),
+        first=(),
+        confirm=3,
+        seeds=3,
+        start=None,
+        note="",
+    )
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Study("s", BASE, ()), "study s has no stages"),
-        (lambda: Study("s", BASE, (Stage("a"), Stage("a"))), "study s has two stages named 'a'"),
         (
-            lambda: Study("s", BASE, (Stage("a", {"training.lr": ()}),)),
-            "stage a varies training.lr, but gives it no values",
+            lambda: Stage("a", {"training.lr": (0.1,), "model.stride": ()}).check(BASE),
+            "stage a varies model.stride, but gives it no values",
         ),
         (
-            lambda: Study("s", BASE, (Stage("a", {"model.strid": (1,)}),)),
+            lambda: Stage("a", {"model.strid": (1,)}).check(BASE),
             "a trial has no field 'model.strid'; did you mean 'model.stride'?",
         ),
-        (
-            lambda: Study("s", BASE, (Stage("first"), Stage("b", start="frist"))),
-            "stage b starts from 'frist', which is not an earlier stage; did you mean 'first'?",
+        (lambda: Search("find", SPACE, trials=0), "search find: trials is 0, but must be at least 1"),
+        (lambda: Search("find", SPACE, confirm=0), "search find: confirm is 0, but must be at least 1"),
+        (lambda: Search("find", SPACE, seeds=0), "search find: seeds is 0, but must be at least 1"),
+        *(
+            (
+                lambda path=path: Search("find", Space({path: Choice(("a", "b"))})),
+                f"search find draws {path}, but that is the same for all trials of a search",
+            )
+            for path in ("dataset", "weights", "training.epochs")
         ),
-        (lambda: CHAIN.only(["widht"]), "study chain has no stage 'widht'; did you mean 'width'?"),
+        (lambda: Search("find", SPACE, rule="asah"), "early stopping 'asah' is not known; did you mean 'asha'?"),
+        (lambda: Search("find", SPACE, sampler="tpee"), "there is no sampler 'tpee'; did you mean 'tpe'?"),
         (
-            lambda: plan_study(Study("s", BASE, (Stage("a", {"model.kernel": (3, 40)}),)), (3, 32, 32), 10),
-            "stage a, 40: conv1 cannot be built: its 40×40 window does not fit the 32×32 map padded by 0",
+            lambda: Search("find", SPACE, objectives=("scores",)),
+            "there is no objective 'scores'; did you mean 'score'?",
+        ),
+        (
+            lambda: Search("find", SPACE, first=({"model.conv_layers": 5},)),
+            "model.conv_layers is 5, but must be 1..4",
+        ),
+        (
+            lambda: Search("find", SPACE, sampler="nsga2", rule="median"),
+            (
+                "search find: sampler nsga2 learns only from trials run in full, which are few under rule 'median'; "
+                "use rule 'none' or sampler 'tpe'"
+            ),
+        ),
+        (
+            lambda: Search("find", SPACE, objectives=("score", "seconds")),
+            "search find: with several objectives all trials run in full; the rule must be 'none', not 'asha'",
+        ),
+        (
+            lambda: Search("find", Space({"model.strid": Whole(1, 2)})).check(BASE),
+            "a trial has no field 'model.strid'; did you mean 'model.stride'?",
         ),
     ],
 )
-def test_a_study_that_cannot_be_run_is_refused_in_one_line(make, message):
+def test_what_makes_no_sense_is_refused_in_one_line(make, message):
     with pytest.raises(UserError) as caught:
         make()
     assert str(caught.value) == message
 
 
-def test_a_trial_that_only_an_unlikely_winner_leads_to_is_checked_too():
-    stages = (Stage("depth", {"model.conv_layers": (2, 3)}), Stage("kernel", {"model.kernel": (3, 5)}))
-    with pytest.raises(UserError, match=r"^stage kernel, 5: conv3 cannot be built"):
-        plan_study(Study("s", BASE, stages), (3, 28, 28), 10)
+def test_what_is_just_allowed():
+    Search("find", SPACE, trials=1, confirm=1, seeds=1)
+    Search("find", SPACE, sampler="gp", rule="none")
+    Search("find", SPACE, objectives=("score", "seconds"), rule="none")

@@ -1,0 +1,89 @@
+"""A grid alone, over a ledger that may have some of its trials already."""
+
+import pytest
+
+from sweeps.decisions.grid_run import GridRun
+from sweeps.decisions.ledger import Ledger
+from sweeps.decisions.records import Drawn, Known, Task
+from sweeps.decisions.stages import Stage
+from sweeps.decisions.status import Status
+from tests.sweeps.outcomes import history, outcome, terms
+from trainables.config import CNN, Training, Trial
+
+BASE = Trial(model=CNN(conv_layers=1), training=Training(epochs=2))
+STAGE = Stage("lr", {"training.lr": (0.1, 0.2)})
+FIRST, SECOND = STAGE.cells(BASE)
+KEYS = [cell.trial.key({}) for cell in (FIRST, SECOND)]
+FULL = history([0.5, 0.6])
+
+
+def known(history, status="done") -> Known:
+    return Known(Status(status), history, "run")
+
+
+def test_trials_that_nobody_has_run_are_queued_in_order():
+    ledger = Ledger(terms((0, 1)))
+    run = GridRun(STAGE, BASE, ledger)
+    assert ledger.queue == [
+        Task("lr", FIRST, KEYS[0], None, (0, 1)),
+        Task("lr", SECOND, KEYS[1], None, (0, 1)),
+    ]
+    assert ledger.tasks == {task.key: task for task in ledger.queue}
+    assert ledger.outcomes == {}
+    assert run.judges is False
+    assert run.next() is None
+    assert run.goes_on(KEYS[0], 1, 0.1) is True
+    assert run.blames(outcome("a", [0.1], status="failed")) is True
+
+
+def test_what_the_store_has_in_full_is_taken_over_and_what_it_has_in_part_goes_on():
+    part = known(history([0.5]), "interrupted")
+    ledger = Ledger(terms(), {KEYS[0]: known(FULL), KEYS[1]: part})
+    GridRun(STAGE, BASE, ledger)
+    assert ledger.reused == [KEYS[0]]
+    assert ledger.outcomes == {KEYS[0]: ledger.outcome(FIRST, KEYS[0], FULL, (0,))}
+    assert [(task.key, task.known) for task in ledger.queue] == [(KEYS[1], part)]
+
+
+def test_what_another_stage_runs_or_has_run_is_left_to_it():
+    ledger = Ledger(terms())
+    GridRun(STAGE, BASE, ledger)
+    ledger.outcomes[KEYS[0]] = ledger.outcome(FIRST, KEYS[0], FULL, (0,))
+    tasks, queue, outcomes = dict(ledger.tasks), list(ledger.queue), dict(ledger.outcomes)
+    GridRun(Stage("again", STAGE.vary), BASE, ledger)
+    assert (ledger.tasks, ledger.queue, ledger.outcomes, ledger.reused) == (tasks, queue, outcomes, [])
+
+
+@pytest.mark.parametrize(
+    ("history", "queued"), [(history([0.5]), [KEYS[0], KEYS[1]]), (FULL, [KEYS[1]])], ids=["screened", "in full"]
+)
+def test_what_a_search_has_only_screened_runs_in_full(history, queued):
+    ledger = Ledger(terms())
+    drawn = Drawn(KEYS[0], 0, 0, {})
+    ledger.tasks[KEYS[0]] = Task("find", FIRST, KEYS[0], None, (0,), drawn=drawn)
+    ledger.outcomes[KEYS[0]] = ledger.outcome(FIRST, KEYS[0], history, (0,))
+    GridRun(STAGE, BASE, ledger)
+    assert [task.key for task in ledger.queue] == queued
+    assert (KEYS[0] in ledger.outcomes) is (KEYS[0] not in queued)
+
+
+def test_with_more_seeds_than_a_search_confirms_with_a_trial_runs_on():
+    ledger = Ledger(terms((0, 1)))
+    ledger.tasks[KEYS[0]] = Task("find", FIRST, KEYS[0], None, (0,), drawn=Drawn(KEYS[0], 0, 0, {}))
+    ledger.outcomes[KEYS[0]] = ledger.outcome(FIRST, KEYS[0], FULL, (0,))
+    GridRun(STAGE, BASE, ledger)
+    assert [task.key for task in ledger.queue] == KEYS
+
+
+def test_the_result_is_there_when_all_have_ended_under_the_stages_own_labels():
+    ledger = Ledger(terms())
+    run = GridRun(STAGE, BASE, ledger)
+    other = Stage("both", {"training.lr": (0.1, 0.2), "model.stride": (1,)}).cells(BASE)
+    ledger.outcomes[KEYS[1]] = ledger.outcome(other[1], KEYS[1], history([0.5, 0.7]), (0,))
+    assert run.result() is None
+    ledger.outcomes[KEYS[0]] = ledger.outcome(other[0], KEYS[0], FULL, (0,))
+    result = run.result()
+    assert result.stage is STAGE
+    assert [outcome.cell for outcome in result.outcomes] == [FIRST, SECOND]
+    assert result.winner.outcome.cell == SECOND
+    assert result.winner.why.startswith("0.2: validation accuracy 70.00 %, 10.00 ± 2.12 points ahead of 0.1")

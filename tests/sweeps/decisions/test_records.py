@@ -1,0 +1,42 @@
+from dataclasses import replace
+
+from sweeps.decisions.outcome import Yardstick
+from sweeps.decisions.records import Drawn, Known, StageResult, Task, Terms
+from sweeps.decisions.stages import Cell, Stage
+from sweeps.decisions.status import Status
+from tests.sweeps.outcomes import terms
+from trainables.config import Trial
+from trainables.history import History
+
+DRAWN = Drawn("key", 3, 5, {"model.channels": (16, 32), "training.lr": 0.1, "model.pooling": None})
+
+
+def test_a_task_is_named_by_stage_and_cell():
+    assert Task("depth", Cell("3", (3,), Trial()), "key", None, (0,)).name == "depth: 3"
+
+
+def test_a_searchs_draw_is_kept_in_tags_and_a_grids_trial_has_none():
+    cell = Cell("#3", (3,), Trial())
+    assert Task("find", cell, "key", None, (0,), drawn=DRAWN).tags == {
+        "number": "3",
+        "attempt": "5",
+        "draw": '{"model.channels": [16, 32], "training.lr": 0.1, "model.pooling": null}',
+    }
+    assert Task("find", cell, "key", None, (0,)).tags == {}
+
+
+def test_a_key_depends_on_the_contents_of_the_data():
+    one = terms()
+    other = replace(one, contents={"cifar10": "another digest"})
+    assert one.key(Trial()) == Trial().key({})
+    assert one.key(Trial()) != other.key(Trial())
+
+
+def test_what_holds_unless_said_otherwise():
+    assert Terms((0,), {}, Yardstick("accuracy", 10), (3, 8, 8), 10).early_stopping is True
+    assert Known(Status.DONE, History({}), "run").reason is None
+    task = Task("depth", Cell("3", (3,), Trial()), "key", None, (0,))
+    assert task.alone is False
+    assert task.drawn is None
+    result = StageResult(Stage("depth"))
+    assert (result.outcomes, result.winner, result.skipped) == ((), None, None)
