@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 from analysis import figures
-from analysis.confusion import confusion
+from analysis.confusion import confusion, confusion_table
 from analysis.finding import Figure, Finding
 from analysis.report import Column, Measured, Table
 from trainables.augment import as_evaluated
@@ -22,54 +24,52 @@ def evaluation(checkpoint: Checkpoint, split: Split, dataset: str, name: str, de
 
     Labels are numbers of the checkpoint's classes; `name` is what the finding calls the model.
     """
-    recipe = checkpoint.trial.training
+    recipe, names = checkpoint.trial.training, checkpoint.class_names
     images = as_evaluated(torch.from_numpy(split.images), recipe).to(device)
     labels = torch.from_numpy(split.labels).to(device)
     logits = [predict(model.to(device), images) for model in checkpoint.models]
     scores = [score(each, labels, recipe.ap_rule) for each in logits]
-    multi_label = labels.ndim == 2
-    metric = "mAP" if multi_label else "accuracy"
+    metric = "mAP" if labels.ndim == 2 else "accuracy"
     about = f"{name} on {len(split):,} images of {dataset}" + (f", {len(scores)} seeds" if len(scores) > 1 else "")
-    tables = {"evaluation": _table(scores, checkpoint.class_names, split.labels, metric, about)}
-    value = _measured([100 * each.value for each in scores])
-    text = [f"{about}: {metric} {_words(value)} %, loss {_words(_measured([each.loss for each in scores]), 3)}."]
-    if multi_label:
-        return Finding("evaluation", "Evaluation", tuple(text), tables)
+    value, loss = Measured.of([100 * each.value for each in scores]), Measured.of([each.loss for each in scores])
+    text = (f"{about}: {metric} {_words(value)} %, loss {_words(loss, 3)}.",)
+    tables = {"evaluation": _table(scores, names, split.labels, about)}
+    if labels.ndim == 2:
+        return Finding("evaluation", "Evaluation", text, tables)
     predicted = [each.argmax(1).cpu().numpy() for each in logits]
-    counts = np.mean([confusion(split.labels, each, len(checkpoint.class_names)) for each in predicted], axis=0)
-    caption = f"{about}. Counts are means over the seeds." if len(scores) > 1 else f"{about}."
-    drawn = figures.matrix(
+    counts = np.mean([confusion(split.labels, each, len(names)) for each in predicted], axis=0)
+    tables["confusion"] = confusion_table(counts, names, "Confusion: rows are true classes")
+    drawn = {
+        "confusion": _drawn(
+            counts, names, f"{about}." + (" Counts are means over the seeds." if len(scores) > 1 else "")
+        )
+    }
+    return Finding("evaluation", "Evaluation", text, tables, drawn, {"confusion": counts})
+
+
+def _drawn(counts: np.ndarray, names: Sequence[str], caption: str) -> Figure:
+    png = figures.matrix(
         counts,
-        row_labels=checkpoint.class_names,
-        column_labels=checkpoint.class_names,
+        row_labels=names,
+        column_labels=names,
         title="Confusion matrix",
         caption=caption,
         xlabel="predicted class",
         ylabel="true class",
     )
-    names = checkpoint.class_names
-    rows = tuple((true, *row) for true, row in zip(names, counts.tolist(), strict=True))
-    tables["confusion"] = Table(
-        "Confusion: rows are true classes", (Column("true class"), *(Column(each) for each in names)), rows
-    )
-    return Finding(
-        "evaluation", "Evaluation", tuple(text), tables, {"confusion": Figure(drawn, caption)}, {"confusion": counts}
-    )
+    return Figure(png, caption)
 
 
-def _table(scores: list[Score], class_names: tuple[str, ...], labels: np.ndarray, metric: str, title: str) -> Table:
-    counts = (labels == 1).sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(class_names))
-    rows: list[tuple] = [("all", len(labels), _measured([100 * each.value for each in scores]))]
+def _table(scores: Sequence[Score], class_names: Sequence[str], labels: np.ndarray, title: str) -> Table:
+    multi_label = labels.ndim == 2
+    counts = (labels == 1).sum(axis=0) if multi_label else np.bincount(labels, minlength=len(class_names))
+    rows: list[tuple] = [("all", len(labels), Measured.of([100 * each.value for each in scores]))]
     for number, class_name in enumerate(class_names):
         values = [each.per_class[number] for each in scores]
         known = [100 * value for value in values if value is not None]
-        rows.append((class_name, int(counts[number]), _measured(known) if known else None))
-    score = "accuracy %" if metric == "accuracy" else "AP %"
-    return Table(title, (Column("class"), Column("images"), Column(score, digits=1)), tuple(rows))
-
-
-def _measured(values: list[float]) -> Measured:
-    return Measured(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None, len(values))
+        rows.append((class_name, int(counts[number]), Measured.of(known) if known else None))
+    columns = (Column("class"), Column("images"), Column("AP %" if multi_label else "accuracy %", digits=1))
+    return Table(title, columns, tuple(rows))
 
 
 def _words(value: Measured, digits: int = 2) -> str:

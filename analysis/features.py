@@ -1,4 +1,4 @@
-"""A network's feature spaces: features of all test images, the nearest neighbours in them, and what neighbours have in common."""
+"""A network's feature spaces: features of all test images, nearest neighbours in them, and what neighbours share."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analysis.job import WrongOption
 from analysis.subject import Subject
 from trainables.errors import UserError, suggest
 
@@ -19,7 +20,7 @@ GRAIN = 2.0**40  # steps of a distance of 1
 
 
 @dataclass(frozen=True)
-class Space:
+class FeatureSpace:
     """The space of a feature: its layer and shape; maps (channels, height, width) are flattened."""
 
     layer: str
@@ -35,17 +36,17 @@ class Space:
         return f"{self.layer} ({self.dimensions:,}-d{flattened})"
 
 
-def feature_space(subject: Subject, layer: str | None, images: int = 1) -> Space:
+def feature_space(subject: Subject, layer: str | None, images: int = 1) -> FeatureSpace:
     """Return the space of a feature (None: the last before the logits).
 
     Raises UserError where the network has no such feature, or those of so many images would take more than LARGEST
     bytes.
     """
-    _, _, found = next(subject.batches(np.arange(1)))
-    name = list(found)[-1] if layer is None else layer
-    if name not in found:
-        raise UserError(f"{subject.name} has no feature {name!r}{suggest(name, list(found))}")
-    space = Space(name, tuple(found[name].shape[1:]))
+    _, _, known = next(subject.batches(np.arange(1)))
+    name = list(known)[-1] if layer is None else layer
+    if name not in known:
+        raise WrongOption(f"{subject.name} has no feature {name!r}{suggest(name, list(known))}")
+    space = FeatureSpace(name, tuple(known[name].shape[1:]))
     if (size := 4 * images * space.dimensions) > LARGEST:
         raise UserError(
             f"{space} of {images:,} images takes {size / 2**20:,.0f} MiB, but must take at most {LARGEST // 2**20} MiB"
@@ -54,13 +55,16 @@ def feature_space(subject: Subject, layer: str | None, images: int = 1) -> Space
 
 
 def features(subject: Subject, layer: str | None, index: np.ndarray | None = None) -> Tensor:
-    """Return a feature (None: the last before the logits) of images (None: all), flattened, on the device: (n, dimensions) float32."""
+    """Return a feature (None: the last before the logits) of images (None: all), (n, dimensions) float32 on the device.
+
+    Maps are flattened. Raises UserError as feature_space() does.
+    """
     images = len(subject.images) if index is None else len(index)
     space = feature_space(subject, layer, images)
     vectors = torch.empty(images, space.dimensions, device=subject.device)
     start = 0
-    for numbers, _, found in subject.batches(index):
-        vectors[start : start + len(numbers)] = found[space.layer].flatten(1)
+    for numbers, _, batch in subject.batches(index):
+        vectors[start : start + len(numbers)] = batch[space.layer].flatten(1)
         start += len(numbers)
     return vectors
 
@@ -79,7 +83,7 @@ def nearest(vectors: Tensor, count: int, metric: str) -> tuple[np.ndarray, np.nd
     unit = lengths if metric == "cosine" else lengths.max().expand(total)
     unit = torch.where(unit > 0, unit, 1.0)[:, None]
     blocks = torch.arange(total, device=vectors.device).split(BLOCK)
-    found, distances = [], []
+    numbers, distances = [], []
     for rows in blocks:
         steps = torch.cat(
             [_steps(vectors[rows] / unit[rows], vectors[columns] / unit[columns], metric) for columns in blocks], 1
@@ -88,12 +92,12 @@ def nearest(vectors: Tensor, count: int, metric: str) -> tuple[np.ndarray, np.nd
         keys = steps * total + torch.arange(total, device=vectors.device)
         keys.scatter_(1, rows[:, None], torch.iinfo(torch.int64).max)
         best = keys.topk(count, largest=False).values
-        found.append((best % total).int())
+        numbers.append((best % total).int())
         distances.append((best // total).double() / GRAIN)
     distance = torch.cat(distances)
     if metric == "euclidean":
         distance = distance.sqrt() * unit[0]
-    return torch.cat(found).cpu().numpy(), distance.float().cpu().numpy()
+    return torch.cat(numbers).cpu().numpy(), distance.float().cpu().numpy()
 
 
 def _steps(a: Tensor, b: Tensor, metric: str) -> Tensor:
@@ -111,7 +115,7 @@ def presence(subject: Subject) -> np.ndarray:
 
 
 def main_class(subject: Subject) -> np.ndarray:
-    """Return a class of each image, (N,) int64: its label; on multi-label data the rarest of its labels, or −1 if it has none."""
+    """Return a class of each image, (N,) int64: its label; on multi-label data the rarest one, −1 for none."""
     present = presence(subject)
     rarity = np.where(present, present.sum(axis=0), len(present) + 1)
     return np.where(present.any(axis=1), rarity.argmin(axis=1), -1)
@@ -134,7 +138,7 @@ def by_chance(present: np.ndarray) -> np.ndarray:
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Return overlap@k of two lists of neighbours (N, k): the mean, over images, of the share of the k that both have, in 0..1."""
+    """Return overlap@k of two lists of neighbours (N, k): the share of k that both have, in 0..1, mean over images."""
     return float((a[:, :, None] == b[:, None, :]).any(axis=2).mean())
 
 
@@ -142,8 +146,9 @@ def check_same_images(subjects: Sequence[Subject]) -> None:
     """Raise UserError where models are to be set side by side that were not examined on the same images."""
     first = subjects[0]
     for other in subjects[1:]:
-        if other.dataset != first.dataset or not np.array_equal(other.labels, first.labels):
+        alike = (other.dataset, other.class_names) == (first.dataset, first.class_names)
+        if not alike or not np.array_equal(other.labels, first.labels):
             raise UserError(
                 f"{first.name} is examined on {first.dataset}, {other.name} on {other.dataset}, but must be on the "
-                "same images"
+                "same images of the same classes"
             )

@@ -13,6 +13,7 @@ from typing import cast
 
 from torch import nn
 
+from analysis.job import WrongOption
 from analysis.subject import Subject
 from trainables.errors import UserError, suggest
 from trainables.models import ConvNet, Network
@@ -63,7 +64,7 @@ def chosen(filters: Choice | None, subject: Subject) -> Filters:
     for layer, numbers in wanted.items():
         count = filter_count(subject, layer)
         if numbers[-1] >= count:
-            raise UserError(f"{layer} of {subject.name} has the filters 0 to {count - 1}, but no {numbers[-1]}")
+            raise WrongOption(f"{layer} of {subject.name} has the filters 0 to {count - 1}, but no {numbers[-1]}")
     return wanted
 
 
@@ -73,7 +74,7 @@ def filter_count(subject: Subject, layer: str) -> int:
     Raises UserError, naming those there are, where there is none of this name.
     """
     if layer not in subject.convolutions:
-        raise UserError(f"{subject.name} has no convolution {layer!r}{suggest(layer, subject.convolutions)}")
+        raise WrongOption(f"{subject.name} has no convolution {layer!r}{suggest(layer, subject.convolutions)}")
     return subject.layer(layer).shape[0]
 
 

@@ -1,17 +1,16 @@
-"""What an analysis is, and what comes out of it: words, tables, figures and the numbers behind them, as files."""
+"""What comes out of an analysis: words, tables, figures and the numbers behind them, as files."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import numpy as np
 
 from analysis.report import Column, Measured, Table
-from analysis.subject import Subject
 
 Arrays = dict[str, np.ndarray]
 
@@ -55,29 +54,6 @@ class Finding:
         tables = {stem: _table(entry) for stem, entry in form["tables"].items()}
         figures = {stem: Figure(files[f"{stem}.png"], caption) for stem, caption in form["captions"].items()}
         return cls(form["job"], form["title"], tuple(form["text"]), tables, figures)
-
-
-class Job(Protocol):
-    """An analysis: a frozen dataclass whose fields are its options, in three steps that may run in different processes.
-
-    compute() does the heavy part on one model, cut into independent parts; finding() puts the parts together. A job
-    that is `together` looks at several models side by side and has one part per model; any other gets one model.
-    """
-
-    name: ClassVar[str]
-    together: ClassVar[bool]
-
-    def parts(self, subject: Subject) -> int:
-        """Return the number of parts.
-
-        Raises UserError, in one line, where the job cannot be done on this model or data, and why.
-        """
-
-    def compute(self, subject: Subject, part: int) -> Arrays:
-        """Compute part number `part`, from 0."""
-
-    def finding(self, subjects: Sequence[Subject], computed: Sequence[Arrays]) -> Finding:
-        """Put together what compute() returned: in the order of the parts, or of the models."""
 
 
 def _table(form: Mapping[str, Any]) -> Table:

@@ -13,17 +13,19 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rich.box
 import rich.table
 from rich.text import Text
 
 from trainables.files import write_whole
 
-Cell = str | int | float | None
+Value = str | int | float | None
 
 MISSING = "–"
 TERMINAL_COLUMNS = 12  # more than these do not fit in a line, so that the table is turned
@@ -57,6 +59,24 @@ class Measured:
                 f"n is {self.n} with sd {self.sd}, but n must be at least 1, and the sd of a single value is None"
             )
 
+    @classmethod
+    def of(cls, values: Sequence[float] | np.ndarray) -> Measured:
+        """Return the mean of values (n,) and their standard deviation, with the divisor n − 1.
+
+        All count: one that is not finite makes the mean so, too. Raises ValueError where there are none.
+        """
+        replicates = np.asarray(values)
+        if not replicates.size:
+            raise ValueError("there are no values, but at least one is needed for a mean")
+        sd = float(replicates.std(ddof=1)) if len(replicates) > 1 else None
+        return cls(float(replicates.mean()), sd, len(replicates))
+
+    @classmethod
+    def of_finite(cls, values: np.ndarray) -> Measured | None:
+        """Return what of() returns for the finite ones of values (n,); None where there are none."""
+        known = values[np.isfinite(values)]
+        return cls.of(known) if known.size else None
+
 
 @dataclass(frozen=True)
 class Table:
@@ -67,16 +87,14 @@ class Table:
 
     title: str
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell | Measured, ...], ...]
+    rows: tuple[tuple[Value | Measured, ...], ...]
     eligible: tuple[bool, ...] | None = None  # one per row; None: all are
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
             if len(row) != len(self.columns):
-                raise ValueError(
-                    f"table {self.title!r}: row {number} has {len(row)} cells, but there are {len(self.columns)} "
-                    "columns"
-                )
+                there_are = f"row {number} has {len(row)} cells, but there are {len(self.columns)} columns"
+                raise ValueError(f"table {self.title!r}: {there_are}")
         if self.eligible is not None and len(self.eligible) != len(self.rows):
             raise ValueError(
                 f"table {self.title!r}: eligible has {len(self.eligible)} entries, but there are {len(self.rows)} rows"
@@ -94,9 +112,10 @@ class Table:
         spread = "" if cell.sd is None else f" ± {_number(cell.sd, digits)}"
         return f"{_number(cell.mean, digits)}{spread}" + (f" ({cell.n})" if cell.n > 1 else "")
 
-    def best(self) -> set[tuple[int, int]]:
-        """Return the (row, column) of the highlighted cells: those that tie for best before rounding."""
-        return {(row, col) for col in range(len(self.columns)) for row in self._best_rows(col)}
+    @cached_property
+    def best(self) -> frozenset[tuple[int, int]]:
+        """The (row, column) of the highlighted cells: those that tie for best before rounding."""
+        return frozenset((row, col) for col in range(len(self.columns)) for row in self._best_rows(col))
 
     def to_csv(self) -> str:
         """Return all columns in full precision; one with a Measured in it becomes three: "name", "name_sd", "name_n".
@@ -104,19 +123,13 @@ class Table:
         Words that a spreadsheet would take for a formula get an apostrophe in front.
         """
         measured = [any(isinstance(row[col], Measured) for row in self.rows) for col in range(len(self.columns))]
-        headers: list[tuple[Cell, Cell, Cell]] = [
-            (name, f"{name}_sd", f"{name}_n") for name in (column.name for column in self.columns)
-        ]
+        names = [column.name for column in self.columns]
+        headers: list[tuple[Value, Value, Value]] = [(name, f"{name}_sd", f"{name}_n") for name in names]
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         for row in (headers, *([_parts(cell) for cell in row] for row in self.rows)):
-            writer.writerow(
-                [
-                    _no_formula(part)
-                    for parts, three in zip(row, measured, strict=True)
-                    for part in parts[: 3 if three else 1]
-                ]
-            )
+            kept = [parts[: 3 if three else 1] for parts, three in zip(row, measured, strict=True)]
+            writer.writerow([_no_formula(part) for parts in kept for part in parts])
         return out.getvalue()
 
     def to_json(self) -> dict[str, Any]:
@@ -126,7 +139,7 @@ class Table:
             "columns": [column.name for column in self.columns],
             "rows": [[_data(cell) for cell in row] for row in self.rows],
             "eligible": [self._ranked(row) for row in range(len(self.rows))],
-            "best": sorted(self.best()),
+            "best": sorted(self.best),
         }
 
     def to_rich(self) -> rich.table.Table:
@@ -141,41 +154,41 @@ class Table:
             [Text(self.text(row, col), style=self._rich_style(row, col)) for col in shown]
             for row in range(len(self.rows))
         ]
-        numeric = [col > 0 for col in range(len(lines))] if turned else [self._numeric(col) for col in shown]
+        numeric = [col > 0 for col in range(len(lines))] if turned else [self._numeric[col] for col in shown]
         headers, *body = zip(*lines, strict=True) if turned else lines
         table = rich.table.Table(title=Text(self.title, style="bold"), title_justify="left", box=rich.box.SIMPLE_HEAD)
         for header, right in zip(headers, numeric, strict=True):
-            table.add_column(
-                header, justify="right" if right else "left", overflow="fold"
-            )  # fold: a number cut short is a wrong number
+            # fold: a number cut short is a wrong number
+            table.add_column(header, justify="right" if right else "left", overflow="fold")
         for cells in body:
             table.add_row(*cells)
         return table
 
     def to_html(self) -> str:
         """Return the table as an HTML element, all text escaped; the best as <td class="best">."""
-        kinds = {col: _class("number" if self._numeric(col) else "") for col in self._shown()}
+        kinds = {col: _class("number" if self._numeric[col] else "") for col in self._shown()}
         heads = "".join(f'<th scope="col"{kind}>{escape(self.columns[col].name)}</th>' for col, kind in kinds.items())
         rows = "\n".join(self._html_row(row) for row in range(len(self.rows)))
-        return f"<table>\n<caption>{escape(self.title)}</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
+        top = f"<caption>{escape(self.title)}</caption>\n<thead><tr>{heads}</tr></thead>"
+        return f"<table>\n{top}\n<tbody>\n{rows}\n</tbody>\n</table>"
 
     def _html_row(self, row: int) -> str:
-        best, cells = self.best(), []
+        cells = []
         for col in self._shown():
-            kind = "best" if (row, col) in best else "number" if self._numeric(col) else ""
+            kind = "best" if (row, col) in self.best else "number" if self._numeric[col] else ""
             cells.append(f"<td{_class(kind)}>{escape(self.text(row, col))}</td>")
         return f"<tr{_class('' if self._ranked(row) else 'unranked')}>{''.join(cells)}</tr>"
 
     def _best_rows(self, col: int) -> list[int]:
         if self.columns[col].best is None:
             return []
-        values = {row: _value(cells[col]) for row, cells in enumerate(self.rows) if self._ranked(row)}
+        values = {row: _rank(cells[col]) for row, cells in enumerate(self.rows) if self._ranked(row)}
         known = [value for value in values.values() if value is not None]
         top = (max if self.columns[col].best == "max" else min)(known, default=None)
         return [row for row, value in values.items() if value is not None and value == top]
 
     def _rich_style(self, row: int, col: int) -> str:
-        if (row, col) in self.best():
+        if (row, col) in self.best:
             return "bold green"
         return "" if self._ranked(row) else "dim"
 
@@ -185,8 +198,10 @@ class Table:
     def _shown(self) -> list[int]:
         return [col for col, column in enumerate(self.columns) if column.show]
 
-    def _numeric(self, col: int) -> bool:
-        return not any(isinstance(row[col], str) for row in self.rows)
+    @cached_property
+    def _numeric(self) -> tuple[bool, ...]:
+        """Whether each column is free of words."""
+        return tuple(not any(isinstance(row[col], str) for row in self.rows) for col in range(len(self.columns)))
 
 
 @dataclass(frozen=True)
@@ -201,11 +216,10 @@ class Section:
 
 
 def write_html(path: Path, title: str, intro: Sequence[str], sections: Sequence[Section]) -> None:
-    """Write the report as one file that needs no other: style and figures are inside, and a browser runs and loads nothing else."""
+    """Write the report as one file that needs no other: style and figures are inside, and nothing is loaded or run."""
     legend = _LEGEND if any(section.tables for section in sections) else ""
-    contents = "".join(
-        f'<li><a href="#section-{i}">{escape(section.title)}</a></li>' for i, section in enumerate(sections, 1)
-    )
+    titles = [escape(section.title) for section in sections]
+    contents = "".join(f'<li><a href="#section-{i}">{title}</a></li>' for i, title in enumerate(titles, 1))
     nav = f'<nav aria-label="Contents"><ol>{contents}</ol></nav>\n' if contents else ""
     body = "\n".join(_html_section(section, f"section-{i}") for i, section in enumerate(sections, 1))
     head = f"{_META}\n<title>{escape(title)}</title>\n<style>{_STYLE}</style>"
@@ -238,19 +252,23 @@ def _number(value: float, digits: int | None) -> str:
     return f"{value:g}" if digits is None else f"{value:z,.{digits}f}"  # z: no "-0.0"
 
 
-def _value(cell: Cell | Measured) -> float | None:
-    """Return what a cell is ranked by; None for words, the unknown, and what is not finite (a diverged loss is nobody's best)."""
+def _rank(cell: Value | Measured) -> float | None:
+    """Return what a cell is ranked by; None for words, the unknown, and what is not finite.
+
+    (A diverged loss is nobody's best.)
+    """
     number = cell.mean if isinstance(cell, Measured) else cell
     return number if isinstance(number, int | float) and math.isfinite(number) else None
 
 
-def _parts(cell: Cell | Measured) -> tuple[Cell, Cell, Cell]:
+def _parts(cell: Value | Measured) -> tuple[Value, Value, Value]:
     return (cell.mean, cell.sd, cell.n) if isinstance(cell, Measured) else (cell, None, None)
 
 
-def _no_formula(cell: Cell) -> Cell:
-    """Return a cell that no spreadsheet takes for a formula. Numbers, also those in words (the label "-0.1"), stay what
-    they are.
+def _no_formula(cell: Value) -> Value:
+    """Return a cell that no spreadsheet takes for a formula.
+
+    Numbers, also those in words (the label "-0.1"), stay what they are.
 
     https://owasp.org/www-community/attacks/CSV_Injection
     """
@@ -268,7 +286,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _data(cell: Cell | Measured) -> Any:
+def _data(cell: Value | Measured) -> Any:
     """Return a cell for JSON, which has no NaN and no infinity: they become null."""
     if isinstance(cell, Measured):
         return {name: _data(part) for name, part in asdict(cell).items()}
@@ -306,16 +324,17 @@ _META = """<meta charset="utf-8">
 <meta name="viewport" content="width=device-width">"""
 
 _LEGEND = (
-    '<p class="legend"><b class="best">Bold</b>: the best of its column, decided before rounding. a ± b (n): mean '
-    "and standard deviation "
-    'over n replicates. –: not known. <span class="unranked">Slanted rows</span> are not ranked.</p>\n'
+    '<p class="legend"><b class="best">Bold</b>: the best of its column, decided before rounding. a ± b (n): mean and '
+    'standard deviation over n replicates. –: not known. <span class="unranked">Slanted rows</span> are not ranked.</p>'
+    "\n"
 )
 
 # System colours follow the reader's light or dark setting; the green is see-through, so that it suits both; bold says
 # the same in print.
 _STYLE = """
 :root { color-scheme: light dark; --line: rgb(128 128 128 / .4); }
-body { max-width: 80rem; margin: 2rem auto; padding: 0 1rem; font: 15px/1.5 system-ui, sans-serif; color: CanvasText; background: Canvas; }
+body { max-width: 80rem; margin: 2rem auto; padding: 0 1rem; font: 15px/1.5 system-ui, sans-serif; \
+color: CanvasText; background: Canvas; }
 h1, h2 { line-height: 1.2; break-after: avoid; }
 h2 { margin-top: 2.5rem; padding-top: .5rem; border-top: 1px solid var(--line); }
 p { max-width: 50rem; }

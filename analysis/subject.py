@@ -81,7 +81,10 @@ class Subject:
     def batches(
         self, index: np.ndarray | None = None, size: int = 64
     ) -> Iterator[tuple[np.ndarray, Tensor, dict[str, Tensor]]]:
-        """Go through the images (None: all) in batches: their numbers (n,), logits (n, classes), and features by name, all float32."""
+        """Go through the images (None: all) in batches: their numbers (n,), logits (n, classes) and features by name.
+
+        Logits and features are float32.
+        """
         wanted = np.arange(len(self.images)) if index is None else np.asarray(index)
         self.model.eval()
         for start in range(0, len(wanted), size):

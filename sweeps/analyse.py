@@ -1,6 +1,6 @@
 """Ask finished models what they have learned: any analysis of any run.
 
-    python sweeps/analyse.py STUDY                               # every analysis of the study's best trial on validation
+    python sweeps/analyse.py STUDY                        # every analysis of the study's best trial on validation
     python sweeps/analyse.py STUDY --top 2 --jobs neighbours,tsne,compare
     python sweeps/analyse.py RUN --jobs occlusion --set occlusion.windows=5,9 --set occlusion.stride=2
 
@@ -23,7 +23,7 @@ from sweeps.options import Parser, whole
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
-    from analysis.finding import Job
+    from analysis.job import Job
     from sweeps.tracking.store import Store, StoredTrial
 
 Analyses = Mapping[str, Mapping[str, Any]]
@@ -55,7 +55,8 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
         keep_ray_to_loopback()
     place = options.output / folder_name(trials[0].experiment)
     asked = questions.about(jobs, trials)
-    answers = questions.ask(asked, data, store, place / "analysis", machines, console, fresh=options.fresh)
+    how = {"fresh": options.fresh, "insisted": {setting.partition(".")[0] for setting in options.set}}
+    answers = questions.ask(asked, data, store, place / "analysis", machines, console, **how)
     report = results.write_findings(place, trials[0].experiment, questions.sections(answers))
     console.print(
         f"report: {report} · MLflow: {store.uri}, in the models' runs under analysis/", highlight=False, soft_wrap=True
@@ -69,8 +70,8 @@ def _trials(store: Store, what: Sequence[str], top: int) -> list[StoredTrial]:
     if top < 1:
         raise UserError(f"--top is {top}, but must be at least 1")
     # from the weaker to the better, so that a comparison tells what the better ones gain
-    found = [trial for each in what for trial in reversed(best(store.finished(each), top))]
-    return list({trial.run_id: trial for trial in found}.values())
+    trials = [trial for name in what for trial in reversed(best(store.finished(name), top))]
+    return list({trial.run_id: trial for trial in trials}.values())
 
 
 def _dataset(store: Store, trials: Sequence[StoredTrial]) -> str:
@@ -100,7 +101,10 @@ def _jobs(names: Sequence[str], settings: Sequence[str], given: Analyses | None)
 
 
 def _value(text: str, several: bool) -> Any:
-    """Return what the text says in Python's words (`5`, `0.5`, `None`), else the text itself; with `several` a tuple of that (`3,5`)."""
+    """Return what the text says in Python's words (`5`, `0.5`, `None`), else the text itself.
+
+    With `several` a tuple of that (`3,5`).
+    """
     if several and text != "None":
         return tuple(_value(part, several=False) for part in text.split(","))
     try:

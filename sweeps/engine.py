@@ -1,4 +1,4 @@
-"""The main path on one screen: plan, what is known already, trials, winners, tables, curves, report."""
+"""The main path: plan, what is known already, trials, winners, tables, curves, analyses, report."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from trainables.datasets import Dataset
 from trainables.history import History
 
 if TYPE_CHECKING:
-    from analysis.finding import Job
+    from analysis.job import Job
     from analysis.report import Section
     from sweeps.execution.questions import Answer
 

@@ -124,7 +124,7 @@ class CNN(Config):
         return self.pooling != "none" and (self.pool_after is None or block in self.pool_after)
 
     def canonical(self) -> dict[str, Any]:
-        """Return the fields that matter, spread over the layers; those of parts that the network does not have are left out."""
+        """Return the fields that matter, spread over the layers; those of parts that the network lacks are left out."""
         pool_after = tuple(block for block in range(1, self.blocks + 1) if self.pools(block))
         idle = set() if pool_after else {"pooling", "pool_size", "pool_stride"}
         if not self.blocks:

@@ -1,10 +1,9 @@
-"""How a config declares its fields: in one place each field's default, its rule and, if it holds a value per layer, which
-layers these are.
+"""How a config declares its fields: the default, the rule and, for a value per layer, the layers, all in one place.
 
-    @dataclass(frozen=True)
-    class Net(Config):
-        layers: int = whole(3, 1, 64)
-        kernel: PerLayer = per_layer(3, low=1, layers="layers")
+@dataclass(frozen=True)
+class Net(Config):
+    layers: int = whole(3, 1, 64)
+    kernel: PerLayer = per_layer(3, low=1, layers="layers")
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class Config:
         return self._spread(entry, getattr(self, name))
 
     def canonical(self) -> dict[str, Any]:
-        """Return what tells this config from others: the first fields, and the added ones that are not at their default.
+        """Return what tells this config from others: the first fields, and added ones that are not at their default.
 
         Values per layer are spread over the layers.
         """
@@ -81,7 +80,7 @@ def wholes(default: tuple[int, ...] | None, low: int, high: int) -> Any:
 
 
 def per_layer(default: PerLayer, low: int, layers: str) -> Any:
-    """Declare whole numbers from `low` on, one per layer; `layers` is the config's attribute that counts these layers."""
+    """Declare whole numbers from `low` on, one per layer; `layers` names the config's attribute that counts them."""
     return _declared(default, lambda name, value: _per_layer(name, value, low), layers=layers)
 
 

@@ -55,7 +55,7 @@ class Normalize(nn.Module):
 
 
 def _normalize(config: Model, channels: int, mean: tuple[float, ...], sd: tuple[float, ...]) -> Normalize:
-    """Return the first module of a network: as the config says, or without `mean` and `sd`, it only scales the pixels."""
+    """Return a network's first module. Without `mean` and `sd`, or if the config says so, it only scales the pixels."""
     if config.normalize_input and mean:
         return Normalize(mean, sd)
     return Normalize((0.0,) * channels, (1.0,) * channels)
@@ -64,8 +64,9 @@ def _normalize(config: Model, channels: int, mean: tuple[float, ...], sd: tuple[
 class Step(NamedTuple):
     """One step of a network's way from pixels to logits.
 
-    It is named as the plan's layer that it is, if it is one. What the flags do not promise, a step may do: by default
-    everything it gets can change everything it yields.
+    It has the name of its layer in the plan, if it has one there. What the flags do not promise, a step may do: by
+    default everything that it gets can change everything that it yields. They are given by position, which is faster:
+    steps are made anew in every forward pass, so that a module that is replaced is never missed.
     """
 
     name: str
@@ -77,12 +78,12 @@ class Step(NamedTuple):
 
     @property
     def conv2d(self) -> nn.Conv2d | None:
-        """The convolution's own module, None where the step is no convolution."""
+        """The convolution's own module, None where the step is not a convolution."""
         modules = () if self.convolution is None else self.convolution.modules()
         return next((module for module in modules if isinstance(module, nn.Conv2d)), None)
 
 
-# What goes from one step to the next: a tensor, or inside a residual block what the last step made and the other branch.
+# What goes from step to step: a tensor, or inside a residual block what the last step made, and the other branch.
 State = Tensor | tuple[Tensor, Tensor]
 
 
@@ -126,7 +127,7 @@ class Network(nn.Module):
         return cast(Tensor, x)
 
     def features(self, pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return logits (N, classes) and every named feature: maps (N, channels, height, width), vectors (N, features)."""
+        """Return logits (N, classes) and every named feature: maps (N, channels, height, width) and vectors (N, n)."""
         kept: dict[str, Tensor] = {}
         x: Any = pixels
         for step in self.steps():

@@ -1,41 +1,40 @@
-"""All analyses, by name, in the order in which a report shows them."""
+"""All analyses, by name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from importlib import import_module
 from typing import Any
 
-from analysis.finding import Job
-from analysis.jobs.ablation import Ablation
-from analysis.jobs.compare import Compare
-from analysis.jobs.contact_sheet import ContactSheet
-from analysis.jobs.feature_maps import FeatureMaps
-from analysis.jobs.filter_identification import FilterIdentification
-from analysis.jobs.filters_drawn import FiltersDrawn
-from analysis.jobs.grad_cam import GradCam
-from analysis.jobs.mistakes import Mistakes
-from analysis.jobs.neighbours import Neighbours
-from analysis.jobs.occlusion import Occlusion
-from analysis.jobs.tsne import TSNE
+from analysis.job import Job
 from trainables.errors import UserError, suggest
 
-JOBS: dict[str, type[Job]] = {
-    kind.name: kind
-    for kind in (
-        ContactSheet,
-        Mistakes,
-        Occlusion,
-        GradCam,
-        FilterIdentification,
-        Ablation,
-        FiltersDrawn,
-        FeatureMaps,
-        Neighbours,
-        TSNE,
-        Compare,
-    )
-}
+# The files of this folder, in the order in which a report shows what they find.
+FILES = (
+    "contact_sheet",
+    "mistakes",
+    "occlusion",
+    "grad_cam",
+    "filter_identification",
+    "ablation",
+    "filters_drawn",
+    "feature_maps",
+    "neighbours",
+    "tsne",
+    "compare",
+)
+
+
+def _job(file: str) -> type[Job]:
+    """Return the one job that a file of this folder defines."""
+    module = import_module(f"{__name__}.{file}")
+    kinds = [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Job)]
+    [own] = [kind for kind in kinds if kind.__module__ == module.__name__]
+    return own
+
+
+JOBS: dict[str, type[Job]] = {job.name: job for job in map(_job, FILES)}
 
 
 def make(wanted: Mapping[str, Mapping[str, Any]]) -> list[Job]:
@@ -55,7 +54,7 @@ def kind(name: str) -> type[Job]:
 
 def option_types(name: str) -> dict[str, str]:
     """Return the options of a job with their types, as written."""
-    return {option.name: str(option.type) for option in fields(kind(name))}  # type: ignore[arg-type]
+    return {option.name: str(option.type) for option in fields(kind(name))}
 
 
 def _checked(name: str, options: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from analysis.chain import Link, chain, run, switched_off
+from analysis.confusion import confusion
 from analysis.figures import Panel, bars, matrix, panels
 from analysis.filters import Choice, Filters, chosen, filter_count, written
 from analysis.finding import Arrays, Figure, Finding
+from analysis.job import Job
 from analysis.mcnemar import mcnemar
 from analysis.report import Column, Table
 from analysis.subject import Subject
@@ -31,7 +33,7 @@ GROWTH = ("true", "predicted", "images before", "images after", "growth")
 
 
 @dataclass(frozen=True)
-class Ablation:
+class Ablation(Job):
     """The test set again with some filters switched off: `filters` as in analysis.filters, all at once.
 
     A filter is off where its map enters the next layer, after batch norm, activation and pooling: the map is 0 there
@@ -43,7 +45,6 @@ class Ablation:
     """
 
     name: ClassVar[str] = "ablation"
-    together: ClassVar[bool] = False
 
     filters: Choice | None = None
     fill: str = "zero"
@@ -55,23 +56,27 @@ class Ablation:
         if self.fill not in FILLS:
             raise UserError(f"fill is {self.fill!r}, but must be {' or '.join(map(repr, FILLS))}")
 
-    def parts(self, subject: Subject) -> int:
-        """Return the parts: all filters at once, then those of `each_of` by the 16.
-
-        Raises UserError where the network has no such filter or layer, and for `each_of` on multi-label data.
-        """
+    def check(self, subject: Subject) -> None:
+        """Raise UserError where the network has no such filter or layer, and for `each_of` on multi-label data."""
         chosen(self.filters, subject)
         if self.each_of is None:
-            return 1
+            return
         if subject.multi_label:
             raise UserError(
                 f"each_of counts changed predictions, but images of {subject.dataset} can have several labels"
             )
+        filter_count(subject, self.each_of)
+
+    def parts(self, subject: Subject) -> int:
+        """Check the subject and return the parts: all filters at once, then those of `each_of` by the 16."""
+        self.check(subject)
+        if self.each_of is None:
+            return 1
         return 1 + -(-filter_count(subject, self.each_of) // FILTERS_PER_PART)
 
     @torch.inference_mode()
     def compute(self, subject: Subject, part: int) -> Arrays:
-        """Return the logits before and after; in the parts from 1 on, the classes predicted before, and with each filter off."""
+        """Return the logits before and after; from part 1 on the classes predicted before, and with each filter off."""
         links = chain(subject.model)
         if part and self.each_of is not None:
             fills = self._fills(subject, links, [self.each_of])[self.each_of]
@@ -137,50 +142,21 @@ class Ablation:
         return {layer: (sums / len(subject.images)).float() for layer, sums in total.items()}
 
     def _each(self, subject: Subject, before: np.ndarray, each: np.ndarray) -> tuple[Table, Figure]:
-        """Return the table and figure of what each filter alone changes: predicted classes (N,) before, and (N, filters) with it off."""
+        """Return the table and figure of what each filter alone changes.
+
+        `before` (N,) are the predicted classes, `each` (N, filters) those with one filter off.
+        """
         flips = [Flips.between(subject.labels, before, after) for after in each.T]
-        source = (
-            f"{subject.name} on {subject.dataset}, filters of {self.each_of} one at a time at {self._fill_in_words}"
-        )
+        filters = f"filters of {self.each_of} one at a time at {self._fill_in_words}"
+        source = f"{subject.name} on {subject.dataset}, {filters}"
+        heads = ("filter off", "right→wrong", "wrong→right", "difference")
+        columns = (*map(Column, heads), Column("right after, %", digits=2), Column("McNemar's p"))
         rows = tuple(
-            (
-                f"{self.each_of}:{number}",
-                one.lost,
-                one.gained,
-                one.gained - one.lost,
-                100 * one.right_after / one.total,
-                one.p,
-            )
-            for number, one in enumerate(flips)
+            (f"{self.each_of}:{n}", f.lost, f.gained, f.gained - f.lost, 100 * f.right_after / f.total, f.p)
+            for n, f in enumerate(flips)
         )
-        columns = (
-            Column("filter off"),
-            Column("right→wrong"),
-            Column("wrong→right"),
-            Column("difference"),
-            Column("right after, %", digits=2),
-            Column("McNemar's p"),
-        )
-        order = sorted(range(len(flips)), key=lambda number: -flips[number].lost)[:DRAWN]
-        cut = "" if len(order) == len(flips) else f" The {DRAWN} of {len(flips)} filters that lose most."
-        caption = (
-            f"{source}. With all filters on {flips[0].right_before:,} of {flips[0].total:,} images are right. "
-            f"Filters by images lost.{cut}"
-        )
-        counts = {
-            "right→wrong": [flips[number].lost for number in order],
-            "wrong→right": [flips[number].gained for number in order],
-        }
-        png = bars(
-            [str(number) for number in order],
-            {side: np.array(values, dtype=float) for side, values in counts.items()},
-            title=f"{subject.name}: which filters of {self.each_of} matter",
-            caption=caption,
-            ylabel="test images",
-        )
-        return Table(f"{source}; p of each filter alone, not corrected for their number", columns, rows), Figure(
-            png, caption
-        )
+        table = Table(f"{source}; p of each filter alone, not corrected for their number", columns, rows)
+        return table, _most_lost(flips, source, f"{subject.name}: which filters of {self.each_of} matter")
 
 
 @dataclass(frozen=True)
@@ -219,8 +195,7 @@ class Flips:
         before, after = (100 * right / self.total for right in (self.right_before, self.right_after))
         return (
             f"Right before: {before:.2f} % of {self.total:,} test images, after: {after:.2f} %; {self.lost:,} lost "
-            "against "
-            f"{self.gained:,} gained, McNemar's exact test p = {self.p:.2g}."
+            f"against {self.gained:,} gained, McNemar's exact test p = {self.p:.2g}."
         )
 
     def table(self, source: str) -> Table:
@@ -233,6 +208,22 @@ class Flips:
             ("total", self.total),
         )
         return Table(source, (Column(""), Column("images")), rows)
+
+
+def _most_lost(flips: Sequence[Flips], source: str, title: str) -> Figure:
+    """Draw what each filter alone changes, those that lose most images first."""
+    order = sorted(range(len(flips)), key=lambda number: -flips[number].lost)[:DRAWN]
+    cut = "" if len(order) == len(flips) else f" The {DRAWN} of {len(flips)} filters that lose most."
+    caption = (
+        f"{source}. With all filters on {flips[0].right_before:,} of {flips[0].total:,} images are right. "
+        f"Filters by images lost.{cut}"
+    )
+    counts = {
+        "right→wrong": np.array([flips[number].lost for number in order], dtype=float),
+        "wrong→right": np.array([flips[number].gained for number in order], dtype=float),
+    }
+    labels = [str(number) for number in order]
+    return Figure(bars(labels, counts, title=title, caption=caption, ylabel="test images"), caption)
 
 
 def _pixels(subject: Subject) -> Iterator[Tensor]:
@@ -263,7 +254,10 @@ def _together(subject: Subject, links: Mapping[str, Link], filters: Filters, fil
 def _one_at_a_time(
     subject: Subject, links: Mapping[str, Link], layer: str, numbers: Sequence[int], fills: Tensor
 ) -> Arrays:
-    """Return the classes predicted before (N,), and with each of these filters off (N, numbers): only what follows is computed again."""
+    """Return the classes predicted before (N,), and with each of these filters off (N, numbers).
+
+    Only what follows the layer is computed again.
+    """
     at = list(links).index(layer) + 1
     head, tail = list(links.values())[:at], list(links.values())[at:]
     before, each = [], []
@@ -287,16 +281,9 @@ def _per_class(subject: Subject, before: np.ndarray, after: np.ndarray, source: 
     return Table(source, (*map(Column, heads), Column("change, points", digits=2)), tuple(rows))
 
 
-def _counts(subject: Subject, predicted: np.ndarray) -> np.ndarray:
-    """Return how many images of each class (row) were predicted as each (column)."""
-    counts = np.zeros((len(subject.class_names),) * 2, dtype=int)
-    np.add.at(counts, (subject.labels, predicted), 1)
-    return counts
-
-
 def _grown(subject: Subject, before: np.ndarray, after: np.ndarray) -> list[tuple[str, str, int, int, int]]:
-    """Return the confusions that grew: true class, predicted class, images before, after, growth; the largest growth first."""
-    was, is_now = _counts(subject, before), _counts(subject, after)
+    """Return the confusions that grew most, by growth: true and predicted class, images before and after, growth."""
+    was, is_now = (confusion(subject.labels, predicted, len(subject.class_names)) for predicted in (before, after))
     growth = is_now - was
     np.fill_diagonal(growth, 0)
     order = np.argsort(-growth, axis=None, kind="stable")[:CONFUSIONS]
@@ -311,7 +298,7 @@ def _grown(subject: Subject, before: np.ndarray, after: np.ndarray) -> list[tupl
 def _confusion(subject: Subject, after: np.ndarray, source: str) -> Figure:
     caption = f"{source}. All {len(after):,} test images: true class against the class predicted after the ablation."
     png = matrix(
-        _counts(subject, after),
+        confusion(subject.labels, after, len(subject.class_names)),
         row_labels=subject.class_names,
         column_labels=subject.class_names,
         title=f"{subject.name}: predictions after the ablation",
@@ -340,16 +327,15 @@ def _gallery(subject: Subject, logits: Arrays, source: str) -> Figure:
         pictures.append(Panel(subject.images[image], words, flag="wrong"))
     caption = (
         f"{source}. {len(shown)} of the {len(lost):,} test images that went from right to wrong: those whose true "
-        "class lost most "
-        "probability, the largest loss first. Above each image: its class, and the predicted class with its "
-        "probability before → after."
+        "class lost most probability, the largest loss first. Above each image: its class, and the predicted class "
+        "with its probability before → after."
     )
     rows = [pictures[start : start + COLUMNS] for start in range(0, len(pictures), COLUMNS)]
     return Figure(panels(rows, title=f"{subject.name}: right before, wrong after", caption=caption), caption)
 
 
 def _multi_label(empty: Finding, subject: Subject, source: str) -> Finding:
-    """Return the average precision of each class before and after: with several labels an image is not just right or wrong."""
+    """Return each class's average precision before and after: with several labels no image is just right or wrong."""
     before, after = (
         average_precisions(empty.arrays[when].astype(float), subject.labels, subject.ap_rule)
         for when in ("before", "after")

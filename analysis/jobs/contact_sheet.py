@@ -9,8 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from analysis import figures
-from analysis.figures import Panel
+from analysis.figures import Panel, in_rows
 from analysis.finding import Arrays, Figure, Finding
+from analysis.job import Job
 from analysis.subject import Subject, names
 from trainables.errors import UserError
 
@@ -19,18 +20,14 @@ COLUMNS = 8  # of a sheet without classes
 
 def sheet(images: np.ndarray, title: str, caption: str) -> bytes:
     """Return a PNG of images (n, H, W, C) uint8 in their order, eight in a row."""
-    panels = [Panel(image) for image in images]
-    return figures.panels(
-        [panels[at : at + COLUMNS] for at in range(0, len(panels), COLUMNS)], title=title, caption=caption
-    )
+    return figures.panels(in_rows([Panel(image) for image in images], COLUMNS), title=title, caption=caption)
 
 
 @dataclass(frozen=True)
-class ContactSheet:
+class ContactSheet(Job):
     """A row of random images of each class, the same for the same `seed`."""
 
     name: ClassVar[str] = "contact_sheet"
-    together: ClassVar[bool] = False
 
     per_class: int = 10
     seed: int = 0
@@ -40,15 +37,11 @@ class ContactSheet:
             if getattr(self, name) < low:
                 raise UserError(f"{name} is {getattr(self, name)}, but must be at least {low}")
 
-    def parts(self, subject: Subject) -> int:  # noqa: ARG002
-        """Return 1."""
-        return 1
-
-    def compute(self, subject: Subject, part: int) -> Arrays:  # noqa: ARG002
-        """Return the numbers of the images drawn, `images` (n,), and the class that each was drawn for, `classes` (n,)."""
+    def whole(self, subject: Subject) -> Arrays:
+        """Return the images drawn, `images` (n,) numbers, and the class that each was drawn for, `classes` (n,)."""
         labels = subject.labels
         drawn = []
-        for label in range(len(subject.class_names)):  # a generator each: what a class gets does not hang on the others
+        for label in range(len(subject.class_names)):  # a generator each: what a class gets is its own affair
             members = np.flatnonzero(labels[:, label] == 1 if subject.multi_label else labels == label)
             drawn.append(np.random.default_rng((self.seed, label)).permutation(members)[: self.per_class])
         return {

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from analysis.figures import Panel, panels
+from analysis.figures import Panel, in_rows, panels
 from analysis.finding import Arrays, Figure, Finding
+from analysis.job import Job, WrongOption
 from analysis.subject import Subject, names
 from trainables.errors import UserError, suggest
 from trainables.models import ConvNet
@@ -18,7 +19,7 @@ COLUMNS = 8
 
 
 @dataclass(frozen=True)
-class FeatureMaps:
+class FeatureMaps(Job):
     """The `per_layer` strongest maps of image number `image` of the test set (None: the first), in each of `layers`.
 
     `layers` are names of features; None: every block of a CNN, every stage and the last convolution of a ResNet. The
@@ -26,7 +27,6 @@ class FeatureMaps:
     """
 
     name: ClassVar[str] = "feature_maps"
-    together: ClassVar[bool] = False
 
     image: int | None = None
     per_layer: int = 16
@@ -40,11 +40,11 @@ class FeatureMaps:
         if type(self.per_layer) is not int or not 1 <= self.per_layer <= 256:
             raise UserError(f"per_layer is {self.per_layer!r}, but must be a whole number from 1 to 256")
 
-    def parts(self, subject: Subject) -> int:
-        """Return 1. Raises UserError where there is no such image or layer."""
+    def check(self, subject: Subject) -> None:
+        """Raise UserError where there is no such image or layer."""
         count = len(subject.images)
         if self._image >= count:
-            raise UserError(
+            raise WrongOption(
                 f"image is {self.image}, but the test images of {subject.dataset} are numbered 0 to {count - 1}"
             )
         if not subject.convolutions:
@@ -52,10 +52,9 @@ class FeatureMaps:
         known = list(_maps(subject, self._image))
         for layer in self._layers(subject):
             if layer not in known:
-                raise UserError(f"{subject.name} has no feature maps {layer!r}{suggest(layer, known)}")
-        return 1
+                raise WrongOption(f"{subject.name} has no feature maps {layer!r}{suggest(layer, known)}")
 
-    def compute(self, subject: Subject, part: int) -> Arrays:  # noqa: ARG002
+    def whole(self, subject: Subject) -> Arrays:
         """Return all maps of each layer, (channels, height, width), by the layers' names."""
         maps = _maps(subject, self._image)
         return {layer: maps[layer] for layer in self._layers(subject)}
@@ -82,14 +81,13 @@ class FeatureMaps:
         labels = subject.labels[self._image]
         classes = names(np.flatnonzero(labels == 1) if subject.multi_label else [int(labels)], subject.class_names)
         pictures: list[Panel | None] = [Panel(maps[channel], str(channel)) for channel in shown]
-        rows = [pictures[start : start + COLUMNS] for start in range(0, len(pictures), COLUMNS)]
+        rows = in_rows(pictures, COLUMNS)
         beside: list[Panel | None] = [Panel(subject.images[self._image], "image"), *[None] * (len(rows) - 1)]
         channels, high, wide = maps.shape
         caption = (
-            f"{subject.name}, test image {self._image} of {subject.dataset} ({classes}), {layer}: the {len(shown)} "
-            f"of {channels} "
-            f"maps ({high}×{wide}) with the largest mean absolute value, the strongest first, on one scale. Above "
-            "each map: its channel."
+            f"{subject.name}, test image {self._image} of {subject.dataset} ({classes}), {layer}: the {len(shown)} of "
+            f"{channels} maps ({high}×{wide}) with the largest mean absolute value, the strongest first, on one scale. "
+            "Above each map: its channel."
         )
         png = panels(
             [[first, *row] for first, row in zip(beside, rows, strict=True)],
@@ -102,7 +100,10 @@ class FeatureMaps:
 
 
 def strongest(maps: np.ndarray, count: int) -> np.ndarray:
-    """Return the numbers of the (at most) `count` maps (channels, h, w) of the largest mean absolute value; ties by number."""
+    """Return the numbers of the (at most) `count` maps (channels, h, w) of the largest mean absolute value.
+
+    Ties go by number.
+    """
     return np.argsort(-np.abs(maps).mean(axis=(1, 2), dtype=np.float64), kind="stable")[:count]
 
 

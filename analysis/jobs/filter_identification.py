@@ -1,4 +1,4 @@
-"""Filter identification: which images make a filter respond most, of which classes they are, and what the filter sees in them."""
+"""Filter identification: which images make a filter respond most, their classes, and what the filter sees in them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analysis.features import presence
 from analysis.figures import Panel, matrix, panels
 from analysis.filters import Choice, Filters, chosen, labels, written
 from analysis.finding import Arrays, Figure, Finding
-from analysis.report import Cell, Column, Table
+from analysis.job import Job, WrongOption
+from analysis.report import Column, Table, Value
 from analysis.subject import Subject, names
 from trainables.errors import UserError, suggest
 from trainables.plan import Layer
@@ -24,7 +26,7 @@ PADDING = 128  # mid-gray, around a patch that the image's border cuts
 
 
 @dataclass(frozen=True)
-class FilterIdentification:
+class FilterIdentification(Job):
     """The images with the highest responses of each filter, counted by class, and the patches at which the filters
     look.
 
@@ -36,7 +38,6 @@ class FilterIdentification:
     """
 
     name: ClassVar[str] = "filters"
-    together: ClassVar[bool] = False
 
     filters: Choice | None = None
     norm: str = "sum"
@@ -57,26 +58,24 @@ class FilterIdentification:
             if type(value) is not int or not 1 <= value <= most:
                 raise UserError(f"{option} is {value!r}, but must be a whole number from 1 to {most}")
 
-    def parts(self, subject: Subject) -> int:
-        """Return 1: all filters in one pass.
-
-        Raises UserError where the network has no such filter, or it is not known what the filter sees.
-        """
+    def check(self, subject: Subject) -> None:
+        """Raise UserError where the network has no such filter, or it is not known what the filter sees."""
         filters = chosen(self.filters, subject)
         self._shown(filters)
-        self._fields(subject, filters)
-        return 1
+        _fields(subject, filters)
 
-    def compute(self, subject: Subject, part: int) -> Arrays:  # noqa: ARG002
-        """Return per image and filter the response, the map's largest value and its flat position, and the maps of the filter shown."""
+    def whole(self, subject: Subject) -> Arrays:
+        """Return of each image and filter the response, the map's largest value and its flat position, (N, filters).
+
+        Beside these `responses`, `peaks` and `positions` the `maps` of the filter shown, (n, h, w).
+        """
         filters = chosen(self.filters, subject)
-        found: list[tuple[np.ndarray, ...]] = []
+        batches: list[tuple[np.ndarray, ...]] = []
         for _, _, features in subject.batches():
             maps = [self._maps(subject, features, layer, numbers) for layer, numbers in filters.items()]
-            found.append(
-                tuple(torch.cat(parts, 1).cpu().numpy() for parts in zip(*map(self._reduced, maps), strict=True))
-            )
-        responses, peaks, positions = (np.concatenate(parts) for parts in zip(*found, strict=True))
+            reduced = zip(*map(self._reduced, maps), strict=True)
+            batches.append(tuple(torch.cat(parts, 1).cpu().numpy() for parts in reduced))
+        responses, peaks, positions = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         label = self._shown(filters)
         layer, _, number = label.partition(":")
         best = highest(responses[:, labels(filters).index(label)], self.maps)
@@ -91,7 +90,7 @@ class FilterIdentification:
         filters = chosen(self.filters, subject)
         rows, responses, alive = _rows(filters, arrays)
         top = [highest(column, self.top) for column in responses.T]
-        counts = np.stack([_one_hot(subject)[images].sum(axis=0) for images in top])
+        counts = np.stack([presence(subject)[images].sum(axis=0) for images in top])
         figures = {
             "filters-classes": self._draw_counts(subject, rows, counts),
             "filters-patches": self._draw_patches(subject, filters, arrays),
@@ -133,19 +132,15 @@ class FilterIdentification:
         if self.shown is None:
             return known[0]
         if self.shown not in known:
-            raise UserError(
+            raise WrongOption(
                 f"shown is {self.shown!r}, but must be one of the chosen filters{suggest(self.shown, known)}"
             )
         return self.shown
 
     def _notes(self, subject: Subject, rows: list[str], alive: np.ndarray) -> list[str]:
         count = len(subject.images)
-        notes = [
-            (
-                f"{self.response}; in a row ALL the sum over the layer's chosen filters. Equal responses go by image "
-                "number."
-            )
-        ]
+        response = f"{self.response}; in a row ALL the sum over the layer's chosen filters."
+        notes = [f"{response} Equal responses go by image number."]
         if count < self.top:
             notes.append(f"There are only {count:,} images: all are counted, instead of the {self.top:,} asked for.")
         if subject.multi_label:
@@ -162,28 +157,20 @@ class FilterIdentification:
         self, subject: Subject, rows: list[str], counts: np.ndarray, positive: np.ndarray, alive: np.ndarray
     ) -> Table:
         most = [names(np.flatnonzero((row == row.max()) & (row > 0)), subject.class_names) or "none" for row in counts]
-        body: list[tuple[Cell, ...]] = [
-            (
-                row,
-                *counts[index].tolist(),
-                most[index],
-                int(counts[index].sum()),
-                int(positive[index]),
-                int(alive[index]),
-            )
-            for index, row in enumerate(rows)
+        numbers = zip(counts.sum(axis=1).tolist(), positive.tolist(), alive.tolist(), strict=True)
+        body: list[tuple[Value, ...]] = [
+            (row, *own, largest, *three)
+            for row, own, largest, three in zip(rows, counts.tolist(), most, numbers, strict=True)
         ]
-        what = "labels" if subject.multi_label else "classes"
         heads = ("filter", *subject.class_names, "largest", "total", "responses > 0", "maps with a value > 0")
-        title = f"{subject.name}: {what} of the {min(self.top, len(subject.images)):,} images with the highest response"
-        return Table(title, tuple(map(Column, heads)), tuple(body))
+        images = f"{min(self.top, len(subject.images)):,} images with the highest response"
+        return Table(f"{subject.name}: {_counted(subject)} of the {images}", tuple(map(Column, heads)), tuple(body))
 
     def _draw_counts(self, subject: Subject, rows: list[str], counts: np.ndarray) -> Figure:
-        what = "labels" if subject.multi_label else "classes"
         caption = (
-            f"{_source(subject)}. The {what} of the {min(self.top, len(subject.images)):,} images to which each "
-            "filter responds most; the "
-            f"largest number of a row in bold. {self.response}; ALL: summed over the layer's chosen filters."
+            f"{_source(subject)}. The {_counted(subject)} of the {min(self.top, len(subject.images)):,} images to "
+            f"which each filter responds most; the largest number of a row in bold. {self.response}; ALL: summed over "
+            "the layer's chosen filters."
         )
         png = matrix(
             counts,
@@ -200,44 +187,34 @@ class FilterIdentification:
     def _draw_patches(self, subject: Subject, filters: Filters, arrays: Arrays) -> Figure:
         rows = []
         for column, label in enumerate(labels(filters)):
-            layer = subject.sees(label.partition(":")[0])
+            layer, positions = subject.sees(label.partition(":")[0]), arrays["positions"][:, column]
             best = highest(arrays["responses"][:, column], self.patches)
             rows.append(
-                [
-                    self._panel(
-                        subject, image, _patch(subject.images[image], layer, arrays["positions"][image, column])
-                    )
-                    for image in best
-                ]
+                [_panel(subject, image, _patch(subject.images[image], layer, positions[image])) for image in best]
             )
         caption = (
-            f"{_source(subject)}. For each filter the images of the highest responses, from left to right, and of "
-            "each the receptive field "
-            "of the place at which the filter's map is largest, gray beyond the border; the whole image where the "
-            "field is larger. "
-            f"{self.response}. Receptive fields: {self._fields(subject, filters)}. Above each patch: class, image "
-            "number."
+            f"{_source(subject)}. For each filter the images of the highest responses, from left to right, and of each "
+            "the receptive field of the place at which the filter's map is largest, gray beyond the border; the whole "
+            f"image where the field is larger. {self.response}. Receptive fields: {_fields(subject, filters)}. Above "
+            "each patch: class, image number."
         )
         ranks = [f"{rank}." for rank in range(1, len(rows[0]) + 1)]
         title = f"{subject.name}: what the filters see"
-        return Figure(
-            panels(rows, title=title, caption=caption, row_labels=labels(filters), column_labels=ranks), caption
-        )
+        png = panels(rows, title=title, caption=caption, row_labels=labels(filters), column_labels=ranks)
+        return Figure(png, caption)
 
     def _draw_maps(self, subject: Subject, filters: Filters, arrays: Arrays) -> Figure:
         label = self._shown(filters)
         best = highest(arrays["responses"][:, labels(filters).index(label)], self.maps)
-        images = [self._panel(subject, image, subject.images[image]) for image in best]
-        maps = [Panel(response) for response in arrays["maps"]]
+        images = [_panel(subject, image, subject.images[image]) for image in best]
         high, wide = arrays["maps"].shape[1:]
         caption = (
-            f"{_source(subject)}, filter {label}. The {len(best)} images of the highest response, from left to "
-            "right, and the filter's "
-            f"{high}×{wide} maps, {self.stage} the activation, on one scale. {self.response}. Above each image: "
-            "class, image number."
+            f"{_source(subject)}, filter {label}. The {len(best)} images of the highest response, from left to right, "
+            f"and the filter's {high}×{wide} maps, {self.stage} the activation, on one scale. {self.response}. Above "
+            "each image: class, image number."
         )
         png = panels(
-            [images, maps],
+            [images, [Panel(response) for response in arrays["maps"]]],
             title=f"{subject.name}: where filter {label} responds",
             caption=caption,
             row_labels=("image", "response map"),
@@ -247,25 +224,33 @@ class FilterIdentification:
         )
         return Figure(png, caption)
 
-    def _panel(self, subject: Subject, image: int, pixels: np.ndarray) -> Panel:
-        present = np.flatnonzero(_one_hot(subject)[image])
-        return Panel(pixels, f"{names(present, subject.class_names)} {image}".strip())
 
-    def _fields(self, subject: Subject, filters: Filters) -> str:
-        sides = {name: subject.sees(name).receptive_field for name in filters}
-        return ", ".join(f"{name} {side}×{side}" for name, side in sides.items())
+def _panel(subject: Subject, image: int, pixels: np.ndarray) -> Panel:
+    present = np.flatnonzero(presence(subject)[image])
+    return Panel(pixels, f"{names(present, subject.class_names)} {image}".strip())
+
+
+def _fields(subject: Subject, filters: Filters) -> str:
+    sides = {name: subject.sees(name).receptive_field for name in filters}
+    return ", ".join(f"{name} {side}×{side}" for name, side in sides.items())
+
+
+def _counted(subject: Subject) -> str:
+    return "labels" if subject.multi_label else "classes"
 
 
 def highest(responses: np.ndarray, count: int) -> np.ndarray:
-    """Return the numbers of the (at most) `count` images of the highest responses (N,), the highest first; ties by image number."""
+    """Return the numbers of the (at most) `count` images of the highest responses (N,), the highest first.
+
+    Ties go by image number.
+    """
     return np.argsort(-responses, kind="stable")[:count]
 
 
 def _patch(image: np.ndarray, layer: Layer, position: int) -> np.ndarray:
-    """Return the receptive field in `image` (H, W, C) of the unit at a flat position of the layer's map; gray beyond
-    the border.
+    """Return the receptive field in `image` (H, W, C) of the unit at a flat position of the layer's map.
 
-    The whole image where the field is larger.
+    Gray beyond the border; the whole image where the field is larger.
     """
     side = layer.receptive_field
     if side > min(image.shape[:2]):
@@ -276,7 +261,9 @@ def _patch(image: np.ndarray, layer: Layer, position: int) -> np.ndarray:
 
 
 def _rows(filters: Filters, arrays: Arrays) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Return the table's rows: the filters of each layer, then ALL of them; their responses (N, rows), and the images with a value > 0."""
+    """Return the table's rows, the filters of each layer, then ALL of them; their responses, (N, rows); and of how many
+    images each one's map has a value > 0.
+    """
     rows, responses, alive = [], [], []
     start = 0
     for layer, numbers in filters.items():
@@ -286,13 +273,6 @@ def _rows(filters: Filters, arrays: Arrays) -> tuple[list[str], np.ndarray, np.n
         responses += [*own.T, own.sum(axis=1, dtype=np.float64)]
         alive += [*positive.sum(axis=0), positive.any(axis=1).sum()]
     return rows, np.stack(responses, axis=1), np.array(alive)
-
-
-def _one_hot(subject: Subject) -> np.ndarray:
-    """Return which labels each image has, (N, classes) bool."""
-    return (
-        subject.labels == 1 if subject.multi_label else subject.labels[:, None] == np.arange(len(subject.class_names))
-    )
 
 
 def _source(subject: Subject) -> str:

@@ -1,4 +1,4 @@
-"""The filters themselves, drawn as tiles: the first layer's as colours, deeper ones averaged over their input channels."""
+"""The filters themselves, drawn as tiles: the first layer's in colour, deeper ones averaged over input channels."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from analysis.figures import Panel, panels
+from analysis.figures import Panel, in_rows, panels
 from analysis.filters import convolution, filter_count
 from analysis.finding import Arrays, Figure, Finding
+from analysis.job import Job
 from analysis.subject import Subject
 from trainables.errors import UserError
 
@@ -20,11 +21,10 @@ WIDEST = 16  # tiles of one row
 
 
 @dataclass(frozen=True)
-class FiltersDrawn:
+class FiltersDrawn(Job):
     """The filters of `layers`, names of convolutions; "all": of every one; None: the first and the last."""
 
     name: ClassVar[str] = "filters_drawn"
-    together: ClassVar[bool] = False
 
     layers: tuple[str, ...] | None = None
 
@@ -32,14 +32,13 @@ class FiltersDrawn:
         if self.layers is not None:
             object.__setattr__(self, "layers", tuple(self.layers))
 
-    def parts(self, subject: Subject) -> int:
-        """Return 1. Raises UserError where the network has no such convolution."""
+    def check(self, subject: Subject) -> None:
+        """Raise UserError where the network has no such convolution."""
         for layer in self._chosen(subject):
             filter_count(subject, layer)
-        return 1
 
-    def compute(self, subject: Subject, part: int) -> Arrays:  # noqa: ARG002
-        """Return the filters by layer: of the first convolution (filters, c, h, w), of others the averages over c, (filters, h, w)."""
+    def whole(self, subject: Subject) -> Arrays:
+        """Return the filters by layer: of the first convolution (filters, c, h, w), of others means over c."""
         weights = {
             layer: convolution(subject.model, layer).weight.detach().cpu().numpy() for layer in self._chosen(subject)
         }
@@ -53,10 +52,8 @@ class FiltersDrawn:
         [subject], [filters] = subjects, computed
         figures = {}
         for layer, tiles in filters.items():
-            title, caption = (
-                f"{subject.name}: filters of {layer}",
-                f"{subject.name}, trained on {subject.dataset}, {layer}",
-            )
+            title = f"{subject.name}: filters of {layer}"
+            caption = f"{subject.name}, trained on {subject.dataset}, {layer}"
             draw = _first if layer == subject.convolutions[0] else _averaged
             figures[f"filters_drawn-{layer}"] = draw(tiles, title, caption)
         return Finding(self.name, "Filters drawn", (), {}, figures, filters)
@@ -106,9 +103,7 @@ def _averaged(tiles: np.ndarray, title: str, caption: str) -> Figure:
 
 def _grid(tiles: np.ndarray) -> list[list[Panel]]:
     """Return the first MOST tiles (n, h, w, …), in rows of a grid about as wide as it is high."""
-    shown = [Panel(tile) for tile in tiles[:MOST]]
-    wide = _columns(len(tiles))
-    return [shown[start : start + wide] for start in range(0, len(shown), wide)]
+    return in_rows([Panel(tile) for tile in tiles[:MOST]], _columns(len(tiles)))
 
 
 def _columns(count: int) -> int:

@@ -17,9 +17,10 @@ from torch.nn import functional as F
 from analysis import figures
 from analysis.figures import Panel
 from analysis.finding import Arrays, Figure, Finding
+from analysis.job import Job, WrongOption
 from analysis.jobs.mistakes import THRESHOLD, false_positives, missed, wrongly_labelled
 from analysis.pointing import on_object
-from analysis.report import Cell, Column, Table
+from analysis.report import Column, Table, Value
 from analysis.subject import Subject
 from trainables.errors import UserError, suggest
 from trainables.models import Network, made
@@ -56,7 +57,7 @@ def cam(model: Network, pixels: Tensor, targets: Tensor, layer: str | None) -> T
 
 
 def default_layer(model: Network) -> str:
-    """Say which maps are looked at unless a layer is named: those of the last convolution after its activation, as in the paper."""
+    """Say which maps are used unless a layer is named: the last convolution's after its activation, as in the paper."""
     steps = list(model.plain_steps())
     at = [step.name for step in steps].index(model.last_activation)
     if steps[at].is_feature:
@@ -67,7 +68,7 @@ def default_layer(model: Network) -> str:
 
 
 @dataclass(frozen=True)
-class GradCam:
+class GradCam(Job):
     """Grad-CAM on right and on wrong predictions, from logits, on one scale per figure.
 
     `layer`: any feature of the network with maps, such as `block2` or `layer3` (after the activation) or `conv2`
@@ -78,7 +79,6 @@ class GradCam:
     """
 
     name: ClassVar[str] = "grad_cam"
-    together: ClassVar[bool] = False
 
     layer: str | None = None
     per_class: int = 1
@@ -89,18 +89,19 @@ class GradCam:
             if getattr(self, name) < low:
                 raise UserError(f"{name} is {getattr(self, name)}, but must be at least {low}")
 
-    def parts(self, subject: Subject) -> int:
-        """Return 1. Raises UserError where the network has no maps, or none of this name."""
+    def check(self, subject: Subject) -> None:
+        """Raise UserError where the network has no maps, or none of this name."""
         _, _, features = next(subject.batches(np.arange(1)))
         known = [name for name, values in features.items() if values.ndim == 4]
         if not known:
             raise UserError(f"{subject.name} has no convolutions, so that there are no maps to weight")
         if self.layer is not None and self.layer not in known:
-            raise UserError(f"{subject.name} has no maps {self.layer!r}{suggest(self.layer, known)}")
-        return 1
+            raise WrongOption(f"{subject.name} has no maps {self.layer!r}{suggest(self.layer, known)}")
 
-    def compute(self, subject: Subject, part: int) -> Arrays:  # noqa: ARG002
-        """Return `maps` (n, h, w) float32, with each one's `kinds`, `images`, `targets`, `predicted` (n,), `probabilities` (n, classes)."""
+    def whole(self, subject: Subject) -> Arrays:
+        """Return `maps` (n, h, w) float32, their `kinds`, `images`, `targets` and `predicted` (n,), and the images'
+        `probabilities` (n, classes).
+        """
         wanted = self._wanted(subject)
         images, targets = np.array([entry[1:] for entry in wanted], int).reshape(-1, 2).T
         maps = [
@@ -143,7 +144,7 @@ class GradCam:
         return right + mistakes
 
     def finding(self, subjects: Sequence[Subject], computed: Sequence[Arrays]) -> Finding:
-        """Return a figure of right and one of wrong predictions, the maps' numbers, and per kind how many are zero everywhere."""
+        """Return figures of right and wrong predictions, the maps' numbers, and how many of a kind are all zero."""
         [subject], [arrays] = subjects, computed
         height, width = arrays["maps"].shape[1:]
         zero, right = arrays["maps"].max((1, 2)) == 0, arrays["kinds"] == RIGHT
@@ -215,7 +216,7 @@ def stretched(maps: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _located(subject: Subject, arrays: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the share of each image that the map's class covers, and what on_object() returns; NaN where it has no such object."""
+    """Return the share of each image that the map's class covers, and what on_object() returns; NaN if it has none."""
     masks = subject.objects(arrays["images"], arrays["targets"])
     return masks.mean((1, 2)), *on_object(stretched(arrays["maps"], *masks.shape[1:]), masks)
 
@@ -239,12 +240,12 @@ def _columns(subject: Subject) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def _table_rows(subject: Subject, arrays: Arrays) -> tuple[tuple[Cell, ...], ...]:
+def _table_rows(subject: Subject, arrays: Arrays) -> tuple[tuple[Value, ...], ...]:
     located = list(zip(*_located(subject, arrays), strict=True)) if subject.knows_objects else []
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for number, (image, target) in enumerate(zip(arrays["images"].tolist(), arrays["targets"].tolist(), strict=True)):
         values = arrays["maps"][number]
-        row: tuple[Cell, ...] = (
+        row: tuple[Value, ...] = (
             image,
             str(arrays["kinds"][number]),
             _true(subject, image),
@@ -273,7 +274,7 @@ def _by_kind(subject: Subject, arrays: Arrays, layer: str) -> Table:
     for kind in dict.fromkeys(arrays["kinds"].tolist()):
         chosen = arrays["kinds"] == kind
         zero = arrays["maps"][chosen].max((1, 2)) == 0
-        row: tuple[Cell, ...] = (kind, int(chosen.sum()), int(zero.sum()), float(zero.mean()))
+        row: tuple[Value, ...] = (kind, int(chosen.sum()), int(zero.sum()), float(zero.mean()))
         if located is not None:
             known = chosen & ~np.isnan(located[1])
             row += tuple(float(values[known].mean()) if known.any() else None for values in located)
@@ -297,10 +298,8 @@ def _known(value: float) -> float | None:
 def _draw(subject: Subject, arrays: Arrays, title: str, caption: str) -> Figure:
     """Draw each image followed by its maps over the image in gray, on the scale from 0 to the greatest value."""
     maps, images = arrays["maps"], subject.images[arrays["images"]]
-    overlays, gray = (
-        stretched(maps, *images.shape[1:3]),
-        images.mean(3).round().astype(np.uint8),
-    )  # colour is left to the map
+    overlays = stretched(maps, *images.shape[1:3])
+    gray = images.mean(3).round().astype(np.uint8)  # colour is left to the map
     groups: list[list[Panel]] = []
     for number, kind in enumerate(arrays["kinds"].tolist()):
         image, target, peak = int(arrays["images"][number]), arrays["targets"][number], maps[number].max()

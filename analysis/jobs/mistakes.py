@@ -1,4 +1,4 @@
-"""What a network gets wrong: the images that it labels wrongly with most confidence, and which classes it takes for which."""
+"""What a network gets wrong: the images that it mislabels with most confidence, and what it takes for what."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from analysis import figures
-from analysis.confusion import confusion
-from analysis.figures import Panel
+from analysis.confusion import confusion, confusion_table
+from analysis.figures import Panel, in_rows
 from analysis.finding import Arrays, Figure, Finding
-from analysis.report import Cell, Column, Table
+from analysis.job import Job
+from analysis.report import Column, Table, Value
 from analysis.subject import Subject
 from trainables.errors import UserError
 from trainables.scoring import score
@@ -39,8 +40,8 @@ def false_positives(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray
 
     `labels` (N, classes) are 1, 0 or -1 (unknown: no mistake), `probabilities` (N, classes).
     """
-    found = np.argwhere((labels == 0) & (probabilities >= THRESHOLD))
-    return found[np.argsort(-probabilities[*found.T], kind="stable")]
+    pairs = np.argwhere((labels == 0) & (probabilities >= THRESHOLD))
+    return pairs[np.argsort(-probabilities[*pairs.T], kind="stable")]
 
 
 def missed(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -48,12 +49,12 @@ def missed(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
     Otherwise as false_positives().
     """
-    found = np.argwhere((labels == 1) & (probabilities < THRESHOLD))
-    return found[np.argsort(probabilities[*found.T], kind="stable")]
+    pairs = np.argwhere((labels == 1) & (probabilities < THRESHOLD))
+    return pairs[np.argsort(probabilities[*pairs.T], kind="stable")]
 
 
 @dataclass(frozen=True)
-class Mistakes:
+class Mistakes(Job):
     """A gallery of the most confident mistakes, and how often each class is mistaken.
 
     Single-label data: `count` wrongly labelled images, and the confusion matrix. Multi-label data: about `count` false
@@ -62,7 +63,6 @@ class Mistakes:
     """
 
     name: ClassVar[str] = "mistakes"
-    together: ClassVar[bool] = False
 
     count: int = 40
 
@@ -70,12 +70,11 @@ class Mistakes:
         if self.count < 1:
             raise UserError(f"count is {self.count}, but must be at least 1")
 
-    def parts(self, subject: Subject) -> int:
-        """Return 1. Raises UserError on multi-label data in which no class is known to be present, which has no AP."""
+    def check(self, subject: Subject) -> None:
+        """Raise UserError on multi-label data in which no class is known to be present, which has no AP."""
         check_labels(subject)
-        return 1
 
-    def compute(self, subject: Subject, part: int) -> Arrays:  # noqa: ARG002
+    def whole(self, subject: Subject) -> Arrays:
         """Return `logits` and `probabilities` (N, classes) float32, and `predicted` (N,), the most probable classes."""
         return {"logits": subject.logits, "probabilities": subject.probabilities, "predicted": subject.predicted}
 
@@ -103,7 +102,9 @@ class Mistakes:
             drawn["gallery"] = _draw_wrong(subject, shown, arrays)
         tables = {
             "per_class": _accuracies(counts, subject.class_names, about),
-            "confusion": _confusion_table(counts, subject.class_names, about),
+            "confusion": confusion_table(
+                counts, subject.class_names, f"Images of each class (row) taken for each class (column): {about}"
+            ),
             "gallery": _gallery_table(subject, shown, arrays),
         }
         return Finding(
@@ -115,12 +116,10 @@ class Mistakes:
         probabilities = arrays["probabilities"]
         mistakes = [find(subject.labels, probabilities) for find in (false_positives, missed)]
         about, (false, lost) = f"{subject.name} on {subject.dataset}", (len(pairs) for pairs in mistakes)
+        at = f"At a probability of {THRESHOLD}: {false:,} classes falsely predicted, {lost:,} missed."
         text = [
             f"{about}, {len(subject.labels):,} test images: mAP {scores.value:.2%} ({subject.ap_rule} rule).",
-            (
-                f"At a probability of {THRESHOLD}: {false:,} classes falsely predicted, {lost:,} missed. Unknown labels "
-                "count nowhere."
-            ),
+            f"{at} Unknown labels count nowhere.",
         ]
         classes = len(subject.class_names)
         per_class = max(1, self.count // classes)
@@ -168,7 +167,7 @@ def _confusions(counts: np.ndarray, class_names: Sequence[str]) -> list[str]:
 
 
 def _accuracies(counts: np.ndarray, class_names: Sequence[str], about: str) -> Table:
-    def row(name: str, images: int, right: int) -> tuple[Cell, ...]:
+    def row(name: str, images: int, right: int) -> tuple[Value, ...]:
         return name, images, right, images - right, 100 * right / images if images else None
 
     rows = [row("all", int(counts.sum()), int(counts.trace()))]
@@ -177,14 +176,8 @@ def _accuracies(counts: np.ndarray, class_names: Sequence[str], about: str) -> T
     return Table(f"Right and wrong per class: {about}", columns, tuple(rows))
 
 
-def _confusion_table(counts: np.ndarray, class_names: Sequence[str], about: str) -> Table:
-    rows = tuple((name, *row) for name, row in zip(class_names, counts.tolist(), strict=True))
-    columns = (Column("true class"), *(Column(name) for name in class_names))
-    return Table(f"Images of each class (row) taken for each class (column): {about}", columns, rows)
-
-
 def _gallery_table(subject: Subject, shown: np.ndarray, arrays: Arrays) -> Table:
-    def row(image: int) -> tuple[Cell, ...]:
+    def row(image: int) -> tuple[Value, ...]:
         true, taken, probabilities = subject.labels[image], arrays["predicted"][image], arrays["probabilities"][image]
         return (
             image,
@@ -235,8 +228,8 @@ def _draw_wrong(subject: Subject, shown: np.ndarray, arrays: Arrays) -> Figure:
     ]
     caption = (
         f"{subject.name} on {subject.dataset}: the {len(shown)} wrongly labelled test images with the most probable "
-        "predictions, most "
-        "probable first. Above each: true class → predicted class, and the predicted class's probability."
+        "predictions, most probable first. Above each: true class → predicted class, and the predicted class's "
+        "probability."
     )
     return _draw_gallery(subject.images[shown], titles, "The most confident mistakes", caption)
 
@@ -248,9 +241,8 @@ def _draw_pairs(subject: Subject, pairs: np.ndarray, probabilities: np.ndarray, 
 
 
 def _draw_gallery(images: np.ndarray, titles: Sequence[str], title: str, caption: str) -> Figure:
-    panels = [Panel(image, words) for image, words in zip(images, titles, strict=True)]
-    rows = [panels[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)]
-    return Figure(figures.panels(rows, title=title, caption=caption), caption)
+    pictures = [Panel(image, words) for image, words in zip(images, titles, strict=True)]
+    return Figure(figures.panels(in_rows(pictures, COLUMNS), title=title, caption=caption), caption)
 
 
 def _average_precisions(

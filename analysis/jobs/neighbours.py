@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis import figures
 from analysis.features import (
-    Space,
+    FeatureSpace,
     by_chance,
     check_same_images,
     feature_space,
@@ -24,7 +24,8 @@ from analysis.features import (
 )
 from analysis.figures import Panel
 from analysis.finding import Arrays, Figure, Finding
-from analysis.report import Cell, Column, Table
+from analysis.job import Job, WrongOption
+from analysis.report import Column, Table, Value
 from analysis.subject import Subject, names
 from trainables.errors import UserError
 
@@ -34,7 +35,7 @@ MOST = 20  # neighbours drawn in a row
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class Neighbours(Job):
     """The nearest test images of some query images, in the feature space of one model or several side by side.
 
     `queries` are image numbers (None: the first test image of each of the first three classes). `layer` is a feature of
@@ -59,22 +60,21 @@ class Neighbours:
         if type(self.count) is not int or not 1 <= self.count <= MOST:
             raise UserError(f"count is {self.count!r}, but must be a whole number from 1 to {MOST}")
 
-    def parts(self, subject: Subject) -> int:
-        """Return 1. Raises UserError where there is no such layer or query, or the features are too large to hold."""
+    def check(self, subject: Subject) -> None:
+        """Raise UserError where there is no such layer or query, or the features are too large to hold."""
         images = len(subject.images)
         if images < 2:
             raise UserError(f"{subject.dataset} has {images} test images, but a neighbour takes 2")
         feature_space(subject, self.layer, images)
         self._queries(subject)
-        return 1
 
-    def compute(self, subject: Subject, part: int) -> Arrays:  # noqa: ARG002
-        """Return of each image the numbers of the nearest others, `neighbours` (N, count) int32, and `distances` (N, count) float32."""
-        found, distances = nearest(features(subject, self.layer), self.count, self.metric)
-        return {"neighbours": found, "distances": distances}
+    def whole(self, subject: Subject) -> Arrays:
+        """Return the nearest others of each image: `neighbours`, int32 numbers, and `distances` float32, (N, count)."""
+        neighbours, distances = nearest(features(subject, self.layer), self.count, self.metric)
+        return {"neighbours": neighbours, "distances": distances}
 
     def finding(self, subjects: Sequence[Subject], computed: Sequence[Arrays]) -> Finding:
-        """Draw the queries' neighbours; count, over all images, how many share a class, and how many two models have in common."""
+        """Draw the queries' neighbours; count, over all images, which share a class, and which two models both have."""
         check_same_images(subjects)
         first, queries, present = subjects[0], self._queries(subjects[0]), presence(subjects[0])
         seen = [
@@ -82,11 +82,11 @@ class Neighbours:
             for subject, arrays in zip(subjects, computed, strict=True)
         ]
         images, count = seen[0].neighbours.shape
-        told = (
+        rule = (
             f"{first.dataset}: the {count} nearest of all {images:,} test images by {self.metric} distance, the "
             "query itself left out."
         )
-        text = [f"{told} {_rule(first, self.queries)}.", *(_sentence(each, queries) for each in seen)]
+        text = [f"{rule} {_rule(first, self.queries)}.", *(_sentence(each, queries) for each in seen)]
         if count < self.count:
             text.append(f"{self.count} neighbours were asked for, but there are only {count} other images.")
         tables = {"neighbours": _table(seen, queries), "neighbours_share": _shares(seen, present, queries)}
@@ -102,7 +102,7 @@ class Neighbours:
     def _queries(self, subject: Subject) -> np.ndarray:
         """Return the numbers of the query images, (n,).
 
-        Raises UserError where one is no image's or comes twice, or none is found.
+        Raises UserError where one is not an image's or comes twice, or no image has a class.
         """
         if self.queries is None:
             chosen = chosen_queries(main_class(subject))
@@ -114,8 +114,8 @@ class Neighbours:
         queries, images = list(self.queries), len(subject.images)
         for query in queries:
             if type(query) is not int or not 0 <= query < images:
-                raise UserError(
-                    f"query {query!r} is no test image of {subject.dataset}, whose numbers are 0 to {images - 1}"
+                raise WrongOption(
+                    f"query {query!r} is not a test image of {subject.dataset}, whose numbers are 0 to {images - 1}"
                 )
             if queries.count(query) > 1:
                 raise UserError(f"query {query} comes twice, but must come once")
@@ -127,10 +127,9 @@ class Neighbours:
         spaces = "; ".join(f"{each.subject.name}: {each.space}" for each in seen)
         caption = (
             f"{first.dataset}, test images: each query and its {count} nearest of all {images:,}, the query itself "
-            "left out, by "
-            f"{self.metric} distance of the features ({spaces}). {_rule(first, self.queries)}. Above each neighbour: "
-            "its class, whether "
-            "it shares one with the query (✓) or not (✗), and its distance; equal distances go by image number."
+            f"left out, by {self.metric} distance of the features ({spaces}). {_rule(first, self.queries)}. Above each "
+            "neighbour: its class, whether it shares one with the query (✓) or not (✗), and its distance; equal "
+            "distances go by image number."
         )
         png = figures.panels(
             [_row(each, query) for query in queries.tolist() for each in seen],
@@ -145,10 +144,13 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class _Seen:
-    """The images as a model sees them: each one's nearest others (N, count), and whether these share a class with it (1, 0, NaN)."""
+    """The images as a model sees them: each one's nearest others, and whether these share a class with it: 1, 0, NaN.
+
+    Arrays are (N, count).
+    """
 
     subject: Subject
-    space: Space
+    space: FeatureSpace
     shared: np.ndarray
     neighbours: np.ndarray
     distances: np.ndarray
@@ -156,8 +158,8 @@ class _Seen:
 
 def chosen_queries(classes: np.ndarray) -> np.ndarray:
     """Return the first image of each of the first three classes (N,) that have one, in the order of the classes."""
-    found, first = np.unique(classes, return_index=True)
-    return first[found >= 0][:CHOSEN]
+    present, first = np.unique(classes, return_index=True)
+    return first[present >= 0][:CHOSEN]
 
 
 def _rule(subject: Subject, queries: Iterable[int] | None) -> str:
@@ -184,12 +186,12 @@ def _row(seen: _Seen, query: int) -> list[Panel | None]:
     """Return the panels of a query and its neighbours, each called by its classes."""
     subject = seen.subject
     flags = [None if np.isnan(share) else "right" if share else "wrong" for share in seen.shared[query]]
-    found = zip(seen.neighbours[query].tolist(), seen.distances[query].tolist(), flags, strict=True)
+    others = zip(seen.neighbours[query].tolist(), seen.distances[query].tolist(), flags, strict=True)
     return [
         Panel(subject.images[query], _classes(subject, query)),
         *(
             Panel(subject.images[image], f"{_classes(subject, image)}\n{distance:.3g}", flag=flag)
-            for image, distance, flag in found
+            for image, distance, flag in others
         ),
     ]
 
@@ -199,13 +201,13 @@ def _classes(subject: Subject, image: int) -> str:
 
 
 def _table(seen: Sequence[_Seen], queries: np.ndarray) -> Table:
-    def rows(each: _Seen, query: int) -> list[tuple[Cell, ...]]:
+    def rows(each: _Seen, query: int) -> list[tuple[Value, ...]]:
         subject, classes = each.subject, _classes(each.subject, query)
         shared = [None if np.isnan(share) else "yes" if share else "no" for share in each.shared[query]]
-        found = zip(each.neighbours[query].tolist(), each.distances[query].tolist(), shared, strict=True)
+        others = zip(each.neighbours[query].tolist(), each.distances[query].tolist(), shared, strict=True)
         return [
             (subject.name, query, classes, rank, image, _classes(subject, image), distance, said)
-            for rank, (image, distance, said) in enumerate(found, start=1)
+            for rank, (image, distance, said) in enumerate(others, start=1)
         ]
 
     heads = ("model", "query", "query's class", "rank", "neighbour", "neighbour's class")

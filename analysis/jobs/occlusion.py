@@ -7,7 +7,6 @@ on a GPU with cuDNN's own default for convolutions (TF32).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,8 +17,9 @@ from torch import Tensor
 
 from analysis.figures import Panel, panels
 from analysis.finding import Arrays, Figure, Finding
-from analysis.pointing import on_object
-from analysis.report import Cell, Column, Measured, Table
+from analysis.job import Job, WrongOption
+from analysis.pointing import hits, on_object, verdict
+from analysis.report import Column, Measured, Table, Value
 from analysis.subject import Subject
 from trainables.errors import UserError, suggest
 from trainables.train import evaluation_batch, predict
@@ -31,7 +31,7 @@ SCAN = 64  # images of a class, classified at once in the search for right ones
 
 
 @dataclass(frozen=True)
-class Occlusion:
+class Occlusion(Job):
     """Hide square windows of the first `per_class` test images of each class that are classified right.
 
     On multi-label data: images that have the class, with a sigmoid probability of at least 0.5 for it. `windows` are
@@ -41,7 +41,6 @@ class Occlusion:
     """
 
     name: ClassVar[str] = "occlusion"
-    together: ClassVar[bool] = False
 
     windows: tuple[int, ...] | None = None
     per_class: int = 2
@@ -49,7 +48,6 @@ class Occlusion:
     stride: int | None = None
 
     def __post_init__(self) -> None:
-        """Raise UserError where an option breaks a rule."""
         if self.windows is not None and not self.windows:
             raise UserError("occlusion needs at least one window")
         for window in self.windows or ():
@@ -64,9 +62,13 @@ class Occlusion:
         if self.fill not in FILLS:
             raise UserError(f"occlusion knows no fill {self.fill!r}{suggest(self.fill, FILLS)}")
 
-    def parts(self, subject: Subject) -> int:
-        """Return the number of classes: each is a part. Raises UserError where a window is larger than the images."""
+    def check(self, subject: Subject) -> None:
+        """Raise UserError where a window or the stride is larger than the images."""
         self._grid(subject)
+
+    def parts(self, subject: Subject) -> int:
+        """Check the subject and return the number of classes: each is a part."""
+        self.check(subject)
         return len(subject.class_names)
 
     def compute(self, subject: Subject, part: int) -> Arrays:
@@ -98,7 +100,10 @@ class Occlusion:
         }
 
     def finding(self, subjects: Sequence[Subject], computed: Sequence[Arrays]) -> Finding:
-        """Return maps as figures of ten images each, what they come to in tables, and how much of the drop falls on known objects."""
+        """Draw the maps, ten images a figure, and sum them up; where objects are known, by the drop on them, too.
+
+        There are no figures and tables where no image is classified right.
+        """
         (subject,) = subjects
         arrays = {key: np.concatenate([part[key] for part in computed]) for key in computed[0]}
         grid = self._grid(subject)
@@ -122,12 +127,12 @@ class Occlusion:
         scale = min(sides) // 32 if min(sides) > 64 else 1
         windows = self.windows or tuple(window * scale | 1 for window in WINDOWS)  # | 1: the next odd number
         if max(windows) > min(sides):
-            raise UserError(
+            raise WrongOption(
                 f"occlusion window {max(windows)} is larger than the images of {subject.dataset}, {sides[0]}×{sides[1]}"
             )
         stride = self.stride or scale
         if stride > min(sides):
-            raise UserError(
+            raise WrongOption(
                 f"occlusion stride {stride} is larger than the images of {subject.dataset}, {sides[0]}×{sides[1]}"
             )
         rows, columns = (np.arange((stride - 1) // 2, side, stride) for side in sides)
@@ -152,21 +157,18 @@ class Occlusion:
         }[self.fill]
         where = "every pixel" if grid.stride == 1 else f"one pixel in {grid.stride} along both axes"
         return (
-            f"{subject.name} on {subject.dataset}, test images: of each class the first {self.per_class} in the "
-            "order of the data set "
-            f"{right}. A square window, filled with {fill}, is centred on {where} and clipped at the border."
+            f"{subject.name} on {subject.dataset}, test images: of each class the first {self.per_class} in the order "
+            f"of the data set {right}. A square window, filled with {fill}, is centred on {where} and clipped at the "
+            "border."
         )
 
     def _missing(self, subject: Subject, classes: np.ndarray) -> str:
         """Say of which classes there were fewer images than asked for; nothing where there were enough."""
         counts = np.bincount(classes, minlength=len(subject.class_names)).tolist()
-        fewer = [
-            f"{name} ({count})"
-            for name, count in zip(subject.class_names, counts, strict=True)
-            if count < self.per_class
-        ]
+        pairs = zip(subject.class_names, counts, strict=True)
+        fewer = ", ".join(f"{name} ({count})" for name, count in pairs if count < self.per_class)
         return (
-            f"Of some classes there are fewer such images than the {self.per_class} asked for: {', '.join(fewer)}."
+            f"Of some classes there are fewer such images than the {self.per_class} asked for: {fewer}."
             if fewer
             else ""
         )
@@ -176,9 +178,8 @@ class Occlusion:
         pages = [range(start, min(start + ROWS, count)) for start in range(0, count, ROWS)]
         largest = max(grid.windows)
         caption = (
-            f"{self._rule(subject, grid)} Maps: probability of the row's class by the position of the window's "
-            "centre, and its "
-            f"lowest; p: without a window. Box: the {largest}×{largest} window where it hurts most."
+            f"{self._rule(subject, grid)} Maps: probability of the row's class by the position of the window's centre, "
+            f"and its lowest; p: without a window. Box: the {largest}×{largest} window where it hurts most."
         )
         figures = {}
         for number, page in enumerate(pages, start=1):
@@ -210,7 +211,9 @@ class _Grid:
 
 
 def _first_right(subject: Subject, label: int, count: int) -> np.ndarray:
-    """Return the numbers of the first `count` images of a class that are classified right; fewer where there are fewer."""
+    """Return the numbers of the first `count` images of a class that are classified right; fewer where there are not
+    so many.
+    """
     candidates = np.flatnonzero(subject.labels[:, label] == 1 if subject.multi_label else subject.labels == label)
     right: list[int] = []
     for start in range(0, len(candidates), SCAN):
@@ -223,7 +226,7 @@ def _first_right(subject: Subject, label: int, count: int) -> np.ndarray:
 
 
 def _probability(subject: Subject, logits: Tensor, label: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return a class's probability, (n,) float32, and whether it is what is predicted, (n,) bool, of logits (n, classes)."""
+    """Return a class's probability, (n,) float32, and whether it is predicted, (n,) bool, of logits (n, classes)."""
     if subject.multi_label:
         probability = logits[:, label].double().sigmoid()
         kept = probability >= 0.5
@@ -282,9 +285,9 @@ def _image_table(subject: Subject, arrays: Arrays, grid: _Grid) -> Table:
     for window in grid.windows:
         columns += [Column(f"{window}×{window} lowest", digits=3), Column(f"{window}×{window} mean", digits=3)]
         columns.append(Column(f"{window}×{window} lost %", digits=1, show=False))
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for index, number in enumerate(arrays["image"].tolist()):
-        row: list[Cell] = [number, subject.class_names[arrays["class"][index]], float(arrays["unoccluded"][index])]
+        row: list[Value] = [number, subject.class_names[arrays["class"][index]], float(arrays["unoccluded"][index])]
         for values, changed in zip(arrays["maps"][index], arrays["changed"][index], strict=True):
             row += [float(values.min()), float(values.mean(dtype=np.float64)), 100 * float(changed.mean())]
         rows.append(tuple(row))
@@ -303,9 +306,9 @@ def _window_table(subject: Subject, arrays: Arrays, grid: _Grid) -> Table:
     rows = [
         (
             f"{window}×{window}",
-            _measured(maps[:, at].min(axis=(1, 2))),
-            _measured(maps[:, at].mean(axis=(1, 2))),
-            _measured(100 * changed[:, at].mean(axis=(1, 2))),
+            Measured.of_finite(maps[:, at].min(axis=(1, 2))),
+            Measured.of_finite(maps[:, at].mean(axis=(1, 2))),
+            Measured.of_finite(100 * changed[:, at].mean(axis=(1, 2))),
         )
         for at, window in enumerate(grid.windows)
     ]
@@ -318,20 +321,18 @@ def _by_window(arrays: Arrays, grid: _Grid) -> str:
     """Say what hiding costs, by window."""
     means = arrays["maps"].mean(axis=(0, 2, 3), dtype=np.float64)
     lost = arrays["changed"].mean(axis=(0, 2, 3))
-    told = [
+    costs = [
         f"{p:.3f} with {w}×{w} (lost at {100 * f:.1f} % of positions)"
         for w, p, f in zip(grid.windows, means, lost, strict=True)
     ]
     return (
         f"Mean probability of the class over {len(arrays['image'])} images: "
-        f"{arrays['unoccluded'].mean(dtype=np.float64):.3f} without a "
-        f"window; {', '.join(told)}."
+        f"{arrays['unoccluded'].mean(dtype=np.float64):.3f} without a window; {', '.join(costs)}."
     )
 
 
 def _located(masks: np.ndarray, arrays: Arrays, grid: _Grid) -> Arrays:
-    """Return how much of the drop falls on the object, by where the window's centre is; `masks` (n, H, W) tell where it
-    is.
+    """Return how much of the drop falls on the object, `masks` (n, H, W), by where the window's centre is.
 
     `object_area` (n,): the object's share of the positions, which is what chance gives. `drop_on_object` and
     `drop_points_at_object` (n, windows): what on_object() returns for the positive drops.
@@ -355,61 +356,34 @@ def _object_table(subject: Subject, arrays: Arrays, grid: _Grid, located: Arrays
     groups = {name: arrays["class"] == number for number, name in enumerate(subject.class_names)}
     rows = []
     for name, members in (groups | {"all": np.ones(len(arrays["class"]), bool)}).items():
-        row: list[Cell | Measured] = [name, _measured(100 * located["object_area"][members])]
+        row: list[Value | Measured] = [name, Measured.of_finite(100 * located["object_area"][members])]
         for at in range(len(grid.windows)):
-            row += [
-                _measured(100 * located["drop_on_object"][members, at]),
-                _hits(located["drop_points_at_object"][members, at]),
-            ]
+            row.append(Measured.of_finite(100 * located["drop_on_object"][members, at]))
+            row.append(hits(located["drop_points_at_object"][members, at]))
         rows.append(tuple(row))
     title = (
-        f"{subject.name}: object or surroundings? Share of the probability's drop at windows centred on the object "
-        "(by chance: its area), "
-        "and images whose largest drop is there"
+        f"{subject.name}: object or surroundings? Share of the probability's drop at windows centred on the object (by "
+        "chance: its area), and images whose largest drop is there"
     )
     return Table(title, tuple(columns), tuple(rows))
 
 
 def _object_or_surroundings(located: Arrays, grid: _Grid) -> str:
     """Answer the question, for each window."""
-    told = []
+    shares = []
     for at, window in enumerate(grid.windows):
-        share, hits = located["drop_on_object"][:, at], _hits(located["drop_points_at_object"][:, at])
+        share, points = located["drop_on_object"][:, at], located["drop_points_at_object"][:, at]
         known = np.isfinite(share)
         if not known.any():
-            told.append(f"with {window}×{window} no drop in any image")
+            shares.append(f"with {window}×{window} no drop in any image")
             continue
-        verdict = _verdict(share[known] - located["object_area"][known])
-        told.append(
-            f"with {window}×{window} {100 * share[known].mean():.1f} % of the drop ({verdict}) and the largest in "
-            f"{hits} images"
+        shares.append(
+            f"with {window}×{window} {100 * share[known].mean():.1f} % of the drop "
+            f"({verdict(share[known] - located['object_area'][known])}) and the largest in {hits(points)} images"
         )
     area = 100 * located["object_area"].mean()
     return (
         f"Object or surroundings? The objects cover {area:.1f} % of the positions, which is their share by chance. "
-        f"Windows centred on them make {'; '.join(told)}. More or less than chance: by over two standard errors of "
+        f"Windows centred on them make {'; '.join(shares)}. More or less than chance: by over two standard errors of "
         "the mean."
     )
-
-
-def _verdict(excess: np.ndarray) -> str:
-    """Say whether the mean of (n,) differences from chance is more than two standard errors from 0."""
-    if len(excess) < 2:
-        return "of a single image"
-    error = excess.std(ddof=1) / math.sqrt(len(excess))
-    if abs(excess.mean()) <= 2 * error:
-        return "not told apart from chance"
-    return "more than chance" if excess.mean() > 0 else "less than chance"
-
-
-def _hits(points: np.ndarray) -> str | None:
-    known = points[np.isfinite(points)]
-    return f"{int(known.sum())} of {len(known)}" if len(known) else None
-
-
-def _measured(values: np.ndarray) -> Measured | None:
-    """Return mean and standard deviation of the finite values; None where there are none."""
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return None
-    return Measured(float(known.mean()), float(known.std(ddof=1)) if len(known) > 1 else None, len(known))

@@ -23,6 +23,7 @@ from analysis.features import (
     sharing,
 )
 from analysis.finding import Arrays, Figure, Finding
+from analysis.job import Job
 from analysis.jobs.neighbours import mean_percent
 from analysis.report import Column, Table
 from analysis.subject import Subject
@@ -33,7 +34,7 @@ SIDE = 32  # pixels; larger images are reduced to it before the layout that all 
 
 
 @dataclass(frozen=True)
-class TSNE:
+class TSNE(Job):
     """t-SNE of the features of one model, or of several side by side: of the same test images, from the same initial
     layout.
 
@@ -56,15 +57,17 @@ class TSNE:
             raise UserError(f"images is {self.images!r}, but must be a whole number from 7 on")
         self._check_perplexity(self.images)
 
-    def parts(self, subject: Subject) -> int:
-        """Return 1. Raises UserError where there is no such layer, or there are too few images for the perplexity."""
+    def check(self, subject: Subject) -> None:
+        """Raise UserError where there is no such layer, or there are too few images for the perplexity."""
         shown = len(self._shown(subject))
         self._check_perplexity(shown)
         feature_space(subject, self.layer, shown)
-        return 1
 
-    def compute(self, subject: Subject, part: int) -> Arrays:  # noqa: ARG002
-        """Return `start` and `embedding` (n, 2), and each image's nearest by `features` and in the `picture`, (n, 10), from 0 to n − 1."""
+    def whole(self, subject: Subject) -> Arrays:
+        """Return `start` and `embedding` (n, 2), and the nearest of each image by `features` and in the `picture`.
+
+        These are (n, 10), numbers from 0 to n − 1.
+        """
         shown = self._shown(subject)
         vectors = features(subject, self.layer, shown)
         start = initial_layout(subject.images[shown], self.seed)
@@ -74,7 +77,7 @@ class TSNE:
         return {"start": start, "embedding": embedding, "features": in_features, "picture": in_picture}
 
     def finding(self, subjects: Sequence[Subject], computed: Sequence[Arrays]) -> Finding:
-        """Draw the embeddings side by side; say how far their neighbours are of one class, and are those of the feature space."""
+        """Draw the embeddings side by side; say how many neighbours share a class, and are those of the features."""
         check_same_images(subjects)
         first, shown = subjects[0], self._shown(subjects[0])
         classes = main_class(first)[shown]
@@ -115,11 +118,9 @@ class TSNE:
             same = all(np.array_equal(start, starts[0]) for start in starts)
             pixels += ", the same for all models" if same else " as each model gets them"
         return (
-            f"{first.dataset}: {len(starts[0]):,} test images, taken in turn from the classes, the first ones of "
-            f"each. Features: {spaces}. "
-            f"t-SNE with perplexity {self.perplexity:g}, seed {self.seed}, Euclidean distances, from the first two "
-            "principal components of "
-            f"the {pixels}. Colour: {colour}."
+            f"{first.dataset}: {len(starts[0]):,} test images, taken in turn from the classes, the first ones of each. "
+            f"Features: {spaces}. t-SNE with perplexity {self.perplexity:g}, seed {self.seed}, Euclidean distances, "
+            f"from the first two principal components of the {pixels}. Colour: {colour}."
         )
 
     def _table(self, subjects: Sequence[Subject], computed: Sequence[Arrays], present: np.ndarray) -> Table:
@@ -143,15 +144,13 @@ class TSNE:
 
 
 _READING = (
-    "Read from a t-SNE picture which images are neighbours, and no more: sizes of clusters and distances between "
-    "them mean little. The "
-    "table says how far its neighbours are those of the feature space."
+    "Read from a t-SNE picture which images are neighbours, and no more: sizes of clusters and distances between them "
+    "mean little. The table says how far its neighbours are those of the feature space."
 )
 
 
 def balanced(classes: np.ndarray, count: int) -> np.ndarray:
-    """Return the numbers of `count` images in rising order: the first of each class, then the second of each, and so
-    on.
+    """Return the numbers of `count` images in rising order: the first of each class, then the second of each, …
 
     `classes` (N,) is −1 for images without a class, which are left out. There are fewer where fewer have one.
     """
@@ -167,7 +166,7 @@ def initial_layout(images: np.ndarray, seed: int) -> np.ndarray:
     scaled to an sd of 1e-4.
 
     t-SNE keeps much of the arrangement that it starts from (Kobak and Linderman, Nature Biotechnology 2021). This one
-    hangs on no model, so that in pictures of several models a class lies in about the same place, and differences are
+    depends on no model, so that in pictures of several models a class lies in about the same place, and differences are
     the models'. From random numbers classes would lie anywhere; from the features of each model, turned and mirrored.
     """
     from openTSNE import initialization  # brings scikit-learn: slow to import, and needed by this job alone

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import ray
 import torch
 
-from analysis.finding import Arrays, Job
+from analysis.finding import Arrays
+from analysis.job import Job
 from analysis.subject import Subject, subject
 from trainables import checkpoint
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Machines:
-    """What a command may use; None leaves it to the machine: to this one, or where `address` is given to a Ray cluster."""
+    """What a command may use of this machine, or of the Ray cluster at `address`. None leaves it to the machine."""
 
     num_gpus: int = 0
     trials_per_gpu: int | None = None

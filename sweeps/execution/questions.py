@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +13,8 @@ from typing import Any
 import ray
 from rich.console import Console
 
-from analysis.finding import Finding, Job
+from analysis.finding import Finding
+from analysis.job import Job, WrongOption
 from analysis.report import Section
 from sweeps.execution import analysis_tasks, cluster
 from sweeps.execution.analysis_tasks import SharedModel
@@ -39,8 +40,7 @@ class Question:
     @property
     def folder(self) -> str:
         """Its folder's name among a run's artifacts: the same options on the same models have the same."""
-        options = asdict(self.job)  # type: ignore[call-overload]  # a job is a dataclass, which a protocol cannot say
-        asked = json.dumps([options, [trial.run_id for trial in self.trials]], sort_keys=True)
+        asked = json.dumps([asdict(self.job), [trial.run_id for trial in self.trials]], sort_keys=True)
         return f"analysis/{self.job.name}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
 
     @property
@@ -78,12 +78,14 @@ def ask(
     console: Console,
     *,
     fresh: bool = False,
+    insisted: Collection[str] = (),
 ) -> list[Answer]:
     """Return the answers, in the order of the questions.
 
     A question that has an answer in MLflow already is not asked again, unless `fresh`. One that fails costs only
     itself. Findings go to `folder`/<models>/<job>/ and to the MLflow run of the examined model (of the first, where
-    there are several).
+    there are several). Raises WrongOption, before anything is computed, where an option of one of the jobs `insisted`
+    on fits none of its models.
     """
     attached = [{} if fresh else store.attached(question.trials[0].run_id, question.folder) for question in questions]
     answers = {at: _keep(questions[at], files, folder) for at, files in enumerate(attached) if LAST in files}
@@ -91,7 +93,8 @@ def ask(
         console.print(f"analyses done already, and not done again: {len(answers)}", highlight=False)
     missing = {at: question for at, question in enumerate(questions) if at not in answers}
     if missing:
-        answers |= _asked(missing, data, store, folder, machines, console)
+        fitting = {questions[at].job.name for at in answers}  # what has been answered once
+        answers |= _asked(missing, data, store, folder, machines, console, set(insisted) - fitting)
     return [answers[at] for at in range(len(questions))]
 
 
@@ -102,6 +105,7 @@ def _asked(
     folder: Path,
     machines: Machines,
     console: Console,
+    insisted: Collection[str],
 ) -> dict[int, Answer]:
     """Have the questions answered side by side, and say what came of each as it ends."""
     answers = {}
@@ -110,6 +114,7 @@ def _asked(
         with cluster.connect(machines):
             workers = _workers(questions.values(), store, data, machines)
             counted = {at: pool.submit(workers.count, question) for at, question in questions.items()}
+            _refuse_wrong_options(questions, counted, insisted)
             waiting = {pool.submit(workers.conduct, questions[at], parts): at for at, parts in counted.items()}
             for done in as_completed(waiting):
                 answer = answers[waiting[done]] = _answer(questions[waiting[done]], done, store, folder)
@@ -118,6 +123,16 @@ def _asked(
         # without waiting: after an interruption threads wait for tasks until Ray is left, which may be later
         pool.shutdown(wait=False, cancel_futures=True)
     return answers
+
+
+def _refuse_wrong_options(
+    questions: Mapping[int, Question], counted: Mapping[int, Future[list[int]]], insisted: Collection[str]
+) -> None:
+    """Raise WrongOption where an option of a job `insisted` on fits none of the models that it is asked of."""
+    for name in insisted:
+        causes = [_cause(counted[at].exception()) for at, question in questions.items() if question.job.name == name]
+        if causes and all(isinstance(cause, WrongOption) for cause in causes):
+            raise WrongOption(f"{name}: {causes[0]}")
 
 
 def _workers(questions: Iterable[Question], store: Store, data: SharedData, machines: Machines) -> Workers:

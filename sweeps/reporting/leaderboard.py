@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from analysis.report import Cell, Column, Table
+from analysis.report import Column, Table, Value
 from sweeps.decisions.labels import label
 from sweeps.decisions.samplers import importance, pareto
 from sweeps.decisions.search_run import SearchRun
@@ -34,7 +34,7 @@ def leaderboard(search: SearchRun, most: int = ROWS) -> Table:
         Column("seeds"),
         Column("drawn"),
     )
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     eligible = []
     for draw in search.ranking()[:most]:
         confirmed = draw in (search.confirmed or []) and not draw.reason
@@ -88,7 +88,7 @@ def front(search: SearchRun) -> Table:
         "parameters": Column("parameters", digits=0),
         "seconds": Column("seconds", digits=0),
     }
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for each in pareto(told, names):
         pairs = zip(names, values[each.number], strict=True)
         rows.append(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.report import Cell as Entry
 from analysis.report import Column, Measured, Table
+from analysis.report import Value as Entry
 from sweeps.decisions.labels import label
 from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.records import StageResult
@@ -115,28 +115,24 @@ def _scores(outcome: Outcome) -> list[Entry | Measured]:
     history = outcome.history
     test = history.curve("test_score")
     return [
-        _measured(history.curve("train_loss")[:, -1]),
-        _measured(100 * test.max(axis=1)),
+        Measured.of(history.curve("train_loss")[:, -1]),
+        Measured.of(100 * test.max(axis=1)),
         _each(test.argmax(axis=1) + 1),
-        _measured(100 * outcome.chosen("val_score")),
+        Measured.of(100 * outcome.chosen("val_score")),
         _each(np.array(history.chosen_epochs())),
-        _measured(100 * outcome.chosen("test_score")),
+        Measured.of(100 * outcome.chosen("test_score")),
     ]
 
 
 def _classes(outcome: Outcome) -> list[Entry | Measured]:
     per_class = zip(*(record.class_score for record in outcome.history.chosen()), strict=True)
-    return [None if None in values else _measured(100 * np.array(values, dtype=float)) for values in per_class]
+    return [None if None in values else Measured.of(100 * np.array(values, dtype=float)) for values in per_class]
 
 
 def _speeds(outcome: Outcome) -> list[Entry | Measured]:
     """Return the medians over epochs: the first ones include warming up."""
     medians = [np.median(outcome.history.curve(metric), axis=1) for metric in ("images_per_second", "seconds")]
-    return [_measured(values) for values in medians]
-
-
-def _measured(values: np.ndarray) -> Measured:
-    return Measured(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None, len(values))
+    return [Measured.of(values) for values in medians]
 
 
 def _each(values: np.ndarray) -> Entry:

@@ -23,7 +23,7 @@ from sweeps.tracking.shared import Shared, Tracked
 from sweeps.tracking.snapshot import NEWEST, STATES, next_slot, place
 from sweeps.tracking.spool import About, Line, Standing
 from sweeps.tracking.store import TAG_LENGTH, Store, counts
-from trainables.snapshot import STATE
+from trainables.snapshot import CURVES, STATE
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -228,7 +228,7 @@ class Delivery:
             self.shared.note(
                 self.trial,
                 "metrics:",
-                "a line in the spool is damaged; that epoch is missing in MLflow's charts, not in curves.json",
+                f"a line in the spool is damaged; that epoch is missing in MLflow's charts, not in {CURVES}",
             )
             return None
 

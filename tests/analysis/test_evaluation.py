@@ -1,3 +1,5 @@
+"""A finished model on images that came later, against what training said of the same images."""
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,20 +8,21 @@ import pytest
 import torch
 
 from analysis.evaluation import evaluation
+from analysis.report import Measured
 from analysis.subject import subject
 from trainables import train as training
 from trainables.checkpoint import load, pack
 from trainables.config import CNN, Training, Trial
 from trainables.datasets import load as load_data
 from trainables.scoring import score
-from trainables.train import replicate, train
+from trainables.train import predict, replicate, train
 
 CPU = torch.device("cpu")
 
 
-def examine(data, labels=None):
+def examine(data, labels=None, seeds=(0, 1)):
     trial = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1), training=Training(epochs=1, crop=8))
-    members = [replicate(trial, data, seed, CPU) for seed in (0, 1)]
+    members = [replicate(trial, data, seed, CPU) for seed in seeds]
     last = list(train(trial, data, members, CPU))[-1]
     test = data.test if labels is None else replace(data.test, labels=labels)
     return evaluation(load(pack(trial, data, members)), test, "later", "net", CPU), last
@@ -41,7 +44,34 @@ def test_on_the_test_images_it_says_what_training_said(tiny):
     counts = found.arrays["confusion"]  # rows: true classes
     assert counts.sum(axis=1).tolist() == [10, 10, 10]
     assert np.diag(counts).tolist() == pytest.approx((per_class / 10).tolist())
-    assert found.text[0].startswith("net on 30 images of later, 2 seeds: accuracy ")
+    mean, sd = accuracies.mean(), accuracies.std(ddof=1)
+    assert found.text[0].startswith(f"net on 30 images of later, 2 seeds: accuracy {mean:.2f} ± {sd:.2f} (2) %, loss ")
+    assert found.figures["confusion"].caption == "net on 30 images of later, 2 seeds. Counts are means over the seeds."
+    rows = found.tables["confusion"].rows
+    assert rows == tuple((name, *row) for name, row in zip(tiny.class_names, counts.tolist(), strict=True))
+
+
+def test_a_single_seed_has_no_spread(tiny):
+    found, last = examine(tiny, seeds=(0,))
+    accuracy = 100 * last.records[0].test_score
+    assert found.text[0].startswith(f"net on 30 images of later: accuracy {accuracy:.2f} %, loss ")
+    assert found.tables["evaluation"].rows[0][2] == Measured(pytest.approx(accuracy), None, 1)
+    assert found.figures["confusion"].caption == "net on 30 images of later."
+
+
+def test_several_labels_are_scored_by_average_precision(tiny):
+    """The labels are what the network says itself, so that each class is ranked without a mistake."""
+    trial = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1), training=Training(epochs=1))
+    [member] = [replicate(trial, tiny, 0, CPU)]
+    list(train(trial, tiny, [member], CPU))
+    model = load(pack(trial, tiny, [member]))
+    logits = predict(model.models[0], torch.from_numpy(tiny.test.images))
+    labels = (logits > logits.median(0).values).numpy().astype(np.int8)
+    found = evaluation(model, replace(tiny.test, labels=labels), "later", "net", CPU)
+    assert found.text[0].startswith("net on 30 images of later: mAP 100.00 %, loss ")
+    assert found.tables["evaluation"].columns[2].name == "AP %"
+    assert [row[1] for row in found.tables["evaluation"].rows] == [30, 15, 15, 15]
+    assert not found.figures
 
 
 def test_a_class_without_images_stays_unknown(tiny):

@@ -1,13 +1,12 @@
+"""A finding as files."""
+
 import io
 import json
 
 import numpy as np
-import pytest
 
 from analysis.finding import Figure, Finding
-from analysis.jobs import JOBS, make
 from analysis.report import Column, Measured, Table
-from trainables.errors import UserError
 
 
 def test_a_finding_survives_its_files_but_for_the_arrays():
@@ -30,20 +29,7 @@ def test_a_finding_survives_its_files_but_for_the_arrays():
     np.testing.assert_array_equal(np.load(io.BytesIO(files["job.npz"]))["x"], np.arange(3))
 
 
-def test_jobs_are_made_by_name_with_their_options():
-    assert list(JOBS) == [kind.name for kind in JOBS.values()]
-    [job] = make({"occlusion": {"windows": (5,)}})
-    assert job == JOBS["occlusion"](windows=(5,))
-
-
-@pytest.mark.parametrize(
-    ("wanted", "message"),
-    [
-        ({"occlusoin": {}}, "there is no analysis 'occlusoin'; did you mean 'occlusion'?"),
-        ({"occlusion": {"window": 3}}, "analysis occlusion has no option 'window'; did you mean 'windows'?"),
-    ],
-)
-def test_what_is_no_job_is_refused_in_one_line(wanted, message):
-    with pytest.raises(UserError) as caught:
-        make(wanted)
-    assert str(caught.value) == message
+def test_a_finding_without_arrays_has_no_file_of_them():
+    assert set(Finding("job", "Title").files()) == {"finding.json"}
+    table = Table("t", (Column("a"),), ((1,),))
+    assert Finding.from_files(Finding("job", "Title", tables={"t": table}).files()).tables == {"t": table}

@@ -4,12 +4,15 @@ import base64
 import csv
 import io
 import json
+import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from analysis import report
 from analysis.report import Column, Measured, Section, Table, write_html, write_json
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
@@ -47,17 +50,42 @@ def printed(table: Table, width: int = 100) -> str:
 
 
 def test_the_best_are_decided_before_rounding_with_ties_among_eligible_rows():
-    assert TABLE.best() == {(1, 1), (0, 2), (1, 2), (2, 2)}
+    assert TABLE.best == {(1, 1), (0, 2), (1, 2), (2, 2)}
 
 
 def test_nothing_is_best_where_no_eligible_row_has_a_number():
-    assert Table("t", (Column("x", best="max"),), ((1.0,), (None,), ("n/a",)), (False, True, True)).best() == set()
+    assert Table("t", (Column("x", best="max"),), ((1.0,), (None,), ("n/a",)), (False, True, True)).best == set()
 
 
 @pytest.mark.parametrize("best", ["max", "min"])
 def test_what_diverged_is_never_best(best: str):
     cells = (float("nan"), float("inf"), -float("inf"), Measured(float("nan"), 1.0, 2), 2.0)
-    assert Table("t", (Column("x", best=best),), tuple((cell,) for cell in cells)).best() == {(4, 0)}
+    assert Table("t", (Column("x", best=best),), tuple((cell,) for cell in cells)).best == {(4, 0)}
+
+
+def test_the_best_are_found_once_however_large_the_table(monkeypatch: pytest.MonkeyPatch):
+    columns, seen = (Column("x", best="max"), Column("y", best="min")), []
+    monkeypatch.setattr(report, "_rank", lambda cell: seen.append(cell) or cell)
+    table = Table("t", columns, tuple((row, row) for row in range(50)))
+    table.to_html(), table.to_rich(), table.to_json()
+    assert len(seen) == 2 * 50
+    assert table.best == {(49, 0), (0, 1)}
+
+
+def test_a_mean_comes_with_the_sd_of_a_sample_and_n():
+    assert Measured.of([1.0, 2.0, 6.0]) == Measured(3.0, pytest.approx(7**0.5), 3)  # 4 + 1 + 9, over 3 − 1
+    assert Measured.of(np.array([1, 3])) == Measured(2.0, pytest.approx(2**0.5), 2)
+    assert Measured.of([5.0]) == Measured(5.0, None, 1)
+    assert math.isnan(Measured.of([1.0, float("nan")]).mean)  # a mean over the rest would flatter
+    with pytest.raises(ValueError, match="there are no values"):
+        Measured.of([])
+
+
+def test_a_mean_of_the_finite_is_asked_for_by_name():
+    values = np.array([1.0, np.nan, 2.0, np.inf, 6.0])
+    assert Measured.of_finite(values) == Measured.of([1.0, 2.0, 6.0])
+    assert Measured.of_finite(values[:2]) == Measured(1.0, None, 1)
+    assert Measured.of_finite(values[1:2]) is None
 
 
 def test_cells_are_printed_with_spread_and_n_and_the_missing_as_a_dash():

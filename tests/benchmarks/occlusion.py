@@ -35,7 +35,10 @@ TUNING = ((1, 16), (1, 64), (1, 256), (20, 4), (20, 16))  # images per call, per
 
 
 def noise(count: int) -> Subject:
-    """Return an untrained network, with images of noise, all of one class, that it classifies right: a constant is added to its logit."""
+    """Return an untrained network with images of noise, all of one class, that it classifies right.
+
+    A constant is added to that class's logit.
+    """
     torch.manual_seed(0)
     trial = BASELINE.with_values({"model.channels": (32, 64, 256)})
     model = build(trial.model, SHAPE, CLASSES, MEAN, SD).eval()

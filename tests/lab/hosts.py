@@ -110,7 +110,7 @@ class Lab:
 
 @contextmanager
 def cluster(folder: Path, workers: int = 2) -> Iterator[Lab]:
-    """Bring the cluster up as README says, with the tunnel to the dashboard and to MLflow; in the end all of it goes."""
+    """Bring the cluster up as the README says, with the tunnel to dashboard and MLflow; at the end all of it goes."""
     lab = Lab(folder, workers)
     config = on_own_machines()
     config["provider"] |= {"head_ip": HEAD, "worker_ips": [*lab.workers.values()]}

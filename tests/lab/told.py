@@ -1,4 +1,7 @@
-"""What the MLflow of a cluster's head has of a study: `python told.py STUDY` prints its runs as JSON, but for those superseded."""
+"""What the MLflow of a cluster's head has of a study: `python told.py STUDY` prints its runs as JSON.
+
+Those that are superseded are left out.
+"""
 
 import json
 import sys

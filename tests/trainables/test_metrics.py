@@ -74,7 +74,7 @@ def test_a_perfect_ranking_is_exactly_1(rule, positives):
 
 @pytest.mark.parametrize("positives", [3, 7, 10, 20, 30])
 def test_a_recall_of_exactly_a_tenth_counts(positives):
-    """All positives but one lead; the last is far below: precision is 1 at recalls up to (positives - 1) / positives."""
+    """All positives but one lead; the last is far below: precision is 1 at recalls up to 1 - 1 / positives."""
     scores, labels = range(100, 0, -1), [1] * (positives - 1) + [0] * (100 - positives) + [1]
     reached = sum(Fraction(tenths, 10) <= Fraction(positives - 1, positives) for tenths in range(11))
     assert ap(scores, labels, "11-point") == pytest.approx((reached + (11 - reached) * positives / 100) / 11)

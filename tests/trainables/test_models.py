@@ -99,7 +99,10 @@ def test_a_dilated_and_grouped_network_equals_the_same_written_out():
 def test_the_steps_of_a_network_in_order():
     model = CNN(conv_layers=4, convs_per_block=2, channels=4, padding=1, pool_after=(2,), fc_layers=2)
     net = build(model, (3, 8, 8), 2)
-    fast = "normalize conv1 activation1 conv2 activation2 block1 conv3 activation3 conv4 pool2 activation4 block2 flat fc1 fc2"
+    fast = (
+        "normalize conv1 activation1 conv2 activation2 block1 conv3 activation3 conv4 pool2 activation4 block2 "
+        "flat fc1 fc2"
+    )
     assert " ".join(step.name for step in net.steps()) == fast
     plain = fast.replace("pool2 activation4", "activation4 pool2")
     assert " ".join(step.name for step in net.plain_steps()) == plain
@@ -122,7 +125,7 @@ def test_plain_steps_are_the_same_function(activation, pooling):
 
 @pytest.mark.parametrize("model", [CNN(conv_layers=4, convs_per_block=2, padding=1, batch_norm=True), ResNet(18)])
 def test_steps_keep_what_they_promise(model):
-    """Another value at one channel, or place, of what a step gets changes only that channel, or place, of what it yields."""
+    """Another value at one channel, or place, of what a step gets changes only that one of what it yields."""
     torch.manual_seed(0)
     net = build(model, (3, 32, 32), 5).double().eval()
     x = torch.rand(1, 3, 32, 32, dtype=torch.float64)

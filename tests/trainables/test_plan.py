@@ -270,7 +270,7 @@ def test_resnets_have_the_published_parameters_and_flops():
 
 @pytest.mark.parametrize(("depth", "blocks"), [(18, (2, 2, 2, 2)), (34, (3, 4, 6, 3))])
 def test_a_resnets_receptive_field_by_hand(depth, blocks):
-    """1 + Σ (kernel − 1) × jump of the input: the stem, then every 3×3 at its stage's jump, but a stage's first at half of it."""
+    """1 + Σ (kernel − 1) × jump of the input: the stem, then every 3×3 at its stage's jump, a stage's first at half."""
     layers = by_name(ResNet(depth), (3, 224, 224))
     size = (
         1

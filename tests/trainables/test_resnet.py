@@ -14,7 +14,7 @@ MEAN, SD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 
 
 def pair(depth=18, mean=(), sd=()):
-    """Return our network and torchvision's, with the same weights; batch norm's are random too, so that its maps differ from one."""
+    """Return our network and torchvision's with the same weights; batch norm's are random too, so that they matter."""
     torch.manual_seed(0)
     ours = build(ResNet(depth), (3, 64, 64), 10, mean, sd)
     for name, tensor in ours.state_dict().items():

@@ -15,7 +15,7 @@ from trainables.errors import UserError
 
 
 def spots(weight: float = 1.0):
-    """Return a network whose one filter is `weight` times the pixel, on images 0 to 5 with one pixel of brightness 0, 40, … 200 each."""
+    """Return a network whose one filter is `weight` times the pixel, on six images of one pixel: 0, 40, … 200."""
     subject = make_subject(CNN(conv_layers=1, channels=2, padding=1, fc_layers=1, normalize_input=False), (1, 6, 6))
     with torch.no_grad():
         conv = convolution(subject.model, "conv1")

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from analysis import figures
-from analysis.confusion import confusion
 from analysis.finding import Finding
 from analysis.jobs.mistakes import Mistakes, false_positives, missed, wrongly_labelled
 from analysis.subject import Subject
@@ -50,11 +49,6 @@ SUBJECT = told([sure(0), sure(1, 2.0), sure(1, 5.0), sure(1), sure(0, 2.0), sure
 
 def find(job: Mistakes, subject: Subject) -> Finding:
     return job.finding([subject], [job.compute(subject, part) for part in range(job.parts(subject))])
-
-
-def test_confusion_counts_true_classes_in_rows():
-    counts = confusion(np.array([0, 0, 2, 2, 2]), np.array([0, 1, 2, 0, 0]), 3)
-    assert counts.tolist() == [[1, 1, 0], [0, 0, 0], [2, 0, 1]]
 
 
 def test_the_most_confident_mistakes_come_first_and_ties_by_image_number():

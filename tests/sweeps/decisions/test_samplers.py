@@ -223,8 +223,10 @@ def test_cma_es_finds_the_middle_of_a_bowl():
         (lambda: Sampler(PLANE, "grid"),
          "x is a real number, so there are infinitely many points; for a grid, use a Choice"),
         (lambda: Sampler(SMALL, "tpe", first=({"a": 4, "b": "x"},)), "a is 4, but must be 1..3"),
-        (lambda: importance(SPACE, told_of(drawn(7)), 3), "7 trials have come to epoch 3, but importance needs at least 8"),
-        (lambda: importance(SPACE, told_of(drawn(8)), 4), "0 trials have come to epoch 4, but importance needs at least 8"),
+        (lambda: importance(SPACE, told_of(drawn(7)), 3),
+         "7 trials have come to epoch 3, but importance needs at least 8"),
+        (lambda: importance(SPACE, told_of(drawn(8)), 4),
+         "0 trials have come to epoch 4, but importance needs at least 8"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_searched_is_refused_in_one_line(build, message):

@@ -303,7 +303,7 @@ def test_in_full_the_best_two_of_three_are_confirmed_with_all_seeds():
 
 
 def test_by_asha_trials_pause_and_the_best_third_runs_on():
-    """Rungs at 1 and 3. The first two are paused; when the third has come to epoch 1, the second is the best of three."""
+    """Rungs at 1 and 3. The first two are paused; when the third reaches epoch 1, the second is the best of three."""
     run = by_hand(confirm=1, seeds=1)
     for n, score in enumerate((0.5, 0.6, 0.4)):
         task = run.next()

@@ -39,13 +39,14 @@ def test_every_trial_gets_a_quarter_of_the_epochs(epochs, grace):
 
 
 def test_at_a_rung_the_worse_half_of_a_stage_stops():
-    trials = Trials(Stage("lr", {"training.lr": (0.1, 0.2, 0.3)}))
-    first, second, third = (trials.next() for _ in range(3))
-    for trial in (first, second, third):
+    trials = Trials(Stage("lr", {"training.lr": (0.1, 0.2, 0.3, 0.4)}))
+    first, second, third, fourth = (trials.next() for _ in range(4))
+    for trial in (first, second, third, fourth):
         assert trials.report(trial, 1, 0.0) == GO_ON  # no rung before the grace period's end
     assert trials.report(first, 2, 0.5) == GO_ON
     assert trials.report(second, 2, 0.4) == STOP
     assert trials.report(third, 2, 0.6) == GO_ON
+    assert trials.report(fourth, 2, 0.52) == GO_ON  # above the median of the three, below their best quarter
 
 
 def test_each_stage_has_rungs_of_its_own():

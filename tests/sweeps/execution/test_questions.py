@@ -6,13 +6,26 @@ import pytest
 import ray
 from rich.console import Console
 
+from analysis.job import WrongOption
+from analysis.jobs import make
 from analysis.jobs.compare import Compare
 from analysis.jobs.contact_sheet import ContactSheet
 from analysis.jobs.mistakes import Mistakes
 from sweeps.decisions.status import Status
 from sweeps.execution import analysis_tasks, questions
 from sweeps.execution.machines import Machines
-from sweeps.execution.questions import LAST, Answer, Question, Workers, _answer, _said, about, ask, sections
+from sweeps.execution.questions import (
+    LAST,
+    Answer,
+    Question,
+    Workers,
+    _answer,
+    _refuse_wrong_options,
+    _said,
+    about,
+    ask,
+    sections,
+)
 from sweeps.execution.shared_data import SharedData
 from sweeps.tracking.store import StoredTrial
 from tests.conftest import make_dataset
@@ -134,3 +147,65 @@ def test_a_question_s_parts_are_computed_on_each_model_and_put_together_in_order
 )
 def test_each_end_is_a_line(end, said):
     assert _said(Answer(QUESTION, **end)) == f"contact_sheet of study, lr: 0.1: {said}"
+
+
+def test_stored_findings_are_found_again():
+    """A folder is named after job, options and models: names of this list are in users' stores, and must stay."""
+    known = (
+        "contact_sheet-4d4f4afa",
+        "mistakes-c57747d6",
+        "occlusion-74984147",
+        "grad_cam-9ea98b6a",
+        "filters-be5e58d8",
+        "ablation-d69d1a56",
+        "filters_drawn-ef3f6c6a",
+        "feature_maps-2dafd8e8",
+        "neighbours-92e9674c",
+        "tsne-debc8274",
+        "compare-43bc800f",
+    )
+    jobs = make({name.partition("-")[0]: {} for name in known})
+    assert [Question(job, (TRIAL,)).folder for job in jobs] == [f"analysis/{name}" for name in known]
+    [occlusion, ablation] = make(
+        {"occlusion": {"windows": (5, 9), "stride": 2}, "ablation": {"filters": "conv1:2,0-1", "each_of": "conv2"}}
+    )
+    assert Question(occlusion, (TRIAL,)).folder == "analysis/occlusion-d51f0277"
+    assert Question(ablation, (TRIAL,)).folder == "analysis/ablation-c4b7cb59"
+
+
+WRONG = WrongOption("no layer 'x'")
+
+
+@pytest.mark.parametrize(
+    ("counted", "insisted", "refused"),
+    [
+        ({0: ended(error=WRONG), 1: ended(error=WRONG)}, {"contact_sheet"}, True),
+        ({0: ended(error=WRONG), 1: ended(error=WRONG)}, {"compare"}, False),  # the job's own options, or a study's
+        ({0: ended(error=WRONG), 1: ended([1])}, {"contact_sheet"}, False),  # it fits one of the models
+        ({0: ended(error=WRONG), 1: ended(error=UserError("no convolutions"))}, {"contact_sheet"}, False),
+        ({0: ended(error=WRONG), 1: ended(error=RuntimeError("disk"))}, {"contact_sheet"}, False),
+    ],
+)
+def test_a_wrong_option_is_refused_where_the_user_gave_it_and_it_fits_no_model(counted, insisted, refused):
+    asked = {0: QUESTION, 1: Question(ContactSheet(), (TRIAL, TRIAL))}
+    if not refused:
+        _refuse_wrong_options(asked, counted, insisted)
+        return
+    with pytest.raises(WrongOption, match=r"^contact_sheet: no layer 'x'$"):
+        _refuse_wrong_options(asked, counted, insisted)
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_what_fits_one_model_as_its_finding_shows_is_not_insisted_on(answered, tmp_path, monkeypatch):
+    other = Question(ContactSheet(), (StoredTrial("1" * 64, "run 2", "study", "lr: 0.2", Status.DONE, None, None),))
+    insisted = []
+
+    def asked(some, *rest):
+        insisted.append(rest[-1])
+        return {at: Answer(some[at], failed="x") for at in some}
+
+    monkeypatch.setattr(questions, "_asked", asked)
+    store = SimpleNamespace(attached=lambda run_id, _: {LAST: FINDING} if answered and run_id == "run" else {})
+    places = (SharedData(make_dataset()), store, tmp_path, Machines(), Console(file=io.StringIO()))
+    ask([QUESTION, other], *places, insisted={"contact_sheet", "compare"})
+    assert insisted == [{"compare"} if answered else {"contact_sheet", "compare"}]

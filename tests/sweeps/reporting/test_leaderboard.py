@@ -1,5 +1,9 @@
+from statistics import fmean
+from types import SimpleNamespace
+
 import pytest
 
+import sweeps.reporting.leaderboard
 from sweeps.decisions.status import Status
 from sweeps.reporting.leaderboard import account, front, importance_table, leaderboard, what_mattered
 from tests.sweeps.decisions.test_search_run import Cluster, quality, search
@@ -16,6 +20,10 @@ def test_the_leaderboard_ranks_the_confirmed_and_shows_the_others_behind_them(fo
     assert [row[status] for row in table.rows[:2]] == ["confirmed", "confirmed"]
     assert "confirmed" not in [row[status] for row in table.rows[2:]]
     assert table.eligible == (True, True) + (False,) * 13  # fifteen rows
+    scores = [row[2] for row in table.rows]
+    assert scores == [
+        pytest.approx(100 * fmean(each.val_score for each in draw.history.chosen())) for draw in found.ranking()[:15]
+    ]
     best = max((draw for draw in found.confirmed), key=lambda draw: quality(draw.cell.trial, 9))
     assert table.rows[0][0] == best.cell.label
 
@@ -27,6 +35,15 @@ def test_what_mattered_is_told_where_all_had_the_same_budget(found):
     assert next(iter(shares)) == "model.conv_layers"  # 0.1 a layer; batch size and learning rate give less
     assert "27 trials, all at epoch 1" in importance_table(found).title
     assert importance_table(Cluster(search(5)).search) is None  # too few trials tell nothing
+
+
+@pytest.mark.parametrize(("ends", "epoch"), [((1, 1, 3, 9), 3), ((1, 1, 3), 1), ((2,), 2), ((1, 4), 4)])
+def test_trials_are_compared_at_the_last_epoch_that_half_of_them_came_to(ends, epoch, monkeypatch):
+    monkeypatch.setattr(sweeps.reporting.leaderboard, "importance", lambda space, told, at: {space: len(told) * at})
+    told = [SimpleNamespace(scores=dict.fromkeys(range(1, end + 1), 0.5)) for end in ends]
+    stage = SimpleNamespace(space="lr")
+    assert what_mattered(SimpleNamespace(told=told, stage=stage)) == (epoch, {"lr": len(ends) * epoch})
+    assert what_mattered(SimpleNamespace(told=[SimpleNamespace(scores={})], stage=stage)) is None
 
 
 def test_the_front_holds_what_no_other_beats_in_score_and_parameters(found):

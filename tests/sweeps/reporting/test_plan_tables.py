@@ -35,7 +35,8 @@ def test_a_grid_s_plan_names_its_trials_what_they_cost_and_that_all_can_be_built
     assert "depth: from the baseline" in text
     assert "lr: from the winner of depth" in text
     assert "4×30×30 → 4×15×15 → 900 → 10" in text
-    assert f"{27 * 4 + 4 + 9000 + 10:,}" in text
+    first = next(line.split() for line in text.splitlines() if "4×30×30 → 4×15×15 → 900 → 10" in line)
+    assert first[-2:] == [f"{27 * 4 + 4 + 9000 + 10:,}", "0.21"]  # parameters, and 2 × (27 · 4 · 30² + 9000) / 10⁶
     assert "early stopping: off" in printed(GRID, early_stopping=False)
 
 

@@ -91,7 +91,8 @@ def test_a_grid_has_no_files_beside_its_table():
 def test_a_search_shows_its_leaders_and_keeps_its_decisions(found):
     shown = report_on(found.result())
     assert type(shown) is SearchReport
-    assert len(shown.curves("val_score")) == LEADERS
+    leaders = [outcome.cell.label for outcome in found.result().outcomes[:LEADERS]]
+    assert [curve.label for curve in shown.curves("val_score")] == leaders
     table = shown.table(FACTS)
     assert len(table.rows) == 27
     assert {"model.conv_layers", "training.lr", "training.batch_size"} <= {column.name for column in table.columns}

@@ -59,6 +59,14 @@ def test_a_row_by_hand():
     assert cells["parameters"] == 4 * 28 + (4 * 3 * 3 * 2 + 2)
 
 
+def test_speeds_are_medians_as_the_first_epochs_include_warming_up():
+    speeds = ((10, 9.0), (100, 1.0), (120, 1.1))
+    rows = tuple(replace(record(0.5), images_per_second=rate, seconds=seconds) for rate, seconds in speeds)
+    result = StageResult(STAGE, (outcome(1, History({0: rows})),))
+    cells = row(stage_table(result, FACTS), 0)
+    assert (cells["images/s"].mean, cells["s/epoch"].mean) == (100, 1.1)
+
+
 def test_what_is_missing_stays_missing():
     cells = row(stage_table(RESULT, FACTS), 1)
     assert cells["status"] == "failed"

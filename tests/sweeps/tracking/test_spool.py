@@ -100,6 +100,7 @@ def test_what_was_running_is_interrupted_as_of_its_last_epoch(trial):
     os.utime(trial.folder / "metrics.jsonl", (1700000030.25, 1700000030.25))
     left = Spooled.left_in(trial.folder)
     assert (left.standing, left.left, left.running) == (Standing(Status.INTERRUPTED, None, 1700000030250), True, False)
+    left.save()
     before = milliseconds()
     left.go_on()
     assert (left.standing.status, left.left, left.running) == (Status.RUNNING, False, True)
@@ -138,6 +139,13 @@ def test_half_a_line_that_a_full_disk_took_is_cut_off(trial, monkeypatch):
             trial.append(Line(1, 1, {"loss": 0.5}))
     trial.append(Line(1, 2, {"loss": 0.5}))
     assert metrics(trial) == [Line(1, 2, {"loss": 0.5})]
+
+
+def test_a_line_is_on_the_disk_before_it_counts(trial, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    trial.append(Line(1, 1, {"loss": 0.5}))
+    assert synced == [trial.size]
 
 
 def test_lines_are_read_from_where_one_stopped(trial):

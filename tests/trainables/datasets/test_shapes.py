@@ -1,4 +1,4 @@
-"""What the embedded data set promises: the same bytes everywhere, masks that fit, hard for a linear model, not for a CNN."""
+"""The embedded data set's promises: the same bytes everywhere, masks that fit; hard for a linear model, not a CNN."""
 
 import hashlib
 import time

@@ -1,0 +1,51 @@
+"""All analyses by name."""
+
+from pathlib import Path
+
+import pytest
+
+from analysis import jobs
+from analysis.jobs import FILES, JOBS, kind, make, option_types
+from trainables.errors import UserError
+
+
+def test_every_file_of_the_folder_is_listed_once():
+    there = {path.stem for path in Path(jobs.__file__).parent.glob("*.py")} - {"__init__"}
+    assert sorted(FILES) == sorted(there)
+
+
+def test_the_names_that_users_type_and_their_order_in_a_report():
+    known = (
+        "contact_sheet mistakes occlusion grad_cam filters ablation filters_drawn feature_maps neighbours tsne compare"
+    )
+    assert [name for name in JOBS if name in known.split()] == known.split()
+    assert {name for name in known.split() if JOBS[name].together} == {"neighbours", "tsne", "compare"}
+
+
+def test_jobs_are_made_by_name_with_their_options():
+    assert list(JOBS) == [kind.name for kind in JOBS.values()]
+    [job] = make({"occlusion": {"windows": (5,)}})
+    assert job == JOBS["occlusion"](windows=(5,))
+
+
+def test_options_are_known_with_their_types():
+    assert option_types("occlusion") == {
+        "windows": "tuple[int, ...] | None",
+        "per_class": "int",
+        "fill": "str",
+        "stride": "int | None",
+    }
+    assert kind("compare") is JOBS["compare"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"occlusoin": {}}, "there is no analysis 'occlusoin'; did you mean 'occlusion'?"),
+        ({"occlusion": {"window": 3}}, "analysis occlusion has no option 'window'; did you mean 'windows'?"),
+    ],
+)
+def test_what_is_no_job_is_refused_in_one_line(wanted, message):
+    with pytest.raises(UserError) as caught:
+        make(wanted)
+    assert str(caught.value) == message

@@ -1,0 +1,71 @@
+"""What `sweeps/analyse.py` asks for, from its arguments. That it is done: tests/sweeps/test_engine.py."""
+
+import pytest
+from rich.console import Console
+
+from analysis.jobs import JOBS
+from sweeps import analyse
+from sweeps.analyse import _jobs, _parser, _value
+from sweeps.part_b import ANALYSES
+from trainables.errors import UserError
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+
+
+def test_without_names_every_analysis_is_asked_for():
+    assert [job.name for job in _jobs((), (), None)] == list(JOBS)
+    assert [job.name for job in _jobs((), (), ANALYSES)] == ["occlusion", "filters", "ablation"]
+
+
+def test_given_options_hold_for_the_jobs_named_and_settings_change_them():
+    occlusion, compare = _jobs(("occlusion", "compare"), ("occlusion.windows=5,9", "occlusion.stride=2"), ANALYSES)
+    assert (occlusion.windows, occlusion.per_class, occlusion.stride) == ((5, 9), 2, 2)
+    assert compare == JOBS["compare"]()
+    assert ANALYSES["occlusion"]["windows"] == (3, 5, 7, 9)  # untouched
+
+
+@pytest.mark.parametrize(
+    ("text", "several", "value"),
+    [
+        ("5", False, 5),
+        ("0.5", False, 0.5),
+        ("None", False, None),
+        ("conv1", False, "conv1"),
+        ("conv1:0,1", False, "conv1:0,1"),
+        ("3,5", True, (3, 5)),
+        ("3", True, (3,)),
+        ("block1,conv2", True, ("block1", "conv2")),
+        ("None", True, None),
+        ("'a", False, "'a"),
+    ],
+)
+def test_values_are_read_as_python_does_or_else_as_words(text, several, value):
+    assert _value(text, several) == value
+
+
+def test_a_study_of_its_own_is_asked_where_no_run_is_named():
+    assert _parser("part_a").read([]).what == ["part_a"]
+    assert _parser("part_a").read(["other"]).what == ["other"]
+    with pytest.raises(UserError, match="required"):
+        _parser(None).read([])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["scnes"], "'scnes' is neither a run's id nor a study in "),
+        (["0" * 32], "has no run 00000000"),
+        (["scenes", "--jobs", "occlusoin"], "there is no analysis 'occlusoin'; did you mean 'occlusion'?"),
+        (["scenes", "--set", "occlusion"], "--set is 'occlusion', but must be JOB.OPTION=VALUE"),
+        (
+            ["scenes", "--set", "occlusion.window=3"],
+            "analysis occlusion has no option 'window'; did you mean 'windows'?",
+        ),
+        (["scenes", "--top", "0"], "--top is 0, but must be at least 1"),
+    ],
+)
+def test_a_wrong_analysis_is_answered_in_one_line(tmp_path, arguments, message):
+    with pytest.raises(UserError) as caught:
+        analyse.run([*arguments, "--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}"], Console())
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
