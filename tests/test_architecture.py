@@ -1,4 +1,4 @@
-"""Imports run one way, and each library has its home."""
+"""Imports run one way, each library has its home, and each module its test file."""
 
 import ast
 import subprocess
@@ -30,6 +30,12 @@ HOMES = {
     "matplotlib": "analysis/figures/",
     "optuna": "sweeps/decisions/samplers.py",
     "cmaes": "sweeps/decisions/samplers.py",
+}
+STUDIES = ("part_a", "part_b", "blocks", "resnet", "search", "simple_cnn", "voc", "wide_cnn")
+UNTESTED = {  # by a file of their own: declarations alone, and the studies, which share test_studies.py
+    "sweeps/decisions/stage_run.py",
+    "sweeps/decisions/status.py",
+    *(f"sweeps/{study}.py" for study in STUDIES),
 }
 
 
@@ -74,6 +80,13 @@ def test_no_module_hides_one_of_the_standard_library(name):
     """`python sweeps/part_a.py` puts sweeps/ first on the path."""
     parts = Path(name).with_suffix("").parts[1:]
     assert {part for part in parts if part != "__init__"} & sys.stdlib_module_names == set()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith("__init__.py")])
+def test_every_module_has_its_test_file(name):
+    path = Path(name)
+    mirror = ROOT / "tests" / path.with_name(f"test_{path.name}")
+    assert mirror.exists() != (name in UNTESTED), mirror
 
 
 def test_a_plan_needs_neither_ray_nor_mlflow_nor_torch_nor_optuna():

@@ -1,7 +1,8 @@
 """The mutants of a module: its text with one small wrong change each. The changes are mutmut's and a few more.
 
-Left as they are: annotations, decorators, docstrings, what only type checkers read, and the wording of errors. Of a
-string one change is enough, and f-strings keep their words: tests of messages compare them whole in any case.
+Left as they are: annotations, names of types, decorators, docstrings, what only type checkers read, and the wording of
+errors. Of a string one change is enough, and f-strings keep their words: tests of messages compare them whole in any
+case. So is `strict=True`, which guards against what does not happen.
 """
 
 from __future__ import annotations
@@ -37,15 +38,15 @@ def mutants(code: str) -> list[Mutant]:
     for where, node, changed in finder.changes:
         mutated = module.deep_replace(node, changed).code
         was, now = _difference(code, mutated)
-        if mutated != code:
+        if mutated != code and mutated.count("strict=True") == code.count("strict=True"):
             found.setdefault((where, was, now), Mutant(where, was, now, mutated))
     return list(found.values())
 
 
 def _difference(before: str, after: str) -> tuple[str, str]:
     """Return the lines that differ, without indentation, in one line each."""
-    lines = list(difflib.ndiff(before.splitlines(), after.splitlines()))
-    was, now = (" ".join(line[2:].strip() for line in lines if line.startswith(sign)) for sign in ("- ", "+ "))
+    lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm=""))[2:]
+    was, now = (" ".join(line[1:].strip() for line in lines if line.startswith(sign)) for sign in "-+")
     return was, now
 
 
@@ -71,7 +72,12 @@ def _statement(node: cst.Expr) -> Iterator[cst.CSTNode]:
 
 OPERATORS = [(kind, _string if operator is operator_string else operator) for kind, operator in mutation_operators]
 OPERATORS += [(cst.Float, _fraction), (cst.Call, _name), (cst.Expr, _statement)]
-LEFT = m.Annotation() | m.Decorator() | m.Import() | m.ImportFrom() | m.If(test=m.Name("TYPE_CHECKING"))
+LEFT = (
+    m.Annotation()
+    | m.Assign(targets=[m.AssignTarget(m.Name(m.MatchRegex(r"[A-Z][a-z]\w*")))])
+    | m.Decorator()
+    | m.If(test=m.Name("TYPE_CHECKING"))
+)
 WORDING = m.SimpleString() | m.ConcatenatedString()
 
 

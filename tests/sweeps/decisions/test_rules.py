@@ -281,6 +281,15 @@ def test_the_median_rule_goes_on_with_a_paused_trial_once_those_before_it_turn_o
     assert rule.due() is None
 
 
+def test_the_median_rule_leaves_a_tenth_of_the_epochs_to_everybody():
+    rule = Median(40, 6)
+    for number in range(6):
+        rule.first(number)
+    for number in range(5):
+        assert [rule.note(number, epoch, 0.5) for epoch in (1, 2, 3, 4)] == [2, 3, 4, 5]
+    assert [rule.note(5, epoch, 0.1) for epoch in (1, 2, 3, 4)] == [2, 3, 4, None]
+
+
 # all of them
 
 

@@ -46,6 +46,18 @@ def test_size_is_counted_without_going_through_the_points():
     assert REAL.size is None
 
 
+def test_real_numbers_are_found_in_tuples_and_under_conditions():
+    space = Space({
+        "n": Whole(1, 2),
+        "a": Each("n", Real(0, 1)),
+        "b": When({"n": 1}, Real(0, 1)),
+        "c": When({"n": 2}, Each("n", Real(0, 1))),
+        "d": When({"n": 2}, Whole(0, 1)),
+    })  # fmt: skip
+    assert space.continuous == ("a", "b", "c")
+    assert space.size is None
+
+
 def test_flat_is_draw_backwards():
     for point in SPACE.points():
         drawn = SPACE.flat(point)
@@ -125,6 +137,8 @@ def test_a_point_outside_the_space_is_told_by_field_value_and_rule(change, messa
          "b is drawn where a is 3, but a is drawn from 1..2"),
         (lambda: Space({"a": Real(1, 2), "b": When({"a": 1.5}, Whole(1, 2))}),
          "b depends on a, but only a Choice or Whole has values that a condition can name"),
+        (lambda: Space({"n": Whole(1, 2), "a": Each("n", Whole(1, 2)), "b": When({"a": (1,)}, Whole(1, 2))}),
+         "b depends on a, but only a Choice or Whole has values that a condition can name"),
         (lambda: Space({"a": Whole(0, 2), "b": Each("a", Whole(1, 2), fewer=1)}),
          "b has an entry for each of a, which must be a whole number of at least 1 in every trial"),
         (lambda: Space({"a": Choice((1, 2)), "b": When({"a": 1}, Whole(1, 2)),
@@ -151,6 +165,16 @@ def test_the_share_that_can_be_built_is_counted_and_the_reason_told():
     assert abs(found.share - 3 / 4) < 5 * (3 / 16 / 1000) ** 0.5
     assert found.reason == reason
     assert buildable(space, start, (3, 64, 64), 10, samples=20) == (1.0, None)
+
+
+def test_the_share_is_drawn_with_a_seed_and_the_reason_is_the_most_frequent():
+    """Of 5 points one has no room for the 60×60 window and three for the 50×50, which is first in the alphabet."""
+    space = Space({"model.kernel": Choice((5, 60, 50, (50, 1), (50, 2)))})
+    start, shape = Trial(model=CNN(conv_layers=1, padding=0)), (3, 40, 40)
+    found = buildable(space, start, shape, 10)
+    assert found == buildable(space, start, shape, 10, samples=1000, seed=0)
+    assert found.share != buildable(space, start, shape, 10, seed=1).share
+    assert found.reason == "conv1 cannot be built: its 50×50 window does not fit the 40×40 map padded by 0"
 
 
 def test_a_value_against_a_fields_rule_cannot_be_built_either():
