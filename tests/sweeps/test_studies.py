@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import part_a, simple_cnn, wide_cnn
+from sweeps import blocks, part_a, search, simple_cnn, voc, wide_cnn
 from sweeps.decisions.planning import distinct, plan_study
 from trainables.datasets import image_shape
 
