@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -109,19 +110,19 @@ def _asked(
 ) -> dict[int, Answer]:
     """Have the questions answered side by side, and say what came of each as it ends."""
     answers = {}
-    pool = ThreadPoolExecutor(SIDE_BY_SIDE)
-    try:
-        with cluster.connect(machines):
-            workers = _workers(questions.values(), store, data, machines)
+    with cluster.connect(machines):
+        workers = _workers(questions.values(), store, data, machines)
+        pool = ThreadPoolExecutor(SIDE_BY_SIDE)
+        try:
             counted = {at: pool.submit(workers.count, question) for at, question in questions.items()}
             _refuse_wrong_options(questions, counted, insisted)
             waiting = {pool.submit(workers.conduct, questions[at], parts): at for at, parts in counted.items()}
             for done in as_completed(waiting):
                 answer = answers[waiting[done]] = _answer(questions[waiting[done]], done, store, folder)
                 console.print(_said(answer), highlight=False, soft_wrap=True)
-    finally:
-        # without waiting: after an interruption threads wait for tasks until Ray is left, which may be later
-        pool.shutdown(wait=False, cancel_futures=True)
+        finally:
+            workers.stop()  # a thread that still waited for a task once Ray is left would wait for ever
+            pool.shutdown(cancel_futures=True)
     return answers
 
 
@@ -157,6 +158,16 @@ class Workers:
 
     models: Mapping[str, SharedModel]
     resources: Mapping[str, float]
+    tasks: list[ray.ObjectRef] = field(default_factory=list)  # all that were started
+    stopped: threading.Event = field(default_factory=threading.Event)
+    starting: threading.Lock = field(default_factory=threading.Lock)
+
+    def stop(self) -> None:
+        """Start no more tasks, and cancel those under way; whoever waits for one gets an error."""
+        with self.starting:
+            self.stopped.set()
+        for task in self.tasks:
+            ray.cancel(task, force=True)
 
     def count(self, question: Question) -> list[int]:
         """Return the number of parts of each model. Raises what the job raises."""
@@ -173,8 +184,12 @@ class Workers:
         return [self.models[trial.run_id] for trial in question.trials]
 
     def _task(self, task: Any, *arguments: Any) -> Any:
-        """Start a task and return the reference to what it will return."""
-        return task.options(**self.resources).remote(*arguments)
+        """Start a task and return the reference to what it will return. Raises RuntimeError once stop() was called."""
+        with self.starting:
+            if self.stopped.is_set():
+                raise RuntimeError("the analyses were stopped")
+            self.tasks.append(task.options(**self.resources).remote(*arguments))
+            return self.tasks[-1]
 
 
 def _answer(question: Question, done: Future[dict[str, bytes]], store: Store, folder: Path) -> Answer:

@@ -195,6 +195,18 @@ def test_a_wrong_option_is_refused_where_the_user_gave_it_and_it_fits_no_model(c
         _refuse_wrong_options(asked, counted, insisted)
 
 
+def test_once_stopped_what_is_under_way_is_cancelled_and_nothing_more_is_started(monkeypatch):
+    cancelled = []
+    monkeypatch.setattr(ray, "cancel", lambda task, force: cancelled.append((task, force)))
+    task = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda *arguments: arguments))
+    workers = Workers({}, {})
+    assert [workers._task(task, "a"), workers._task(task, "b")] == [("a",), ("b",)]
+    workers.stop()
+    assert cancelled == [(("a",), True), (("b",), True)]
+    with pytest.raises(RuntimeError, match="the analyses were stopped"):
+        workers._task(task, "c")
+
+
 @pytest.mark.parametrize("answered", [False, True])
 def test_what_fits_one_model_as_its_finding_shows_is_not_insisted_on(answered, tmp_path, monkeypatch):
     other = Question(ContactSheet(), (StoredTrial("1" * 64, "run 2", "study", "lr: 0.2", Status.DONE, None, None),))
