@@ -101,7 +101,7 @@ def test_euclidean_distances_are_those_of_the_vectors_as_they_are():
 
 
 def test_cosine_distances_know_no_lengths_but_the_sign():
-    numbers, distances = nearest(torch.tensor([[1.0, 0], [9, 0], [-2, 0], [0, 5]]), 3, "cosine")
+    numbers, distances = nearest(torch.tensor([[2.0, 0], [0.25, 0], [-2, 0], [0, 5]]), 3, "cosine")
     assert numbers[0].tolist() == [1, 3, 2]
     assert distances[0].tolist() == [0, 1, 2]
 

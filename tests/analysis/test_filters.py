@@ -50,6 +50,10 @@ def test_other_forms_are_named(text):
         parse(text)
 
 
+def test_a_range_may_be_of_one():
+    assert parse("conv1:3-3") == {"conv1": (3,)}
+
+
 def test_a_falling_range_is_named():
     with pytest.raises(UserError, match=r"^filters has '3-1', but a range must rise$"):
         parse("conv1:3-1")

@@ -31,5 +31,6 @@ def test_a_finding_survives_its_files_but_for_the_arrays():
 
 def test_a_finding_without_arrays_has_no_file_of_them():
     assert set(Finding("job", "Title").files()) == {"finding.json"}
+    assert Finding("job", "Title").arrays == {}
     table = Table("t", (Column("a"),), ((1,),))
     assert Finding.from_files(Finding("job", "Title", tables={"t": table}).files()).tables == {"t": table}

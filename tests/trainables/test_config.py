@@ -3,9 +3,45 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from trainables.config import CNN, ResNet, Training, Trial
+from trainables.config import CNN, RESNET_STAGES, ResNet, Training, Trial
 from trainables.errors import UserError
 from trainables.fields import PerLayer, number, one_of, per_layer, whole
+
+LIMITS: dict[str, tuple[type, float, float, float]] = {  # by field: the class, lowest, highest, a step out of it
+    "conv_layers": (CNN, 0, 64, 1),
+    "convs_per_block": (CNN, 1, 16, 1),
+    "pool_size": (CNN, 1, 64, 1),
+    "pool_stride": (CNN, 1, 64, 1),
+    "conv_dropout": (CNN, 0.0, 0.99, 0.001),
+    "fc_layers": (CNN, 1, 32, 1),
+    "fc_dropout": (CNN, 0.0, 0.99, 0.001),
+    "epochs": (Training, 1, 100_000, 1),
+    "batch_size": (Training, 1, 1_000_000, 1),
+    "lr": (Training, 1e-12, 1e3, 1e-13),
+    "momentum": (Training, 0.0, 0.9999, 1e-5),
+    "weight_decay": (Training, 0.0, 1e3, 1e-5),
+    "gamma": (Training, 1e-6, 1.0, 1e-7),
+    "resize": (Training, 1, 4096, 1),
+    "crop": (Training, 1, 4096, 1),
+    "crop_padding": (Training, 0, 64, 1),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_the_ends_of_a_fields_range_are_allowed_and_a_step_beyond_is_not(name):
+    kind, low, high, step = LIMITS[name]
+    for value in (low, high):
+        rest = {"conv_layers": 16} if name == "convs_per_block" else {}
+        assert getattr(kind(**{name: value} | rest), name) == value
+    for value in (low - step, high + step):
+        with pytest.raises(UserError, match=f"^{name} is .* but must be "):
+            kind(**{name: value})
+
+
+def test_a_resnets_depth_is_two_layers_a_block_with_the_stem_and_the_last():
+    """And of the two the deeper has its blocks where He et al. (table 1) put them."""
+    assert {depth: 2 * sum(blocks) + 2 for depth, blocks in RESNET_STAGES.items()} == {18: 18, 34: 34}
+    assert RESNET_STAGES[34] == (3, 4, 6, 3)
 
 
 @pytest.mark.parametrize(
