@@ -31,11 +31,11 @@ HOMES = {
     "optuna": "sweeps/decisions/samplers.py",
     "cmaes": "sweeps/decisions/samplers.py",
 }
-STUDIES = ("part_a", "part_b", "blocks", "resnet", "search", "simple_cnn", "voc", "wide_cnn")
 UNTESTED = {  # by a file of their own: declarations alone, and the studies, which share test_studies.py
     "sweeps/decisions/stage_run.py",
     "sweeps/decisions/status.py",
-    *(f"sweeps/{study}.py" for study in STUDIES),
+    "sweeps/part_b.py",
+    *(name for name in NAMES if name.count("/") == 1 and "\nSTUDY = Study(" in (ROOT / name).read_text()),
 }
 
 

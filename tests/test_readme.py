@@ -27,7 +27,7 @@ COMMANDS = sorted(
     }
 )
 # files that a reader is told to write, and commands that are no study's
-TO_WRITE = {"sweeps/depth.py", "sweeps/x.py"}
+TO_WRITE = {"sweeps/depth.py", "sweeps/dropout.py", "sweeps/x.py"}
 OTHERS = {"sweeps/part_b.py", "sweeps/analyse.py", "sweeps/evaluate.py", "sweeps/sync.py"}
 
 

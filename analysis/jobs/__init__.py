@@ -16,6 +16,7 @@ FILES = (
     "mistakes",
     "occlusion",
     "grad_cam",
+    "saliency",
     "filter_identification",
     "ablation",
     "filters_drawn",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -45,7 +45,7 @@ class Neighbours(Job):
     name: ClassVar[str] = "neighbours"
     together: ClassVar[bool] = True
 
-    queries: Iterable[int] | None = None
+    queries: tuple[int, ...] | None = None
     layer: str | None = None
     metric: str = METRICS[0]
     count: int = 8
@@ -162,7 +162,7 @@ def chosen_queries(classes: np.ndarray) -> np.ndarray:
     return first[present >= 0][:CHOSEN]
 
 
-def _rule(subject: Subject, queries: Iterable[int] | None) -> str:
+def _rule(subject: Subject, queries: tuple[int, ...] | None) -> str:
     if queries is not None:
         return "Queries: as asked for"
     classes = main_class(subject)

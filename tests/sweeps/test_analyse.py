@@ -24,6 +24,12 @@ def test_given_options_hold_for_the_jobs_named_and_settings_change_them():
     assert ANALYSES["occlusion"]["windows"] == (3, 5, 7, 9)  # untouched
 
 
+@pytest.mark.parametrize("setting", ["neighbours.queries=5", "occlusion.windows=5", "filters_drawn.layers=conv1"])
+def test_an_option_of_several_values_takes_a_single_one(setting):
+    [job] = _jobs((setting.partition(".")[0],), (setting,), None)
+    assert next(iter(vars(job).values())) in ((5,), ("conv1",))
+
+
 @pytest.mark.parametrize(
     ("text", "several", "value"),
     [
