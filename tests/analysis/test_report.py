@@ -132,6 +132,30 @@ def test_html_escapes_and_marks_the_best():
     assert "key" not in html
 
 
+def test_html_has_heads_for_the_columns_shown_and_a_class_only_where_it_says_something():
+    table = Table(
+        "a & b",
+        (Column("name <i>"), Column("n", best="max"), Column("key", show=False)),
+        (("x", 1, "k"), ("y", 2, "l"), ("z", 3, "m")),
+        (True, True, False),
+    )
+    assert table.to_html() == (
+        "<table>\n<caption>a &amp; b</caption>\n"
+        '<thead><tr><th scope="col">name &lt;i&gt;</th><th scope="col" class="number">n</th></tr></thead>\n'
+        "<tbody>\n"
+        '<tr><td>x</td><td class="number">1</td></tr>\n'
+        '<tr><td>y</td><td class="best">2</td></tr>\n'
+        '<tr class="unranked"><td>z</td><td class="number">3</td></tr>\n'
+        "</tbody>\n</table>"
+    )
+
+
+@pytest.mark.parametrize(("columns", "heads"), [(12, 12), (13, 2)])
+def test_a_table_of_one_row_is_turned_from_13_columns_on(columns, heads):
+    table = Table("t", tuple(Column(f"c{n}") for n in range(columns)), (tuple(range(columns)),))
+    assert len(table.to_rich().columns) == heads
+
+
 def test_the_terminal_shows_the_best_in_bold_green_and_takes_labels_literally():
     text = printed(Table("[red]t", (Column("[b]"), Column("x", best="max")), (("[i]", 1), ("b", 2))))
     assert "[red]t" in text
@@ -198,6 +222,20 @@ def test_the_report_is_one_file_that_needs_no_other(tmp_path: Path, sections: li
     ):
         assert text in html
     assert sorted(file.name for file in tmp_path.iterdir()) == ["loss.png", "report.html"]
+
+
+def test_a_caption_stands_below_a_picture_unless_the_picture_bears_it(tmp_path: Path):
+    (tmp_path / "map.png").write_bytes(PNG)
+    below, borne = (
+        Section("s", (), (), ((tmp_path / "map.png", "a < b"),), captioned=captioned) for captioned in (False, True)
+    )
+    write_html(tmp_path / "report.html", "t", [], [below, borne])
+    data = base64.b64encode(PNG).decode()
+    image = f'<img src="data:image/png;base64,{data}" alt="a &lt; b">'
+    assert re.findall("<figure>.*</figure>", (tmp_path / "report.html").read_text()) == [
+        f"<figure>{image}<figcaption>a &lt; b</figcaption></figure>",
+        f"<figure>{image}</figure>",
+    ]
 
 
 def test_the_report_as_data_has_the_same_content(tmp_path: Path, sections: list[Section]):
