@@ -26,6 +26,16 @@ FILES = (
     "compare",
 )
 
+# The types that options have, as a user's mistake is answered.
+IN_WORDS = {
+    "None": "None",
+    "str": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "tuple[int, ...]": "whole numbers",
+    "tuple[str, ...]": "names",
+}
+
 
 def _job(file: str) -> type[Job]:
     """Return the one job that a file of this folder defines."""
@@ -60,7 +70,27 @@ def option_types(name: str) -> dict[str, str]:
 
 def _checked(name: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
     known = option_types(name)
-    for option in options:
+    for option, value in options.items():
         if option not in known:
             raise UserError(f"analysis {name} has no option {option!r}{suggest(option, known)}")
+        if not any(_is(value, written) for written in known[option].split(" | ")):
+            rule = " or ".join(IN_WORDS[written] for written in known[option].split(" | "))
+            raise UserError(f"analysis {name}: {option} is {value!r}, but must be {rule}")
     return options
+
+
+def _is(value: Any, written: str) -> bool:
+    """Tell whether a value is of a type, as an option's annotation has it; a job checks further types itself."""
+    match written:
+        case "None":
+            return value is None
+        case "str":
+            return isinstance(value, str)
+        case "int":
+            return isinstance(value, int) and not isinstance(value, bool)
+        case "float":
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case "tuple[int, ...]" | "tuple[str, ...]":
+            kind = written.removeprefix("tuple[").removesuffix(", ...]")
+            return isinstance(value, tuple | list) and all(_is(entry, kind) for entry in value)
+    return True

@@ -77,8 +77,8 @@ class Saliency(Job):
         """Draw the maps beside their images; where it is known where the objects are, say how much lies on them."""
         [subject], [arrays] = subjects, computed
         rule = (
-            f"{subject.name} on {subject.dataset}: of each class the first {self.per_class} test images that are "
-            "classified right. "
+            f"{subject.name} on {subject.dataset}: of each class the first test images that are classified right, "
+            f"{self.per_class} at most. "
         )
         text = [f"{rule}{len(arrays['maps'])} maps of the pixels times the gradient of the class's logit."]
         tables = {"saliency": _table(subject, arrays)}

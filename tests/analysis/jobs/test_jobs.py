@@ -43,9 +43,25 @@ def test_options_are_known_with_their_types():
     [
         ({"occlusoin": {}}, "there is no analysis 'occlusoin'; did you mean 'occlusion'?"),
         ({"occlusion": {"window": 3}}, "analysis occlusion has no option 'window'; did you mean 'windows'?"),
+        (
+            {"occlusion": {"per_class": "two"}},
+            "analysis occlusion: per_class is 'two', but must be a whole number",
+        ),
+        ({"occlusion": {"per_class": True}}, "analysis occlusion: per_class is True, but must be a whole number"),
+        (
+            {"occlusion": {"windows": (3, "5")}},
+            "analysis occlusion: windows is (3, '5'), but must be whole numbers or None",
+        ),
+        ({"tsne": {"perplexity": "30"}}, "analysis tsne: perplexity is '30', but must be a number"),
+        ({"grad_cam": {"layer": 3}}, "analysis grad_cam: layer is 3, but must be a text or None"),
     ],
 )
 def test_what_is_no_job_is_refused_in_one_line(wanted, message):
     with pytest.raises(UserError) as caught:
         make(wanted)
     assert str(caught.value) == message
+
+
+def test_values_of_the_written_types_are_taken():
+    made = make({"occlusion": {"windows": [3, 5], "stride": None}, "tsne": {"perplexity": 30}, "filters": {"maps": 2}})
+    assert [job.name for job in made] == ["occlusion", "tsne", "filters"]
