@@ -83,14 +83,14 @@ def test_flops_and_receptive_field_by_hand():
 
 
 def test_without_pooling_the_last_convolution_counts_once():
-    """3×3 over 3 channels of 5×5 pixels: 4 maps of 3×3, then 36 inputs of each of 10 classes."""
-    layers = plan(CNN(conv_layers=1, channels=4, pooling="none", fc_layers=1), (3, 5, 5), 10)
+    """3×3 over 3 channels of 5×7 pixels: 4 maps of 3×5, then 60 inputs of each of 10 classes."""
+    layers = plan(CNN(conv_layers=1, channels=4, pooling="none", fc_layers=1), (3, 5, 7), 10)
     assert [(layer.name, layer.shape, layer.parameters, layer.flops) for layer in layers] == [
-        ("conv1", (4, 3, 3), 4 * (27 + 1), 2 * 27 * 4 * 9),
-        ("flat", (36,), 0, 0),
-        ("fc1", (10,), 370, 720),
+        ("conv1", (4, 3, 5), 4 * (27 + 1), 2 * 27 * 4 * 15),
+        ("flat", (60,), 0, 0),
+        ("fc1", (10,), 610, 1200),
     ]
-    assert (parameters(layers), flops(layers)) == (112 + 370, 1944 + 720)
+    assert (parameters(layers), flops(layers)) == (112 + 610, 3240 + 1200)
 
 
 def test_a_window_that_does_not_fit_is_named():
