@@ -165,6 +165,12 @@ def test_the_terminal_shows_the_best_in_bold_green_and_takes_labels_literally():
     assert not re.search(r"\x1b\[1;32m *1", text)
 
 
+def test_the_terminal_dims_what_is_not_ranked():
+    text = printed(Table("t", (Column("a"),), (("one",), ("two",)), (True, False)))
+    assert re.search(r"\x1b\[2m *two", text)
+    assert not re.search(r"\x1b\[2m *one", text)
+
+
 def test_a_table_with_many_columns_is_turned_in_the_terminal():
     classes = tuple(Column(f"class {i}", digits=1) for i in range(20))
     rows = tuple(

@@ -77,6 +77,14 @@ def test_a_resnets_depth_is_two_layers_a_block_with_the_stem_and_the_last():
             lambda: Trial.from_dict(Trial().to_dict() | {"seed": 1}),
             "a trial has no field 'seed'; known: dataset, model, training, weights, rename",
         ),
+        (
+            lambda: Trial.from_dict(Trial().to_dict() | {"model": {}}),
+            "family is None, but must be one of cnn, resnet",
+        ),
+        (
+            lambda: Training(crop=20).input_shape((3, 32, 16)),
+            "crop is 20, but must be at most 16, the side of the images it is cut from",
+        ),
         (lambda: Trial(model=ResNet(depth=50)), "depth is 50, but must be one of 18, 34"),
         (
             lambda: Trial(rename=(("(", ""),)),
@@ -88,6 +96,23 @@ def test_a_value_that_breaks_a_rule_is_named_with_the_rule(make, message):
     with pytest.raises(UserError) as caught:
         make()
     assert str(caught.value) == message
+
+
+def test_a_field_is_read_by_its_name_as_in_a_stage():
+    trial = Trial("shapes", CNN(conv_layers=2), Training(lr=0.5), "a.pth")
+    assert [trial.get(path) for path in ("dataset", "model.conv_layers", "training.lr", "weights")] == [
+        "shapes", 2, 0.5, "a.pth",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "relu", "tanh", "none", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "sigmoid", "softplus", "hardswish",
+    ],
+)  # fmt: skip
+def test_names_that_stored_trials_hold_are_known_for_ever(name):
+    assert CNN(activation=name).activation == name
 
 
 def test_a_short_tuple_repeats_its_last_entry_and_a_long_one_is_cut():
@@ -185,6 +210,12 @@ GOLDEN = [
         "01599232ecb299ac3a11c5fc81c45b585c61af6ed86bd73762d1b56ae6dd786f",
         "059955515679da02810c022716ec23519ee435981f0730b187a39c634b5df5d2",
         id="defaults",
+    ),
+    pytest.param(
+        Trial(training=Training(schedule="exponential")),
+        "e74bdfe88392ef0df7cb8f4668f41c3713a0094a0c3630c7c7047527679f1051",
+        "190e535547a951bb80a40d279854665c7d60dbd4e0175175bf8d4662c03a2181",
+        id="exponential",
     ),
     pytest.param(
         Trial(
