@@ -72,6 +72,7 @@ def test_default_features_are_the_last_before_the_logits():
     assert str(feature_space(cnn, "block2")) == "block2 (45-d, 5×3×3 flattened)"
     _, _, maps = next(cnn.batches())
     assert torch.equal(features(cnn, "block2", np.array([4, 1])), maps["block2"][[4, 1]].flatten(1))
+    assert torch.equal(features(cnn, "block2", None), maps["block2"].flatten(1))
 
 
 def test_a_feature_that_is_not_there_is_a_wrong_option():

@@ -244,6 +244,48 @@ def test_a_caption_stands_below_a_picture_unless_the_picture_bears_it(tmp_path: 
     ]
 
 
+def test_a_section_holds_its_words_and_tables_and_no_more(tmp_path: Path):
+    small = Table("t", (Column("a"),), ((1,),))
+    write_html(
+        tmp_path / "report.html", "t & u", [], [Section("Words", ("one", "two")), Section("s", (), (small, small))]
+    )
+    html = (tmp_path / "report.html").read_text()
+    assert "<title>t &amp; u</title>" in html
+    words, tables = re.findall(r'<section id="[^"]*">\n(.*?)\n</section>', html, re.DOTALL)
+    assert words == "<h2>Words</h2>\n<p>one</p>\n<p>two</p>"
+    wide = f'<div class="wide" tabindex="0">{small.to_html()}</div>'
+    assert tables == f"<h2>s</h2>\n{wide}\n{wide}"
+    assert '<p class="legend">' in html
+
+
+def test_a_report_without_sections_has_no_contents_and_without_tables_no_legend(tmp_path: Path):
+    write_html(tmp_path / "report.html", "t", ["words"], [])
+    html = (tmp_path / "report.html").read_text()
+    body = html.partition("<body>")[2]
+    assert "<nav" not in body
+    assert "legend" not in body
+    assert "XX" not in body
+
+
+def test_a_text_that_a_spreadsheet_would_take_for_a_formula_is_quoted_and_a_number_is_not():
+    cells = ("=1+1", "+a", "-a", "@a", "\ta", "-5", "+1e3", "a=b")
+    written = list(csv.reader(io.StringIO(Table("t", (Column("x"),), tuple((cell,) for cell in cells)).to_csv())))
+    assert [row[0] for row in written[1:]] == ["'=1+1", "'+a", "'-a", "'@a", "'\ta", "-5", "+1e3", "a=b"]
+
+
+def test_in_the_terminal_words_stand_left_and_numbers_right():
+    shown = Table("t", (Column("a"), Column("b")), (("x", 1), ("y", 2))).to_rich()
+    assert [column.justify for column in shown.columns] == ["left", "right"]
+    assert shown.title_justify == "left"
+
+
+def test_the_report_as_data_is_a_text_that_people_can_read(tmp_path: Path):
+    write_json(tmp_path / "report.json", "größer", [], [])
+    text = (tmp_path / "report.json").read_text()
+    assert text.startswith('{\n "title": "größer",\n')
+    assert text.endswith("}\n")
+
+
 def test_the_report_as_data_has_the_same_content(tmp_path: Path, sections: list[Section]):
     write_json(tmp_path / "report.json", "part_a", ["intro"], sections)
     data = json.loads((tmp_path / "report.json").read_text())
