@@ -78,8 +78,8 @@ def ladder(first: int, last: int, eta: int) -> tuple[int, ...]:
 class _Books:
     """What has been reached, and by whom. A rule adds where the rungs are and who is promotable."""
 
-    def __init__(self, epochs: int, trials: int) -> None:
-        self.epochs, self.trials = epochs, trials
+    def __init__(self, epochs: int, trials: int) -> None:  # noqa: ARG002 (Hyperband alone depends on their number)
+        self.epochs = epochs
         self.scores: dict[int, dict[int, float]] = {}  # of each trial, at the rungs it has come to
         self.limits: dict[int, int] = {}  # the rung at which each trial is, or to which it runs
         self.broken_off: list[int] = []

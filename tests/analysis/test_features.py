@@ -72,6 +72,7 @@ def test_default_features_are_the_last_before_the_logits():
     assert str(feature_space(cnn, "block2")) == "block2 (45-d, 5×3×3 flattened)"
     _, _, maps = next(cnn.batches())
     assert torch.equal(features(cnn, "block2", np.array([4, 1])), maps["block2"][[4, 1]].flatten(1))
+    assert torch.equal(features(cnn, "block2", None), maps["block2"].flatten(1))
 
 
 def test_a_feature_that_is_not_there_is_a_wrong_option():
@@ -101,7 +102,7 @@ def test_euclidean_distances_are_those_of_the_vectors_as_they_are():
 
 
 def test_cosine_distances_know_no_lengths_but_the_sign():
-    numbers, distances = nearest(torch.tensor([[1.0, 0], [9, 0], [-2, 0], [0, 5]]), 3, "cosine")
+    numbers, distances = nearest(torch.tensor([[2.0, 0], [0.25, 0], [-2, 0], [0, 5]]), 3, "cosine")
     assert numbers[0].tolist() == [1, 3, 2]
     assert distances[0].tolist() == [0, 1, 2]
 

@@ -43,11 +43,16 @@ def test_one_layer_written_twice_is_one_choice():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "conv1", "conv1:", "conv1:a", "conv1:-1", "conv1:1,,2", "conv1:0, 1", "conv1:9999999", "conv1:1-"]
+    "text",
+    ["", "conv1", "conv1:", "conv1:a", "conv1:-1", "conv1:1,,2", "conv1:0, 1", "conv1:9999999", "conv1:1-", "conv1:٣"],
 )
 def test_other_forms_are_named(text):
     with pytest.raises(UserError, match=r"^filters .*must be like 'conv1:0,1,2 conv3:0-3'$"):
         parse(text)
+
+
+def test_a_range_may_be_of_one():
+    assert parse("conv1:3-3") == {"conv1": (3,)}
 
 
 def test_a_falling_range_is_named():

@@ -22,6 +22,7 @@ def test_a_finding_survives_its_files_but_for_the_arrays():
     files = json.loads(json.dumps({name: content.hex() for name, content in finding.files().items()}))
     files = {name: bytes.fromhex(content) for name, content in files.items()}
     assert set(files) == {"numbers.csv", "picture.png", "job.npz", "finding.json"}
+    assert files["finding.json"].startswith(b'{\n "job": "job",\n')  # for people to read
     back = Finding.from_files(files)
     assert (back.job, back.title, back.text, back.tables, back.figures) == (
         finding.job, finding.title, finding.text, finding.tables, finding.figures,
@@ -31,5 +32,6 @@ def test_a_finding_survives_its_files_but_for_the_arrays():
 
 def test_a_finding_without_arrays_has_no_file_of_them():
     assert set(Finding("job", "Title").files()) == {"finding.json"}
+    assert Finding("job", "Title").arrays == {}
     table = Table("t", (Column("a"),), ((1,),))
     assert Finding.from_files(Finding("job", "Title", tables={"t": table}).files()).tables == {"t": table}

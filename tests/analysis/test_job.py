@@ -35,7 +35,7 @@ class Count(Job):
 def test_a_job_is_one_part_of_one_model_and_its_fields_are_its_options():
     assert Count().parts(SUBJECT) == 1
     assert Count().compute(SUBJECT, 0) == {"count": 6}
-    assert not Count.together
+    assert Count.together is False
     assert asdict(Count()) == {"most": 6}
 
 

@@ -132,6 +132,30 @@ def test_html_escapes_and_marks_the_best():
     assert "key" not in html
 
 
+def test_html_has_heads_for_the_columns_shown_and_a_class_only_where_it_says_something():
+    table = Table(
+        "a & b",
+        (Column("name <i>"), Column("n", best="max"), Column("key", show=False)),
+        (("x", 1, "k"), ("y", 2, "l"), ("z", 3, "m")),
+        (True, True, False),
+    )
+    assert table.to_html() == (
+        "<table>\n<caption>a &amp; b</caption>\n"
+        '<thead><tr><th scope="col">name &lt;i&gt;</th><th scope="col" class="number">n</th></tr></thead>\n'
+        "<tbody>\n"
+        '<tr><td>x</td><td class="number">1</td></tr>\n'
+        '<tr><td>y</td><td class="best">2</td></tr>\n'
+        '<tr class="unranked"><td>z</td><td class="number">3</td></tr>\n'
+        "</tbody>\n</table>"
+    )
+
+
+@pytest.mark.parametrize(("columns", "heads"), [(12, 12), (13, 2)])
+def test_a_table_of_one_row_is_turned_from_13_columns_on(columns, heads):
+    table = Table("t", tuple(Column(f"c{n}") for n in range(columns)), (tuple(range(columns)),))
+    assert len(table.to_rich().columns) == heads
+
+
 def test_the_terminal_shows_the_best_in_bold_green_and_takes_labels_literally():
     text = printed(Table("[red]t", (Column("[b]"), Column("x", best="max")), (("[i]", 1), ("b", 2))))
     assert "[red]t" in text
@@ -139,6 +163,12 @@ def test_the_terminal_shows_the_best_in_bold_green_and_takes_labels_literally():
     assert "[i]" in text
     assert re.search(r"\x1b\[1;32m *2", text)
     assert not re.search(r"\x1b\[1;32m *1", text)
+
+
+def test_the_terminal_dims_what_is_not_ranked():
+    text = printed(Table("t", (Column("a"),), (("one",), ("two",)), (True, False)))
+    assert re.search(r"\x1b\[2m *two", text)
+    assert not re.search(r"\x1b\[2m *one", text)
 
 
 def test_a_table_with_many_columns_is_turned_in_the_terminal():
@@ -198,6 +228,62 @@ def test_the_report_is_one_file_that_needs_no_other(tmp_path: Path, sections: li
     ):
         assert text in html
     assert sorted(file.name for file in tmp_path.iterdir()) == ["loss.png", "report.html"]
+
+
+def test_a_caption_stands_below_a_picture_unless_the_picture_bears_it(tmp_path: Path):
+    (tmp_path / "map.png").write_bytes(PNG)
+    below, borne = (
+        Section("s", (), (), ((tmp_path / "map.png", "a < b"),), captioned=captioned) for captioned in (False, True)
+    )
+    write_html(tmp_path / "report.html", "t", [], [below, borne])
+    data = base64.b64encode(PNG).decode()
+    image = f'<img src="data:image/png;base64,{data}" alt="a &lt; b">'
+    assert re.findall("<figure>.*</figure>", (tmp_path / "report.html").read_text()) == [
+        f"<figure>{image}<figcaption>a &lt; b</figcaption></figure>",
+        f"<figure>{image}</figure>",
+    ]
+
+
+def test_a_section_holds_its_words_and_tables_and_no_more(tmp_path: Path):
+    small = Table("t", (Column("a"),), ((1,),))
+    write_html(
+        tmp_path / "report.html", "t & u", [], [Section("Words", ("one", "two")), Section("s", (), (small, small))]
+    )
+    html = (tmp_path / "report.html").read_text()
+    assert "<title>t &amp; u</title>" in html
+    words, tables = re.findall(r'<section id="[^"]*">\n(.*?)\n</section>', html, re.DOTALL)
+    assert words == "<h2>Words</h2>\n<p>one</p>\n<p>two</p>"
+    wide = f'<div class="wide" tabindex="0">{small.to_html()}</div>'
+    assert tables == f"<h2>s</h2>\n{wide}\n{wide}"
+    assert '<p class="legend">' in html
+
+
+def test_a_report_without_sections_has_no_contents_and_without_tables_no_legend(tmp_path: Path):
+    write_html(tmp_path / "report.html", "t", ["words"], [])
+    html = (tmp_path / "report.html").read_text()
+    body = html.partition("<body>")[2]
+    assert "<nav" not in body
+    assert "legend" not in body
+    assert "XX" not in body
+
+
+def test_a_text_that_a_spreadsheet_would_take_for_a_formula_is_quoted_and_a_number_is_not():
+    cells = ("=1+1", "+a", "-a", "@a", "\ta", "-5", "+1e3", "a=b")
+    written = list(csv.reader(io.StringIO(Table("t", (Column("x"),), tuple((cell,) for cell in cells)).to_csv())))
+    assert [row[0] for row in written[1:]] == ["'=1+1", "'+a", "'-a", "'@a", "'\ta", "-5", "+1e3", "a=b"]
+
+
+def test_in_the_terminal_words_stand_left_and_numbers_right():
+    shown = Table("t", (Column("a"), Column("b")), (("x", 1), ("y", 2))).to_rich()
+    assert [column.justify for column in shown.columns] == ["left", "right"]
+    assert shown.title_justify == "left"
+
+
+def test_the_report_as_data_is_a_text_that_people_can_read(tmp_path: Path):
+    write_json(tmp_path / "report.json", "größer", [], [])
+    text = (tmp_path / "report.json").read_text()
+    assert text.startswith('{\n "title": "größer",\n')
+    assert text.endswith("}\n")
 
 
 def test_the_report_as_data_has_the_same_content(tmp_path: Path, sections: list[Section]):

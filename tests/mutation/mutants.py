@@ -2,13 +2,14 @@
 
 Left as they are: annotations, names of types, decorators, docstrings, what only type checkers read, and the wording of
 errors. Of a string one change is enough, and f-strings keep their words: tests of messages compare them whole in any
-case. So is `strict=True`, which guards against what does not happen.
+case. So are `strict=`, which guards against what does not happen, and `device=`, which only a GPU could show wrong.
 """
 
 from __future__ import annotations
 
 import difflib
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -38,7 +39,7 @@ def mutants(code: str) -> list[Mutant]:
     for where, node, changed in finder.changes:
         mutated = module.deep_replace(node, changed).code
         was, now = _difference(code, mutated)
-        if mutated != code and mutated.count("strict=True") == code.count("strict=True"):
+        if mutated != code and UNSEEN.findall(mutated) == UNSEEN.findall(code):
             found.setdefault((where, was, now), Mutant(where, was, now, mutated))
     return list(found.values())
 
@@ -72,6 +73,7 @@ def _statement(node: cst.Expr) -> Iterator[cst.CSTNode]:
 
 OPERATORS = [(kind, _string if operator is operator_string else operator) for kind, operator in mutation_operators]
 OPERATORS += [(cst.Float, _fraction), (cst.Call, _name), (cst.Expr, _statement)]
+UNSEEN = re.compile(r"\b(?:strict|device)=[\w.]+")
 LEFT = (
     m.Annotation()
     | m.Assign(targets=[m.AssignTarget(m.Name(m.MatchRegex(r"[A-Z][a-z]\w*")))])

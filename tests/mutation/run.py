@@ -1,6 +1,6 @@
 """Change the pure modules in small wrong ways, one at a time, and see whether the tests of the module notice.
 
-    python tests/mutation/run.py                               all pure modules: about half an hour on one free core
+    python tests/mutation/run.py                               all pure modules: about an hour on one free core
     python tests/mutation/run.py sweeps/decisions/rules.py     one of them
     python tests/mutation/run.py --sample 50                   at most 50 mutants of each, always the same
     python tests/mutation/run.py --again                       only those that survived the last time

@@ -3,9 +3,45 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from trainables.config import CNN, ResNet, Training, Trial
+from trainables.config import CNN, RESNET_STAGES, ResNet, Training, Trial
 from trainables.errors import UserError
 from trainables.fields import PerLayer, number, one_of, per_layer, whole
+
+LIMITS: dict[str, tuple[type, float, float, float]] = {  # by field: the class, lowest, highest, a step out of it
+    "conv_layers": (CNN, 0, 64, 1),
+    "convs_per_block": (CNN, 1, 16, 1),
+    "pool_size": (CNN, 1, 64, 1),
+    "pool_stride": (CNN, 1, 64, 1),
+    "conv_dropout": (CNN, 0.0, 0.99, 0.001),
+    "fc_layers": (CNN, 1, 32, 1),
+    "fc_dropout": (CNN, 0.0, 0.99, 0.001),
+    "epochs": (Training, 1, 100_000, 1),
+    "batch_size": (Training, 1, 1_000_000, 1),
+    "lr": (Training, 1e-12, 1e3, 1e-13),
+    "momentum": (Training, 0.0, 0.9999, 1e-5),
+    "weight_decay": (Training, 0.0, 1e3, 1e-5),
+    "gamma": (Training, 1e-6, 1.0, 1e-7),
+    "resize": (Training, 1, 4096, 1),
+    "crop": (Training, 1, 4096, 1),
+    "crop_padding": (Training, 0, 64, 1),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_the_ends_of_a_fields_range_are_allowed_and_a_step_beyond_is_not(name):
+    kind, low, high, step = LIMITS[name]
+    for value in (low, high):
+        rest = {"conv_layers": 16} if name == "convs_per_block" else {}
+        assert getattr(kind(**{name: value} | rest), name) == value
+    for value in (low - step, high + step):
+        with pytest.raises(UserError, match=f"^{name} is .* but must be "):
+            kind(**{name: value})
+
+
+def test_a_resnets_depth_is_two_layers_a_block_with_the_stem_and_the_last():
+    """And of the two the deeper has its blocks where He et al. (table 1) put them."""
+    assert {depth: 2 * sum(blocks) + 2 for depth, blocks in RESNET_STAGES.items()} == {18: 18, 34: 34}
+    assert RESNET_STAGES[34] == (3, 4, 6, 3)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +77,14 @@ from trainables.fields import PerLayer, number, one_of, per_layer, whole
             lambda: Trial.from_dict(Trial().to_dict() | {"seed": 1}),
             "a trial has no field 'seed'; known: dataset, model, training, weights, rename",
         ),
+        (
+            lambda: Trial.from_dict(Trial().to_dict() | {"model": {}}),
+            "family is None, but must be one of cnn, resnet",
+        ),
+        (
+            lambda: Training(crop=20).input_shape((3, 32, 16)),
+            "crop is 20, but must be at most 16, the side of the images it is cut from",
+        ),
         (lambda: Trial(model=ResNet(depth=50)), "depth is 50, but must be one of 18, 34"),
         (
             lambda: Trial(rename=(("(", ""),)),
@@ -52,6 +96,23 @@ def test_a_value_that_breaks_a_rule_is_named_with_the_rule(make, message):
     with pytest.raises(UserError) as caught:
         make()
     assert str(caught.value) == message
+
+
+def test_a_field_is_read_by_its_name_as_in_a_stage():
+    trial = Trial("shapes", CNN(conv_layers=2), Training(lr=0.5), "a.pth")
+    assert [trial.get(path) for path in ("dataset", "model.conv_layers", "training.lr", "weights")] == [
+        "shapes", 2, 0.5, "a.pth",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "relu", "tanh", "none", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "sigmoid", "softplus", "hardswish",
+    ],
+)  # fmt: skip
+def test_names_that_stored_trials_hold_are_known_for_ever(name):
+    assert CNN(activation=name).activation == name
 
 
 def test_a_short_tuple_repeats_its_last_entry_and_a_long_one_is_cut():
@@ -149,6 +210,12 @@ GOLDEN = [
         "01599232ecb299ac3a11c5fc81c45b585c61af6ed86bd73762d1b56ae6dd786f",
         "059955515679da02810c022716ec23519ee435981f0730b187a39c634b5df5d2",
         id="defaults",
+    ),
+    pytest.param(
+        Trial(training=Training(schedule="exponential")),
+        "e74bdfe88392ef0df7cb8f4668f41c3713a0094a0c3630c7c7047527679f1051",
+        "190e535547a951bb80a40d279854665c7d60dbd4e0175175bf8d4662c03a2181",
+        id="exponential",
     ),
     pytest.param(
         Trial(

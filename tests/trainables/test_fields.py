@@ -33,7 +33,7 @@ class Net(Config):
         ({"width": (4, 1)}, "width is 1, but must be a whole number of at least 2"),
         ({"width": []}, "width is empty, but must be a number or a tuple of at least one"),
         ({"rate": 0.51}, "rate is 0.51, but must be 0..0.5"),
-        ({"rate": True}, "rate is True, but must be 0..0.5"),
+        ({"rate": False}, "rate is False, but must be 0..0.5"),
         ({"wide": 0}, "wide is 0, but must be True or False"),
         ({"kind": "c"}, "kind is 'c', but must be one of a, b"),
         ({"at": (10,)}, "at is 10, but must be 1..9"),
@@ -44,6 +44,11 @@ def test_a_value_that_breaks_its_rule_is_named_with_the_rule(values, message):
     with pytest.raises(UserError) as caught:
         Net(**values)
     assert str(caught.value) == message
+
+
+def test_defaults():
+    assert Net() == Net(layers=3, width=4, rate=0.0, wide=False, kind="a", at=(), size=None, gaps=1, notes=[])
+    assert Config.first_fields == frozenset()
 
 
 def test_the_ends_of_a_range_are_in_it():

@@ -30,6 +30,7 @@ def test_an_epoch_has_an_array_over_its_replicates():
     # deviations −0.3, −0.1, 0.4: their squares sum to 0.26, over n − 1 = 2
     assert epoch.sd("val_score") == pytest.approx(0.13**0.5)
     assert epoch.sd("lr") == 0
+    assert Epoch(1, (1, 2), (record(0.2), record(0.6))).sd("val_score") == pytest.approx(0.08**0.5)
 
 
 def test_a_single_replicate_has_no_sd():

@@ -82,6 +82,17 @@ def test_flops_and_receptive_field_by_hand():
     ]
 
 
+def test_without_pooling_the_last_convolution_counts_once():
+    """3×3 over 3 channels of 5×7 pixels: 4 maps of 3×5, then 60 inputs of each of 10 classes."""
+    layers = plan(CNN(conv_layers=1, channels=4, pooling="none", fc_layers=1), (3, 5, 7), 10)
+    assert [(layer.name, layer.shape, layer.parameters, layer.flops) for layer in layers] == [
+        ("conv1", (4, 3, 5), 4 * (27 + 1), 2 * 27 * 4 * 15),
+        ("flat", (60,), 0, 0),
+        ("fc1", (10,), 610, 1200),
+    ]
+    assert (parameters(layers), flops(layers)) == (112 + 610, 3240 + 1200)
+
+
 def test_a_window_that_does_not_fit_is_named():
     with pytest.raises(
         UserError, match=r"^conv4 cannot be built: its 3×3 window does not fit the 2×2 map padded by 0$"

@@ -163,6 +163,38 @@ def test_a_running_trial_stands_where_it_last_passed_others_that_paused(name):
     assert after("running", {1: 0.5, 2: 0.6}) == after("running", {})
 
 
+def test_cma_es_learns_nothing_from_a_trial_that_has_passed_no_rung():
+    first, *rest = drawn(30)
+    others = [Told(n, point, "censored", {3: -off(point)}) for n, point in enumerate(rest, start=1)]
+    without = Sampler(SPACE, "cma-es").suggest(others, 30)
+    for scores in ({}, {1: 0.5}):
+        assert Sampler(SPACE, "cma-es").suggest([Told(0, first, "running", scores), *others], 30) == without
+    assert Sampler(SPACE, "cma-es").suggest([Told(0, first, "failed", {3: 0.5}), *others], 30) == without
+
+
+def test_cma_es_ranks_by_done_or_paused_then_by_how_far_they_came_then_by_the_score_there():
+    """A generation in two dimensions is 6 trials. By hand the order is 4, 0, 3, 2, 1, 5."""
+    points = [PLANE.random(rng) for rng in map(np.random.default_rng, range(6))]
+    ends = [
+        ("done", {1: 0.1, 3: 0.1}),
+        ("censored", {1: 0.9}),
+        ("censored", {1: 0.2, 3: 0.3}),
+        ("censored", {1: 0.1, 3: 0.4}),
+        ("done", {3: 0.2}),
+        ("censored", {1: 0.5}),
+    ]
+    told = [Told(n, point, state, scores) for n, (point, (state, scores)) in enumerate(zip(points, ends, strict=True))]
+
+    def in_order(order):
+        ranked = [Told(n, points[n], "done", {1: -place / 10}) for place, n in enumerate(order)]
+        return Sampler(PLANE, "cma-es").suggest(ranked, 6)
+
+    suggested = Sampler(PLANE, "cma-es").suggest(told, 6)
+    assert suggested == in_order([4, 0, 3, 2, 1, 5])
+    assert suggested != in_order([0, 4, 3, 2, 1, 5])
+    assert suggested != Sampler(PLANE, "cma-es").suggest(told[:5], 6)  # a generation that is not whole teaches nothing
+
+
 def test_what_runs_side_by_side_is_kept_apart():
     told = told_of(drawn(40))
     one = Sampler(SPACE, "tpe").suggest(told, 40)

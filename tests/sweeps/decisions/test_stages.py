@@ -43,7 +43,7 @@ def test_published_numbers_are_by_value_or_by_values():
     assert [cell.published for cell in none.cells(BASE)] == [NUMBERS]
     assert one.without_published().published == {}
     assert one.without_published().vary == one.vary
-    assert NUMBERS.part == "test"
+    assert (NUMBERS.classes, NUMBERS.part, one.note) == ((), "test", "")
 
 
 @pytest.mark.parametrize(
@@ -157,5 +157,6 @@ def test_what_makes_no_sense_is_refused_in_one_line(make, message):
 
 def test_what_is_just_allowed():
     Search("find", SPACE, trials=1, confirm=1, seeds=1)
+    Search("find", SPACE, rule="hyperband")
     Search("find", SPACE, sampler="gp", rule="none")
     Search("find", SPACE, objectives=("score", "seconds"), rule="none")
