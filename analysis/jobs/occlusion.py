@@ -260,7 +260,7 @@ def _places(grid: _Grid, size: int, device: torch.device) -> Iterator[tuple[Tens
     """Yield the windows in chunks of `size`: row and column of their centres, and how far they reach from there, (n, 1)
     each.
 
-    The first is no window: it reaches less than 0.
+    The first hides nothing: it reaches less than 0.
     """
     reaches = torch.tensor(grid.windows, device=device) // 2
     rows, columns = (torch.from_numpy(centres).to(device) for centres in (grid.rows, grid.columns))

@@ -39,7 +39,7 @@ def connect(machines: Machines) -> Iterator[None]:
         _join(machines.address)
     else:
         _start(machines)
-    # Ray has put its own in the place of main's, by which an interruption would end as an error
+    # Ray has put its own handler in place of main's, by which an interruption would end as an error
     signal.signal(signal.SIGTERM, stopping)
     try:
         yield

@@ -18,7 +18,7 @@ class Histories:
             self._records[key] = {seed: list(records) for seed, records in known.records.items()} if known else {}
 
     def add(self, key: str, progress: Progress) -> Record:
-        """Add what a worker reports, in the place of what was there of the same epochs; return the newest record of the
+        """Add what a worker reports, replacing what was there of the same epochs; return the newest record of the
         first replicate.
         """
         records = self._records[key]

@@ -216,9 +216,8 @@ class Tracker:
     def _take_over(self) -> None:
         """Take over what earlier processes left in the spool."""
         for folder in sorted(self.spool.glob("*/")):
-            if not (
-                folder / TRIAL_FILE
-            ).exists():  # its process died before the trial had begun, or after it was delivered
+            # without this file, its process died before the trial had begun, or after it was delivered
+            if not (folder / TRIAL_FILE).exists():
                 shutil.rmtree(folder)
                 continue
             try:
