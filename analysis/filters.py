@@ -19,7 +19,7 @@ from trainables.errors import UserError, suggest
 from trainables.models import ConvNet, Network
 
 Filters = dict[str, tuple[int, ...]]
-Choice = str | Mapping[str, Iterable[int]]  # as users write it
+FilterChoice = str | Mapping[str, Iterable[int]]  # as users write it
 
 _PART = re.compile(r"(?P<layer>[^:\s]+):(?P<numbers>\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*)", re.ASCII)
 
@@ -42,7 +42,7 @@ def parse(text: str) -> Filters:
     return filters
 
 
-def written(filters: Choice) -> str:
+def written(filters: FilterChoice) -> str:
     """Return a choice of filters as text in the one form that parse() gives back unchanged.
 
     Raises UserError as parse() does.
@@ -52,7 +52,7 @@ def written(filters: Choice) -> str:
     return " ".join(f"{layer}:{','.join(_runs(numbers))}" for layer, numbers in parse(filters).items())
 
 
-def chosen(filters: Choice | None, subject: Subject) -> Filters:
+def chosen(filters: FilterChoice | None, subject: Subject) -> Filters:
     """Return the filters that a choice names; None: R0's choice, the first 3, 3 and 4 of the first three convolutions.
 
     Of a ResNet it is the first 3 of the first convolution and of the last one of each stage. Raises UserError, naming

@@ -13,7 +13,7 @@ from torch import Tensor
 from analysis.chain import Link, chain, run, switched_off
 from analysis.confusion import confusion
 from analysis.figures import Panel, bars, matrix, panels
-from analysis.filters import Choice, Filters, chosen, filter_count, written
+from analysis.filters import FilterChoice, Filters, chosen, filter_count, written
 from analysis.finding import Arrays, Figure, Finding
 from analysis.job import Job
 from analysis.mcnemar import mcnemar
@@ -46,7 +46,7 @@ class Ablation(Job):
 
     name: ClassVar[str] = "ablation"
 
-    filters: Choice | None = None
+    filters: FilterChoice | None = None
     fill: str = "zero"
     each_of: str | None = None
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from analysis.features import presence
 from analysis.figures import Panel, matrix, panels
-from analysis.filters import Choice, Filters, chosen, labels, written
+from analysis.filters import FilterChoice, Filters, chosen, labels, written
 from analysis.finding import Arrays, Figure, Finding
 from analysis.job import Job, WrongOption
 from analysis.report import Column, Table, Value
@@ -39,7 +39,7 @@ class FilterIdentification(Job):
 
     name: ClassVar[str] = "filters"
 
-    filters: Choice | None = None
+    filters: FilterChoice | None = None
     norm: str = "sum"
     stage: str = "before"
     top: int = 100

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.report import Column, Measured, Table
-from analysis.report import Value as Entry
+from analysis.report import Column, Measured, Table, Value
 from sweeps.decisions.labels import label
 from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.records import StageResult
@@ -98,43 +97,43 @@ def _costs() -> list[Column]:
     ]
 
 
-def _row(outcome: Outcome, fields: Sequence[str], facts: Facts, with_published: bool) -> Sequence[Entry | Measured]:
+def _row(outcome: Outcome, fields: Sequence[str], facts: Facts, with_published: bool) -> Sequence[Value | Measured]:
     trial = outcome.cell.trial
     layers = plan(trial.model, trial.training.input_shape(facts.image_shape), len(facts.class_names))
     published = (outcome.cell.published or (None, None, None))[:3] if with_published else ()
-    head: list[Entry | Measured] = [outcome.cell.label, outcome.status.value, outcome.history.epochs or None]
-    drawn: list[Entry | Measured] = [label(trial.get(path)) for path in fields]
-    costs: list[Entry | Measured] = [parameters(layers), flops(layers), facts.runs.get(outcome.key), outcome.key]
+    head: list[Value | Measured] = [outcome.cell.label, outcome.status.value, outcome.history.epochs or None]
+    drawn: list[Value | Measured] = [label(trial.get(path)) for path in fields]
+    costs: list[Value | Measured] = [parameters(layers), flops(layers), facts.runs.get(outcome.key), outcome.key]
     if not outcome.history.epochs:
-        missing: list[Entry | Measured] = [None] * 6
+        missing: list[Value | Measured] = [None] * 6
         return [*head, *missing, *published, *drawn, *([None] * len(facts.class_names)), None, None, *costs]
     return [*head, *_scores(outcome), *published, *drawn, *_classes(outcome), *_speeds(outcome), *costs]
 
 
-def _scores(outcome: Outcome) -> list[Entry | Measured]:
+def _scores(outcome: Outcome) -> list[Value | Measured]:
     history = outcome.history
     test = history.curve("test_score")
     return [
         Measured.of(history.curve("train_loss")[:, -1]),
         Measured.of(100 * test.max(axis=1)),
-        _each(test.argmax(axis=1) + 1),
+        _per_replicate(test.argmax(axis=1) + 1),
         Measured.of(100 * outcome.chosen("val_score")),
-        _each(np.array(history.chosen_epochs())),
+        _per_replicate(np.array(history.chosen_epochs())),
         Measured.of(100 * outcome.chosen("test_score")),
     ]
 
 
-def _classes(outcome: Outcome) -> list[Entry | Measured]:
+def _classes(outcome: Outcome) -> list[Value | Measured]:
     per_class = zip(*(record.class_score for record in outcome.history.chosen()), strict=True)
     return [None if None in values else Measured.of(100 * np.array(values, dtype=float)) for values in per_class]
 
 
-def _speeds(outcome: Outcome) -> list[Entry | Measured]:
+def _speeds(outcome: Outcome) -> list[Value | Measured]:
     """Return the medians over epochs: the first ones include warming up."""
     medians = [np.median(outcome.history.curve(metric), axis=1) for metric in ("images_per_second", "seconds")]
     return [Measured.of(values) for values in medians]
 
 
-def _each(values: np.ndarray) -> Entry:
+def _per_replicate(values: np.ndarray) -> Value:
     """Return one whole number, or one per replicate."""
     return int(values[0]) if len(values) == 1 else ", ".join(map(str, values.tolist()))
