@@ -85,7 +85,8 @@ def test_where_memory_runs_out_the_kernel_chooses_not_ray(config):
 
 def test_what_the_project_is_installed_from_travels(config):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = {"pyproject.toml", project["project"]["readme"], *project["tool"]["setuptools"]["packages"]}
+    packages = [pattern.removesuffix("*") for pattern in project["tool"]["setuptools"]["packages"]["find"]["include"]]
+    wanted = {"pyproject.toml", project["project"]["readme"], *packages}
     assert {there: here for there, here in config["file_mounts"].items() if there.startswith("~/cnn-sweeps/")} == {
         f"~/cnn-sweeps/{name}": name for name in wanted
     }
