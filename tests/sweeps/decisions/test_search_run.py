@@ -1,5 +1,3 @@
-import json
-
 import pytest
 
 from sweeps.decisions import rules
@@ -8,101 +6,10 @@ from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.records import Drawn, Known, Task
 from sweeps.decisions.search_run import SearchRun
 from sweeps.decisions.status import Status
-from sweeps.study import Choice, Real, Search, Space, Stage, Study, Whole
+from sweeps.study import Choice, Search, Space, Stage, Study, Whole
+from tests.sweeps.decisions.cluster import BASE, Cluster, quality, search
 from tests.sweeps.outcomes import history, outcome, record, terms
-from trainables.config import CNN, Training, Trial
 from trainables.history import History
-
-BASE = Trial(model=CNN(conv_layers=2, channels=4, fc_layers=1), training=Training(epochs=9))
-SPACE = Space(
-    {
-        "model.conv_layers": Whole(1, 4),
-        "training.lr": Real(1e-3, 0.1, log=True),
-        "training.batch_size": Choice((16, 32, 64)),
-    }
-)
-
-
-def search(trials=12, **how) -> Search:
-    return Search("find", SPACE, **{"trials": trials, "sampler": "random", "confirm": 2, "seeds": 2} | how)
-
-
-def quality(trial: Trial, epoch: int) -> float:
-    """A curve that rises with the epochs to a height set by the network and its recipe; no two trials are equal."""
-    height = 0.3 + 0.1 * trial.model.conv_layers + trial.training.lr + trial.training.batch_size / 1000
-    return height * epoch / (epoch + 2) / 2
-
-
-class Cluster:
-    """Runs an agenda by hand on some workers that each take one epoch in turn, as Ray and its store would."""
-
-    def __init__(
-        self, stage, width=1, known=None, drawn=None, image_shape=(3, 32, 32), break_after=10**6, failing=None
-    ):
-        study = Study("s", BASE, (stage,))
-        self.agenda = Agenda(study, terms(image_shape=image_shape), lambda _: None, known, drawn)
-        self.width, self.failing = width, failing
-        self.store = {key: (each.history, each.status) for key, each in (known or {}).items()}
-        self.drawn = {each.key: each for each in (drawn or {}).get(stage.name, ())}
-        self.epochs = 0
-        self.run(break_after)
-
-    def run(self, break_after):
-        at_work = []
-        while not self.agenda.over:
-            while len(at_work) < self.width and (task := self.agenda.next()):
-                at_work.append(self.started(task))
-            if not at_work:
-                assert self.agenda.over, "nothing to run, yet not over"
-            for task, so_far in list(at_work):
-                if self.epochs == break_after:
-                    return
-                if self.step(task, so_far):
-                    at_work.remove((task, so_far))
-
-    def started(self, task):
-        known = self.store.get(task.key, (History({}), ""))[0]
-        if task.tags:
-            self.drawn[task.key] = Drawn(
-                task.key, int(task.tags["number"]), int(task.tags["attempt"]), json.loads(task.tags["draw"])
-            )
-        so_far = {seed: list(known.records.get(seed, ())) for seed in {*task.seeds, *known.seeds}}
-        self.store[task.key] = (known, Status.RUNNING)
-        return task, so_far
-
-    def step(self, task, so_far) -> bool:
-        trial = task.cell.trial
-        behind = min(len(so_far[seed]) for seed in task.seeds)
-        for seed, records in so_far.items():
-            if seed in task.seeds and len(records) == behind:
-                records.append(record(quality(trial, behind + 1)))
-                self.epochs += 1
-        whole = History({seed: tuple(records) for seed, records in so_far.items()})
-        self.store[task.key] = (whole, Status.RUNNING)
-        reason = self.failing and self.failing(trial)
-        full = whole.covers(task.seeds, trial.training.epochs)
-        if not reason and not full and self.agenda.goes_on(task.key, behind + 1, quality(trial, behind + 1)):
-            return False
-        outcome = self.agenda.finish(task.key, whole, reason=reason)
-        self.store[task.key] = (whole, outcome.status)
-        self.agenda.advance()
-        return True
-
-    def again(self, stage, **how):
-        """A new start after this one, with what the store has."""
-        known = {
-            key: Known(status, whole, "run", "Diverged: x" if status == "failed" else None)
-            for key, (whole, status) in self.store.items()
-        }
-        return Cluster(stage, self.width, known, {stage.name: list(self.drawn.values())}, **how)
-
-    @property
-    def result(self):
-        return self.agenda.results[0]
-
-    @property
-    def search(self):
-        return self.result.search
 
 
 @pytest.mark.parametrize("width", [1, 4])
