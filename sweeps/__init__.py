@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 
-def _use_the_program_s_own_checkout() -> None:
+def _use_the_checkout_of_the_program() -> None:
     """Where the program is a file in the sweeps/ of another checkout than this one, import everything from there.
 
     `python OTHER/sweeps/part_a.py` finds the tree that is installed, as only OTHER/sweeps is on its path. Ends the
@@ -34,4 +34,4 @@ def _use_the_program_s_own_checkout() -> None:
     __path__[:] = [str(folder)]
 
 
-_use_the_program_s_own_checkout()
+_use_the_checkout_of_the_program()
