@@ -30,15 +30,20 @@ class Dispatcher:
     gpu: float  # a trial's share of a GPU; 0: the CPU
     histories: Histories = field(default_factory=Histories)
     watchdog: Watchdog = field(default_factory=Watchdog)
+    pending: list[str] = field(default_factory=list)  # the keys of trials that Tune has and no worker has taken up
 
     def next(self) -> Order | None:
         """Return the next trial to run; None where nothing is ready before a running one ends."""
         task = self.agenda.next()
-        return order(task, self.gpu, self.tags) if task else None
+        if task is None:
+            return None
+        self.pending.append(task.key)
+        return order(task, self.gpu, self.tags)
 
     def started(self, key: str, actor: Any) -> None:
         """Note that a worker has taken up a trial."""
         task = self.agenda.tasks[key]
+        self._not_pending(key)
         self.watchdog.watch(key, actor)
         self.histories.begin(key, task.known.history if task.known else None)
         self.display.started(task)
@@ -51,14 +56,17 @@ class Dispatcher:
 
     def lost(self, key: str) -> None:
         """Note that a trial lost its process, and that Tune starts it again."""
-        self.watchdog.leave(key)  # until it starts again
-        self._again(key, self.watchdog.reason(key))
+        self._lost(key)
+        self.pending.append(key)
 
     def crashed(self, error: Exception) -> None:
-        """Take back what Tune's broken run had under way.
+        """Take back what Tune's broken run had.
 
-        It is a restart of the trials that the error names, or else of all.
+        It is a restart of those trials under way that the error names, or else of all under way.
         """
+        for key in reversed(self.pending):
+            self.agenda.put_back(key)
+        self.pending.clear()
         named = self.watchdog.named_in(error)
         for key in self.watchdog.under_way():
             if named and key not in named:
@@ -69,7 +77,7 @@ class Dispatcher:
             if len(self.agenda.restarts.get(key, ())) == RESTARTS:
                 self.given_up(key)
             else:
-                self.lost(key)
+                self._lost(key)
                 self.agenda.put_back(key)
 
     def given_up(self, key: str) -> None:
@@ -100,7 +108,15 @@ class Dispatcher:
         often = self.agenda.restarted(key, reason)
         self.display.restarted(self.agenda.tasks[key], reason, often, RESTARTS)
 
+    def _lost(self, key: str) -> None:
+        self.watchdog.leave(key)  # until it starts again
+        self._again(key, self.watchdog.reason(key))
+
+    def _not_pending(self, key: str) -> None:
+        self.pending = [each for each in self.pending if each != key]
+
     def _ended(self, key: str, reason: str | None = None, files: dict[str, bytes] | None = None) -> None:
+        self._not_pending(key)
         self.watchdog.leave(key)
         outcome = self.agenda.finish(key, self.histories.of(key), reason=reason)
         self.tracker.call(Tracker.finish, key, outcome.status, reason, files)

@@ -125,6 +125,22 @@ def test_a_hung_trial_s_loss_has_the_watchdog_s_reason(dispatcher):
     assert dispatcher.agenda.restarts[order.key] == ["it hung: 15 s without an epoch"]
 
 
+def test_what_no_worker_had_taken_up_when_tunes_run_broke_is_given_out_again_and_not_charged(dispatcher):
+    first, second = begin(dispatcher, "a1").key, dispatcher.next().key
+    dispatcher.crashed(ray.exceptions.OutOfMemoryError("killed: actor a1"))
+    assert [dispatcher.next().key, dispatcher.next().key] == [first, second]
+    assert dispatcher.next() is None
+    assert list(dispatcher.agenda.restarts) == [first]
+
+
+def test_what_was_to_start_again_when_tunes_run_broke_is_given_out_again(dispatcher):
+    key = begin(dispatcher).key
+    dispatcher.lost(key)
+    dispatcher.crashed(ray.exceptions.OutOfMemoryError("killed: actor x"))
+    assert dispatcher.next().key == key
+    assert dispatcher.agenda.restarts[key] == ["its process was lost"]
+
+
 def test_what_ray_ends_with_one_trial_is_put_back_and_only_the_one_is_charged_with_it(dispatcher):
     first, second = begin(dispatcher, "a1").key, begin(dispatcher, "b2").key
     for often in range(RESTARTS):
