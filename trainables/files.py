@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 DIGEST_LENGTH = 64
 
@@ -24,6 +26,14 @@ def write_whole(path: Path, content: bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def parsed(content: str | bytes) -> Any:
+    """Return what JSON says. Raises ValueError where it is not JSON, not text, or nested beyond reason."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError(f"nested too deeply ({len(content):,} bytes)") from None
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:

@@ -6,10 +6,9 @@ files that others add beside these, such as a picture of the filters, are kept w
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from trainables.files import unzipped
+from trainables.files import parsed, unzipped
 from trainables.history import History
 
 CURVES = "curves.json"  # every record of every replicate
@@ -27,7 +26,7 @@ def state_file(seed: int) -> str:
 
 def curves(state: bytes) -> dict[str, Any]:
     """Return the records in a state, in the form of History.to_dict(). Raises ValueError where it is damaged."""
-    return json.loads(unzipped(state).get(CURVES, b""))
+    return parsed(unzipped(state).get(CURVES, b""))
 
 
 def records(state: bytes) -> int:

@@ -4,7 +4,7 @@ import zipfile
 
 import pytest
 
-from trainables.files import unzipped, write_whole, zipped
+from trainables.files import parsed, unzipped, write_whole, zipped
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
@@ -29,3 +29,10 @@ def test_files_zipped_come_back_and_damage_anywhere_is_seen():
         for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ 0x41]) + whole[at + 1 :]):
             with pytest.raises(ValueError, match="not whole: its checksum differs"):
                 unzipped(damaged)
+
+
+def test_json_is_parsed_or_is_one_kind_of_error():
+    assert parsed(b'{"a": [1, null]}') == {"a": [1, None]}
+    for damaged in (b"", b"{", b"\xff\xfe\xfd", b"[" * 100_000, '{"a":' * 100_000):
+        with pytest.raises(ValueError, match=r"Expecting|decode|nested too deeply"):
+            parsed(damaged)
