@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
+R = TypeVar("R")
 Damage = Iterator[tuple[str, bytes]]
 
 DEEP = 100_000  # levels, where Python's own readers give up at about a thousand
+LONGEST_LINE = 500  # characters
 HUGE = 1 << 40  # bytes: more than memory holds, and as a sparse file nothing on the disk
 
 # Values that JSON can hold, one of them surely of the wrong type or out of range wherever it stands.
@@ -84,6 +87,26 @@ def swapped(files: Mapping[str, bytes]) -> Iterator[tuple[str, dict[str, bytes]]
     """Yield the files with the contents of each two exchanged."""
     for one, other in combinations(files, 2):
         yield f"{one} and {other} swapped", {**files, one: files[other], other: files[one]}
+
+
+def survey(damage: Iterable[tuple[str, T]], read: Callable[[T], R]) -> tuple[dict[str, R], dict[str, str]]:
+    """Return what `read` makes of each damaged file, and the lines in which it refuses the others, by what was done.
+
+    A refusal is a ValueError of one line, no longer than a terminal shows with comfort. Any other exception is raised,
+    with a note of what was done.
+    """
+    whole, refused = {}, {}
+    for what, content in damage:
+        try:
+            whole[what] = read(content)
+        except ValueError as error:
+            refused[what] = str(error)
+        except Exception as error:
+            error.add_note(what)
+            raise
+    long = [what for what, line in refused.items() if len(line) > LONGEST_LINE or len(line.splitlines()) != 1]
+    assert long == []
+    return whole, refused
 
 
 def make_huge(path: Path, begin: bytes = b"", size: int = HUGE) -> None:

@@ -2,7 +2,9 @@
 
 import json
 
-from tests.damage import HUGE, any_of, flipped, foreign, make_huge, mistyped, swapped, truncated
+import pytest
+
+from tests.damage import HUGE, any_of, flipped, foreign, make_huge, mistyped, survey, swapped, truncated
 
 
 def test_every_length_and_every_bit_or_as_many_as_asked_for():
@@ -37,6 +39,23 @@ def test_each_two_files_are_swapped():
         "a and c swapped": {"a": b"3", "b": b"2", "c": b"1"},
         "b and c swapped": {"a": b"1", "b": b"3", "c": b"2"},
     }
+
+
+def test_a_survey_tells_what_was_read_from_what_was_refused_and_lets_nothing_else_pass():
+    def read(content):
+        return {b"1": int, b"x": int, b"2": lambda _: fail("two\nlines")}[content](content)
+
+    def fail(line):
+        raise ValueError(line)
+
+    whole, refused = survey([("one", b"1"), ("other", b"x")], read)
+    assert whole == {"one": 1}
+    assert refused.keys() == {"other"}
+    with pytest.raises(KeyError) as caught:
+        survey([("unknown", b"?")], read)
+    assert caught.value.__notes__ == ["unknown"]
+    with pytest.raises(AssertionError):
+        survey([("told at length", b"2")], read)
 
 
 def test_a_huge_file_takes_no_room(tmp_path):

@@ -6,12 +6,17 @@ import hashlib
 import io
 import json
 import os
+import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 DIGEST_LENGTH = 64
+
+# What a file may have at most, so that one that is damaged or hostile is refused before memory is taken for it.
+LARGEST_JSON = 256 << 20  # bytes: curves of 10 seeds over 1,000 epochs on 300 classes are a quarter of it
+LARGEST_FILE = 8 << 30  # bytes: weights, and all that training needs to go on
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -26,6 +31,22 @@ def write_whole(path: Path, content: bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def read(path: Path, most: int) -> bytes:
+    """Return a file's content. Raises ValueError, with nothing read, where it has more than `most` bytes or is no plain
+    file; OSError where it cannot be read.
+    """
+    if not path.is_file() and path.exists():
+        raise ValueError(f"{path.name} is not a plain file")
+    check_size(path.name, path.stat().st_size, most)
+    return path.read_bytes()
+
+
+def check_size(name: str, size: int, most: int) -> None:
+    """Raise ValueError for a file of more than `most` bytes."""
+    if size > most:
+        raise ValueError(f"{name} has {size:,} bytes, but must have at most {most:,}")
 
 
 def parsed(content: str | bytes) -> Any:
@@ -51,11 +72,29 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
 
 
 def unzipped(content: bytes) -> dict[str, bytes]:
-    """Return the files that zipped() made one of. Raises ValueError where it is not whole."""
+    """Return the files that zipped() made one of.
+
+    Raises ValueError where it is not whole, or no file of zipped()'s: then no memory is taken for what it may hold.
+    """
     if content[-DIGEST_LENGTH:] != _digest(content[:-DIGEST_LENGTH]):
         raise ValueError(f"not whole: its checksum differs ({len(content):,} bytes)")
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            _check_stored(archive.infolist(), len(content))
+            return {name: archive.read(name) for name in archive.namelist()}
+    # all that zipfile raises for a file that another hand has made, and given a checksum; BadZipFile is no ValueError
+    except (zipfile.BadZipFile, RuntimeError, EOFError, OverflowError, struct.error) as error:
+        raise ValueError(f"not a zip of ours: {error!r:.200}") from error
+
+
+def _check_stored(members: Sequence[zipfile.ZipInfo], size: int) -> None:
+    """Raise ValueError where the members are not what zipped() writes: each once, stored as it is."""
+    if any(each.compress_type != zipfile.ZIP_STORED for each in members):
+        raise ValueError("not a zip of ours: it is compressed")
+    if sum(each.file_size for each in members) > size or any(each.file_size != each.compress_size for each in members):
+        raise ValueError("not a zip of ours: its files are larger than it is")
+    if len({each.filename for each in members}) < len(members):
+        raise ValueError("not a zip of ours: two of its files have the same name")
 
 
 def _digest(content: bytes) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -73,6 +75,11 @@ class History:
         """The number of epochs that every replicate has run."""
         return min((len(records) for records in self.records.values()), default=0)
 
+    @property
+    def count(self) -> int:
+        """The number of all records."""
+        return sum(map(len, self.records.values()))
+
     def covers(self, seeds: tuple[int, ...], epochs: int) -> bool:
         """Tell whether each of `seeds` has run `epochs` epochs."""
         return all(len(self.records.get(seed, ())) >= epochs for seed in seeds)
@@ -108,12 +115,32 @@ class History:
 
     @classmethod
     def from_dict(cls, form: Mapping[str, Any]) -> History:
-        """Build a history from to_dict()'s form. Raises UserError where it is not of that form."""
+        """Build a history from to_dict()'s form. Raises UserError where it is not of that form.
+
+        Scores are finite; all else may be NaN or infinite, as a loss in evaluation can be.
+        """
         try:
-            return cls({int(seed): tuple(map(_record, rows)) for seed, rows in form["seeds"].items()})
+            records = {int(seed): tuple(map(_record, rows)) for seed, rows in form["seeds"].items()}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"these curves cannot be read: {error!r}") from error
+            raise UserError(f"these curves cannot be read: {error!r:.200}") from error
+        if [str(seed) for seed in records] != list(form["seeds"]):
+            raise UserError(f"these curves cannot be read: not all seeds are whole numbers: {list(form['seeds'])!r:.200}")
+        if len({len(record.class_score) for rows in records.values() for record in rows}) > 1:
+            raise UserError("these curves cannot be read: the number of classes changes from record to record")
+        return cls(records)
 
 
 def _record(row: Mapping[str, Any]) -> Record:
-    return Record(**(dict(row) | {"class_score": tuple(row["class_score"])}))
+    """Return a record. Raises ValueError, TypeError or KeyError where it is none."""
+    record = Record(**(dict(row) | {"class_score": tuple(row["class_score"])}))
+    values = {name: value for name, value in vars(record).items() if name != "class_score"}
+    values |= {f"class_score {at}": value for at, value in enumerate(record.class_score) if value is not None}
+    for name, value in values.items():
+        if not _is_number(value) or ("score" in name and not math.isfinite(value)):
+            raise ValueError(f"{name} is {value!r:.40}")
+    return record
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number that a float holds; truth values are none."""
+    return type(value) is float or (type(value) is int and abs(value) <= sys.float_info.max)

@@ -6,8 +6,6 @@ files that others add beside these, such as a picture of the filters, are kept w
 
 from __future__ import annotations
 
-from typing import Any
-
 from trainables.files import parsed, unzipped
 from trainables.history import History
 
@@ -24,9 +22,12 @@ def state_file(seed: int) -> str:
     return f"state/seed-{seed}.safetensors"
 
 
-def curves(state: bytes) -> dict[str, Any]:
-    """Return the records in a state, in the form of History.to_dict(). Raises ValueError where it is damaged."""
-    return parsed(unzipped(state).get(CURVES, b""))
+def curves(state: bytes) -> bytes:
+    """Return the curves.json that is in a state. Raises ValueError where it is damaged, or has none."""
+    files = unzipped(state)
+    if CURVES not in files:
+        raise ValueError(f"it has no {CURVES}")
+    return files[CURVES]
 
 
 def records(state: bytes) -> int:
@@ -34,4 +35,4 @@ def records(state: bytes) -> int:
 
     Raises ValueError where it is damaged.
     """
-    return sum(len(rows) for rows in History.from_dict(curves(state)).records.values())
+    return History.from_dict(parsed(curves(state))).count

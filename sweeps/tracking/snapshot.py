@@ -7,25 +7,21 @@ state/a.zip, state/b.zip                   the newest state and the one before, 
 
 from __future__ import annotations
 
-import json
-import logging
-import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sweeps.tracking.artifacts import Artifacts, Unreadable
 from sweeps.tracking.connection import one_line
+from trainables.files import parsed
+from trainables.history import Epoch, History
 from trainables.snapshot import CHECKPOINT, CURVES, PER_CLASS, STATE, curves, records
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 STATES = "state"
 SLOTS = (f"{STATES}/a.zip", f"{STATES}/b.zip")
 NEWEST = "newest_state"  # the tag
 ARTIFACTS = (CURVES, PER_CLASS, CHECKPOINT, STATES)  # a run's artifacts beside these are findings
-
-log = logging.getLogger(__name__)
+WITNESS = "train_loss"  # the record that MLflow has as a metric too, by the same name: a mean over the replicates
 
 
 @dataclass(frozen=True)
@@ -35,6 +31,15 @@ class StoredState:
     content: bytes
     slot: str | None
     damaged: tuple[str, ...]  # a line for each that is damaged
+
+
+@dataclass(frozen=True)
+class StoredCurves:
+    """What a run has of curves, in the form of History.to_dict()."""
+
+    form: dict[str, Any] | None  # None: none that can be read
+    wrong: str | None = None  # what is wrong with the run's own file
+    from_state: bytes | None = None  # what that file should be, where the form is the state's
 
 
 def next_slot(slot: str | None) -> str:
@@ -47,47 +52,71 @@ def place(name: str, slot: str) -> str:
     return slot if name == STATE else name
 
 
-def read_files(client: MlflowClient, run_id: str) -> dict[str, bytes]:
-    """Return a run's snapshot: artifact → content."""
-    with tempfile.TemporaryDirectory() as folder:
-        for artifact in client.list_artifacts(run_id):
-            if artifact.path in ARTIFACTS:
-                client.download_artifacts(run_id, artifact.path, folder)
-        return contents(Path(folder))
+def read_files(run: Artifacts) -> dict[str, bytes]:
+    """Return a run's snapshot: artifact → content. Raises Unreadable."""
+    files: dict[str, bytes] = {}
+    for artifact in run.listed():
+        if artifact.path in ARTIFACTS and artifact.is_dir:
+            below = run.below(artifact.path)
+            files |= {f"{artifact.path}/{name}": content for name, content in below.items()}
+        elif artifact.path in ARTIFACTS:
+            files[artifact.path] = run.fetch(artifact)
+    return files
 
 
-def read_state(client: MlflowClient, run_id: str) -> StoredState:
+def read_state(run: Artifacts) -> StoredState:
     """Return the newest state that a run has whole, and what of the others is damaged."""
     newest, kept, damaged = -1, (b"", None), []
-    places = {artifact.path for artifact in client.list_artifacts(run_id, STATES)}
-    for slot in sorted(places & set(SLOTS)):
-        with tempfile.TemporaryDirectory() as folder:
-            content = Path(client.download_artifacts(run_id, slot, folder)).read_bytes()
+    try:
+        slots = [artifact for artifact in run.listed(STATES) if artifact.path in SLOTS]
+    except Unreadable as error:
+        return StoredState(b"", None, (f"{STATES} cannot be read ({error})",))
+    for artifact in slots:
         try:
+            content = run.fetch(artifact)
             count = records(content)
         except ValueError as error:
-            damaged.append(f"{slot} is damaged ({one_line(error)})")
+            damaged.append(f"{artifact.path} is damaged ({one_line(error)})")
             continue
         if count > newest:
-            newest, kept = count, (content, slot)
+            newest, kept = count, (content, artifact.path)
     return StoredState(*kept, tuple(damaged))
 
 
-def read_curves(client: MlflowClient, run_id: str) -> dict[str, Any] | None:
-    """Return a run's curves.json, or where it is damaged what the state says; None where there is neither."""
-    if all(artifact.path != CURVES for artifact in client.list_artifacts(run_id)):
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        path = client.download_artifacts(run_id, CURVES, folder)
-        try:
-            return json.loads(Path(path).read_bytes())
-        except ValueError:
-            log.warning("run %s: its %s is damaged; those of its state are taken", run_id, CURVES)
-    state = read_state(client, run_id).content
-    return curves(state) if state else None
+def read_curves(run: Artifacts, metrics: Mapping[str, float]) -> StoredCurves:
+    """Return a run's curves: its curves.json, or where something is wrong with that, the state's.
+
+    Wrong is also one that does not end in the newest of the run's `metrics`, as it is when records are missing; then
+    the state's are taken if they are no fewer.
+    """
+    form, wrong = _own_curves(run)
+    own = History.from_dict(form) if form else History({})
+    if form and _ends_in(own, metrics):
+        return StoredCurves(form)
+    wrong = wrong or f"its {CURVES} does not fit its metrics"
+    state = read_state(run)
+    if state.content and records(state.content) >= max(own.count, 1):
+        content = curves(state.content)
+        return StoredCurves(parsed(content), wrong, content)
+    return StoredCurves(form, f"{wrong}, and {'; '.join(state.damaged) or 'it has no state with as many records'}")
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """Return the files below a folder: relative path → content."""
-    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+def _own_curves(run: Artifacts) -> tuple[dict[str, Any] | None, str | None]:
+    """Return what a run's curves.json says, None where that is no record, and what is wrong with it."""
+    try:
+        found = next((each for each in run.listed() if each.path == CURVES), None)
+        if found is None:
+            return None, f"its {CURVES} is missing"
+        form = parsed(run.fetch(found))
+        count = History.from_dict(form).count
+    except ValueError as error:
+        return None, f"its {CURVES} is damaged ({one_line(error)})"
+    return (form, None) if count else (None, f"its {CURVES} holds no record")
+
+
+def _ends_in(history: History, metrics: Mapping[str, float]) -> bool:
+    """Whether the last epoch, over the replicates that have come so far, is the newest that MLflow has as metrics."""
+    last = max(map(len, history.records.values()))
+    ended = {seed: rows[-1] for seed, rows in sorted(history.records.items()) if len(rows) == last}
+    epoch = Epoch(last, tuple(ended), tuple(ended.values()))
+    return metrics.get(WITNESS) in (None, epoch.mean(WITNESS))

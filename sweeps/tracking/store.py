@@ -9,6 +9,7 @@ Importing this module does not import MLflow, which takes seconds.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -20,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 from sweeps.decisions.records import Drawn
 from sweeps.decisions.status import Status
 from sweeps.tracking import snapshot
+from sweeps.tracking.artifacts import Artifacts, Unreadable, folder_of
 from sweeps.tracking.connection import Connection, one_line, pages
-from sweeps.tracking.snapshot import StoredState
+from sweeps.tracking.snapshot import StoredCurves, StoredState
 from sweeps.tracking.spool import check_name
 from trainables.errors import UserError, suggest
-from trainables.snapshot import CHECKPOINT
+from trainables.snapshot import CHECKPOINT, CURVES
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -39,6 +41,10 @@ COMPLETENESS = {
     Status.CENSORED: 2,
     Status.DONE: 3,
 }
+ENDED = (Status.CENSORED, Status.DONE)  # as they were meant to: nobody goes on writing them
+NOT_ASKED = StoredCurves(None)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,9 @@ class StoredTrial:
     experiment: str
     name: str
     status: Status
-    curves: dict[str, Any] | None  # the run's curves.json; None if it has none yet, or was not asked for
+    curves: dict[str, Any] | None  # as in its curves.json; None if it has none that can be read, or was not asked for
     reason: str | None  # why it failed
+    lost: str | None = None  # why one that ran to its end has no curves that can be read
 
 
 def counts(run: Run) -> bool:
@@ -72,11 +79,8 @@ class Store(Connection):
         with self.readable():
             names = {number: name for number, name in self._experiments().items() if study in (None, name)}
             best = self._best_runs(wanted, list(names)) if names else {}
-        curves: dict[str, dict[str, Any] | None] = {}
-        if wanted is not None:
-            with ThreadPoolExecutor(8) as pool:
-                curves = dict(zip(best, pool.map(self._curves, best.values()), strict=True))
-        return {key: _stored(run, names[run.info.experiment_id], curves.get(key)) for key, run in best.items()}
+            curves = dict.fromkeys(best, NOT_ASKED) if wanted is None else self._all_curves(best)
+        return {key: _stored(run, names[run.info.experiment_id], curves[key]) for key, run in best.items()}
 
     def finished(self, what: str) -> list[StoredTrial]:
         """Return the trials that ran in full, with their curves, of a study (an experiment's name) or a run (its id).
@@ -96,7 +100,8 @@ class Store(Connection):
         done = [run for run in runs if run.data.tags.get("status") == Status.DONE]
         if not done:
             raise UserError(f"{what} has no trial that ran in full")
-        return [_stored(run, experiments[run.info.experiment_id], self._curves(run)) for run in done]
+        with self.readable():
+            return [_stored(run, experiments[run.info.experiment_id], self._curves(run)) for run in done]
 
     def drawn(self, study: str) -> dict[str, list[Drawn]]:
         """Return what a study's searches have drawn, by stage."""
@@ -115,38 +120,44 @@ class Store(Connection):
         return self._run(run_id).data.params["dataset"]
 
     def files(self, run_id: str) -> dict[str, bytes]:
-        """Return the run's snapshot: artifact → content."""
-        return snapshot.read_files(self.client, run_id)
+        """Return the run's snapshot: artifact → content. Raises Unreadable."""
+        return snapshot.read_files(Artifacts.of(self.client, run_id))
 
     def state(self, run_id: str) -> StoredState:
         """Return what the run has for training to go on from."""
-        return snapshot.read_state(self.client, run_id)
+        return snapshot.read_state(Artifacts.of(self.client, run_id))
 
     def checkpoint(self, run_id: str) -> dict[str, bytes]:
-        """Return the part of the run's snapshot that a finished model is loaded from: file name → content."""
+        """Return the part of the run's snapshot that a finished model is loaded from: file name → content.
+
+        Raises Unreadable, naming the run.
+        """
         return {f"{CHECKPOINT}/{name}": content for name, content in self.attached(run_id, CHECKPOINT).items()}
 
     def attached(self, run_id: str, folder: str) -> dict[str, bytes]:
-        """Return the files that attach() added: name → content; {} where there are none."""
-        if not self.client.list_artifacts(run_id, folder):
-            return {}
-        with tempfile.TemporaryDirectory() as local:
-            return snapshot.contents(Path(self.client.download_artifacts(run_id, folder, local)))
+        """Return the files that attach() added: name → content; {} where there are none.
+
+        Raises Unreadable, naming the run, where one of them cannot be read, whatever is asked again.
+        """
+        try:
+            return Artifacts.of(self.client, run_id).below(folder)
+        except Unreadable as error:
+            raise Unreadable(f"run {run_id}: {folder} cannot be read: {error}") from error
 
     def attach(self, run_id: str, folder: str, files: Mapping[str, bytes]) -> None:
         """Add files to a run, in a folder of its artifacts."""
-        with tempfile.TemporaryDirectory() as local:
-            for name, content in files.items():
-                check_name(name)
-                (Path(local) / name).parent.mkdir(parents=True, exist_ok=True)
-                (Path(local) / name).write_bytes(content)
-            self.client.log_artifacts(run_id, local, folder)
+        for name, content in files.items():
+            check_name(name)
+            path = f"{folder}/{name}" if folder else name
+            with tempfile.TemporaryDirectory() as local:
+                file = Path(local) / Path(path).name
+                file.write_bytes(content)
+                # one by one, as MLflow then looks whether a link leads out of the run's folder
+                self.client.log_artifact(run_id, str(file), folder_of(path) or None)
 
     def delete_artifact(self, run_id: str, path: str) -> None:
-        """Delete one of the run's files."""
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-        get_artifact_repository(self.client.get_run(run_id).info.artifact_uri, self.uri).delete_artifacts(path)
+        """Delete one of the run's files. Raises Unreadable where it has none of this name in its own folder."""
+        Artifacts.of(self.client, run_id).delete(path)
 
     def supersede(self, keys: Iterable[str]) -> None:
         """Set aside the runs of these trials: they stay to be seen, tagged `superseded`, and count as nothing."""
@@ -205,15 +216,40 @@ class Store(Connection):
                     best[key] = run
         return best
 
-    def _curves(self, run: Run) -> dict[str, Any] | None:
-        return snapshot.read_curves(self.client, run.info.run_id)
+    def _all_curves(self, runs: Mapping[str, Run]) -> dict[str, StoredCurves]:
+        with ThreadPoolExecutor(8) as pool:
+            return dict(zip(runs, pool.map(self._curves, runs.values()), strict=True))
+
+    def _curves(self, run: Run) -> StoredCurves:
+        """Return a run's curves. Of one that has ended they are mended in MLflow, where its state still has them."""
+        ended = run.data.tags["status"] in ENDED
+        # metrics of one under way may be ahead of its files
+        files = Artifacts.of(self.client, run.info.run_id)
+        found = snapshot.read_curves(files, run.data.metrics if ended else {})
+        if ended and found.from_state is not None:
+            self._mend(run, found.from_state, str(found.wrong))
+        return found
+
+    def _mend(self, run: Run, content: bytes, wrong: str) -> None:
+        try:
+            self.attach(run.info.run_id, "", {CURVES: content})
+        except Exception as error:  # it is only for the next reader; this one has the curves
+            how = f"but that cannot be uploaded: {one_line(error)}"
+        else:
+            how = "and it is uploaded again"
+        log.warning("run %s (%s): %s; what its state has is taken, %s", run.info.run_id, _name(run), wrong, how)
 
 
-def _stored(run: Run, experiment: str, curves: dict[str, Any] | None) -> StoredTrial:
+def _stored(run: Run, experiment: str, curves: StoredCurves) -> StoredTrial:
     tags = run.data.tags
-    name = run.info.run_name or run.info.run_id
     status = Status(tags["status"])
-    return StoredTrial(tags["key"], run.info.run_id, experiment, name, status, curves, tags.get("failure_reason"))
+    lost = curves.wrong if status in ENDED and curves.form is None else None
+    reason = tags.get("failure_reason")
+    return StoredTrial(tags["key"], run.info.run_id, experiment, _name(run), status, curves.form, reason, lost)
+
+
+def _name(run: Run) -> str:
+    return run.info.run_name or run.info.run_id
 
 
 def _completeness(run: Run) -> tuple[int, int]:

@@ -1,10 +1,14 @@
+import hashlib
 import io
 import os
+import tracemalloc
+import warnings
 import zipfile
 
 import pytest
 
-from trainables.files import parsed, unzipped, write_whole, zipped
+from tests.damage import flipped, foreign, make_huge, survey, truncated
+from trainables.files import DIGEST_LENGTH, LARGEST_FILE, LARGEST_JSON, parsed, read, unzipped, write_whole, zipped
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
@@ -13,7 +17,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
     write_whole(tmp_path / "new folder" / "report.html", b"old")
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(OSError, match=r"no space"):
         write_whole(tmp_path / "new folder" / "report.html", b"the new content")
     assert [(file.name, file.read_bytes()) for file in tmp_path.rglob("*.*")] == [("report.html", b"old")]
 
@@ -27,8 +31,76 @@ def test_files_zipped_come_back_and_damage_anywhere_is_seen():
         assert {name: archive.read(name) for name in archive.namelist()} == files
     for at in range(len(whole)):
         for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ 0x41]) + whole[at + 1 :]):
-            with pytest.raises(ValueError, match="not whole: its checksum differs"):
+            with pytest.raises(ValueError, match=r"not whole: its checksum differs"):
                 unzipped(damaged)
+
+
+def sealed(make):
+    """Return a zip that `make` writes, with the checksum that a hand that knows of it would give it."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w") as archive:
+        warnings.simplefilter("ignore")  # zipfile warns of the same name twice
+        make(archive)
+    body = buffer.getvalue()[:-2] + DIGEST_LENGTH.to_bytes(2, "little")
+    return body + hashlib.sha256(body).hexdigest().encode()
+
+
+def resealed(body):
+    return body + hashlib.sha256(body).hexdigest().encode()
+
+
+def test_a_bomb_is_refused_before_memory_is_taken():
+    bomb = sealed(lambda archive: archive.writestr("curves.json", bytes(1 << 28), zipfile.ZIP_DEFLATED))
+    assert len(bomb) < 1 << 20
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"^not a zip of ours: it is compressed$"):
+            unzipped(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_zip_of_another_hand_is_refused():
+    def twice(archive):
+        archive.writestr("a", b"1")
+        archive.writestr("a", b"2")
+
+    with pytest.raises(ValueError, match=r"^not a zip of ours: two of its files have the same name$"):
+        unzipped(sealed(twice))
+    assert unzipped(sealed(lambda archive: archive.writestr("a", b"1"))) == {"a": b"1"}
+
+
+def test_files_that_claim_to_be_larger_than_the_zip_are_refused():
+    body = zipped({"a": b"12345", "b": b"123"})[:-DIGEST_LENGTH]
+    first = body.index(b"PK\x01\x02")  # the list of contents: sizes of the first file, packed and unpacked
+    for change in ((1000, 1000), (5, 1000), (1, 5)):
+        sizes = b"".join(size.to_bytes(4, "little") for size in change)
+        with pytest.raises(ValueError, match=r"^not a zip of ours: its files are larger than it is$"):
+            unzipped(resealed(body[: first + 20] + sizes + body[first + 28 :]))
+
+
+def test_damage_under_a_right_checksum_is_one_kind_of_error():
+    body = zipped({"curves.json": b"{}", "x": bytes(9)})[:-DIGEST_LENGTH]
+    whole, refused = survey((*flipped(body), *truncated(body), *foreign()), lambda body: unzipped(resealed(body)))
+    assert len(refused) > 500
+    assert all(sum(map(len, files.values())) <= len(body) for files in whole.values())  # a date was changed, or a name
+
+
+def test_a_file_is_read_if_it_is_one_and_not_too_large(tmp_path):
+    (tmp_path / "x").write_bytes(b"123")
+    assert read(tmp_path / "x", 3) == b"123"
+    with pytest.raises(ValueError, match=r"^x has 3 bytes, but must have at most 2$"):
+        read(tmp_path / "x", 2)
+    make_huge(tmp_path / "huge")
+    with pytest.raises(ValueError, match=r"^huge has 1,099,511,627,776 bytes, but must have at most 8,589,934,592$"):
+        read(tmp_path / "huge", LARGEST_FILE)
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "."):
+        with pytest.raises(ValueError, match=r"is not a plain file$"):
+            read(tmp_path / name, LARGEST_JSON)
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / "gone", LARGEST_JSON)
 
 
 def test_json_is_parsed_or_is_one_kind_of_error():

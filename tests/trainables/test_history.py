@@ -1,11 +1,15 @@
 """Records of epochs, and what is made of them, against numbers worked by hand."""
 
+import json
+import math
 from dataclasses import asdict
 
 import numpy as np
 import pytest
 
+from tests.damage import any_of, survey
 from trainables.errors import UserError
+from trainables.files import parsed
 from trainables.history import Epoch, History, Record
 
 NAMES = ("train_loss", "train_score", "val_loss", "val_score", "test_loss", "test_score", "lr", "images_per_second")
@@ -56,6 +60,7 @@ def test_epochs_and_curves_are_in_the_order_of_the_seeds():
 def test_replicates_added_later_count_as_far_as_all_have_come():
     ragged = History({7: SEVEN, 3: THREE[:1]})
     assert ragged.epochs == 1
+    assert ragged.count == 4
     assert ragged.curve("val_score").tolist() == [[0.1], [0.4]]
     assert ragged.chosen_epochs() == (1, 1)
     assert ragged.score() == pytest.approx(0.25)
@@ -98,6 +103,16 @@ def test_plain_data_and_back():
         {"seeds": {"1": [asdict(record(0.1)) | {"class_score": None}]}},
         {"seeds": {"1": 5}},
         {"seeds": {"1": [7]}},
+        {"seeds": {"01": []}},
+        {"seeds": {"1": [], " 1": []}},
+        {"seeds": {"9" * 5000: []}},
+        {"seeds": {"1": [asdict(record(float("nan")))]}},
+        {"seeds": {"1": [asdict(record(0.1, float("inf")))]}},
+        {"seeds": {"1": [asdict(record(True))]}},
+        {"seeds": {"1": [asdict(record("0.1"))]}},
+        {"seeds": {"1": [asdict(record(10**400))]}},
+        {"seeds": {"1": [asdict(record(0.1, lr=None))]}},
+        {"seeds": {"1": [asdict(record(0.1)), asdict(record(0.1)) | {"class_score": [0.5]}]}},
         [],
     ],
 )
@@ -105,3 +120,18 @@ def test_what_is_not_a_history_is_refused_in_one_line(form):
     with pytest.raises(UserError, match=r"^these curves cannot be read: ") as caught:
         History.from_dict(form)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_loss_that_is_no_number_is_read_as_it_was_written():
+    form = json.loads(json.dumps(History({1: (record(0.1, val_loss=float("inf"), test_loss=float("nan")),)}).to_dict()))
+    [[read]] = History.from_dict(form).records.values()
+    assert math.isinf(read.val_loss)
+    assert math.isnan(read.test_loss)
+
+
+def test_damaged_curves_are_read_or_refused_in_one_line():
+    content = json.dumps(HISTORY.to_dict()).encode()
+    whole, refused = survey(any_of(content, most=400), lambda damaged: History.from_dict(parsed(damaged)))
+    assert len(refused) > 400
+    assert all(np.isfinite(read.curve("val_score")).all() for read in whole.values())  # a number was changed

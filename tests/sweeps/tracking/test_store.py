@@ -1,14 +1,20 @@
 """sweeps.tracking.store against a real sqlite store, and against one that does not answer. No Ray, no server."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import requests
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from sweeps.decisions.records import Drawn
 from sweeps.decisions.status import Status
 from sweeps.tracking.store import TAG_LENGTH, Store
-from tests.sweeps.tracking.trials import KEY, NOBODY, OTHER, snapshot
+from tests.sweeps.tracking.trials import KEY, NOBODY, OTHER, RECORD, snapshot
 from trainables.errors import UserError
+from trainables.history import History
 from trainables.snapshot import STATE
 
 # MLflow 3.17's own mapping, on SQLAlchemy 2.1; nothing of ours.
@@ -29,11 +35,106 @@ def test_trials_prefers_the_most_complete_run_and_skips_what_is_not_ours(store: 
     assert list(store.trials(many)) == list(store.trials([KEY, OTHER])) == [KEY]
 
 
-def test_a_damaged_curve_is_a_missing_one(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    run = store.client.create_run(store.experiment_id("study"), tags={"key": KEY, "status": "done"})
-    store.client.log_text(run.info.run_id, '{"val_acc', "curves.json")
-    assert store.trials([KEY])[KEY].curves is None
-    assert "damaged" in caplog.text
+def test_of_a_trial_that_ended_without_curves_it_is_said_what_is_missing(store: Store) -> None:
+    for key, status in ((KEY, "done"), (OTHER, "running")):
+        run_id = create(store, key, status)
+        store.client.log_text(run_id, '{"val_acc', "curves.json")
+    ended, running = store.trials([KEY])[KEY], store.trials([OTHER])[OTHER]
+    assert (ended.curves, running.curves, running.lost) == (None, None, None)
+    assert str(ended.lost).startswith("its curves.json is damaged (JSONDecodeError: ")
+    assert str(ended.lost).endswith("), and it has no state with as many records")
+    assert store.trials(None)[KEY].lost is None  # not asked for
+
+
+@pytest.mark.parametrize("own", [None, b"{}", b'{"seeds": {}}', b"[" * 100_000, b"\xff"])
+def test_curves_that_are_lost_are_taken_from_the_state_and_the_second_reader_finds_them_whole(
+    store: Store, own: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id = create(store, KEY, "done")
+    store.attach(run_id, "state", {"b.zip": snapshot(2)[STATE]})  # a run that is done has one slot
+    if own is not None:
+        store.attach(run_id, "", {"curves.json": own})
+    whole = json.loads(snapshot(2)["curves.json"])
+    assert store.trials([KEY])[KEY].curves == whole
+    [line] = caplog.messages
+    assert line.startswith(f"run {run_id} (")
+    assert line.endswith("; what its state has is taken, and it is uploaded again")
+    caplog.clear()
+    store.delete_artifact(run_id, "state/b.zip")
+    assert store.trials([KEY])[KEY].curves == store.finished("study")[0].curves == whole
+    assert caplog.messages == []
+
+
+def test_curves_that_lack_records_are_mended_too_and_of_a_run_under_way_left_alone(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    for key, status in ((KEY, "done"), (OTHER, "interrupted")):
+        run_id = create(store, key, status)
+        store.client.log_metric(run_id, "train_loss", 0.5, step=1)  # the state says 1.0
+        store.client.log_metric(run_id, "train_loss", 1.0, step=2)
+        short = History({0: (replace(RECORD, train_loss=0.5),)})
+        store.attach(run_id, "", {"curves.json": json.dumps(short.to_dict()).encode()})
+        store.attach(run_id, "state", {"a.zip": snapshot(2)[STATE]})
+    found = store.trials([KEY, OTHER])
+    assert found[KEY].curves == json.loads(snapshot(2)["curves.json"])
+    assert found[OTHER].curves == json.loads(json.dumps(short.to_dict()))
+    assert ["does not fit its metrics" in line for line in caplog.messages] == [True]
+
+
+def test_curves_that_cannot_be_uploaded_again_are_used_all_the_same(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    run_id = create(store, KEY, "done")
+    store.attach(run_id, "state", {"a.zip": snapshot(2)[STATE]})
+    monkeypatch.setattr(store.client, "log_artifact", full)
+    assert store.trials([KEY])[KEY].curves == json.loads(snapshot(2)["curves.json"])
+    assert caplog.messages[0].endswith("but that cannot be uploaded: OSError: no space left on device")
+
+
+def test_artifacts_that_are_away_are_one_line(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise requests.ConnectionError("no route to host")
+
+    create(store, KEY, "done")
+    monkeypatch.setattr(LocalArtifactRepository, "list_artifacts", away)
+    for ask in (lambda: store.trials([KEY]), lambda: store.finished("study")):
+        with pytest.raises(UserError, match=r"^cannot read MLflow at sqlite:.*: ConnectionError: no route to host$"):
+            ask()
+
+
+def test_nothing_outside_a_run_s_folder_is_read_written_or_deleted(store: Store, tmp_path: Path) -> None:
+    run_id = create(store, KEY, "done")
+    store.attach(run_id, "analysis/x", {"a.csv": b"1"})
+    folder = Path(store.client.get_run(run_id).info.artifact_uri)
+    secret = tmp_path / "elsewhere" / "a.csv"
+    secret.parent.mkdir()
+    secret.write_bytes(b"secret")
+    (folder / "linked").symlink_to(secret.parent)
+    (folder / "analysis" / "x" / "b.csv").symlink_to(secret)
+    (folder / "checkpoint").symlink_to(secret.parent)
+    for reading in (
+        lambda: store.attached(run_id, "analysis/x"),
+        lambda: store.attached(run_id, "linked"),
+        lambda: store.attached(run_id, "../.."),
+        lambda: store.checkpoint(run_id),
+        lambda: store.files(run_id),
+    ):
+        with pytest.raises(UserError, match=r"nvalid path|ensure that the path is correct"):
+            reading()
+    for folder_name, name in (("linked", "a.csv"), ("analysis/x", "b.csv"), ("../../..", "a.csv"), ("linked", "new")):
+        with pytest.raises(MlflowException, match="nvalid"):
+            store.attach(run_id, folder_name, {name: b"overwritten"})
+    for path in ("linked/a.csv", "../../../elsewhere/a.csv", "/etc/hostname", str(secret), "none"):
+        with pytest.raises(UserError):
+            store.delete_artifact(run_id, path)
+    assert [path.name for path in secret.parent.iterdir()] == ["a.csv"]
+    assert secret.read_bytes() == b"secret"
+    store.delete_artifact(run_id, "analysis/x/b.csv")  # the link goes, not what it leads to
+    assert secret.read_bytes() == b"secret"
+    assert store.attached(run_id, "analysis/x") == {"a.csv": b"1"}
 
 
 def test_a_description_is_set(store: Store) -> None:
