@@ -27,7 +27,7 @@ from sweeps.study import Study
 from sweeps.tracking.connection import resolve_uri
 from sweeps.tracking.lease import Lease
 from sweeps.tracking.spool import locked
-from sweeps.tracking.store import Store, StoredTrial
+from sweeps.tracking.store import Store, StoredTrial, lost
 from sweeps.tracking.tracker import deliver
 from trainables import datasets
 from trainables.datasets import Dataset
@@ -142,6 +142,7 @@ class _Course:
         if self.options.fresh:
             self.store.supersede(stored)
             stored, drawn = {}, {}
+        self.warn(lost(stored.values()), ())
         known = {key: _known(trial) for key, trial in stored.items()}
         agenda = Agenda(self.study, self.terms, self._decided, known, drawn)
         return agenda, {key: entry.run_id for key, entry in known.items()}

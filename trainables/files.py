@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 DIGEST_LENGTH = 64
+SEAL = "/sha256/"  # the entry with a JSON's checksum; no file's name, and with one bit changed still none
 
 # What a file may have at most, so that one that is damaged or hostile is refused before memory is taken for it.
 LARGEST_JSON = 256 << 20  # bytes: curves of 10 seeds over 1,000 epochs on 300 classes are a quarter of it
@@ -57,6 +58,25 @@ def parsed(content: str | bytes) -> Any:
         raise ValueError(f"nested too deeply ({len(content):,} bytes)") from None
 
 
+def sealed(form: Mapping[str, Any]) -> bytes:
+    """Return plain data as JSON, on one line, with a checksum among its entries."""
+    return json.dumps({**form, SEAL: _seal(form)}).encode()
+
+
+def unsealed(content: bytes) -> dict[str, Any]:
+    """Return what sealed() made JSON of, or what has no checksum, as earlier versions wrote it.
+
+    Raises ValueError where it is damaged.
+    """
+    form = parsed(content)
+    if not isinstance(form, dict):
+        raise ValueError(f"it is {form!r:.40}, but must have entries")
+    seal = form.pop(SEAL, None)
+    if seal is not None and seal != _seal(form):
+        raise ValueError(f"not whole: its checksum differs ({len(content):,} bytes)")
+    return form
+
+
 def zipped(files: Mapping[str, bytes]) -> bytes:
     """Return files as one: a zip, not compressed, whose comment is the SHA-256 of all that precedes it.
 
@@ -95,6 +115,10 @@ def _check_stored(members: Sequence[zipfile.ZipInfo], size: int) -> None:
         raise ValueError("not a zip of ours: its files are larger than it is")
     if len({each.filename for each in members}) < len(members):
         raise ValueError("not a zip of ours: two of its files have the same name")
+
+
+def _seal(form: Mapping[str, Any]) -> str:
+    return _digest(json.dumps(form, sort_keys=True).encode()).decode()
 
 
 def _digest(content: bytes) -> bytes:

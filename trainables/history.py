@@ -124,7 +124,7 @@ class History:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"these curves cannot be read: {error!r:.200}") from error
         if [str(seed) for seed in records] != list(form["seeds"]):
-            raise UserError(f"these curves cannot be read: not all seeds are whole numbers: {list(form['seeds'])!r:.200}")
+            raise UserError(f"these curves cannot be read: seeds {list(form['seeds'])!r:.200}: must be whole numbers")
         if len({len(record.class_score) for rows in records.values() for record in rows}) > 1:
             raise UserError("these curves cannot be read: the number of classes changes from record to record")
         return cls(records)

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from sweeps.decisions.status import Status
+from sweeps.tracking.artifacts import Artifacts
 from sweeps.tracking.connection import is_refusal, one_line
 from sweeps.tracking.shared import Shared, Tracked
 from sweeps.tracking.snapshot import NEWEST, STATES, next_slot, place
@@ -88,6 +89,8 @@ class Uploader:
                 break
             if trial.delivered or time.monotonic() < trial.retry_due:
                 continue
+            if not self._hurried.is_set():  # nobody counts
+                trial.answered.clear()
             try:
                 Delivery(self._store, self._shared, trial).deliver(self._hurried.is_set)
             except Exception as error:  # whatever it is, it must not end the thread
@@ -151,9 +154,13 @@ class Delivery:
 
         trial, client = self.trial, self.store.client
         run = self._entered(about)
+        self._answered("run")
         trial.run_id, trial.began = run.info.run_id, run.info.start_time
         trial.sent.slot = trial.sent.slot or run.data.tags.get(NEWEST)
-        history = (each for name in run.data.metrics for each in client.get_metric_history(run.info.run_id, name))
+        history = []
+        for name in run.data.metrics:
+            history += client.get_metric_history(run.info.run_id, name)
+            self._answered(f"history of {name}")
         newest = sorted(history, key=lambda each: each.timestamp)
         trial.sent.values = {(each.key, each.step): (each.value, each.timestamp) for each in newest}
         params = [Param(*param) for param in about.params.items() if run.data.params.get(param[0]) != param[1]]
@@ -254,20 +261,22 @@ class Delivery:
             artifact = place(name, slot)
             parent = PurePosixPath(artifact).parent.as_posix()
             client.log_artifact(trial.run_id, str(stage / artifact), None if parent == "." else parent)
+            self._answered(trial.kept.files.get(name, name))
             if name == STATE:
                 client.set_tag(trial.run_id, NEWEST, slot)
                 trial.sent.slot = slot
 
     def _delete_older_states(self) -> None:
         trial = self.trial
-        for artifact in self.store.client.list_artifacts(trial.run_id, STATES):
-            if artifact.path != trial.sent.slot:
-                try:
+        try:
+            for artifact in Artifacts.of(self.store.client, str(trial.run_id)).listed(STATES):
+                if artifact.path != trial.sent.slot:
                     self.store.delete_artifact(str(trial.run_id), artifact.path)
-                except Exception as error:
-                    if not is_refusal(error):
-                        raise
-                    self.shared.note(trial, artifact.path, f"cannot be deleted: {one_line(error)}")
+                    self._answered(f"no {artifact.path}")
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            self.shared.note(trial, STATES, f"cannot be deleted but for the newest: {one_line(error)}")
 
     def _send_standing(self, standing: Standing) -> None:
         from mlflow.entities import RunTag
@@ -277,6 +286,7 @@ class Delivery:
         if standing.reason:
             tags.append(RunTag("failure_reason", standing.reason[:TAG_LENGTH]))
         client.log_batch(trial.run_id, tags=tags)
+        self._answered(f"tags at {standing.time}")
         if standing.status == Status.RUNNING:
             client.update_run(trial.run_id, status="RUNNING")
         else:
@@ -290,6 +300,7 @@ class Delivery:
             some = items[begin : begin + at_once]
             try:
                 send(some)
+                self._answered(f"{len(some)} from {some[0]!r}")
             except Exception as error:
                 if not is_refusal(error):
                     raise
@@ -297,6 +308,10 @@ class Delivery:
                     self._send(some, send, at_once=1)
                 else:
                     self._refused(repr(getattr(some[0], "key", some[0])), error)
+
+    def _answered(self, item: str) -> None:
+        """Count an item as progress. One that is sent again and again is none, so that what fails for good is seen."""
+        self.trial.answered.add(item)
 
     def _refused(self, item: str, error: Exception) -> None:
         self.trial.sent.refused.add(item)

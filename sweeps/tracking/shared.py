@@ -44,6 +44,7 @@ class Tracked:
     files_due: float = 0.0  # the monotonic time before which files are not sent again while the trial runs
     retry_due: float = 0.0  # and before which a trial that MLflow refused is not tried again
     error: str | None = None  # why the last delivery did not succeed
+    answered: set[str] = field(default_factory=set)  # what MLflow has taken or told in deliveries that are waited for
 
     @property
     def key(self) -> str:

@@ -6,6 +6,9 @@
     spool/<key>/blobs/<sha256>  the contents
     spool/*.lock                the process that is at work here: the command that runs the study, its Tracker
 
+What else lies in a spool is another's. Each JSON has a checksum of its own (trainables/files.py), but for those that an
+earlier version left, and whatever is read is of the form that is written, or is an error.
+
 Nothing in it records what MLflow has acknowledged. Every delivery can be repeated without a trace: the run is looked up
 by its trial's key, a metric is written again only where its value changed, files are replaced. So after a crash the
 spool is simply delivered again.
@@ -16,18 +19,20 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
+import re
 import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from sweeps.decisions.status import Status
+from sweeps.tracking.forms import check_count, check_numbers, check_texts
 from trainables.errors import UserError
-from trainables.files import write_whole
+from trainables.files import LARGEST_FILE, LARGEST_JSON, read, sealed, unsealed, write_whole
 from trainables.snapshot import STATE
 
 TRIAL_FILE, METRICS_FILE, FILES_FILE, BLOBS = "trial.json", "metrics.jsonl", "files.json", "blobs"
@@ -66,16 +71,20 @@ class Line:
 
     def packed(self) -> bytes:
         """Return the line as it stands in the file."""
-        return json.dumps(asdict(self)).encode() + b"\n"
+        return sealed(asdict(self)) + b"\n"
 
     @classmethod
     def parse(cls, text: bytes) -> Line:
         """Read a line of the file. Raises ValueError where it is damaged."""
-        form = json.loads(text)
         try:
-            return cls(form["step"], form["time"], dict(form["metrics"]))
-        except (TypeError, KeyError) as error:
-            raise ValueError(f"not a line of metrics: {text!r}") from error
+            form = unsealed(text)
+            line = cls(**form)
+        except TypeError as error:  # another field, or none
+            raise ValueError(f"not a line of metrics: {text!r:.100}") from error
+        check_count("step", line.step)
+        check_count("time", line.time)
+        check_numbers("metrics", line.metrics)
+        return line
 
 
 @dataclass(eq=False)
@@ -100,7 +109,7 @@ class Spooled:
     def save(self) -> None:
         """Write what the trial is and where it stands."""
         form = {"about": asdict(self.about), "outcome": asdict(self.standing)}
-        write_whole(self.folder / TRIAL_FILE, json.dumps(form).encode())
+        write_whole(self.folder / TRIAL_FILE, sealed(form))
 
     def append(self, line: Line) -> None:
         """Add a line of metrics, for good."""
@@ -124,7 +133,7 @@ class Spooled:
             if not self.blob(digest).exists():
                 write_whole(self.blob(digest), files[name])
         self.files = self.files | digests
-        write_whole(self.folder / FILES_FILE, json.dumps(self.files).encode())
+        write_whole(self.folder / FILES_FILE, sealed(self.files))
         for stale in {blob.name for blob in (self.folder / BLOBS).iterdir()} - set(self.files.values()):
             self.blob(stale).unlink()
 
@@ -138,8 +147,7 @@ class Spooled:
 
     def garbled(self) -> list[str]:
         """Return the names of the newest snapshot's files that are not what was written."""
-        blobs = {name: self.blob(digest) for name, digest in self.files.items()}
-        return [name for name, blob in blobs.items() if not blob.exists() or _digest(blob.read_bytes()) != blob.name]
+        return [name for name, digest in self.files.items() if not _is_whole(self.blob(digest))]
 
     def go_on(self) -> None:
         """Take the trial up again that an earlier process left running: its worker is alive."""
@@ -155,25 +163,69 @@ class Spooled:
     def left_in(cls, folder: Path) -> Spooled:
         """Load what an earlier process left. A trial that was running then is interrupted, as of its last epoch.
 
-        Raises ValueError, TypeError, KeyError or OSError where it cannot be read.
+        Raises ValueError or OSError where it cannot be read.
         """
-        form = json.loads((folder / TRIAL_FILE).read_bytes())
-        standing = form["outcome"] | {"status": Status(form["outcome"]["status"])}
-        trial = cls(folder, About(**form["about"]), Standing(**standing))
+        if folder.is_symlink():
+            raise ValueError("it is a link")
+        form = unsealed(read(folder / TRIAL_FILE, LARGEST_JSON))
+        trial = cls(folder, *_about_and_standing(form))
+        if trial.about.key != folder.name:
+            raise ValueError(f"it is of the trial {trial.about.key!r:.100}")
         if (folder / FILES_FILE).exists():
-            trial.files = json.loads((folder / FILES_FILE).read_bytes())
-        metrics = folder / METRICS_FILE
-        if metrics.exists():
-            trial.size = metrics.read_bytes().rfind(b"\n") + 1
+            trial.files = unsealed(read(folder / FILES_FILE, LARGEST_JSON))
+            _check_files(trial.files)
+        if (folder / METRICS_FILE).exists():
+            trial.size = read(folder / METRICS_FILE, LARGEST_JSON).rfind(b"\n") + 1
         if trial.running:
             last = max(path.stat().st_mtime for path in folder.iterdir())
             trial.standing, trial.left = Standing(Status.INTERRUPTED, None, round(last * 1000)), True
         return trial
 
 
+def is_key(text: str) -> bool:
+    """Whether a text has the form of a trial's key."""
+    return re.fullmatch("[0-9a-f]{64}", text) is not None
+
+
 def trials_in(spool: Path) -> list[Path]:
     """Return the folders of the trials in a spool."""
-    return [path.parent for path in sorted(spool.glob(f"*/{TRIAL_FILE}"))]
+    return [path.parent for path in sorted(spool.glob(f"*/{TRIAL_FILE}")) if is_key(path.parent.name)]
+
+
+def _about_and_standing(form: Mapping[str, Any]) -> tuple[About, Standing]:
+    """Return what a trial.json says. Raises ValueError where it has another form than the one that is written."""
+    if form.keys() != {"about", "outcome"}:
+        raise ValueError(f"it has the entries {', '.join(form)!r:.100}")
+    try:
+        about, standing = About(**form["about"]), Standing(**form["outcome"])
+        standing = replace(standing, status=Status(standing.status))
+    except (TypeError, ValueError) as error:  # a field too many or too few, no entries, no status
+        raise ValueError(f"it has another form: {error!s:.100}") from error
+    check_texts("about", {"name": about.name, "worker": about.worker, "experiment": about.experiment})
+    check_name(about.experiment)
+    optional = {"run_id": about.run_id, "reason": standing.reason}
+    check_texts("about", {name: text for name, text in optional.items() if text is not None})
+    check_texts("params", about.params)
+    check_texts("tags", about.tags)
+    check_count("time", about.time)
+    check_count("time", standing.time)
+    if standing.status == Status.SUPERSEDED:
+        raise ValueError("it is superseded, which no trial under way is")
+    return about, standing
+
+
+def _check_files(files: Mapping[str, Any]) -> None:
+    for name, digest in files.items():
+        check_name(name)
+        if not isinstance(digest, str) or not is_key(digest):
+            raise ValueError(f"{FILES_FILE}: {name!r:.100} has the digest {digest!r:.100}")
+
+
+def _is_whole(blob: Path) -> bool:
+    try:
+        return _digest(read(blob, LARGEST_FILE)) == blob.name
+    except (OSError, ValueError):  # it is gone, no file, or too large for one
+        return False
 
 
 def _digest(content: bytes) -> str:
@@ -226,7 +278,7 @@ def check_name(name: str) -> None:
     path = PurePosixPath(name)
     elsewhere = path.is_absolute() or ".." in path.parts or name == "."
     if elsewhere or path.as_posix() != name or "\\" in name or "\0" in name:
-        raise ValueError(f"file name {name!r}: must be a relative path without '..'")
+        raise ValueError(f"file name {name!r:.200}: must be a relative path without '..'")
 
 
 def milliseconds() -> int:

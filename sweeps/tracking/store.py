@@ -43,6 +43,7 @@ COMPLETENESS = {
 }
 ENDED = (Status.CENSORED, Status.DONE)  # as they were meant to: nobody goes on writing them
 NOT_ASKED = StoredCurves(None)
+NAMED = 5  # trials, where many have the same trouble
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,18 @@ class StoredTrial:
 def counts(run: Run) -> bool:
     """Tell whether a run is a trial's, and was not superseded."""
     return run.data.tags.get("status") in COMPLETENESS
+
+
+def lost(trials: Iterable[StoredTrial]) -> list[str]:
+    """Return a line for each trial that ran to its end and has no curves any more; of many one for the rest."""
+    lines = [
+        f"{trial.name} (run {trial.run_id}) is {trial.status}, but {trial.lost}: it counts as not done, and is trained "
+        "again"
+        for trial in trials
+        if trial.lost
+    ]
+    more = len(lines) - NAMED
+    return lines[:NAMED] + [f"and {more} more such trials, which are trained again too"] * (more > 0)
 
 
 class Store(Connection):

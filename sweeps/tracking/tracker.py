@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,18 @@ from sweeps.tracking.connection import import_mlflow, is_refusal, one_line
 from sweeps.tracking.delivery import MLFLOW_STATUS, Uploader
 from sweeps.tracking.entry import Entry
 from sweeps.tracking.shared import Shared, Tracked
-from sweeps.tracking.spool import TRIAL_FILE, About, Line, Spooled, Standing, check_name, lock, milliseconds, trials_in
+from sweeps.tracking.spool import (
+    TRIAL_FILE,
+    About,
+    Line,
+    Spooled,
+    Standing,
+    check_name,
+    is_key,
+    lock,
+    milliseconds,
+    trials_in,
+)
 from sweeps.tracking.store import Store
 
 LOCK = "tracker.lock"  # in the spool: the Tracker that owns it
@@ -66,7 +76,7 @@ class Tracker:
 
         From now on it is `worker`'s: what one before, cut off and come back, still has to say of it is not taken.
         """
-        if not re.fullmatch("[0-9a-f]{64}", key):
+        if not is_key(key):
             raise ValueError(f"key {key!r}: must be 64 hexadecimal digits")
         now = milliseconds()
         params = {name: str(value) for name, value in entry.params.items()}
@@ -170,20 +180,19 @@ class Tracker:
         return [*self._shared.notes(), *waiting]
 
     def drain(self, timeout: float) -> list[str]:
-        """Deliver everything now, until nothing has moved for `timeout` seconds.
+        """Deliver everything now, until MLflow has taken nothing new for `timeout` seconds, be it a single item.
 
         Returns one line per trial that could not be delivered; it stays in the spool.
         """
-        until, waiting = time.monotonic() + timeout, len(self._shared.all())
+        until, before = time.monotonic() + timeout, self._progress()
         for trial in self._shared.all():
             trial.retry_due = 0.0
         with self._uploader.hurried():
             while time.monotonic() < until and any(trial.retry_due == 0.0 for trial in self._left()):
                 self._uploader.wake()
                 time.sleep(0.05)
-                still = len(self._left())
-                if still < waiting:
-                    until, waiting = time.monotonic() + timeout, still
+                if (now := self._progress()) != before:
+                    until, before = time.monotonic() + timeout, now
         return [f"{trial.label}: {trial.error or 'not delivered in time'}" for trial in self._left()]
 
     def close(self) -> None:
@@ -203,6 +212,10 @@ class Tracker:
         """Return the trials of which MLflow has not got everything."""
         return [trial for trial in self._shared.all() if not trial.delivered]
 
+    def _progress(self) -> tuple[int, int]:
+        """Return what changes whenever MLflow takes something that it had not taken before."""
+        return len(self._left()), sum(len(trial.answered) for trial in self._shared.all())
+
     @contextlib.contextmanager
     def _keeping(self, trial: Tracked, item: str) -> Iterator[None]:
         """Note that the disk does not take something, until it does."""
@@ -215,14 +228,14 @@ class Tracker:
 
     def _take_over(self) -> None:
         """Take over what earlier processes left in the spool."""
-        for folder in sorted(self.spool.glob("*/")):
-            # without this file, its process died before the trial had begun, or after it was delivered
-            if not (folder / TRIAL_FILE).exists():
-                shutil.rmtree(folder)
-                continue
+        for folder in filter(lambda each: is_key(each.name), sorted(self.spool.glob("*/"))):
             try:
+                # without this file, its process died before the trial had begun, or after it was delivered
+                if not (folder / TRIAL_FILE).exists():
+                    shutil.rmtree(folder)
+                    continue
                 trial = Tracked(Spooled.left_in(folder))
-            except (ValueError, TypeError, KeyError, OSError) as error:
+            except (ValueError, OSError) as error:
                 line = f"{folder} cannot be read and is left alone: {one_line(error)}"
                 self._shared.put_down(folder.name, "", line)
                 continue

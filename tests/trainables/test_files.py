@@ -1,5 +1,6 @@
 import hashlib
 import io
+import json
 import os
 import tracemalloc
 import warnings
@@ -8,7 +9,18 @@ import zipfile
 import pytest
 
 from tests.damage import flipped, foreign, make_huge, survey, truncated
-from trainables.files import DIGEST_LENGTH, LARGEST_FILE, LARGEST_JSON, parsed, read, unzipped, write_whole, zipped
+from trainables.files import (
+    DIGEST_LENGTH,
+    LARGEST_FILE,
+    LARGEST_JSON,
+    parsed,
+    read,
+    sealed,
+    unsealed,
+    unzipped,
+    write_whole,
+    zipped,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
@@ -35,7 +47,7 @@ def test_files_zipped_come_back_and_damage_anywhere_is_seen():
                 unzipped(damaged)
 
 
-def sealed(make):
+def made(make):
     """Return a zip that `make` writes, with the checksum that a hand that knows of it would give it."""
     buffer = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w") as archive:
@@ -50,7 +62,7 @@ def resealed(body):
 
 
 def test_a_bomb_is_refused_before_memory_is_taken():
-    bomb = sealed(lambda archive: archive.writestr("curves.json", bytes(1 << 28), zipfile.ZIP_DEFLATED))
+    bomb = made(lambda archive: archive.writestr("curves.json", bytes(1 << 28), zipfile.ZIP_DEFLATED))
     assert len(bomb) < 1 << 20
     tracemalloc.start()
     try:
@@ -67,8 +79,8 @@ def test_a_zip_of_another_hand_is_refused():
         archive.writestr("a", b"2")
 
     with pytest.raises(ValueError, match=r"^not a zip of ours: two of its files have the same name$"):
-        unzipped(sealed(twice))
-    assert unzipped(sealed(lambda archive: archive.writestr("a", b"1"))) == {"a": b"1"}
+        unzipped(made(twice))
+    assert unzipped(made(lambda archive: archive.writestr("a", b"1"))) == {"a": b"1"}
 
 
 def test_files_that_claim_to_be_larger_than_the_zip_are_refused():
@@ -101,6 +113,21 @@ def test_a_file_is_read_if_it_is_one_and_not_too_large(tmp_path):
             read(tmp_path / name, LARGEST_JSON)
     with pytest.raises(FileNotFoundError):
         read(tmp_path / "gone", LARGEST_JSON)
+
+
+def test_data_sealed_come_back_and_damage_anywhere_is_seen():
+    form = {"b": [1, 0.1, None, "ä"], "a": {"c": True}}
+    content = sealed(form)
+    assert b"\n" not in content
+    assert unsealed(content) == form
+    assert unsealed(json.dumps(form).encode()) == form  # as earlier versions wrote it
+    assert unsealed(sealed({})) == {}
+    whole, refused = survey((*flipped(content), *truncated(content)), unsealed)
+    changed = [what for what, read in whole.items() if read != form]  # the checksum's name: it is then an odd entry
+    assert all(list(whole[what]) != list(form) for what in changed)
+    assert len(changed) < 64 < 1000 < len(refused)
+    _, refused = survey(foreign(), unsealed)
+    assert len(refused) > 20
 
 
 def test_json_is_parsed_or_is_one_kind_of_error():

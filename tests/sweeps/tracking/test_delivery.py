@@ -329,3 +329,63 @@ def test_a_long_reason_is_cut_to_what_servers_take(tracker: Callable[..., Tracke
     writer.finish(KEY, Status.FAILED, "x" * 6000)
     assert writer.drain(20) == []
     assert store.trials([KEY])[KEY].reason == "x" * 5000
+
+
+class Slow:
+    """An MLflow client of which every answer takes its time."""
+
+    def __init__(self, client: Any, seconds: float) -> None:
+        self._client, self._seconds, self.asked = client, seconds, 0
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._client, name)
+        if not callable(call):
+            return call
+
+        def later(*given: Any, **named: Any) -> Any:
+            self.asked += 1
+            time.sleep(self._seconds)
+            return call(*given, **named)
+
+        return later
+
+
+def test_a_slow_mlflow_gets_everything_as_long_as_it_takes_something(
+    tracker: Callable[..., Tracker], store: Store
+) -> None:
+    """Each answer takes a tenth of the patience, each trial more than all of it."""
+    before = tracker()
+    start(before)
+    before.epoch(KEY, 1, {f"metric_{number}": 1.0 for number in range(6)}, FILES)
+    assert before.drain(20) == []
+    crashed = tracker(NOBODY)
+    for key in (KEY, OTHER):
+        start(crashed, key, params={f"param_{number}": number for number in range(3)})
+        crashed.epoch(key, 2, {f"metric_{number}": 2.0 for number in range(6)}, snapshot(2))
+        crashed.finish(key, Status.DONE)
+    writer = tracker()
+    slow = Slow(writer.store.client, 0.15)
+    writer.store._client = slow
+    began = time.monotonic()
+    assert writer.drain(1.5) == []
+    assert slow.asked > 2 * 15
+    assert time.monotonic() - began > 2 * 15 * 0.15
+    assert {trial.status for trial in store.trials([KEY, OTHER]).values()} == {"done"}
+
+
+def test_what_is_delivered_again_and_again_is_no_progress(
+    tracker: Callable[..., Tracker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = tracker()
+    monkeypatch.setattr(delivery, "LONGEST_PAUSE", 0.1)
+
+    def away(*_: Any, **__: Any) -> None:
+        raise OSError("connection reset")
+
+    monkeypatch.setattr(writer.store.client, "set_terminated", away)
+    start(writer)
+    writer.epoch(KEY, 1, {"loss": 1.0}, FILES)
+    writer.finish(KEY, Status.DONE)
+    began = time.monotonic()
+    assert writer.drain(1.0) == ["depth=2 (aaaaaaaaaaaa): OSError: connection reset"]
+    assert time.monotonic() - began < 10

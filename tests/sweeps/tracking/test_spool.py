@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import math
 import os
 import socket
 import subprocess
@@ -21,13 +22,16 @@ from sweeps.tracking.spool import (
     Standing,
     check_name,
     holder,
+    is_key,
     lock,
     locked,
     milliseconds,
     trials_in,
 )
+from tests.damage import any_of, flipped, make_huge, survey, swapped
 from tests.sweeps.tracking.trials import KEY, OLD_TRIAL, OTHER
 from trainables.errors import UserError
+from trainables.files import SEAL
 from trainables.snapshot import STATE
 
 ABOUT = About(KEY, "study", "depth=2", {"depth": "2"}, {"stage": "depth"}, None, 1700000000000, "worker")
@@ -41,6 +45,11 @@ def trial(tmp_path):
     return kept
 
 
+def seal(form):
+    """Return the checksum that a JSON should have: that of its entries in alphabetic order."""
+    return hashlib.sha256(json.dumps(form, sort_keys=True).encode()).hexdigest()
+
+
 def metrics(trial):
     return [Line.parse(line) for line in (trial.folder / "metrics.jsonl").read_bytes().splitlines()]
 
@@ -48,7 +57,9 @@ def metrics(trial):
 def test_what_is_on_disk_has_the_form_that_it_always_had(trial):
     trial.append(Line(1, 1700000001000, {"loss": 0.5}))
     trial.put({"curves.json": b"{}"})
-    assert json.loads((trial.folder / "trial.json").read_bytes()) == {
+    form = json.loads((trial.folder / "trial.json").read_bytes())
+    assert form.pop(SEAL) == seal(form)
+    assert form == {
         "about": {
             "key": KEY,
             "experiment": "study",
@@ -61,10 +72,14 @@ def test_what_is_on_disk_has_the_form_that_it_always_had(trial):
         },
         "outcome": {"status": "running", "reason": None, "time": 1700000000000},
     }
-    line = b'{"step": 1, "time": 1700000001000, "metrics": {"loss": 0.5}}\n'
-    assert (trial.folder / "metrics.jsonl").read_bytes() == line
+    [line] = (trial.folder / "metrics.jsonl").read_bytes().splitlines()
+    form = json.loads(line)
+    assert form.pop(SEAL) == seal(form)
+    assert form == {"step": 1, "time": 1700000001000, "metrics": {"loss": 0.5}}
     digest = hashlib.sha256(b"{}").hexdigest()
-    assert json.loads((trial.folder / "files.json").read_bytes()) == {"curves.json": digest}
+    form = json.loads((trial.folder / "files.json").read_bytes())
+    assert form.pop(SEAL) == seal(form)
+    assert form == {"curves.json": digest}
     assert (trial.folder / "blobs" / digest).read_bytes() == b"{}"
 
 
@@ -110,12 +125,96 @@ def test_what_was_running_is_interrupted_as_of_its_last_epoch(trial):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "{}", OLD_TRIAL.replace("failed", "lost"), OLD_TRIAL.replace('"name"', '"title"'), '{"about": 1}'],
+    [
+        *("", "{", "[]", "{}", '{"about": 1}', "[" * 100_000),
+        OLD_TRIAL.replace("failed", "lost"),
+        OLD_TRIAL.replace("failed", "superseded"),
+        OLD_TRIAL.replace('"name"', '"title"'),
+        OLD_TRIAL.replace('"study"', '"../study"'),
+        OLD_TRIAL.replace(KEY, OTHER),
+        OLD_TRIAL.replace('"about"', '"above"'),
+        OLD_TRIAL.replace("}}", '}, "more": 1}'),
+    ],
 )
-def test_a_trial_that_cannot_be_read_is_an_error(tmp_path, text):
-    (tmp_path / "trial.json").write_text(text)
-    with pytest.raises((ValueError, TypeError, KeyError)):
-        Spooled.left_in(tmp_path)
+def test_a_trial_that_cannot_be_read_is_an_error(trial, text):
+    (trial.folder / "trial.json").write_text(text)
+    _, refused = survey([("it", trial.folder)], Spooled.left_in)
+    assert refused.keys() == {"it"}
+
+
+def test_a_trial_in_a_linked_or_huge_file_is_an_error(trial, tmp_path):
+    link = tmp_path / OTHER
+    link.symlink_to(trial.folder)
+    with pytest.raises(ValueError, match=r"^it is a link$"):
+        Spooled.left_in(link)
+    for name in ("metrics.jsonl", "files.json", "trial.json"):
+        make_huge(trial.folder / name)
+        with pytest.raises(ValueError, match=rf"^{name} has 1,099,511,627,776 bytes"):
+            Spooled.left_in(trial.folder)
+
+
+@pytest.mark.parametrize("name", ["trial.json", "files.json"])
+def test_every_flipped_bit_is_seen_or_changes_nothing(trial, name):
+    trial.put({"curves.json": b"{}", "checkpoint/weights.safetensors": b"1"})
+    path = trial.folder / name
+    content = path.read_bytes()
+
+    def read(damaged):
+        path.write_bytes(damaged)
+        left = Spooled.left_in(trial.folder)
+        return left.about, left.files
+
+    whole, refused = survey(flipped(content), read)
+    assert set(map(str, whole.values())) <= {str((ABOUT, trial.files))}
+    assert len(refused) > 7 * len(content)
+
+
+@pytest.mark.parametrize("name", ["trial.json", "files.json"])
+def test_whatever_is_done_to_a_trial_s_files_is_seen(trial, name):
+    trial.put({"curves.json": b"{}"})
+    path = trial.folder / name
+    path.write_bytes(without_seal(path.read_bytes()))  # as an earlier version left it, with nothing but its form
+
+    def read(damaged):
+        path.write_bytes(damaged)
+        left = Spooled.left_in(trial.folder)
+        texts = (left.about.name, *left.about.tags.values(), *left.about.params.values(), left.standing.reason or "")
+        return [text.encode() for text in (*texts, *left.files, *left.files.values())]
+
+    whole, refused = survey(any_of(path.read_bytes()), read)
+    assert len(refused) > len(whole)
+
+
+def without_seal(content):
+    form = json.loads(content)
+    del form[SEAL]
+    return json.dumps(form).encode()
+
+
+def test_swapped_files_are_seen(trial, tmp_path):
+    other = Spooled(tmp_path / OTHER, replace(ABOUT, key=OTHER), RUNNING)
+    other.save()
+    trial.put({"curves.json": b"{}"})
+    files = {name: (trial.folder / name).read_bytes() for name in ("trial.json", "files.json")}
+    files["another trial.json"] = (other.folder / "trial.json").read_bytes()
+    for _, changed in swapped(files):
+        for name in ("trial.json", "files.json"):
+            (trial.folder / name).write_bytes(changed[name])
+        if changed["trial.json"] != files["trial.json"] or changed["files.json"] != files["files.json"]:
+            with pytest.raises(ValueError, match=r"entries|of the trial|relative path|digest"):
+                Spooled.left_in(trial.folder)
+
+
+def test_every_flipped_bit_of_a_line_of_metrics_is_seen_or_changes_nothing():
+    line = Line(3, 1700000001000, {"val_loss": 0.5, "lr": 1e-05})
+    whole, refused = survey(flipped(line.packed()[:-1]), Line.parse)
+    assert all(read == line for read in whole.values())
+    assert len(refused) > 1000
+    old = without_seal(line.packed())
+    whole, refused = survey(any_of(old), Line.parse)
+    assert all(math.isfinite(value) for read in whole.values() for value in read.metrics.values())
+    assert Line.parse(old) == line
+    assert len(refused) > len(whole)
 
 
 def test_half_a_line_after_a_power_cut_is_cut_off(trial):
@@ -161,7 +260,7 @@ def test_lines_are_read_from_where_one_stopped(trial):
     "text", [b"", b"garbled", b"[]", b"1", b'{"step": 1}', b'{"step": 1, "time": 1, "metrics": 7}']
 )
 def test_a_damaged_line_is_an_error(text):
-    with pytest.raises(ValueError, match=r"Expecting|not a line of metrics"):
+    with pytest.raises(ValueError, match=r"Expecting|not a line of metrics|must have entries"):
         Line.parse(text)
 
 
@@ -186,18 +285,21 @@ def test_a_trial_without_a_state_has_an_empty_one(trial):
     assert trial.state() == b""
 
 
-@pytest.mark.parametrize("how", ["garbled", "truncated", "gone"])
+@pytest.mark.parametrize("how", ["garbled", "truncated", "gone", "huge", "a folder", "a pipe"])
 def test_contents_that_are_not_what_was_written_are_named(trial, how):
     trial.put({"curves.json": b"12345", "weights": b"whole"})
     assert trial.garbled() == []
     blob = trial.blob(trial.files["curves.json"])
-    if how == "gone":
-        blob.unlink()
-    else:
+    if how in ("garbled", "truncated"):
         blob.write_bytes(b"12x45" if how == "garbled" else b"123")
+    else:
+        blob.unlink()
+        make = {"gone": str, "huge": make_huge, "a folder": Path.mkdir, "a pipe": os.mkfifo}[how]
+        make(blob)
     assert trial.garbled() == ["curves.json"]
-    trial.put({"curves.json": b"6"})
-    assert trial.garbled() == []
+    if how != "a folder":
+        trial.put({"curves.json": b"6"})
+        assert trial.garbled() == []
 
 
 def test_what_is_cleared_can_begin_again(trial):
@@ -214,7 +316,11 @@ def test_what_is_cleared_can_begin_again(trial):
 def test_trials_are_folders_that_have_begun(trial, tmp_path):
     assert trials_in(tmp_path / "nowhere") == []
     (tmp_path / OTHER).mkdir()
+    for name in ("findings", "A" * 64, "a" * 63):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "trial.json").touch()
     assert trials_in(tmp_path) == [trial.folder]
+    assert [is_key(text) for text in (KEY, "", KEY + "\n", KEY.upper())] == [True, False, False, False]
 
 
 @pytest.mark.parametrize("name", ["curves.json", "state/seed-0.safetensors", "a b", "..x", "x..", "größe"])

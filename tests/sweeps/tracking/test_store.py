@@ -11,7 +11,7 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from sweeps.decisions.records import Drawn
 from sweeps.decisions.status import Status
-from sweeps.tracking.store import TAG_LENGTH, Store
+from sweeps.tracking.store import TAG_LENGTH, Store, lost
 from tests.sweeps.tracking.trials import KEY, NOBODY, OTHER, RECORD, snapshot
 from trainables.errors import UserError
 from trainables.history import History
@@ -44,6 +44,12 @@ def test_of_a_trial_that_ended_without_curves_it_is_said_what_is_missing(store: 
     assert str(ended.lost).startswith("its curves.json is damaged (JSONDecodeError: ")
     assert str(ended.lost).endswith("), and it has no state with as many records")
     assert store.trials(None)[KEY].lost is None  # not asked for
+    assert lost([running, ended, replace(ended, name="lr=0.1", lost="x", status=Status.CENSORED)]) == [
+        f"{ended.name} (run {ended.run_id}) is done, but {ended.lost}: it counts as not done, and is trained again",
+        f"lr=0.1 (run {ended.run_id}) is censored, but x: it counts as not done, and is trained again",
+    ]
+    assert lost([ended] * 5) == lost([ended]) * 5
+    assert lost([ended] * 40) == [*lost([ended] * 5), "and 35 more such trials, which are trained again too"]
 
 
 @pytest.mark.parametrize("own", [None, b"{}", b'{"seeds": {}}', b"[" * 100_000, b"\xff"])
