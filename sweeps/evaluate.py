@@ -28,13 +28,13 @@ def run(arguments: Sequence[str], console: Console) -> int:
     from analysis.evaluation import evaluation
     from sweeps.reporting.results import keep
     from sweeps.tracking.connection import resolve_uri
-    from sweeps.tracking.finished import best, folder_name, model_name
+    from sweeps.tracking.finished import best, folder_name, load, model_name
     from sweeps.tracking.store import Store
-    from trainables import checkpoint, datasets
+    from trainables import datasets
 
     store = Store(resolve_uri(options.tracking_uri))
     [trial] = best(store.finished(options.run), 1)
-    loaded = checkpoint.load(store.checkpoint(trial.run_id))
+    loaded = load(store, trial)
     shape, multi_label = tuple(loaded.info["image_shape"]), loaded.info["multi_label"]
     split = datasets.labelled(options.dataset, options.data_dir, loaded.class_names, shape, multi_label)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

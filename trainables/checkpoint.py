@@ -5,23 +5,27 @@ A snapshot is a mapping of file name to bytes, ready for a folder, an object sto
     curves.json                      every record of every replicate
     per_class.json                   test score per class at each replicate's best validation epoch
     checkpoint/weights.safetensors   each replicate's weights at its best validation score; leading axis: replicate
-    checkpoint/trial.json            config, class names, normalisation, versions; by replicate: seed, epoch, metrics
+    checkpoint/trial.json            config, class names, normalisation, versions, the weights' SHA-256; by replicate:
+                                     seed, epoch, metrics
     state.zip                        what training needs to go on: curves.json, the checkpoint, and for each replicate
                                      state/seed-<n>.safetensors with its weights, optimizer and random numbers
 
 The state is one file with a checksum, so that all of it is of the same epoch, and it is used whole or not at all.
+curves.json and trial.json have checksums too (trainables/files.py); those of earlier versions have none, and are read.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
 import torchvision
 from safetensors.torch import load as load_tensors
@@ -31,13 +35,14 @@ from torch import Tensor, nn
 from trainables.config import Trial
 from trainables.datasets import Dataset
 from trainables.errors import UserError
-from trainables.files import unzipped, zipped
+from trainables.files import LARGEST_FILE, read, sealed, unsealed, unzipped, zipped
 from trainables.history import History, Record
 from trainables.models import Network, build
 from trainables.snapshot import CURVES, PER_CLASS, STATE, TRIAL, WEIGHTS, state_file
 from trainables.train import Replicate, Weights, optimizer_tensors, replicate, restore_optimizer
 
 Files = Mapping[str, bytes]
+WEIGHTS_DIGEST = "weights_sha256"  # in TRIAL
 
 
 class CheckpointError(UserError):
@@ -62,22 +67,23 @@ def pack(trial: Trial, data: Dataset, replicates: list[Replicate]) -> dict[str, 
         member.seed: dict(zip(data.class_names, at.class_score, strict=True))
         for member, at in zip(replicates, best, strict=True)
     }
-    files = {
-        CURVES: _json(history.to_dict()),
-        PER_CLASS: _json(per_class),
-        TRIAL: _json(_describe(trial, data, replicates, best)),
-    }
     names = replicates[0].best
-    files[WEIGHTS] = save_tensors(
-        {name: torch.stack([member.best[name] for member in replicates]).contiguous() for name in names}
-    )
+    weights = save_tensors({name: torch.stack([each.best[name] for each in replicates]).contiguous() for name in names})
+    files = {
+        CURVES: sealed(history.to_dict(), indent=1),
+        PER_CLASS: json.dumps(per_class, indent=1).encode(),
+        TRIAL: sealed(_describe(trial, data, replicates, best) | {WEIGHTS_DIGEST: _digest(weights)}, indent=1),
+        WEIGHTS: weights,
+    }
     states = {state_file(member.seed): _pack_state(member) for member in replicates}
     return files | {STATE: zipped({name: files[name] for name in (CURVES, TRIAL, WEIGHTS)} | states)}
 
 
 def history(files: Files) -> History:
     """Return the snapshot's records. Raises CheckpointError where it has none."""
-    return History.from_dict(_read_json(files, CURVES))
+    form = _read_json(files, CURVES)
+    with _told(f"{CURVES} is not whole"):
+        return History.from_dict(form)
 
 
 def unpack(
@@ -100,15 +106,16 @@ def unpack(
         files = unzipped(state)
     except ValueError as error:
         raise CheckpointError(f"{STATE} is {error}") from error
-    done = history(files)
-    kept = [entry["seed"] for entry in _read_json(files, TRIAL)["replicates"]]
-    stacked = _tensors(files, WEIGHTS)
-    members = [replicate(trial, data, seed, device, weights) for seed in sorted({*seeds, *done.seeds})]
-    for member in members:
-        if member.seed in done.seeds:
-            _unpack_state(_tensors(files, state_file(member.seed)), member)
-            member.records = list(done.records[member.seed])
-            member.best = {name: tensor[kept.index(member.seed)] for name, tensor in stacked.items()}
+    with _told(f"{STATE} is of no such trial"):
+        done = history(files)
+        kept = [entry["seed"] for entry in _read_json(files, TRIAL)["replicates"]]
+        stacked = _tensors(files, WEIGHTS)
+        members = [replicate(trial, data, seed, device, weights) for seed in sorted({*seeds, *done.seeds})]
+        for member in members:
+            if member.seed in done.seeds:
+                _unpack_state(_tensors(files, state_file(member.seed)), member)
+                member.records = list(done.records[member.seed])
+                member.best = {name: tensor[kept.index(member.seed)] for name, tensor in stacked.items()}
     return members
 
 
@@ -119,13 +126,31 @@ def load(source: Path | Files) -> Checkpoint:
     tensors.
     """
     files = _read_folder(source) if isinstance(source, Path) else source
-    stacked = _tensors(files, WEIGHTS)
-    try:
-        return _as_described(_read_json(files, TRIAL), stacked)
-    except UserError:
-        raise
-    except (KeyError, TypeError, IndexError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{TRIAL} describes no checkpoint: {type(error).__name__}: {error}") from error
+    stacked, info = _tensors(files, WEIGHTS), _read_json(files, TRIAL)
+    digest = info.pop(WEIGHTS_DIGEST, None)
+    with _told(f"{TRIAL} describes no checkpoint"):
+        _check_description(info)
+        loaded = _as_described(info, stacked)
+    if digest not in (None, _digest(_bytes(files, WEIGHTS))):
+        raise CheckpointError(f"{WEIGHTS} is not whole: its checksum is not the one in {TRIAL}")
+    return loaded
+
+
+def _check_description(info: dict[str, Any]) -> None:
+    """Raise ValueError or KeyError for what does not describe a network and its data, beside what building it shows."""
+    info.setdefault("multi_label", False)  # there was no other data once
+    kinds = {"config": dict, "data_digest": str, "class_names": list, "image_shape": list, "multi_label": bool}
+    for name, kind in (kinds | {"mean": list, "sd": list, "replicates": list}).items():
+        if not isinstance(info[name], kind):
+            raise ValueError(f"{name} is {info[name]!r:.40}")
+    if not all(isinstance(name, str) for name in info["class_names"]):
+        raise ValueError("class_names holds what is no name")
+    if [type(side) for side in info["image_shape"]] != [int, int, int] or min(info["image_shape"]) < 1:
+        raise ValueError(f"image_shape is {info['image_shape']!r:.40}")
+    if not all(type(value) in (int, float) and math.isfinite(value) for value in (*info["mean"], *info["sd"])):
+        raise ValueError("mean or sd holds what is no number")
+    if not all(type(entry["seed"]) is int for entry in info["replicates"]):
+        raise ValueError("the replicates' seeds are no whole numbers")
 
 
 def _as_described(info: dict[str, Any], stacked: Weights) -> Checkpoint:
@@ -135,6 +160,8 @@ def _as_described(info: dict[str, Any], stacked: Weights) -> Checkpoint:
     with torch.device("meta"):  # takes no memory, whatever the description claims
         own = build(trial.model, shape, len(names), mean, sd).state_dict()
     _check_fit(own, {name: tensor[0] for name, tensor in stacked.items()})
+    if {len(tensor) for tensor in stacked.values()} != {len(info["replicates"])}:
+        raise ValueError(f"it has {len(info['replicates'])} replicates, and the weights another number")
     models = []
     for index in range(len(info["replicates"])):
         model = build(trial.model, shape, len(names), mean, sd)
@@ -199,17 +226,27 @@ def _check_fit(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None
 
 
 def _tensors(files: Files, name: str) -> Weights:
-    try:
-        return load_tensors(_bytes(files, name))
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(f"{name} is not whole: {error}") from error
+    content = _bytes(files, name)
+    with _told(f"{name} is not whole"):
+        return load_tensors(content)
 
 
 def _read_json(files: Files, name: str) -> dict[str, Any]:
+    content = _bytes(files, name)
+    with _told(f"{name} is not whole"):
+        return unsealed(content)
+
+
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Turn whatever goes wrong meanwhile into a CheckpointError of one line: damage provokes errors of every kind."""
     try:
-        return json.loads(_bytes(files, name))
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{name} is not whole: {error}") from error
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:
+        kind = "" if type(error) in (ValueError, UserError) else f"{type(error).__name__}: "
+        raise CheckpointError(f"{what}: {kind}{' '.join(str(error).split()):.300}") from error
 
 
 def _bytes(files: Files, name: str) -> bytes:
@@ -219,9 +256,10 @@ def _bytes(files: Files, name: str) -> bytes:
 
 
 def _read_folder(folder: Path) -> dict[str, bytes]:
-    names = {name: folder / Path(name).name for name in (WEIGHTS, TRIAL)}
-    return {name: path.read_bytes() for name, path in names.items() if path.is_file()}
+    places = {name: folder / Path(name).name for name in (WEIGHTS, TRIAL)}
+    with _told(f"{folder} holds no checkpoint"):
+        return {name: read(path, LARGEST_FILE) for name, path in places.items() if path.exists()}
 
 
-def _json(form: Mapping[Any, Any]) -> bytes:
-    return json.dumps(form, indent=1).encode()
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

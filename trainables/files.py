@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 DIGEST_LENGTH = 64
-SEAL = "/sha256/"  # the entry with a JSON's checksum; no file's name, and with one bit changed still none
+SEAL = "/sha256/"  # the entry with a JSON's checksum; no file has this name
 
 # What a file may have at most, so that one that is damaged or hostile is refused before memory is taken for it.
 LARGEST_JSON = 256 << 20  # bytes: curves of 10 seeds over 1,000 epochs on 300 classes are a quarter of it
@@ -58,9 +58,9 @@ def parsed(content: str | bytes) -> Any:
         raise ValueError(f"nested too deeply ({len(content):,} bytes)") from None
 
 
-def sealed(form: Mapping[str, Any]) -> bytes:
-    """Return plain data as JSON, on one line, with a checksum among its entries."""
-    return json.dumps({**form, SEAL: _seal(form)}).encode()
+def sealed(form: Mapping[str, Any], indent: int | None = None) -> bytes:
+    """Return plain data as JSON with a checksum among its entries; on one line, but for an `indent`."""
+    return json.dumps({**form, SEAL: _seal(form)}, indent=indent).encode()
 
 
 def unsealed(content: bytes) -> dict[str, Any]:
@@ -71,8 +71,9 @@ def unsealed(content: bytes) -> dict[str, Any]:
     form = parsed(content)
     if not isinstance(form, dict):
         raise ValueError(f"it is {form!r:.40}, but must have entries")
-    seal = form.pop(SEAL, None)
-    if seal is not None and seal != _seal(form):
+    if any(_is_one_off(name, SEAL) for name in form):  # else damage there would pass for an earlier version's file
+        raise ValueError("not whole: the name of its checksum is damaged")
+    if SEAL in form and form.pop(SEAL) != _seal(form):
         raise ValueError(f"not whole: its checksum differs ({len(content):,} bytes)")
     return form
 
@@ -119,6 +120,10 @@ def _check_stored(members: Sequence[zipfile.ZipInfo], size: int) -> None:
 
 def _seal(form: Mapping[str, Any]) -> str:
     return _digest(json.dumps(form, sort_keys=True).encode()).decode()
+
+
+def _is_one_off(name: str, other: str) -> bool:
+    return len(name) == len(other) and sum(a != b for a, b in zip(name, other, strict=True)) == 1
 
 
 def _digest(content: bytes) -> bytes:

@@ -6,7 +6,7 @@ files that others add beside these, such as a picture of the filters, are kept w
 
 from __future__ import annotations
 
-from trainables.files import parsed, unzipped
+from trainables.files import unsealed, unzipped
 from trainables.history import History
 
 CURVES = "curves.json"  # every record of every replicate
@@ -35,4 +35,4 @@ def records(state: bytes) -> int:
 
     Raises ValueError where it is damaged.
     """
-    return History.from_dict(parsed(curves(state))).count
+    return History.from_dict(unsealed(curves(state))).count

@@ -1,15 +1,19 @@
-"""Choosing among finished trials: those that evaluation and analyses ask."""
+"""Finished trials: choosing those that evaluation and analyses ask, and loading their models."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from sweeps.tracking.store import StoredTrial
+from sweeps.tracking.store import Store, StoredTrial
 from trainables.errors import UserError
 from trainables.history import History
 from trainables.snapshot import CURVES
+
+if TYPE_CHECKING:
+    from trainables.checkpoint import Checkpoint
 
 LONGEST = 120  # characters of a folder's name
 
@@ -27,6 +31,18 @@ def validation_score(trial: StoredTrial) -> float:
     if trial.curves is None:
         raise UserError(f"run {trial.run_id} ({trial.name}) has no readable {CURVES}")
     return History.from_dict(trial.curves).score()
+
+
+def load(store: Store, trial: StoredTrial) -> Checkpoint:
+    """Return a trial's models. Raises UserError, naming the run, where its files are damaged or cannot be had."""
+    from trainables.checkpoint import CheckpointError, load  # imports torch, which takes seconds
+
+    with store.readable():
+        files = store.checkpoint(trial.run_id)
+    try:
+        return load(files)
+    except CheckpointError as error:
+        raise CheckpointError(f"run {trial.run_id} ({trial.name}) has no model that can be read: {error}") from error
 
 
 def model_name(trial: StoredTrial) -> str:

@@ -6,6 +6,7 @@ by the watcher's own clock, as clocks of several machines differ.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -19,15 +20,20 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from sweeps.tracking.forms import check_count, check_texts
 from sweeps.tracking.spool import holder
 from sweeps.tracking.store import Store
 from trainables.errors import UserError
+from trainables.files import parsed
 
 TAG = "lease"
 MOVES_EVERY = 10.0  # seconds
 WATCHED_FOR = 25.0  # seconds in which a holder that lives has moved its count
 LOOKS_EVERY = 1.0
 FIRST_LOOK = 2.0  # seconds until a holder looks whether another one took the lease at the same moment
+
+UNKNOWN = "a command that cannot be told from its claim, which is damaged"
+LONGEST_HOLDER = 200  # characters
 
 log = logging.getLogger(__name__)
 
@@ -117,11 +123,27 @@ class Lease:
 
     def _read(self) -> Claim | None:
         text = self._store.client.get_experiment(self._experiment).tags.get(TAG)
-        return Claim(**json.loads(text)) if text else None
+        return claim(text) if text else None
 
     def _write(self) -> None:
         self._own = replace(self._own, count=self._own.count + 1)
         self._store.client.set_experiment_tag(self._experiment, TAG, json.dumps(asdict(self._own)))
+
+
+def claim(text: str) -> Claim:
+    """Return what the tag says.
+
+    One that cannot be read is a claim too: whether its holder lives is seen as with others, by whether the tag changes.
+    """
+    try:
+        read = Claim(**parsed(text))
+        check_texts("claim", {"id": read.id, "holder": read.holder, "place": read.place})
+        check_count("pid", read.pid)
+        check_count("count", read.count)
+    except (TypeError, ValueError):  # not JSON, other fields, other types
+        return Claim(hashlib.sha256(text.encode(errors="replace")).hexdigest(), UNKNOWN, "", 0, 0)
+    shown = "".join(each if each.isprintable() else " " for each in read.holder[:LONGEST_HOLDER])
+    return replace(read, holder=shown)
 
 
 def _taken(by: Claim) -> str:

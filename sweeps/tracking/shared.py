@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from sweeps.tracking.spool import About, Spooled, Standing
 
+LONGEST_NAME = 200  # characters
+
 log = logging.getLogger(__name__)
 
 
@@ -53,8 +55,9 @@ class Tracked:
 
     @property
     def label(self) -> str:
-        """The trial as messages name it."""
-        return f"{self.kept.about.name} ({self.key[:12]})"
+        """The trial as messages name it, on one line whatever its name is."""
+        name = "".join(each if each.isprintable() else " " for each in self.kept.about.name[:LONGEST_NAME])
+        return f"{name} ({self.key[:12]})"
 
     @property
     def known_run(self) -> str | None:

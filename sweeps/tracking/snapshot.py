@@ -13,7 +13,7 @@ from typing import Any
 
 from sweeps.tracking.artifacts import Artifacts, Unreadable
 from sweeps.tracking.connection import one_line
-from trainables.files import parsed
+from trainables.files import unsealed
 from trainables.history import Epoch, History
 from trainables.snapshot import CHECKPOINT, CURVES, PER_CLASS, STATE, curves, records
 
@@ -97,7 +97,7 @@ def read_curves(run: Artifacts, metrics: Mapping[str, float]) -> StoredCurves:
     state = read_state(run)
     if state.content and records(state.content) >= max(own.count, 1):
         content = curves(state.content)
-        return StoredCurves(parsed(content), wrong, content)
+        return StoredCurves(unsealed(content), wrong, content)
     return StoredCurves(form, f"{wrong}, and {'; '.join(state.damaged) or 'it has no state with as many records'}")
 
 
@@ -107,7 +107,7 @@ def _own_curves(run: Artifacts) -> tuple[dict[str, Any] | None, str | None]:
         found = next((each for each in run.listed() if each.path == CURVES), None)
         if found is None:
             return None, f"its {CURVES} is missing"
-        form = parsed(run.fetch(found))
+        form = unsealed(run.fetch(found))
         count = History.from_dict(form).count
     except ValueError as error:
         return None, f"its {CURVES} is damaged ({one_line(error)})"

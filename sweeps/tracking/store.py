@@ -8,7 +8,6 @@ Importing this module does not import MLflow, which takes seconds.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import tempfile
@@ -26,6 +25,7 @@ from sweeps.tracking.connection import Connection, one_line, pages
 from sweeps.tracking.snapshot import StoredCurves, StoredState
 from sweeps.tracking.spool import check_name
 from trainables.errors import UserError, suggest
+from trainables.files import parsed
 from trainables.snapshot import CHECKPOINT, CURVES
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ COMPLETENESS = {
 }
 ENDED = (Status.CENSORED, Status.DONE)  # as they were meant to: nobody goes on writing them
 NOT_ASKED = StoredCurves(None)
+COUNT = re.compile("[0-9]{1,9}")
 NAMED = 5  # trials, where many have the same trouble
 
 log = logging.getLogger(__name__)
@@ -117,15 +118,20 @@ class Store(Connection):
             return [_stored(run, experiments[run.info.experiment_id], self._curves(run)) for run in done]
 
     def drawn(self, study: str) -> dict[str, list[Drawn]]:
-        """Return what a study's searches have drawn, by stage."""
+        """Return what a study's searches have drawn, by stage. What cannot be read is left out, and said."""
         with self.readable():
             numbers = [number for number, name in self._experiments().items() if name == study]
             runs = self._best_runs(None, numbers).values() if numbers else ()
         by_stage: dict[str, list[Drawn]] = {}
-        for tags in (run.data.tags for run in runs):
-            if "draw" in tags:
-                drawn = Drawn(tags["key"], int(tags["number"]), int(tags["attempt"]), json.loads(tags["draw"]))
-                by_stage.setdefault(tags["stage"], []).append(drawn)
+        for run in runs:
+            if "draw" in run.data.tags:
+                try:
+                    stage, draw = _drawn(run.data.tags)
+                except ValueError as error:
+                    what = one_line(error)
+                    log.warning("run %s (%s): its draw is damaged and left out: %s", run.info.run_id, _name(run), what)
+                else:
+                    by_stage.setdefault(stage, []).append(draw)
         return by_stage
 
     def dataset(self, run_id: str) -> str:
@@ -155,7 +161,7 @@ class Store(Connection):
         try:
             return Artifacts.of(self.client, run_id).below(folder)
         except Unreadable as error:
-            raise Unreadable(f"run {run_id}: {folder} cannot be read: {error}") from error
+            raise Unreadable(f"{folder} of run {run_id} cannot be read: {error}") from error
 
     def attach(self, run_id: str, folder: str, files: Mapping[str, bytes]) -> None:
         """Add files to a run, in a folder of its artifacts."""
@@ -259,6 +265,17 @@ def _stored(run: Run, experiment: str, curves: StoredCurves) -> StoredTrial:
     lost = curves.wrong if status in ENDED and curves.form is None else None
     reason = tags.get("failure_reason")
     return StoredTrial(tags["key"], run.info.run_id, experiment, _name(run), status, curves.form, reason, lost)
+
+
+def _drawn(tags: Mapping[str, str]) -> tuple[str, Drawn]:
+    """Return the stage that a run was drawn for, and the draw. Raises ValueError where the tags are damaged."""
+    number, attempt = (tags.get(name, "") for name in ("number", "attempt"))
+    if not (COUNT.fullmatch(number) and COUNT.fullmatch(attempt)):
+        raise ValueError(f"number {number!r:.40} and attempt {attempt!r:.40} must be whole numbers")
+    values = parsed(tags["draw"])
+    if not isinstance(values, dict):
+        raise ValueError(f"draw is {values!r:.40}, but must have entries")
+    return tags.get("stage", ""), Drawn(tags["key"], int(number), int(attempt), values)
 
 
 def _name(run: Run) -> str:

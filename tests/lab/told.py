@@ -8,6 +8,7 @@ import sys
 from itertools import pairwise
 
 from sweeps.tracking.store import Store
+from trainables.files import unsealed
 
 
 def main() -> None:
@@ -32,7 +33,7 @@ def main() -> None:
                 "pause": max((after - before for (_, before), (_, after) in pairwise(epochs)), default=0) / 1000,
                 "files": sorted(files),
                 "findings": [each.path for each in store.client.list_artifacts(run_id, "analysis")],
-                "curves": json.loads(files.get("curves.json", b"null")),
+                "curves": unsealed(files["curves.json"]) if "curves.json" in files else None,
             }
         )
     print("told", json.dumps(sorted(told, key=lambda each: each["name"])))

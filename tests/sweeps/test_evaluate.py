@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 from sweeps import evaluate
+from tests.damage import make_huge
 from trainables.checkpoint import pack
 from trainables.config import CNN, Training, Trial
 from trainables.errors import UserError
@@ -78,3 +80,19 @@ def test_what_cannot_be_scored_is_answered_in_one_line(arguments, message, store
     with pytest.raises(UserError, match=message) as caught:
         evaluate.run([*arguments, "--tracking-uri", store.uri], Console())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "trial.json"])
+@pytest.mark.parametrize("how", ["cut", "gone", "huge"])
+def test_a_model_whose_files_are_damaged_is_named_in_one_line(kept, store, name, how):
+    run, _ = kept
+    path = Path(store.client.get_run(run).info.artifact_uri) / "checkpoint" / name
+    if how == "cut":
+        path.write_bytes(path.read_bytes()[:-9])
+    elif how == "gone":
+        path.unlink()
+    else:
+        make_huge(path, path.read_bytes())
+    with pytest.raises(UserError, match=rf"run {run} .*{name}") as caught:
+        evaluate.run([run, "--dataset", "cifar10", "--tracking-uri", store.uri], Console())
+    assert len(str(caught.value).splitlines()) == 1

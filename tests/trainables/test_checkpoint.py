@@ -5,10 +5,10 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from tests.damage import any_of, flipped, foreign, make_huge, survey, swapped, truncated
 from trainables.checkpoint import CheckpointError, history, load, pack, unpack
 from trainables.config import CNN, Training, Trial
-from trainables.errors import UserError
-from trainables.files import unzipped
+from trainables.files import unsealed, unzipped, zipped
 from trainables.snapshot import CURVES, STATE, TRIAL, WEIGHTS
 from trainables.train import evaluate, replicate, train
 
@@ -30,11 +30,18 @@ def run(spec, data, members):
 
 
 def untimed(files):
-    form = json.loads(files[CURVES])
+    form = unsealed(files[CURVES])
     for rows in form["seeds"].values():
         for row in rows:
             del row["seconds"], row["images_per_second"]
     return form
+
+
+def described(files, **changes):
+    """Return the files as an earlier version wrote them, without checksums, and with changes of the description."""
+    info = unsealed(files[TRIAL]) | changes
+    del info["weights_sha256"]
+    return files | {TRIAL: json.dumps(info).encode()}
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
@@ -121,20 +128,69 @@ def test_a_broken_checkpoint_says_what_is_wrong(tiny, break_it, message):
 )
 def test_a_description_that_cannot_be_is_one_line(tiny, changes):
     files = run(trial(1), tiny, [replicate(trial(1), tiny, 0, CPU)])
-    info = json.loads(files[TRIAL]) | changes
-    with pytest.raises(UserError):
-        load(files | {TRIAL: json.dumps(info).encode()})
-    with pytest.raises(UserError):
-        load(files | {TRIAL: json.dumps([info]).encode()})
-    with pytest.raises(UserError):
-        load(files | {TRIAL: b"[" * 100_000})
+    with pytest.raises(CheckpointError, match=r"^checkpoint/trial\.json describes no checkpoint: "):
+        load(described(files, **changes))
+
+
+def test_checkpoints_of_earlier_versions_have_no_checksums_and_are_read(tiny):
+    files = run(trial(1), tiny, [replicate(trial(1), tiny, 0, CPU)])
+    old, new = load(described(files)), load(files)
+    assert (old.trial, old.class_names, old.info) == (new.trial, new.class_names, new.info)
+    plain = files | {CURVES: json.dumps(unsealed(files[CURVES])).encode()}
+    assert history(plain) == history(files)
 
 
 def test_a_description_that_claims_too_much_is_refused_before_memory_is_taken(tiny):
     files = run(trial(1), tiny, [replicate(trial(1), tiny, 0, CPU)])
-    info = json.loads(files[TRIAL]) | {"class_names": ["x"] * 3_000_000}
     with pytest.raises(CheckpointError, match="the weights do not fit: misshapen"):
-        load(files | {TRIAL: json.dumps(info).encode()})
+        load(described(files, class_names=["x"] * 3_000_000))
+    with pytest.raises(CheckpointError, match=r"it has 1000000 replicates, and the weights another number"):
+        load(described(files, replicates=[{"seed": 0}] * 1_000_000))
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, TRIAL])
+def test_whatever_is_done_to_a_checkpoint_it_is_whole_or_refused_in_one_line(tiny, name):
+    files = run(trial(1), tiny, [replicate(trial(1), tiny, 0, CPU)])
+    damage = any_of(files[name], most=400) if name == TRIAL else (*truncated(files[name], 400), *foreign())
+    whole, refused = survey(damage, lambda damaged: load(files | {name: damaged}))
+    assert all(loaded.info == load(files).info for what, loaded in whole.items() if "left out" not in what)
+    assert [what for what in whole if "left out" in what] == (["/sha256/ left out"] if name == TRIAL else [])
+    assert len(refused) > 400
+    whole, refused = survey(flipped(files[WEIGHTS], 600), lambda damaged: load(files | {WEIGHTS: damaged}))
+    assert whole == {}
+    whole, refused = survey(swapped(files), load)
+    assert whole.keys() == {what for what in whole if WEIGHTS not in what and TRIAL not in what}
+    assert len(refused) == 7
+
+
+def test_whatever_is_done_to_a_description_without_a_checksum_is_one_line_or_a_network(tiny):
+    """Also by one who knows the form: the network that it describes has the shape of the weights."""
+    files = described(run(trial(1), tiny, [replicate(trial(1), tiny, 0, CPU)]))
+    whole, refused = survey(any_of(files[TRIAL], most=300), lambda damaged: load(files | {TRIAL: damaged}))
+    shapes = {name: tensor.shape for name, tensor in load(files).models[0].state_dict().items()}
+    for loaded in whole.values():
+        assert [{name: tensor.shape for name, tensor in model.state_dict().items()} for model in loaded.models] == [
+            shapes
+        ]
+        assert type(loaded.info["multi_label"]) is bool
+        assert all(isinstance(each, str) for each in (*loaded.class_names, loaded.info["data_digest"]))
+    assert len(refused) > len(whole)
+
+
+@pytest.mark.parametrize("name", [CURVES, TRIAL, WEIGHTS, "state/seed-0.safetensors"])
+def test_whatever_is_in_a_state_under_a_right_checksum_it_is_trained_on_or_refused_in_one_line(tiny, name):
+    files = unzipped(run(trial(1), tiny, [replicate(trial(1), tiny, 0, CPU)])[STATE])
+    damage = (*truncated(files[name], 40), *foreign(), *flipped(files[name], 40))
+    _, refused = survey(damage, lambda damaged: unpack(zipped(files | {name: damaged}), trial(1), tiny, (0,), CPU))
+    assert len(refused) > 50
+
+
+def test_a_huge_file_of_a_checkpoint_is_refused_unread(tiny, tmp_path):
+    files = run(trial(1), tiny, [replicate(trial(1), tiny, 0, CPU)])
+    (tmp_path / "trial.json").write_bytes(files[TRIAL])
+    make_huge(tmp_path / "weights.safetensors", files[WEIGHTS])
+    with pytest.raises(CheckpointError, match=r"holds no checkpoint: weights\.safetensors has 1,099,511,627,776 bytes"):
+        load(tmp_path)
 
 
 def test_the_snapshot_shows_each_replicate_at_its_best_validation_score(tiny):

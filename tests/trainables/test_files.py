@@ -13,6 +13,7 @@ from trainables.files import (
     DIGEST_LENGTH,
     LARGEST_FILE,
     LARGEST_JSON,
+    SEAL,
     parsed,
     read,
     sealed,
@@ -123,9 +124,11 @@ def test_data_sealed_come_back_and_damage_anywhere_is_seen():
     assert unsealed(json.dumps(form).encode()) == form  # as earlier versions wrote it
     assert unsealed(sealed({})) == {}
     whole, refused = survey((*flipped(content), *truncated(content)), unsealed)
-    changed = [what for what, read in whole.items() if read != form]  # the checksum's name: it is then an odd entry
-    assert all(list(whole[what]) != list(form) for what in changed)
-    assert len(changed) < 64 < 1000 < len(refused)
+    assert all(read == form for read in whole.values())
+    assert len(refused) > 1000
+    for seal in (None, "", 0, "0" * 64):
+        with pytest.raises(ValueError, match=r"^not whole: its checksum differs"):
+            unsealed(json.dumps({**form, SEAL: seal}).encode())
     _, refused = survey(foreign(), unsealed)
     assert len(refused) > 20
 

@@ -1,14 +1,20 @@
 """sweeps.tracking.finished on made-up trials."""
 
+import contextlib
 import re
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from sweeps.decisions.status import Status
-from sweeps.tracking.finished import LONGEST, best, folder_name, model_name, validation_score
+from sweeps.tracking.finished import LONGEST, best, folder_name, load, model_name, validation_score
 from sweeps.tracking.store import StoredTrial
 from tests.sweeps.outcomes import history
+from trainables.checkpoint import CheckpointError, pack
+from trainables.config import CNN, Training, Trial
 from trainables.errors import UserError
+from trainables.train import replicate, train
 
 
 def trial(name, *replicates):
@@ -46,3 +52,19 @@ def test_a_long_folder_name_ends_in_its_hash():
     assert len(folder_name("x" * 121)) == LONGEST
     assert re.fullmatch("x{111}-[0-9a-f]{8}", folder_name("x" * 121))
     assert folder_name("x" * 121) != folder_name("x" * 122)
+
+
+def test_a_model_that_cannot_be_read_is_named_with_its_run():
+    away = SimpleNamespace(checkpoint=lambda _: {}, readable=contextlib.nullcontext)
+    told = r"^run run \(x\) has no model that can be read: the checkpoint has no checkpoint/weights\.safetensors; it "
+    with pytest.raises(CheckpointError, match=told):
+        load(away, trial("x", [0.5]))
+
+
+def test_a_model_comes_back(tiny):
+    spec = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1), training=Training(epochs=1))
+    members = [replicate(spec, tiny, 0, torch.device("cpu"))]
+    list(train(spec, tiny, members, torch.device("cpu")))
+    files = pack(spec, tiny, members)
+    store = SimpleNamespace(checkpoint=lambda run_id: {"run": files}[run_id], readable=contextlib.nullcontext)
+    assert load(store, trial("x", [0.5])).trial == spec

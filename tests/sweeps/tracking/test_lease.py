@@ -3,12 +3,14 @@
 import json
 import subprocess
 import time
+from dataclasses import asdict
 
 import pytest
 
 from sweeps.tracking import lease
-from sweeps.tracking.lease import TAG, Lease
+from sweeps.tracking.lease import TAG, Claim, Lease, claim
 from sweeps.tracking.store import Store
+from tests.damage import any_of, survey
 from trainables.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
@@ -81,3 +83,38 @@ def test_of_two_that_start_at_the_same_moment_one_gives_way(store, said):
     assert time.monotonic() - began < 15
     assert tag(store)["id"] == "other"
     store.client.delete_experiment_tag(store.experiment_id("study"), TAG)
+
+
+CLAIM = Claim("other", "process 7 on elsewhere, since 2026-01-01 00:00:00", "elsewhere", 7, 3)
+
+
+def test_whatever_is_done_to_the_tag_it_is_a_claim():
+    text = json.dumps(asdict(CLAIM))
+    assert claim(text) == CLAIM
+    whole, refused = survey(any_of(text.encode()), lambda damaged: claim(damaged.decode(errors="surrogateescape")))
+    assert not refused
+    unknown = [read for read in whole.values() if read.holder == lease.UNKNOWN]
+    assert len(unknown) > 300
+    assert len({read.id for read in unknown}) > 300  # each change is seen as one
+    assert all(read.holder.isprintable() and len(read.holder) <= 200 for read in whole.values())
+
+
+def test_a_damaged_claim_that_does_not_change_is_followed_and_one_that_does_is_respected(store, said):
+    experiment = store.experiment_id("study")
+    store.client.set_experiment_tag(experiment, TAG, '{"id": "other"')
+    with Lease(store, "study", said.append).held():
+        assert tag(store)["id"] != "other"
+    unknown = "a command that cannot be told from its claim, which is damaged"
+    assert said == [f"this study was being run by {unknown}; watching for 1 s whether it still is"]
+    store.client.set_experiment_tag(experiment, TAG, '{"id": "other"')
+
+    def renewed(line):
+        said.append(line)
+        store.client.set_experiment_tag(experiment, TAG, '{"id": "othes"')
+
+    with (
+        pytest.raises(UserError, match=f"^this study is being run by {unknown}; "),
+        Lease(store, "study", renewed).held(),
+    ):
+        pass
+    store.client.delete_experiment_tag(experiment, TAG)

@@ -104,6 +104,15 @@ def test_damage_is_noted_and_tagged(trial):
     assert before.tags == {"stage": "depth"}
 
 
+def test_a_label_is_one_short_line_whatever_the_name_is(make):
+    assert (
+        make(name="lr: 0.1, \N{GREEK SMALL LETTER ALPHA}").label
+        == "lr: 0.1, \N{GREEK SMALL LETTER ALPHA} (aaaaaaaaaaaa)"
+    )
+    assert make(name="a\nb\x1bc").label == "a b c (aaaaaaaaaaaa)"
+    assert make(name="x" * 10_000).label == "x" * 200 + " (aaaaaaaaaaaa)"
+
+
 def test_a_trial_sent_to_the_end_is_the_last(make):
     shared, trials = Shared(), [make(letter * 64) for letter in "abc"]
     shared.trials = {trial.key: trial for trial in trials}

@@ -19,7 +19,7 @@ from sweeps.tracking.snapshot import (
 )
 from tests.damage import LONGEST_LINE, any_of, flipped, foreign, make_huge, survey, truncated
 from tests.sweeps.tracking.trials import RECORD, Shelf, snapshot
-from trainables.files import zipped
+from trainables.files import sealed, zipped
 from trainables.history import History
 from trainables.snapshot import CURVES, STATE, WEIGHTS
 
@@ -119,24 +119,37 @@ def test_what_is_nowhere_is_none_and_it_is_said_why(store, run_id, run):
     assert found.wrong.startswith("its curves.json is missing, and state/a.zip is damaged (ValueError: not whole: ")
 
 
-def test_whatever_is_done_to_the_curves_they_are_whole_or_the_state_s_or_said_to_be_wrong(tmp_path):
+def curves_and_shelf(tmp_path):
+    """Return the form of a run's curves, its repository, and a function that reads it with other curves."""
     rows = tuple(replace(RECORD, train_loss=loss) for loss in (2.0, 1.0))
-    own = json.dumps(History({0: rows}).to_dict()).encode()
-    shelf = Shelf(tmp_path / "shelf", {"state/a.zip": zipped({CURVES: own})})
+    form = json.loads(json.dumps(History({0: rows}).to_dict()))
+    shelf = Shelf(tmp_path / "shelf", {"state/a.zip": zipped({CURVES: sealed(form)})})
 
     def read(content):
         shelf.files[CURVES] = content
         return read_curves(Artifacts(shelf), {"train_loss": 1.0})
 
-    whole, refused = survey(any_of(own, most=100), read)
+    return form, read
+
+
+def test_whatever_is_done_to_the_curves_they_are_whole_or_the_state_s(tmp_path):
+    form, read = curves_and_shelf(tmp_path)
+    whole, refused = survey((*flipped(sealed(form), 400), *truncated(sealed(form), 100), *foreign()), read)
     assert not refused
-    mended = {what: found for what, found in whole.items() if found.from_state == own}
+    assert all(found.form == form for found in whole.values())
+    assert sum(found.from_state == sealed(form) and bool(found.wrong) for found in whole.values()) > 450
+
+
+def test_curves_of_an_earlier_version_have_no_checksum_and_are_taken_where_form_and_metrics_fit(tmp_path):
+    form, read = curves_and_shelf(tmp_path)
+    whole, refused = survey(any_of(json.dumps(form).encode(), most=100), read)
+    assert not refused
+    mended = {what: found for what, found in whole.items() if found.from_state == sealed(form)}
     assert len(mended) > 400
-    assert all(found.wrong and found.form == json.loads(own) for found in mended.values())
+    assert all(found.wrong and found.form == form for found in mended.values())
     # in the others a number was changed that nothing else tells
-    assert [what for what in whole.keys() - mended.keys() if History.from_dict(whole[what].form).count != 2] == [
-        "seeds/0/0 left out"
-    ]
+    others = whole.keys() - mended.keys()
+    assert {what for what in others if History.from_dict(whole[what].form).count != 2} <= {"seeds/0/0 left out"}
 
 
 def test_curves_that_are_huge_are_not_read(store, run_id, run):

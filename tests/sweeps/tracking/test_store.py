@@ -11,7 +11,8 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from sweeps.decisions.records import Drawn
 from sweeps.decisions.status import Status
-from sweeps.tracking.store import TAG_LENGTH, Store, lost
+from sweeps.tracking.store import TAG_LENGTH, Store, _drawn, lost
+from tests.damage import any_of, survey
 from tests.sweeps.tracking.trials import KEY, NOBODY, OTHER, RECORD, snapshot
 from trainables.errors import UserError
 from trainables.history import History
@@ -214,6 +215,28 @@ def test_a_search_s_draws_come_back_by_stage_and_no_one_else_s(store: Store) -> 
     create(store, OTHER, "done", "elsewhere", stage="first", number="0", attempt="0", draw="{}")
     assert store.drawn("study") == {"first": [Drawn(KEY, 1, 3, {"lr": 0.1})]}
     assert store.drawn("nothing") == {}
+
+
+def test_whatever_is_done_to_a_draw_s_tags_it_is_read_or_left_out_with_a_word() -> None:
+    tags = {"key": KEY, "stage": "first", "number": "1", "attempt": "3", "draw": '{"lr": 0.1}'}
+    assert _drawn(tags) == ("first", Drawn(KEY, 1, 3, {"lr": 0.1}))
+    for name in ("number", "attempt", "draw"):
+        damage = any_of(tags[name].encode())
+        whole, refused = survey(damage, lambda text, name=name: _drawn({**tags, name: text.decode(errors="replace")}))
+        assert len(refused) > 20
+        assert all(isinstance(draw.values, dict) and 0 <= draw.number < 10**9 for _, draw in whole.values())
+    for name in ("number", "attempt"):
+        with pytest.raises(ValueError, match="must be whole numbers"):
+            _drawn({key: text for key, text in tags.items() if key != name})
+
+
+def test_a_draw_that_cannot_be_read_is_left_out_and_said(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    create(store, KEY, "done", stage="first", number="1", attempt="3", draw='{"lr": 0.1}')
+    run_id = create(store, OTHER, "done", stage="first", number="2", attempt="4", draw="[" * 4000)
+    assert store.drawn("study") == {"first": [Drawn(KEY, 1, 3, {"lr": 0.1})]}
+    [line] = caplog.messages
+    assert line.startswith(f"run {run_id} (")
+    assert line.endswith("its draw is damaged and left out: ValueError: nested too deeply (4,000 bytes)")
 
 
 def test_what_is_attached_comes_back_and_lies_beside_the_snapshot(store: Store) -> None:

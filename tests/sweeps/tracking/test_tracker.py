@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import math
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,8 +22,10 @@ import pytest
 from sweeps.decisions.status import Status
 from sweeps.tracking import delivery
 from sweeps.tracking.entry import Entry
+from sweeps.tracking.spool import About, Line, Spooled, Standing
 from sweeps.tracking.store import Store
 from sweeps.tracking.tracker import Tracker, deliver
+from tests.damage import any_of, make_huge
 from tests.sweeps.tracking.trials import (
     FILES,
     KEY,
@@ -42,6 +46,8 @@ from trainables.snapshot import STATE
 
 # MLflow 3.17's own mapping, on SQLAlchemy 2.1; nothing of ours.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+
+ENDED = Standing(Status.FAILED, "out of memory", 1700000060000)
 
 
 def test_a_trial_arrives_exactly_as_told_and_leaves_the_spool(
@@ -122,14 +128,17 @@ def test_what_a_crash_left_is_delivered(tracker: Callable[..., Tracker], store: 
     crashed.epoch(KEY, 1, {"loss": 1.0}, FILES)
     crashed.finish(KEY, Status.DONE)
     crashed.close()
-    (spool / "not-begun").mkdir()
-    (spool / "damaged").mkdir()
-    (spool / "damaged" / "trial.json").write_text("{")
+    not_begun, damaged = spool / ("c" * 64), spool / ("d" * 64)
+    for folder in (not_begun, damaged, spool / "findings", spool / "findings" / KEY):
+        folder.mkdir()
+    for folder in (damaged, spool / "findings"):
+        (folder / "trial.json").write_text("{")
     left, problems = deliver(store, spool)
     assert left == []
-    assert [line for line in problems if "damaged cannot be read and is left alone" in line] == problems != []
+    assert [line for line in problems if f"{damaged} cannot be read and is left alone" in line] == problems != []
     assert History.from_dict(store.trials([KEY])[KEY].curves or {}) == History({0: (RECORD,)})
-    assert folders(tmp_path) == [spool / "damaged"]  # not ours to throw away
+    assert sorted(folders(tmp_path)) == [damaged, spool / "findings"]  # not ours to throw away
+    assert (spool / "findings" / KEY).is_dir()
 
 
 def test_what_an_earlier_version_left_is_delivered(store: Store, tmp_path: Path) -> None:
@@ -148,6 +157,52 @@ def test_what_an_earlier_version_left_is_delivered(store: Store, tmp_path: Path)
     assert points(store, "loss") == [(1, 0.5)]
     assert store.files(run.info.run_id) == {"curves.json": b"{}"}
     assert folders(tmp_path) == []
+
+
+def numbered(number: int) -> str:
+    return f"{number:064x}"
+
+
+def spooled(spool: Path, key: str, trial: bytes, files: bytes | None = None, metrics: bytes | None = None) -> None:
+    """Put a trial into a spool as another hand might."""
+    (spool / key).mkdir(parents=True)
+    for name, content in (("trial.json", trial), ("files.json", files), ("metrics.jsonl", metrics)):
+        if content is not None:
+            (spool / key / name).write_bytes(content)
+
+
+def test_whatever_is_done_to_a_spool_its_trackers_live_and_tell(store: Store, tmp_path: Path) -> None:
+    """Of each kind of damage to each file a trial: it is delivered, or left alone in one line."""
+    spool = tmp_path / "spool"
+    whole = Spooled(tmp_path / KEY, About(KEY, "study", "depth=2", {"a": "b"}, {}, None, 1700000000000), ENDED)
+    whole.save()
+    whole.append(Line(1, 1700000001000, {"loss": 0.5}))
+    whole.put({"curves.json": FILES["curves.json"]})
+    content = {name: (whole.folder / name).read_bytes() for name in ("trial.json", "files.json", "metrics.jsonl")}
+    old = OLD_TRIAL.encode()  # without a checksum, so that some damage changes what it says
+    number = 0
+    for name, original in (*content.items(), ("trial.json", old)):
+        for _, damaged in any_of(original, most=40):
+            key = numbered(number := number + 1)
+            changed = {**content, "trial.json": old, name: damaged}
+            changed["trial.json"] = changed["trial.json"].replace(KEY.encode(), key.encode())
+            spooled(spool, key, *changed.values())
+            if number % 3:
+                shutil.copytree(whole.folder / "blobs", spool / key / "blobs")
+    make_huge(spool / numbered(1) / "trial.json")
+    make_huge(spool / numbered(2) / "metrics.jsonl")
+    with contextlib.closing(Tracker(NOBODY, "", spool)) as tracker:
+        left, problems = [trial.key for trial in tracker._left()], tracker.problems()
+    refused = [line for line in problems if "cannot be read and is left alone: " in line]
+    assert len(left) + len(refused) == number > 500
+    assert len(refused) > 200
+    assert len(left) > 100
+    assert all(len(line.splitlines()) == 1 and len(line) < 1000 for line in problems)
+    for key in left[:: len(left) // 40]:  # to MLflow goes what each is: thousands of runs would take minutes
+        shutil.move(spool / key, tmp_path / "some" / key)
+    left, problems = deliver(store, tmp_path / "some")
+    assert left == []
+    assert all(len(line.splitlines()) == 1 for line in problems)
 
 
 def test_a_state_comes_back_from_the_spool_and_from_mlflow(tracker: Callable[..., Tracker], store: Store) -> None:
