@@ -87,7 +87,7 @@ def read_curves(run: Artifacts, metrics: Mapping[str, float]) -> StoredCurves:
     """Return a run's curves: its curves.json, or where something is wrong with that, the state's.
 
     Wrong is also one that does not end in the newest of the run's `metrics`, as it is when records are missing; then
-    the state's are taken if they are no fewer.
+    the state's are taken if they are no fewer, and not wrong in this way.
     """
     form, wrong = _own_curves(run)
     own = History.from_dict(form) if form else History({})
@@ -95,10 +95,12 @@ def read_curves(run: Artifacts, metrics: Mapping[str, float]) -> StoredCurves:
         return StoredCurves(form)
     wrong = wrong or f"its {CURVES} does not fit its metrics"
     state = read_state(run)
-    if state.content and records(state.content) >= max(own.count, 1):
+    if state.content:
         content = curves(state.content)
-        return StoredCurves(unsealed(content), wrong, content)
-    return StoredCurves(form, f"{wrong}, and {'; '.join(state.damaged) or 'it has no state with as many records'}")
+        other = History.from_dict(unsealed(content))
+        if other.count >= max(own.count, 1) and _ends_in(other, metrics):
+            return StoredCurves(unsealed(content), wrong, content)
+    return StoredCurves(form, f"{wrong}, and {'; '.join(state.damaged) or 'it has no state with them'}")
 
 
 def _own_curves(run: Artifacts) -> tuple[dict[str, Any] | None, str | None]:

@@ -247,6 +247,8 @@ class Store(Connection):
         found = snapshot.read_curves(files, run.data.metrics if ended else {})
         if ended and found.from_state is not None:
             self._mend(run, found.from_state, str(found.wrong))
+        elif ended and found.wrong and found.form:
+            log.warning("run %s (%s): %s; it is used as it is", run.info.run_id, _name(run), found.wrong)
         return found
 
     def _mend(self, run: Run, content: bytes, wrong: str) -> None:

@@ -105,14 +105,19 @@ def test_curves_are_kept_where_the_state_has_fewer_records(store, run_id, run):
     store.attach(run_id, "", {CURVES: curves(2, loss=2.0)})
     store.attach(run_id, "state", {"a.zip": OLD})
     found = read_curves(run, {"train_loss": 1.0})
-    wrong = "its curves.json does not fit its metrics, and it has no state with as many records"
+    wrong = "its curves.json does not fit its metrics, and it has no state with them"
     assert found == StoredCurves(json.loads(curves(2, loss=2.0)), wrong)
 
 
-def test_what_is_nowhere_is_none_and_it_is_said_why(store, run_id, run):
-    assert read_curves(run, {}) == StoredCurves(
-        None, "its curves.json is missing, and it has no state with as many records"
+def test_a_state_that_is_another_run_s_is_not_taken(store, run_id, run):
+    store.attach(run_id, "state", {"a.zip": NEW})
+    assert read_curves(run, {"train_loss": 7.0}) == StoredCurves(
+        None, "its curves.json is missing, and it has no state with them"
     )
+
+
+def test_what_is_nowhere_is_none_and_it_is_said_why(store, run_id, run):
+    assert read_curves(run, {}) == StoredCurves(None, "its curves.json is missing, and it has no state with them")
     store.attach(run_id, "state", {"a.zip": NEW[:-1]})
     found = read_curves(run, {})
     assert found.form is None

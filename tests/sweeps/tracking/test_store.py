@@ -43,7 +43,7 @@ def test_of_a_trial_that_ended_without_curves_it_is_said_what_is_missing(store: 
     ended, running = store.trials([KEY])[KEY], store.trials([OTHER])[OTHER]
     assert (ended.curves, running.curves, running.lost) == (None, None, None)
     assert str(ended.lost).startswith("its curves.json is damaged (JSONDecodeError: ")
-    assert str(ended.lost).endswith("), and it has no state with as many records")
+    assert str(ended.lost).endswith("), and it has no state with them")
     assert store.trials(None)[KEY].lost is None  # not asked for
     assert lost([running, ended, replace(ended, name="lr=0.1", lost="x", status=Status.CENSORED)]) == [
         f"{ended.name} (run {ended.run_id}) is done, but {ended.lost}: it counts as not done, and is trained again",
@@ -86,6 +86,18 @@ def test_curves_that_lack_records_are_mended_too_and_of_a_run_under_way_left_alo
     assert found[KEY].curves == json.loads(snapshot(2)["curves.json"])
     assert found[OTHER].curves == json.loads(json.dumps(short.to_dict()))
     assert ["does not fit its metrics" in line for line in caplog.messages] == [True]
+
+
+def test_curves_that_do_not_fit_and_have_no_state_are_used_and_it_is_said(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id = create(store, KEY, "done")
+    store.client.log_metric(run_id, "train_loss", 0.5, step=1)
+    store.attach(run_id, "", {"curves.json": snapshot(1)["curves.json"]})
+    assert store.trials([KEY])[KEY].curves == json.loads(snapshot(1)["curves.json"])
+    assert caplog.messages[0].endswith(
+        "its curves.json does not fit its metrics, and it has no state with them; it is used as it is"
+    )
 
 
 def test_curves_that_cannot_be_uploaded_again_are_used_all_the_same(
