@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -121,7 +120,7 @@ class History:
         """
         try:
             records = {int(seed): tuple(map(_record, rows)) for seed, rows in form["seeds"].items()}
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise UserError(f"these curves cannot be read: {error!r:.200}") from error
         if [str(seed) for seed in records] != list(form["seeds"]):
             raise UserError(f"these curves cannot be read: seeds {list(form['seeds'])!r:.200}: must be whole numbers")
@@ -131,16 +130,14 @@ class History:
 
 
 def _record(row: Mapping[str, Any]) -> Record:
-    """Return a record. Raises ValueError, TypeError or KeyError where it is none."""
+    """Return a record. Raises ValueError, TypeError, KeyError or OverflowError where it is none."""
     record = Record(**(dict(row) | {"class_score": tuple(row["class_score"])}))
-    values = {name: value for name, value in vars(record).items() if name != "class_score"}
-    values |= {f"class_score {at}": value for at, value in enumerate(record.class_score) if value is not None}
-    for name, value in values.items():
-        if not _is_number(value) or ("score" in name and not math.isfinite(value)):
-            raise ValueError(f"{name} is {value!r:.40}")
+    scores = [record.train_score, record.val_score, record.test_score]
+    scores += [score for score in record.class_score if score is not None]
+    others = (record.train_loss, record.val_loss, record.test_loss, record.lr, record.images_per_second, record.seconds)
+    if not {*map(type, scores), *map(type, others)} <= {float, int}:  # truth values are no numbers
+        raise ValueError("a value in them is no number")
+    if not all(map(math.isfinite, scores)):
+        raise ValueError("a score in them is not finite")
+    list(map(float, others))  # no whole number that a float cannot hold
     return record
-
-
-def _is_number(value: Any) -> bool:
-    """Whether it is a number that a float holds; truth values are none."""
-    return type(value) is float or (type(value) is int and abs(value) <= sys.float_info.max)

@@ -89,8 +89,7 @@ def read_curves(run: Artifacts, metrics: Mapping[str, float]) -> StoredCurves:
     Wrong is also one that does not end in the newest of the run's `metrics`, as it is when records are missing; then
     the state's are taken if they are no fewer, and not wrong in this way.
     """
-    form, wrong = _own_curves(run)
-    own = History.from_dict(form) if form else History({})
+    form, own, wrong = _own_curves(run)
     if form and _ends_in(own, metrics):
         return StoredCurves(form)
     wrong = wrong or f"its {CURVES} does not fit its metrics"
@@ -103,17 +102,18 @@ def read_curves(run: Artifacts, metrics: Mapping[str, float]) -> StoredCurves:
     return StoredCurves(form, f"{wrong}, and {'; '.join(state.damaged) or 'it has no state with them'}")
 
 
-def _own_curves(run: Artifacts) -> tuple[dict[str, Any] | None, str | None]:
-    """Return what a run's curves.json says, None where that is no record, and what is wrong with it."""
+def _own_curves(run: Artifacts) -> tuple[dict[str, Any] | None, History, str | None]:
+    """Return a run's curves.json, None where that is no record, the same as a history, and what is wrong with it."""
+    nothing = History({})
     try:
         found = next((each for each in run.listed() if each.path == CURVES), None)
         if found is None:
-            return None, f"its {CURVES} is missing"
+            return None, nothing, f"its {CURVES} is missing"
         form = unsealed(run.fetch(found))
-        count = History.from_dict(form).count
+        own = History.from_dict(form)
     except ValueError as error:
-        return None, f"its {CURVES} is damaged ({one_line(error)})"
-    return (form, None) if count else (None, f"its {CURVES} holds no record")
+        return None, nothing, f"its {CURVES} is damaged ({one_line(error)})"
+    return (form, own, None) if own.count else (None, nothing, f"its {CURVES} holds no record")
 
 
 def _ends_in(history: History, metrics: Mapping[str, float]) -> bool:

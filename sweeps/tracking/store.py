@@ -111,7 +111,7 @@ class Store(Connection):
         else:
             known = [name for name in experiments.values() if name != "Default"]
             raise UserError(f"{what!r} is neither a run's id nor a study in {self.uri}{suggest(what, known)}")
-        done = [run for run in runs if run.data.tags.get("status") == Status.DONE]
+        done = [run for run in runs if run.data.tags.get("status") == Status.DONE and "key" in run.data.tags]
         if not done:
             raise UserError(f"{what} has no trial that ran in full")
         with self.readable():
@@ -135,8 +135,11 @@ class Store(Connection):
         return by_stage
 
     def dataset(self, run_id: str) -> str:
-        """Return the name of the data set that a trial was trained on."""
-        return self._run(run_id).data.params["dataset"]
+        """Return the name of the data set that a trial was trained on. Raises UserError where the run has lost it."""
+        params = self._run(run_id).data.params
+        if "dataset" not in params:
+            raise UserError(f"run {run_id} does not say on which data set it was trained")
+        return params["dataset"]
 
     def files(self, run_id: str) -> dict[str, bytes]:
         """Return the run's snapshot: artifact → content. Raises Unreadable."""

@@ -269,7 +269,15 @@ def test_a_long_description_is_cut_to_what_servers_take(store: Store) -> None:
     assert len(store.client.get_experiment_by_name("study").tags["mlflow.note.content"]) == TAG_LENGTH
 
 
+def test_a_run_of_another_program_is_no_trial(store: Store) -> None:
+    run_id = store.client.create_run(store.experiment_id("study"), tags={"status": "done"}).info.run_id
+    with pytest.raises(UserError, match=f"^{run_id} has no trial that ran in full$"):
+        store.finished(run_id)
+
+
 def test_the_data_set_of_a_run_is_its_parameter(store: Store) -> None:
     run_id = create(store, KEY, "done")
+    with pytest.raises(UserError, match=f"^run {run_id} does not say on which data set it was trained$"):
+        store.dataset(run_id)
     store.client.log_param(run_id, "dataset", "shapes")
     assert store.dataset(run_id) == "shapes"
