@@ -44,15 +44,26 @@ class Agenda:
         self._results: dict[str, StageResult] = {}  # of the decided ones
         self.advance()
 
-    def next(self) -> Task | None:
-        """Return the next trial to run; None where nothing is ready before a running one ends."""
+    def next(self, *, alone: bool = False) -> Task | None:
+        """Return the next trial to run; None where nothing is ready before a running one ends.
+
+        A search draws it only now, knowing all that has been told so far. `alone`: one that needs a GPU to itself.
+        """
+        if alone:
+            return self.ledger.alone.pop(0) if self.ledger.alone else None
         if self.ledger.queue:
             return self.ledger.queue.pop(0)
-        for name, run in list(self._runs.items()):
-            if name not in self._results and (task := run.next()):
+        for run in self._under_way():
+            if task := run.next():
                 return task
         self.advance()  # a search that finds nothing more to draw is over
         return None
+
+    def ready(self, *, alone: bool = False) -> int:
+        """Return how many trials next() could give out now, one after another; a search may turn out to have fewer."""
+        if alone:
+            return len(self.ledger.alone)
+        return len(self.ledger.queue) + sum(run.ready() for run in self._under_way())
 
     @property
     def over(self) -> bool:
@@ -119,7 +130,7 @@ class Agenda:
     def put_back(self, key: str, *, alone: bool = False) -> None:
         """Put a trial that was under way at the head of the queue; it goes on from its last snapshot."""
         task = self.ledger.tasks[key] = replace(self.tasks[key], alone=alone or self.tasks[key].alone)
-        self.ledger.queue.insert(0, task)
+        (self.ledger.alone if task.alone else self.ledger.queue).insert(0, task)
 
     def advance(self) -> None:
         """Open every stage whose start is known and decide every stage whose trials have ended, until nothing moves."""
@@ -131,7 +142,7 @@ class Agenda:
 
         They are those in the queue, and for stages that are not open yet their trials from the baseline.
         """
-        ahead = [task.cell.trial for task in self.ledger.queue]
+        ahead = [task.cell.trial for task in (*self.ledger.alone, *self.ledger.queue)]
         for stage in self.study.stages:
             if stage.name in self._runs and not stage.open_ended:
                 continue
@@ -143,6 +154,9 @@ class Agenda:
 
     def _run_of(self, key: str) -> StageRun:
         return self._runs[self.tasks[key].stage]
+
+    def _under_way(self) -> list[StageRun]:
+        return [run for name, run in self._runs.items() if name not in self._results]
 
     def _open_next(self) -> bool:
         for stage in self.study.stages:

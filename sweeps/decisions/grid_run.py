@@ -28,6 +28,10 @@ class GridRun:
         """Return None: all trials are in the queue."""
         return None
 
+    def ready(self) -> int:
+        """Return 0, likewise."""
+        return 0
+
     def goes_on(self, key: str, epoch: int, score: float) -> bool:  # noqa: ARG002
         """Return True: all trials run in full, unless ASHA stops them."""
         return True

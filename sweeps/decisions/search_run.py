@@ -24,7 +24,7 @@ from trainables.history import History
 
 
 class SearchRun:
-    """The trials of a search, drawn as workers become free. `earlier` are those that an earlier run drew."""
+    """The trials of a search, each drawn when a worker takes it. `earlier` are those that an earlier run drew."""
 
     judges: ClassVar[bool] = True
 
@@ -37,6 +37,7 @@ class SearchRun:
         self.decisions: list[dict[str, Any]] = []  # in order; the same events give the same decisions
         self._waiting: list[tuple[Draw, tuple[int, ...]]] = []  # what is to run next, and its seeds
         self._limits: dict[int, int] = {}  # by number, the epoch up to which a trial runs for now
+        self._due: int | None = None  # how many trials the rule has run on now; None: something has happened since
         self._recall(earlier)
         ledger.reused += [key for key, draw in self.draws.items() if draw.scores]
         self._move_on()
@@ -57,9 +58,13 @@ class SearchRun:
         return self.drawing.unbuildable
 
     def next(self) -> Task | None:
-        """Return the trial to run now; None where there is none before a running trial ends."""
-        if not self._waiting and self.confirmed is None and (new := self._draw()):
-            self._waiting.append((new, SCREENING))
+        """Return the trial to run now; None where there is none before a running trial ends.
+
+        First come those that the rule has run on, then new ones, drawn with all that has been told by now.
+        """
+        self._due = None
+        if not self._waiting and self.confirmed is None and (draw := self._promoted() or self._new()):
+            self._waiting.append((draw, SCREENING))
         self._move_on()
         if not self._waiting:
             return None
@@ -71,6 +76,14 @@ class SearchRun:
         self.ledger.tasks[draw.key] = task
         return task
 
+    def ready(self) -> int:
+        """Return how many trials next() could give out now; fewer where the space holds no more."""
+        if self.confirmed is not None:
+            return len(self._waiting)
+        if self._due is None:
+            self._due = self.rule.ready()
+        return len(self._waiting) + self._due + self.drawing.left
+
     def goes_on(self, key: str, epoch: int, score: float) -> bool:
         """Take a running trial's newest score; return whether it runs on, or is paused."""
         draw = self.draws[key]
@@ -79,6 +92,7 @@ class SearchRun:
         draw.scores[epoch] = max(score, draw.scores.get(epoch - 1, score))
         if epoch < self._limits[draw.number]:
             return True
+        self._due = None
         limit = self.rule.note(draw.number, epoch, draw.scores[epoch])
         self._decided("note", draw, epoch=epoch, score=draw.scores[epoch], runs_on_to=limit)
         self._limits[draw.number] = limit or epoch
@@ -87,7 +101,7 @@ class SearchRun:
     def ended(self, key: str, history: History, reason: str | None) -> None:
         """Take a trial's end or pause."""
         draw = self.draws[key]
-        draw.running, draw.reason = False, reason
+        draw.running, draw.reason, self._due = False, reason, None
         draw.take(history)
         if self.confirmed is None and reason:
             self.rule.drop(draw.number)
@@ -148,27 +162,28 @@ class SearchRun:
         rules.resume(self.rule, reached)
 
     def _move_on(self) -> None:
-        """Have run what the rule calls due; when nothing is left to screen, have the best confirmed."""
-        if self.confirmed is not None or self._waiting:
+        """When nothing is left to screen, have the best confirmed."""
+        if self.confirmed is not None or self._running or self.ready():
             return
-        if due := self.rule.due():
-            number, limit = due
-            draw = next(draw for draw in self.draws.values() if draw.number == number)
-            self._limits[number] = limit
-            self._decided("due", draw, runs_on_to=limit)
-            self._waiting.append((draw, SCREENING))
-        elif not self.drawing.left and not self._running:
-            best = [draw for draw in self.ranking() if not draw.reason and draw.scores]
-            self.confirmed = best[: self.stage.confirm]
-            behind = (draw for draw in self.confirmed if not draw.history.covers(self.seeds, draw.epochs))
-            self._waiting = [(draw, self.seeds) for draw in behind]
+        best = [draw for draw in self.ranking() if not draw.reason and draw.scores]
+        self.confirmed = best[: self.stage.confirm]
+        behind = (draw for draw in self.confirmed if not draw.history.covers(self.seeds, draw.epochs))
+        self._waiting = [(draw, self.seeds) for draw in behind]
 
-    def _draw(self) -> Draw | None:
-        """Draw a new trial; None where there are enough, or others are due first."""
-        self._move_on()
-        if self._waiting or not self.drawing.left:
+    def _promoted(self) -> Draw | None:
+        """Return the trial that the rule calls due; None where there is none."""
+        due = self.rule.due()
+        if due is None:
             return None
-        draw = self.drawing.new()
+        number, limit = due
+        draw = next(draw for draw in self.draws.values() if draw.number == number)
+        self._limits[number] = limit
+        self._decided("due", draw, runs_on_to=limit)
+        return draw
+
+    def _new(self) -> Draw | None:
+        """Draw a new trial; None where there are enough, or the space holds no more."""
+        draw = self.drawing.new() if self.drawing.left else None
         if draw:
             self._begin(draw)
         return draw

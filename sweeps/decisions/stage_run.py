@@ -17,6 +17,9 @@ class StageRun(Protocol):
     def next(self) -> Task | None:
         """Return a trial to run now that is not in the ledger's queue; None where there is none."""
 
+    def ready(self) -> int:
+        """Return how many trials next() could give out now, one after another; it may turn out to be fewer."""
+
     def goes_on(self, key: str, epoch: int, score: float) -> bool:
         """Take a running trial's validation score after an epoch; return whether it runs on.
 
