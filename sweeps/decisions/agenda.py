@@ -12,7 +12,7 @@ from dataclasses import replace
 from sweeps.decisions.grid_run import GridRun
 from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.outcome import Outcome
-from sweeps.decisions.records import Drawn, Known, OnStage, StageResult, Task, Terms
+from sweeps.decisions.records import Decision, Drawn, Known, OnStage, StageResult, Task, Terms
 from sweeps.decisions.search_run import SearchRun
 from sweeps.decisions.stage_run import StageRun
 from sweeps.decisions.stages import AnyStage, Search
@@ -25,8 +25,8 @@ from trainables.history import History
 class Agenda:
     """The trials of a study, in order, and what has come of them.
 
-    `known` is what the store has of trials by key, `drawn` what earlier runs of its searches drew, by stage. `on_stage`
-    is called once for each stage as it is decided.
+    `known` is what the store has of trials by key; `drawn` is what earlier runs of its searches drew, `decided` what
+    these decided, by stage. `on_stage` is called once for each stage as it is decided.
     """
 
     def __init__(
@@ -36,10 +36,11 @@ class Agenda:
         on_stage: OnStage,
         known: Mapping[str, Known] | None = None,
         drawn: Mapping[str, Sequence[Drawn]] | None = None,
+        decided: Mapping[str, Sequence[Decision]] | None = None,
     ) -> None:
         self.study, self.terms = study, terms
         self.ledger = Ledger(terms, known or {})
-        self._on_stage, self._drawn = on_stage, drawn or {}
+        self._on_stage, self._drawn, self._decided = on_stage, drawn or {}, decided or {}
         self._runs: dict[str, StageRun] = {}  # the stages that are or were open, by name, in the order of opening
         self._results: dict[str, StageResult] = {}  # of the decided ones
         self.advance()
@@ -74,6 +75,11 @@ class Agenda:
     def results(self) -> list[StageResult]:
         """The decided stages, in the study's order."""
         return [self._results[stage.name] for stage in self.study.stages if stage.name in self._results]
+
+    @property
+    def decisions(self) -> dict[str, Sequence[Decision]]:
+        """What searches that are or were open have decided, those of earlier runs first, by stage."""
+        return {name: run.decisions for name, run in self._runs.items() if run.decisions}
 
     @property
     def tasks(self) -> Mapping[str, Task]:
@@ -182,7 +188,8 @@ class Agenda:
 
     def _begin(self, stage: AnyStage, start: Trial) -> StageRun:
         if isinstance(stage, Search):
-            return SearchRun(stage, start, self.ledger, self._drawn.get(stage.name, ()))
+            earlier = self._drawn.get(stage.name, ()), self._decided.get(stage.name, ())
+            return SearchRun(stage, start, self.ledger, *earlier)
         return GridRun(stage, start, self.ledger)
 
     def _decide_next(self) -> bool:

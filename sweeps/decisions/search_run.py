@@ -14,7 +14,7 @@ from sweeps.decisions import rules
 from sweeps.decisions.drawing import SCREENING, Draw, Drawing
 from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.outcome import Outcome
-from sweeps.decisions.records import Drawn, StageResult, Task
+from sweeps.decisions.records import Decision, Drawn, StageResult, Task
 from sweeps.decisions.samplers import Told
 from sweeps.decisions.stages import Search
 from sweeps.decisions.status import Status
@@ -24,21 +24,32 @@ from trainables.history import History
 
 
 class SearchRun:
-    """The trials of a search, each drawn when a worker takes it. `earlier` are those that an earlier run drew."""
+    """The trials of a search, each drawn when a worker takes it.
+
+    `earlier` are those that earlier runs drew, `decided` what these decided.
+    """
 
     judges: ClassVar[bool] = True
 
-    def __init__(self, stage: Search, start: Trial, ledger: Ledger, earlier: Sequence[Drawn] = ()) -> None:
+    def __init__(
+        self,
+        stage: Search,
+        start: Trial,
+        ledger: Ledger,
+        earlier: Sequence[Drawn] = (),
+        decided: Sequence[Decision] = (),
+    ) -> None:
         self.stage, self.ledger = stage, ledger
         self.seeds = tuple(range(max(stage.seeds, len(ledger.terms.seeds))))  # of the confirmation
         self.drawing = Drawing(stage, start, ledger.terms)
         self.rule = rules.make(stage.rule, start.training.epochs, stage.trials)
         self.confirmed: list[Draw] | None = None  # what is run in full with all seeds; None while trials are screened
-        self.decisions: list[dict[str, Any]] = []  # in order; the same events give the same decisions
+        self._made: list[Decision] = []  # in order; the same events give the same decisions
         self._waiting: list[tuple[Draw, tuple[int, ...]]] = []  # what is to run next, and its seeds
         self._limits: dict[int, int] = {}  # by number, the epoch up to which a trial runs for now
         self._due: int | None = None  # how many trials the rule has run on now; None: something has happened since
         self._recall(earlier)
+        self._made_before = decided if self.draws else ()  # of another search they say nothing
         ledger.reused += [key for key, draw in self.draws.items() if draw.scores]
         self._move_on()
 
@@ -46,6 +57,12 @@ class SearchRun:
     def draws(self) -> Mapping[str, Draw]:
         """The trials by key, in the order drawn."""
         return self.drawing.draws
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """All decisions in order, those of earlier runs first."""
+        resumed: list[Decision] = [{"decision": "resumed"}] if self._made_before and self._made else []
+        return [*self._made_before, *resumed, *self._made]
 
     @property
     def told(self) -> list[Told]:
@@ -193,7 +210,7 @@ class SearchRun:
         self._decided("first", draw, values=draw.values, runs_on_to=self._limits[draw.number])
 
     def _decided(self, what: str, draw: Draw, **how: Any) -> None:
-        self.decisions.append({"decision": what, "number": draw.number} | how)
+        self._made.append({"decision": what, "number": draw.number} | how)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 from sweeps.decisions.outcome import Outcome
-from sweeps.decisions.records import StageResult, Task
+from sweeps.decisions.records import Decision, StageResult, Task
 from trainables.history import History
 
 
@@ -13,6 +14,10 @@ class StageRun(Protocol):
     """A stage under way. Its trials are in the ledger that it shares with the other stages."""
 
     judges: ClassVar[bool]  # whether it says itself which trial runs on; else ASHA may stop its trials
+
+    @property
+    def decisions(self) -> Sequence[Decision]:
+        """What it has decided, in order; a grid decides nothing."""
 
     def next(self) -> Task | None:
         """Return a trial to run now that is not in the ledger's queue; None where there is none."""
