@@ -18,7 +18,7 @@ class Patience(NamedTuple):
 
 
 PATIENCE = Patience()
-MOST_BETWEEN_LOOKS = 10.0  # seconds: this process looks several times a second, unless it does not run itself
+MOST_BETWEEN_LOOKS = 1.0  # seconds that count: this process looks ten times a second, unless it does not run
 LOST = "its process was lost"
 
 
