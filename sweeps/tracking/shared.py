@@ -56,8 +56,7 @@ class Tracked:
     @property
     def label(self) -> str:
         """The trial as messages name it, on one line whatever its name is."""
-        name = "".join(each if each.isprintable() else " " for each in self.kept.about.name[:LONGEST_NAME])
-        return f"{name} ({self.key[:12]})"
+        return f"{_plain(self.kept.about.name)} ({self.key[:12]})"
 
     @property
     def known_run(self) -> str | None:
@@ -111,7 +110,7 @@ class Shared:
 
     def note(self, trial: Tracked, item: str, what: str) -> None:
         """Note what is wrong with something of a trial; it replaces what was noted of it before."""
-        line = f"{trial.label}: {item} {what}"
+        line = f"{trial.label}: {_plain(item)} {what}"
         if self._notes.get((trial.key, item)) != line:
             log.warning(line)
         self.put_down(trial.key, item, line)
@@ -137,3 +136,8 @@ class Shared:
         """Return what was noted and not taken back."""
         with self.lock:
             return list(self._notes.values())
+
+
+def _plain(name: str) -> str:
+    """Return a name as it can stand in a line, whatever it holds."""
+    return "".join(each if each.isprintable() else " " for each in name[:LONGEST_NAME])

@@ -111,6 +111,9 @@ def test_a_label_is_one_short_line_whatever_the_name_is(make):
     )
     assert make(name="a\nb\x1bc").label == "a b c (aaaaaaaaaaaa)"
     assert make(name="x" * 10_000).label == "x" * 200 + " (aaaaaaaaaaaa)"
+    shared = Shared()
+    shared.note(make(), "run a\nb" + "c" * 10_000, "is lost")
+    assert shared.notes() == ["depth=2 (aaaaaaaaaaaa): run a b" + "c" * 193 + " is lost"]
 
 
 def test_a_trial_sent_to_the_end_is_the_last(make):
