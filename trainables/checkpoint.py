@@ -106,11 +106,12 @@ def unpack(
         files = unzipped(state)
     except ValueError as error:
         raise CheckpointError(f"{STATE} is {error}") from error
-    with _told(f"{STATE} is of no such trial"):
-        done = history(files)
+    what = f"{STATE} is of no such trial"
+    with _told(what):
+        done, stacked = history(files), _tensors(files, WEIGHTS)
         kept = [entry["seed"] for entry in _read_json(files, TRIAL)["replicates"]]
-        stacked = _tensors(files, WEIGHTS)
-        members = [replicate(trial, data, seed, device, weights) for seed in sorted({*seeds, *done.seeds})]
+    members = [replicate(trial, data, seed, device, weights) for seed in sorted({*seeds, *done.seeds})]
+    with _told(what):
         for member in members:
             if member.seed in done.seeds:
                 _unpack_state(_tensors(files, state_file(member.seed)), member)
@@ -242,7 +243,7 @@ def _told(what: str) -> Iterator[None]:
     """Turn whatever goes wrong meanwhile into a CheckpointError of one line: damage provokes errors of every kind."""
     try:
         yield
-    except CheckpointError:
+    except (CheckpointError, MemoryError, torch.OutOfMemoryError):  # for want of memory, a trial is tried again
         raise
     except Exception as error:
         kind = "" if type(error) in (ValueError, UserError) else f"{type(error).__name__}: "

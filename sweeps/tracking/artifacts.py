@@ -102,6 +102,8 @@ def _told() -> Iterator[None]:
     """Turn what is refused meanwhile into an Unreadable; an MLflow that is away stays what it is."""
     try:
         yield
+    except MemoryError:  # says nothing of the file
+        raise
     except Exception as error:
         if not is_refusal(error):
             raise

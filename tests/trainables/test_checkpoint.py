@@ -1,5 +1,6 @@
 import json
 from dataclasses import asdict, replace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from safetensors.torch import save
 from tests.damage import any_of, flipped, foreign, make_huge, survey, swapped, truncated
 from trainables.checkpoint import CheckpointError, history, load, pack, unpack
 from trainables.config import CNN, Training, Trial
+from trainables.errors import UserError
 from trainables.files import unsealed, unzipped, zipped
 from trainables.snapshot import CURVES, STATE, TRIAL, WEIGHTS
 from trainables.train import evaluate, replicate, train
@@ -183,6 +185,21 @@ def test_whatever_is_in_a_state_under_a_right_checksum_it_is_trained_on_or_refus
     damage = (*truncated(files[name], 40), *foreign(), *flipped(files[name], 40))
     _, refused = survey(damage, lambda damaged: unpack(zipped(files | {name: damaged}), trial(1), tiny, (0,), CPU))
     assert len(refused) > 50
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_a_lack_of_memory_is_not_taken_for_damage(tiny, monkeypatch, error):
+    state = run(trial(1), tiny, [replicate(trial(1), tiny, 0, CPU)])[STATE]
+    monkeypatch.setattr("trainables.checkpoint.restore_optimizer", Mock(side_effect=error))
+    with pytest.raises(type(error)):
+        unpack(state, trial(1), tiny, (0,), CPU)
+
+
+def test_what_is_wrong_with_a_new_replicate_is_not_blamed_on_the_state(tiny, monkeypatch):
+    state = run(trial(1), tiny, [replicate(trial(1), tiny, 0, CPU)])[STATE]
+    monkeypatch.setattr("trainables.checkpoint.replicate", Mock(side_effect=UserError("no weights fit")))
+    with pytest.raises(UserError, match=r"^no weights fit$"):
+        unpack(state, trial(1), tiny, (0,), CPU)
 
 
 def test_a_huge_file_of_a_checkpoint_is_refused_unread(tiny, tmp_path):

@@ -108,6 +108,12 @@ def test_a_file_that_is_gone_is_unreadable_and_an_mlflow_that_is_away_is_not(run
     with pytest.raises(requests.ConnectionError):
         served("x", download_artifacts=away).below("")
 
+    def short_of_memory(*_):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        served("x", download_artifacts=short_of_memory).below("")
+
 
 def test_a_file_whose_reading_fails_for_now_is_not_taken_for_one_that_is_gone(run, monkeypatch):
     def away(*_):
