@@ -14,7 +14,9 @@ from __future__ import annotations
 import ast
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -24,23 +26,26 @@ from trainables.errors import UserError
 
 if TYPE_CHECKING:
     from analysis.job import Job
+    from sweeps.execution.answers import Answer
     from sweeps.tracking.store import Store, StoredTrial
 
 Analyses = Mapping[str, Mapping[str, Any]]
 
 
 def run(arguments: Sequence[str], console: Console, given: Analyses | None = None, default: str | None = None) -> int:
-    """Do the analyses that the arguments ask for and return the exit status: 0, or 1 where some failed.
+    """Do the analyses that the arguments ask for and return the exit status.
+
+    That is 0, or 1 where some failed, or MLflow has not got what was found.
 
     Those `given`, job → options, are done where the arguments name none (None: all there are), on the study `default`
     where they name no run. Raises UserError for what the user can mend.
     """
     options = _parser(default).read(arguments)
     from sweeps.execution import questions
+    from sweeps.execution.answers import Answers
     from sweeps.execution.machines import Machines
     from sweeps.execution.shared_data import SharedData
     from sweeps.main import keep_ray_to_loopback
-    from sweeps.reporting import results
     from sweeps.tracking.connection import resolve_uri
     from sweeps.tracking.finished import folder_name
     from sweeps.tracking.store import Store
@@ -48,20 +53,38 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
 
     jobs = _jobs(options.jobs, options.set, given)
     machines = Machines(num_gpus=options.num_gpus, num_cpus=options.num_cpus, address=options.address)
+    say = partial(console.print, highlight=False, soft_wrap=True)
     store = Store(resolve_uri(options.tracking_uri))
-    trials = _trials(store, options.what, options.top)
-    data = SharedData(datasets.load(_dataset(store, trials), options.data_dir))
+    store.wait(say)
+    with store.readable():
+        trials = _trials(store, options.what, options.top)
+        dataset = _dataset(store, trials)
+    data = SharedData(datasets.load(dataset, options.data_dir))
     if not options.address:
         keep_ray_to_loopback()
     place = options.output / folder_name(trials[0].experiment)
-    asked = questions.about(jobs, trials)
-    how = {"fresh": options.fresh, "insisted": {setting.partition(".")[0] for setting in options.set}}
-    answers = questions.ask(asked, data, store, place / "analysis", machines, console, **how)
-    report = results.write_findings(place, trials[0].experiment, questions.sections(answers))
-    console.print(
-        f"report: {report} · MLflow: {store.uri}, in the models' runs under analysis/", highlight=False, soft_wrap=True
-    )
-    return 1 if any(answer.failed for answer in answers) else 0
+    kept = Answers(store, place, say)
+    kept.deliver_earlier()
+    insisted = {setting.partition(".")[0] for setting in options.set}
+    answers = questions.ask(questions.about(jobs, trials), data, kept, machines, fresh=options.fresh, insisted=insisted)
+    written = _write(place, trials[0].experiment, answers, say)
+    say(f"report: {place / 'analysis.html'} · MLflow: {store.uri}, in the models' runs under analysis/")
+    return 0 if written and all(answer.settled for answer in answers) else 1
+
+
+def _write(place: Path, study: str, answers: Sequence[Answer], say: Callable[[str], None]) -> bool:
+    """Write the report; False, with a line, where the disk has no room for it."""
+    from sweeps.execution.answers import sections
+    from sweeps.reporting import results
+
+    try:
+        results.write_findings(place, study, sections(answers))
+    except OSError as error:
+        say(
+            f"warning: the report cannot be written to {place}: {error.strerror}; once it can, the same command does it"
+        )
+        return False
+    return True
 
 
 def _trials(store: Store, what: Sequence[str], top: int) -> list[StoredTrial]:

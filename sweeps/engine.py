@@ -25,18 +25,20 @@ from sweeps.reporting.stage_report import report_on
 from sweeps.reporting.tables import Facts
 from sweeps.study import Study
 from sweeps.tracking.connection import resolve_uri
+from sweeps.tracking.findings import advice
 from sweeps.tracking.lease import Lease
 from sweeps.tracking.spool import locked
 from sweeps.tracking.store import Store, StoredTrial, lost
 from sweeps.tracking.tracker import deliver
 from trainables import datasets
 from trainables.datasets import Dataset
+from trainables.errors import UserError
 from trainables.history import History
 
 if TYPE_CHECKING:
     from analysis.job import Job
     from analysis.report import Section
-    from sweeps.execution.questions import Answer
+    from sweeps.execution.answers import Answer
 
 
 def run_study(study: Study, options: RunOptions, console: Console) -> int:
@@ -106,15 +108,16 @@ class _Course:
                     delivered = self._execute(agenda, runs, connection)
             finally:
                 written = self._write(agenda, runs)
-            if delivered:
-                self.store.describe(self.study.name, results.markdown(agenda))
-                answers = self._analyse(agenda)
+            examined = self._examined(agenda) if delivered else None
+            if examined:
+                answers = self._analyse(agenda, examined)
         if answers:
-            from sweeps.execution.questions import sections
+            from sweeps.execution.answers import sections
 
             written = self._write(agenda, runs, sections(answers))
         self._say_the_end(agenda, delivered)
-        return 0 if delivered and written and not agenda.failed and not any(answer.failed for answer in answers) else 1
+        settled = all(answer.settled for answer in answers)
+        return 0 if examined is not None and written and settled and not agenda.failed else 1
 
     @property
     def spool(self) -> Path:
@@ -198,22 +201,37 @@ class _Course:
             return False
         return True
 
-    def _analyse(self, agenda: Agenda) -> list[Answer]:
+    def _examined(self, agenda: Agenda) -> dict[str, StoredTrial] | None:
+        """Describe the experiment, and return the trials that analyses are to ask: the stages' winners, by key.
+
+        None, with a line, where MLflow has gone away since the last trial.
+        """
+        winners = {result.winner.outcome.key for result in agenda.results if result.winner and self.jobs}
+        try:
+            with self.store.readable():
+                self.store.describe(self.study.name, results.markdown(agenda))
+                trials = self.store.trials(winners) if winners else {}
+            if gone := winners - trials.keys():
+                raise UserError(f"MLflow has lost the runs of {', '.join(key[:12] for key in sorted(gone))}")
+        except UserError as error:
+            self.say(f"warning: {error}; the same command goes on from here")
+            return None
+        return trials
+
+    def _analyse(self, agenda: Agenda, trials: Mapping[str, StoredTrial]) -> list[Answer]:
         """Have the study's analyses done.
 
         They ask its best trial on validation; those that compare models ask the winner of every stage.
         """
-        winners = {result.winner.outcome.key: result.winner.outcome for result in agenda.results if result.winner}
-        if not self.jobs or not winners:
-            return []
         from sweeps.execution import questions
+        from sweeps.execution.answers import Answers
 
-        trials = self.store.trials(winners)
+        winners = {result.winner.outcome.key: result.winner.outcome for result in agenda.results if result.winner}
         best = max(winners.values(), key=lambda outcome: outcome.score)
         asked = questions.about([job for job in self.jobs if not job.together], [trials[best.key]])
         asked += questions.about([job for job in self.jobs if job.together], [trials[key] for key in winners])
-        folder, machines, fresh = self.folder / "analysis", self.options.machines, self.options.fresh
-        return questions.ask(asked, self.data, self.store, folder, machines, self.console, fresh=fresh)
+        kept = Answers(self.store, self.folder, self.say)
+        return questions.ask(asked, self.data, kept, self.options.machines, fresh=self.options.fresh)
 
     def _say_the_end(self, agenda: Agenda, delivered: bool) -> None:
         ran, reused = len(agenda.tasks), len(agenda.reused)
@@ -228,11 +246,7 @@ class _Course:
             self.say(f"failed: {agenda.tasks[outcome.key].name}: {outcome.reason}")
         self.say(f"report: {self.folder / 'report.html'} · MLflow: {self.store.uri}, experiment {self.study.name}")
         if not delivered:
-            by_hand = f"python sweeps/sync.py --output {self.options.output} --tracking-uri {self.store.uri}"
-            self.say(
-                f"MLflow does not have everything yet; the rest is in {self.spool}: the same command delivers it, or "
-                f"`{by_hand}`"
-            )
+            self.say(advice(self.spool, self.store.uri))
 
 
 def _known(trial: StoredTrial) -> Known:

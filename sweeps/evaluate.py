@@ -10,15 +10,23 @@ the confusion matrix and the numbers behind them go to results/evaluate/ and to 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from sweeps.options import Parser
+from trainables.errors import UserError
+
+if TYPE_CHECKING:
+    from sweeps.tracking.findings import Place
+    from sweeps.tracking.store import Store
 
 
 def run(arguments: Sequence[str], console: Console) -> int:
-    """Score the model that the arguments name and return the exit status.
+    """Score the model that the arguments name and return the exit status: 0, or 1 where MLflow has not got the result.
 
     Raises UserError for what the user can mend.
     """
@@ -32,8 +40,11 @@ def run(arguments: Sequence[str], console: Console) -> int:
     from sweeps.tracking.store import Store
     from trainables import datasets
 
+    say = partial(console.print, highlight=False, soft_wrap=True)
     store = Store(resolve_uri(options.tracking_uri))
-    [trial] = best(store.finished(options.run), 1)
+    store.wait(say)
+    with store.readable():
+        [trial] = best(store.finished(options.run), 1)
     loaded = load(store, trial)
     shape, multi_label = tuple(loaded.info["image_shape"]), loaded.info["multi_label"]
     split = datasets.labelled(options.dataset, options.data_dir, loaded.class_names, shape, multi_label)
@@ -42,11 +53,32 @@ def run(arguments: Sequence[str], console: Console) -> int:
     for line in finding.text:
         console.print(line, highlight=False)
     console.print(finding.tables["evaluation"].to_rich())
-    name = f"evaluation/{folder_name(options.dataset)}"
-    store.attach(trial.run_id, name, finding.files())
-    place = keep(options.output / "evaluate" / trial.run_id / folder_name(options.dataset), finding.files())
-    console.print(f"files: {place} · MLflow: run {trial.run_id}, {name}/", highlight=False, soft_wrap=True)
-    return 0
+    files, results = finding.files(), options.output / "evaluate"
+    name = folder_name(options.dataset)
+    place = keep(results / trial.run_id / name, files)
+    say(f"files: {place} · MLflow: run {trial.run_id}, evaluation/{name}/")
+    return _deliver(store, results / ".spool", (trial.run_id, f"evaluation/{name}"), files, say)
+
+
+def _deliver(store: Store, spool: Path, place: Place, files: Mapping[str, bytes], say: Callable[[str], None]) -> int:
+    """Give MLflow the result, and what it has not got of earlier ones; return 1 where something is left.
+
+    Raises UserError where the disk does not take it.
+    """
+    from sweeps.tracking.findings import advice, deliver_findings, findings_in
+    from sweeps.tracking.findings import keep as keep_for_mlflow
+
+    try:
+        keep_for_mlflow(spool, place, files)
+    except OSError as error:
+        raise UserError(f"the result cannot be kept for MLflow in {spool}: {error.strerror}") from error
+    left = deliver_findings(store, findings_in(spool))
+    for line in [*left.away, *left.refused, *left.damaged]:
+        say(f"warning: {line}")
+    if not left.away and not left.refused:
+        return 0
+    say(advice(spool, store.uri))
+    return 1
 
 
 def _parser() -> Parser:

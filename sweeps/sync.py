@@ -31,6 +31,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     """
     options = _parser().read(arguments)
     from sweeps.tracking.connection import resolve_uri
+    from sweeps.tracking.findings import findings_in
     from sweeps.tracking.spool import trials_in
     from sweeps.tracking.store import Store
 
@@ -38,7 +39,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
         raise UserError(f"--output is {options.output}, which is not a folder")
     say = partial(console.print, highlight=False, soft_wrap=True)
     store = Store(resolve_uri(options.tracking_uri))
-    spools = [folder for folder in sorted(options.output.glob("*/.spool")) if trials_in(folder)]
+    spools = [folder for folder in sorted(options.output.glob("*/.spool")) if trials_in(folder) or findings_in(folder)]
     if not spools:
         say(f"{options.output}: nothing is left to deliver")
         return 0
@@ -48,17 +49,21 @@ def run(arguments: Sequence[str], console: Console) -> int:
 
 def _deliver(store: Store, spool: Path, say: Callable[[str], None]) -> int:
     """Deliver one study's spool, say what came of it, and return 1 where something is left."""
+    from sweeps.tracking.findings import findings_in
     from sweeps.tracking.spool import locked, trials_in
     from sweeps.tracking.tracker import deliver
 
-    study, trials = spool.parent.name, len(trials_in(spool))
+    study, kinds = spool.parent.name, {"trials": trials_in, "findings": findings_in}
+    before = {kind: len(among(spool)) for kind, among in kinds.items()}
     try:
         with locked(spool / "driver.lock"):
             left, problems = deliver(store, spool, PATIENCE)
     except UserError as error:
         say(f"{study}: {error}")
         return 1
-    say(f"{study}: {trials - len(left)} of {trials} trials delivered to {store.uri}")
+    for kind, count in before.items():
+        if count:
+            say(f"{study}: {count - len(kinds[kind](spool))} of {count} {kind} delivered to {store.uri}")
     for line in dict.fromkeys([*left, *problems]):
         say(f"warning: {line}")
     return 1 if left else 0

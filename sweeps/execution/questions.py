@@ -1,64 +1,28 @@
-"""Asking finished models: analyses as Ray tasks, their findings kept in MLflow and in the results folder."""
+"""Asking finished models: analyses as Ray tasks. Where their findings are kept: sweeps/execution/answers.py."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from rich.console import Console
 
-from analysis.finding import Finding
 from analysis.job import Job, WrongOption
-from analysis.report import Section
 from sweeps.execution import analysis_tasks, cluster
 from sweeps.execution.analysis_tasks import SharedModel
+from sweeps.execution.answers import Answer, Answers, Question
 from sweeps.execution.machines import Machines
 from sweeps.execution.shared_data import SharedData
-from sweeps.reporting.results import keep
-from sweeps.tracking.finished import folder_name, model_name
+from sweeps.tracking.connection import one_line
+from sweeps.tracking.finished import model_name
 from sweeps.tracking.store import Store, StoredTrial
 from trainables import checkpoint
 from trainables.errors import UserError
 
-LAST = "finding.json"  # sent after all other files of a finding: where it is, the others are
 SIDE_BY_SIDE = 16  # jobs under way at once; each of their parts is a task that waits for a free core or GPU
-
-
-@dataclass(frozen=True)
-class Question:
-    """One job on one finished trial, or on several side by side."""
-
-    job: Job
-    trials: tuple[StoredTrial, ...]
-
-    @property
-    def folder(self) -> str:
-        """Its folder's name among a run's artifacts: the same options on the same models have the same."""
-        asked = json.dumps([asdict(self.job), [trial.run_id for trial in self.trials]], sort_keys=True)
-        return f"analysis/{self.job.name}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
-
-    @property
-    def models(self) -> str:
-        """The names of its models."""
-        return " and ".join(map(model_name, self.trials))
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came of a question: a finding in its folder, or why it has none."""
-
-    question: Question
-    folder: Path | None = None
-    finding: Finding | None = None
-    impossible: str | None = None  # the job says that it cannot be done on this model or data
-    failed: str | None = None
 
 
 def about(jobs: Sequence[Job], trials: Sequence[StoredTrial]) -> list[Question]:
@@ -73,53 +37,50 @@ def about(jobs: Sequence[Job], trials: Sequence[StoredTrial]) -> list[Question]:
 def ask(
     questions: Sequence[Question],
     data: SharedData,
-    store: Store,
-    folder: Path,
+    kept: Answers,
     machines: Machines,
-    console: Console,
     *,
     fresh: bool = False,
     insisted: Collection[str] = (),
 ) -> list[Answer]:
-    """Return the answers, in the order of the questions.
+    """Return the answers, in the order of the questions; they are kept where `kept` says, and sent to MLflow.
 
-    A question that has an answer in MLflow already is not asked again, unless `fresh`. One that fails costs only
-    itself. Findings go to `folder`/<models>/<job>/ and to the MLflow run of the examined model (of the first, where
-    there are several). Raises WrongOption, before anything is computed, where an option of one of the jobs `insisted`
-    on fits none of its models.
+    A question that has an answer already is not asked again, unless `fresh`. One that fails costs only itself. Raises
+    WrongOption, before anything is computed, where an option of one of the jobs `insisted` on fits none of its models.
     """
-    attached = [{} if fresh else store.attached(question.trials[0].run_id, question.folder) for question in questions]
-    answers = {at: _keep(questions[at], files, folder) for at, files in enumerate(attached) if LAST in files}
-    if answers:
-        console.print(f"analyses done already, and not done again: {len(answers)}", highlight=False)
+    answers = {} if fresh else kept.known(questions)
+    for answer in answers.values():
+        if answer.failed:
+            kept.say(str(answer))
+    done = [answer.question.job.name for answer in answers.values() if answer.finding]
+    if done:
+        kept.say(f"analyses done already, and not done again: {len(done)}")
     missing = {at: question for at, question in enumerate(questions) if at not in answers}
     if missing:
-        fitting = {questions[at].job.name for at in answers}  # what has been answered once
-        answers |= _asked(missing, data, store, folder, machines, console, set(insisted) - fitting)
-    return [answers[at] for at in range(len(questions))]
+        answers |= _asked(missing, data, kept, machines, set(insisted) - set(done))  # what is done fits one model
+    return kept.settle([answers[at] for at in range(len(questions))])
 
 
 def _asked(
-    questions: Mapping[int, Question],
-    data: SharedData,
-    store: Store,
-    folder: Path,
-    machines: Machines,
-    console: Console,
-    insisted: Collection[str],
+    questions: Mapping[int, Question], data: SharedData, kept: Answers, machines: Machines, insisted: Collection[str]
 ) -> dict[int, Answer]:
     """Have the questions answered side by side, and say what came of each as it ends."""
     answers = {}
     with cluster.connect(machines):
-        workers = _workers(questions.values(), store, data, machines)
+        workers, broken = _workers(questions.values(), kept.store, data, machines)
         pool = ThreadPoolExecutor(SIDE_BY_SIDE)
         try:
-            counted = {at: pool.submit(workers.count, question) for at, question in questions.items()}
+            for at, question in questions.items():
+                if reasons := [broken[trial.run_id] for trial in question.trials if trial.run_id in broken]:
+                    answers[at] = Answer(question, failed="; ".join(reasons))
+                    kept.say(str(answers[at]))
+            rest = {at: question for at, question in questions.items() if at not in answers}
+            counted = {at: pool.submit(workers.count, question) for at, question in rest.items()}
             _refuse_wrong_options(questions, counted, insisted)
             waiting = {pool.submit(workers.conduct, questions[at], parts): at for at, parts in counted.items()}
             for done in as_completed(waiting):
-                answer = answers[waiting[done]] = _answer(questions[waiting[done]], done, store, folder)
-                console.print(_said(answer), highlight=False, soft_wrap=True)
+                answer = answers[waiting[done]] = _answer(questions[waiting[done]], done, kept)
+                kept.say(str(answer))
         finally:
             workers.stop()  # a thread that still waited for a task once Ray is left would wait for ever
             pool.shutdown(cancel_futures=True)
@@ -131,22 +92,31 @@ def _refuse_wrong_options(
 ) -> None:
     """Raise WrongOption where an option of a job `insisted` on fits none of the models that it is asked of."""
     for name in insisted:
-        causes = [_cause(counted[at].exception()) for at, question in questions.items() if question.job.name == name]
+        causes = [_cause(parts.exception()) for at, parts in counted.items() if questions[at].job.name == name]
         if causes and all(isinstance(cause, WrongOption) for cause in causes):
             raise WrongOption(f"{name}: {causes[0]}")
 
 
-def _workers(questions: Iterable[Question], store: Store, data: SharedData, machines: Machines) -> Workers:
-    """Put the trials' checkpoints and the data where tasks find them."""
+def _workers(
+    questions: Iterable[Question], store: Store, data: SharedData, machines: Machines
+) -> tuple[Workers, dict[str, str]]:
+    """Put the trials' checkpoints and the data where tasks find them.
+
+    Returns with it, by run, why a model cannot be had.
+    """
     resources = cluster.trial_resources(machines)
     device = "cuda" if resources.get("gpu") else "cpu"
-    trials = {trial.run_id: trial for question in questions for trial in question.trials}
-    models = {}
-    for run_id, trial in trials.items():
-        files = store.checkpoint(run_id)
-        checkpoint.load(files)  # whole, or refused here in one line
-        models[run_id] = SharedModel(run_id, model_name(trial), ray.put(files), data.reference(), device)
-    return Workers(models, {"num_cpus": resources["cpu"], "num_gpus": resources.get("gpu", 0)})
+    models, broken = {}, {}
+    for run_id, trial in {trial.run_id: trial for question in questions for trial in question.trials}.items():
+        try:
+            files = store.checkpoint(run_id)
+            checkpoint.load(files)
+        except Exception as error:  # damaged or lost, or MLflow is away: it costs the questions on this model alone
+            why = str(error) if isinstance(error, UserError) else one_line(error)
+            broken[run_id] = f"run {run_id} ({trial.name}) has no model that can be read: {why}"
+        else:
+            models[run_id] = SharedModel(run_id, model_name(trial), ray.put(files), data.reference(), device)
+    return Workers(models, {"num_cpus": resources["cpu"], "num_gpus": resources.get("gpu", 0)}), broken
 
 
 @dataclass(frozen=True)
@@ -192,13 +162,10 @@ class Workers:
             return self.tasks[-1]
 
 
-def _answer(question: Question, done: Future[dict[str, bytes]], store: Store, folder: Path) -> Answer:
+def _answer(question: Question, done: Future[dict[str, bytes]], kept: Answers) -> Answer:
     cause = _cause(done.exception())
     if cause is None:
-        files = done.result()
-        for part in ({name: content for name, content in files.items() if name != LAST}, {LAST: files[LAST]}):
-            store.attach(question.trials[0].run_id, question.folder, part)
-        return _keep(question, files, folder)
+        return kept.keep(question, done.result())
     line = " ".join(str(cause).split())
     if isinstance(cause, UserError):
         return Answer(question, impossible=line)
@@ -208,41 +175,3 @@ def _answer(question: Question, done: Future[dict[str, bytes]], store: Store, fo
 def _cause(error: BaseException | None) -> BaseException | None:
     """Return what went wrong, in a task or in the thread that waited for it."""
     return error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
-
-
-def _said(answer: Answer) -> str:
-    """Return the line for the terminal."""
-    how = "done"
-    if answer.failed:
-        how = f"failed: {answer.failed}"
-    elif answer.impossible:
-        how = f"not possible: {answer.impossible}"
-    return f"{answer.question.job.name} of {answer.question.models}: {how}"
-
-
-def _keep(question: Question, files: Mapping[str, bytes], folder: Path) -> Answer:
-    # the names of several could be longer than a folder's may be
-    several = f"{len(question.trials)} models {question.folder.rpartition('-')[2]}"
-    models = question.models if len(question.trials) == 1 else several
-    place = keep(folder / folder_name(models) / question.job.name, files)
-    return Answer(question, place, Finding.from_files(files))
-
-
-def sections(answers: Sequence[Answer]) -> list[Section]:
-    """Return the answers as sections of a report: findings, or why a question has none."""
-    return [_section(answer) for answer in answers]
-
-
-def _section(answer: Answer) -> Section:
-    if answer.finding is None or answer.folder is None:
-        problem = f"Not possible: {answer.impossible}." if answer.impossible else f"Failed: {answer.failed}."
-        return Section(f"{answer.question.job.name}: {answer.question.models}", (problem,))
-    finding = answer.finding
-    drawn = tuple((answer.folder / f"{stem}.png", figure.caption) for stem, figure in finding.figures.items())
-    return Section(
-        f"{finding.title}: {answer.question.models}",
-        finding.text,
-        tuple(finding.tables.values()),
-        drawn,
-        captioned=True,
-    )

@@ -21,6 +21,7 @@ from sweeps.decisions.status import Status
 from sweeps.tracking.connection import import_mlflow, is_refusal, one_line
 from sweeps.tracking.delivery import MLFLOW_STATUS, Uploader
 from sweeps.tracking.entry import Entry
+from sweeps.tracking.findings import deliver_findings, findings_in
 from sweeps.tracking.shared import Shared, Tracked
 from sweeps.tracking.spool import (
     TRIAL_FILE,
@@ -40,14 +41,17 @@ LOCK = "tracker.lock"  # in the spool: the Tracker that owns it
 
 
 def deliver(store: Store, spool: Path, timeout: float = 60.0) -> tuple[list[str], list[str]]:
-    """Deliver what an earlier process left in its spool, before trials are looked up.
+    """Deliver what an earlier process left in its spool, trials and findings, before anything is looked up.
 
     Returns what Tracker.drain() and problems() do.
     """
-    if not trials_in(spool):
-        return [], []
-    with contextlib.closing(Tracker(store.uri, "", spool)) as tracker:
-        return tracker.drain(timeout), tracker.problems()
+    left: list[str] = []
+    problems: list[str] = []
+    if trials_in(spool):
+        with contextlib.closing(Tracker(store.uri, "", spool)) as tracker:
+            left, problems = tracker.drain(timeout), tracker.problems()
+    findings = deliver_findings(store, findings_in(spool))
+    return [*left, *findings.away, *findings.refused], [*problems, *findings.damaged]
 
 
 class Tracker:

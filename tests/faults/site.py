@@ -191,6 +191,15 @@ class Server:
             return False
 
 
+def command(script: str, *arguments: str, timeout: float = 480) -> tuple[int, str]:
+    """Run one of the commands beside the studies, and return its exit status and what it said."""
+    words = [sys.executable, str(ROOT / "sweeps" / script), *arguments]
+    variables = os.environ | {"PYTHONPATH": str(ROOT)}
+    variables.pop("RAY_ADDRESS", None)
+    done = subprocess.run(words, env=variables, capture_output=True, text=True, check=False, timeout=timeout)
+    return done.returncode, done.stdout + done.stderr
+
+
 def draw(folder: Path) -> None:
     """Write a tiny data set as class folders."""
     data = make_dataset(count=900)

@@ -10,14 +10,13 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from sweeps.tracking.store import Store
-from tests.faults.site import FAULT, ROOT, TRIALS, Server, Site, until
+from tests.faults.site import FAULT, TRIALS, Server, Site, command, until
 
 pytestmark = FAULT
 
@@ -35,18 +34,7 @@ def served(tmp_path, server) -> Site:
 
 
 def sync(site: Site) -> tuple[int, str]:
-    command = [
-        sys.executable,
-        str(ROOT / "sweeps" / "sync.py"),
-        "--output",
-        str(site.folder / "results"),
-        "--tracking-uri",
-        site.uri,
-    ]
-    done = subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=240
-    )
-    return done.returncode, done.stdout + done.stderr
+    return command("sync.py", "--output", str(site.folder / "results"), "--tracking-uri", site.uri)
 
 
 def run_ids(site: Site) -> list[str]:

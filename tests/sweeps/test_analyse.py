@@ -1,13 +1,18 @@
 """What `sweeps/analyse.py` asks for, from its arguments. That it is done: tests/sweeps/test_engine.py."""
 
 import pytest
+from mlflow.exceptions import MlflowException
 from rich.console import Console
 
 from analysis.jobs import JOBS
 from sweeps import analyse
 from sweeps.analyse import _jobs, _parser, _value
+from sweeps.decisions.status import Status
 from sweeps.part_b import ANALYSES
+from sweeps.tracking.store import Store, StoredTrial
+from tests.sweeps.tracking.trials import RECORD
 from trainables.errors import UserError
+from trainables.history import History
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 
@@ -75,3 +80,28 @@ def test_a_wrong_analysis_is_answered_in_one_line(tmp_path, arguments, message):
         analyse.run([*arguments, "--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}"], Console())
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("call", ["finished", "dataset"])
+def test_an_mlflow_that_goes_away_at_the_start_is_one_line(tmp_path, monkeypatch, call):
+    def away(*_):
+        raise MlflowException("API request failed:\nconnection refused")
+
+    trial = StoredTrial("0" * 64, "run", "study", "lr: 0.1", Status.DONE, History({0: (RECORD,)}).to_dict(), None)
+    monkeypatch.setattr(Store, "finished", lambda *_: [trial])
+    monkeypatch.setattr(Store, call, away)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    with pytest.raises(UserError) as caught:
+        analyse.run(["study", "--tracking-uri", uri], Console())
+    why = "MlflowException: API request failed: connection refused"
+    assert str(caught.value) == f"cannot read MLflow at {uri}: {why}"
+
+
+def test_a_report_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "analysis.json").mkdir()
+    said = []
+    assert not analyse._write(tmp_path, "study", [], said.append)
+    [line] = said
+    assert line.startswith(f"warning: the report cannot be written to {tmp_path}: ")
+    assert analyse._write(tmp_path / "other", "study", [], said.append)
+    assert (tmp_path / "other" / "analysis.html").is_file()

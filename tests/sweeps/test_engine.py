@@ -304,6 +304,10 @@ def test_multi_label_trials_flow_through_everything(tmp_path):
     said = bench.run(study)[1]
     assert "analyses done already, and not done again: 1" in said
     assert "nothing to run" in said
+    with patch("sweeps.engine.Store.describe", side_effect=ConnectionError("refused")):
+        status, said = bench.run(study)
+    away = f"warning: cannot read MLflow at {bench.uri}: ConnectionError: refused; the same command goes on from here"
+    assert (status, away in said, "analyses done" in said) == (1, True, False)
     with pytest.raises(
         UserError, match=r"^analysis contact_sheet has no option 'per_clas'; did you mean 'per_class'\?$"
     ):

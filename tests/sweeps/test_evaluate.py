@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mlflow.exceptions import MlflowException
 from PIL import Image
 from rich.console import Console
 
-from sweeps import evaluate
+from sweeps import evaluate, sync
+from sweeps.tracking.findings import advice
+from sweeps.tracking.store import Store
 from tests.damage import make_huge
 from trainables.checkpoint import pack
 from trainables.config import CNN, Training, Trial
@@ -80,6 +83,61 @@ def test_what_cannot_be_scored_is_answered_in_one_line(arguments, message, store
     with pytest.raises(UserError, match=message) as caught:
         evaluate.run([*arguments, "--tracking-uri", store.uri], Console())
     assert "\n" not in str(caught.value)
+
+
+def test_a_result_that_mlflow_does_not_take_is_shown_kept_and_delivered_later(
+    kept, handed_over, store, tmp_path, monkeypatch
+):
+    run, _ = kept
+    said, output = io.StringIO(), tmp_path / "results"
+    console = Console(file=said, width=200)
+    arguments = [run, "--dataset", f"folder:{handed_over[0]}", "--tracking-uri", store.uri, "--output", str(output)]
+
+    def away(*_):
+        raise MlflowException("API request failed: connection refused")
+
+    monkeypatch.setattr(Store, "attach", away)
+    assert evaluate.run(arguments, console) == 1
+    [place] = (output / "evaluate" / run).iterdir()
+    *_, files, warning, rest = said.getvalue().splitlines()
+    assert files.startswith(f"files: {place} · MLflow: ")
+    assert warning.endswith(
+        f"evaluation/{place.name} of run {run}: MlflowException: API request failed: connection refused"
+    )
+    assert rest == advice(output / "evaluate" / ".spool", store.uri)
+    assert (place / "evaluation.csv").is_file()
+
+    monkeypatch.undo()
+    said.truncate(0)
+    assert sync.run(["--output", str(output), "--tracking-uri", store.uri], console) == 0
+    assert f"evaluate: 1 of 1 findings delivered to {store.uri}\n" in said.getvalue()
+    attached = store.attached(run, f"evaluation/{place.name}")
+    assert attached == {file.name: file.read_bytes() for file in place.iterdir()}
+
+
+def test_a_result_that_the_disk_does_not_take_is_one_line(kept, handed_over, store, tmp_path):
+    run, _ = kept
+    output = tmp_path / "results"
+    (output / "evaluate").mkdir(parents=True)
+    (output / "evaluate" / ".spool").write_text("a file in the folder's place")
+    places = ["--tracking-uri", store.uri, "--output", str(output)]
+    with pytest.raises(
+        UserError, match=r"^the result cannot be kept for MLflow in .*/evaluate/\.spool: Not a directory$"
+    ):
+        evaluate.run([run, "--dataset", f"folder:{handed_over[0]}", *places], Console(file=io.StringIO()))
+
+
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize("call", ["finished", "checkpoint"])
+def test_an_mlflow_that_goes_away_at_the_start_is_one_line(call, store, monkeypatch):
+    def away(*_):
+        raise MlflowException("API request failed:\nconnection refused")
+
+    monkeypatch.setattr(Store, call, away)
+    with pytest.raises(UserError) as caught:
+        evaluate.run(["study", "--dataset", "cifar10", "--tracking-uri", store.uri], Console())
+    why = "MlflowException: API request failed: connection refused"
+    assert str(caught.value) == f"cannot read MLflow at {store.uri}: {why}"
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "trial.json"])

@@ -11,6 +11,7 @@ from rich.console import Console
 from sweeps import sync
 from sweeps.decisions.status import Status
 from sweeps.tracking.entry import Entry
+from sweeps.tracking.findings import keep
 from sweeps.tracking.spool import locked
 from sweeps.tracking.tracker import Tracker
 from trainables.errors import UserError
@@ -82,3 +83,20 @@ def test_names_are_shown_as_they_stand(tmp_path, store, monkeypatch, capsys):
 def test_a_folder_that_is_not_there_is_a_mistake(tmp_path, store):
     with pytest.raises(UserError, match="results, which is not a folder"):
         run(tmp_path, store)
+
+
+def test_findings_are_delivered_and_counted(tmp_path, store, spool):
+    run_id = store.client.create_run(store.experiment_id("study")).info.run_id
+    others = tmp_path / "results" / "evaluate" / ".spool"  # a place without trials
+    for where, folder in ((spool, "analysis/x"), (spool, "analysis/y"), (others, "evaluation/z")):
+        keep(where, (run_id, folder), {"finding.json": b"{}"})
+    keep(others, ("0" * 32, "evaluation/z"), {"finding.json": b"{}"})
+    status, said = run(tmp_path, store)
+    first, refused, *others = said.splitlines()
+    assert (status, first) == (1, f"evaluate: 1 of 2 findings delivered to {store.uri}")
+    assert refused.startswith(f"warning: evaluation/z of run {'0' * 32} is refused by MLflow and stays in ")
+    assert others == [
+        f"study: 1 of 1 trials delivered to {store.uri}",
+        f"study: 2 of 2 findings delivered to {store.uri}",
+    ]
+    assert {each.path for each in store.client.list_artifacts(run_id, "analysis")} == {"analysis/x", "analysis/y"}

@@ -1,48 +1,53 @@
-import io
 from concurrent.futures import Future
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 import ray
-from rich.console import Console
+import torch
+from mlflow.exceptions import MlflowException
 
+from analysis.finding import Finding
 from analysis.job import WrongOption
-from analysis.jobs import make
 from analysis.jobs.compare import Compare
 from analysis.jobs.contact_sheet import ContactSheet
 from analysis.jobs.mistakes import Mistakes
 from sweeps.decisions.status import Status
 from sweeps.execution import analysis_tasks, questions
+from sweeps.execution.answers import Answer, Question
 from sweeps.execution.machines import Machines
-from sweeps.execution.questions import (
-    LAST,
-    Answer,
-    Question,
-    Workers,
-    _answer,
-    _refuse_wrong_options,
-    _said,
-    about,
-    ask,
-    sections,
-)
+from sweeps.execution.questions import Workers, _answer, _refuse_wrong_options, about, ask
 from sweeps.execution.shared_data import SharedData
 from sweeps.tracking.store import StoredTrial
 from tests.conftest import make_dataset
+from trainables.checkpoint import pack
+from trainables.config import CNN, Training, Trial
 from trainables.errors import UserError
+from trainables.snapshot import TRIAL as TRIAL_FILE
+from trainables.snapshot import WEIGHTS
+from trainables.train import replicate, train
 
 TRIAL = StoredTrial("0" * 64, "run", "study", "lr: 0.1", Status.DONE, None, None)
+OTHER = StoredTrial("1" * 64, "run 2", "study", "lr: 0.2", Status.DONE, None, None)
 QUESTION = Question(ContactSheet(), (TRIAL,))
 
 
-class Sent:
-    """Stands for the store: notes what is attached."""
+class Shelf:
+    """Stands for Answers: what is known, what is kept, and what is said."""
 
-    def __init__(self):
-        self.files = []
+    def __init__(self, known=(), store=None):
+        self.there, self.store, self.kept, self.said = dict(known), store, [], []
+        self.say = self.said.append
 
-    def attach(self, run_id, folder, files):
-        self.files.append((run_id, folder, sorted(files)))
+    def known(self, questions):
+        return {at: self.there[question.place] for at, question in enumerate(questions) if question.place in self.there}
+
+    def keep(self, question, files):
+        self.kept.append((question, files))
+        return Answer(question, finding=Finding("j", "Kept"))
+
+    def settle(self, answers):
+        return list(answers)
 
 
 def ended(result=None, error=None) -> Future:
@@ -51,73 +56,53 @@ def ended(result=None, error=None) -> Future:
     return future
 
 
-def test_a_task_that_fails_is_told_with_its_reason_and_sends_nothing(tmp_path):
-    store = Sent()
-    answer = _answer(QUESTION, ended(error=RuntimeError("the disk\nis full")), store, tmp_path)
-    assert (answer.failed, answer.impossible, store.files) == ("RuntimeError: the disk is full", None, [])
-    [section] = sections([answer])
-    assert (section.title, section.text) == (
-        "contact_sheet: study, lr: 0.1",
-        ("Failed: RuntimeError: the disk is full.",),
-    )
+def test_a_task_that_fails_is_told_with_its_reason_and_keeps_nothing():
+    shelf = Shelf()
+    answer = _answer(QUESTION, ended(error=RuntimeError("the disk\nis full")), shelf)
+    assert (answer.failed, answer.impossible, shelf.kept) == ("RuntimeError: the disk is full", None, [])
 
 
-def test_what_a_job_cannot_do_is_no_failure(tmp_path):
-    answer = _answer(QUESTION, ended(error=UserError("there is no layer 'x'")), Sent(), tmp_path)
+def test_what_a_job_cannot_do_is_no_failure():
+    answer = _answer(QUESTION, ended(error=UserError("there is no layer 'x'")), Shelf())
     assert (answer.failed, answer.impossible) == (None, "there is no layer 'x'")
 
 
-def test_the_file_that_says_it_is_whole_is_sent_last(tmp_path):
-    store = Sent()
-    files = {LAST: b'{"job": "j", "title": "t", "text": [], "tables": {}, "captions": {}}', "j.npz": b"", "a.csv": b""}
-    answer = _answer(QUESTION, ended(files), store, tmp_path)
-    assert [sent for _, _, sent in store.files] == [["a.csv", "j.npz"], [LAST]]
-    assert answer.folder == tmp_path / "study_lr_0.1" / "contact_sheet"
-    assert (answer.folder / "a.csv").is_file()
-
-
-def test_other_options_or_models_are_other_questions():
-    other = StoredTrial("1" * 64, "run 2", "study", "lr: 0.2", Status.DONE, None, None)
-    asked = {
-        QUESTION,
-        Question(ContactSheet(seed=1), (TRIAL,)),
-        Question(ContactSheet(), (other,)),
-        Question(ContactSheet(), (TRIAL, other)),
-    }
-    assert len({question.folder for question in asked}) == 4
+def test_what_a_job_finds_is_kept():
+    shelf = Shelf()
+    assert _answer(QUESTION, ended({"x": b"1"}), shelf).finding.title == "Kept"
+    assert shelf.kept == [(QUESTION, {"x": b"1"})]
 
 
 def test_jobs_become_questions_on_each_trial_or_on_all_of_them():
-    other = StoredTrial("1" * 64, "run 2", "study", "lr: 0.2", Status.DONE, None, None)
-    assert about([Mistakes(), Compare()], [TRIAL, other]) == [
+    assert about([Mistakes(), Compare()], [TRIAL, OTHER]) == [
         Question(Mistakes(), (TRIAL,)),
-        Question(Mistakes(), (other,)),
-        Question(Compare(), (TRIAL, other)),
+        Question(Mistakes(), (OTHER,)),
+        Question(Compare(), (TRIAL, OTHER)),
     ]
 
 
-FINDING = b'{"job": "j", "title": "Found", "text": [], "tables": {}, "captions": {}}'
-
-
-def attached(run_id, folder):
-    assert (run_id, folder) == ("run", QUESTION.folder)
-    return {LAST: FINDING, "a.csv": b"1"}
+FOUND = Answer(QUESTION, finding=Finding("contact_sheet", "Found"))
 
 
 @pytest.mark.parametrize("fresh", [False, True])
-def test_what_is_answered_already_is_asked_again_only_where_all_is_to_be_fresh(fresh, tmp_path, monkeypatch):
-    missing = []
+def test_what_is_answered_already_is_asked_again_only_where_all_is_to_be_fresh(fresh, monkeypatch):
+    missing, shelf = [], Shelf({QUESTION.place: FOUND})
     monkeypatch.setattr(
         questions, "_asked", lambda some, *_: missing.append(some) or {at: Answer(some[at], failed="x") for at in some}
     )
-    console, data = Console(file=io.StringIO()), SharedData(make_dataset())
-    [answer] = ask([QUESTION], data, SimpleNamespace(attached=attached), tmp_path, Machines(), console, fresh=fresh)
+    [answer] = ask([QUESTION], SharedData(make_dataset()), shelf, Machines(), fresh=fresh)
     if fresh:
-        assert (missing, answer.failed) == ([{0: QUESTION}], "x")
+        assert (missing, answer.failed, shelf.said) == ([{0: QUESTION}], "x", [])
     else:
-        assert (missing, answer.finding.title) == ([], "Found")
-        assert (answer.folder / "a.csv").read_bytes() == b"1"
-        assert console.file.getvalue() == "analyses done already, and not done again: 1\n"
+        assert (missing, answer, shelf.said) == ([], FOUND, ["analyses done already, and not done again: 1"])
+
+
+def test_an_answer_that_cannot_be_read_now_is_said_and_not_made_again(monkeypatch):
+    monkeypatch.setattr(questions, "_asked", None)
+    failed = Answer(QUESTION, failed="MLflow is away")
+    shelf = Shelf({QUESTION.place: failed})
+    assert ask([QUESTION], SharedData(make_dataset()), shelf, Machines()) == [failed]
+    assert shelf.said == ["contact_sheet of study, lr: 0.1: failed: MLflow is away"]
 
 
 def test_a_question_s_parts_are_computed_on_each_model_and_put_together_in_order(monkeypatch):
@@ -135,42 +120,10 @@ def test_a_question_s_parts_are_computed_on_each_model_and_put_together_in_order
     monkeypatch.setattr(analysis_tasks, "parts", Task(lambda model, _: len(model)))
     monkeypatch.setattr(analysis_tasks, "compute", Task(lambda model, _, part: f"{model}{part}"))
     monkeypatch.setattr(analysis_tasks, "finding", Task(lambda models, _, *computed: {"f": (models, computed)}))
-    other = StoredTrial("1" * 64, "run 2", "study", "lr: 0.2", Status.DONE, None, None)
     workers = Workers({"run": "m", "run 2": "nn"}, {"num_cpus": 1, "num_gpus": 0.5})
-    question = Question(Compare(), (other, TRIAL))
+    question = Question(Compare(), (OTHER, TRIAL))
     assert workers.count(question) == [2, 1]
     assert workers.conduct(question, ended([2, 1])) == {"f": (["nn", "m"], ("nn0", "nn1", "m0"))}
-
-
-@pytest.mark.parametrize(
-    ("end", "said"), [({}, "done"), ({"failed": "x"}, "failed: x"), ({"impossible": "y"}, "not possible: y")]
-)
-def test_each_end_is_a_line(end, said):
-    assert _said(Answer(QUESTION, **end)) == f"contact_sheet of study, lr: 0.1: {said}"
-
-
-def test_stored_findings_are_found_again():
-    """A folder is named after job, options and models: names of this list are in users' stores, and must stay."""
-    known = (
-        "contact_sheet-4d4f4afa",
-        "mistakes-c57747d6",
-        "occlusion-74984147",
-        "grad_cam-9ea98b6a",
-        "filters-be5e58d8",
-        "ablation-d69d1a56",
-        "filters_drawn-ef3f6c6a",
-        "feature_maps-2dafd8e8",
-        "neighbours-92e9674c",
-        "tsne-debc8274",
-        "compare-43bc800f",
-    )
-    jobs = make({name.partition("-")[0]: {} for name in known})
-    assert [Question(job, (TRIAL,)).folder for job in jobs] == [f"analysis/{name}" for name in known]
-    [occlusion, ablation] = make(
-        {"occlusion": {"windows": (5, 9), "stride": 2}, "ablation": {"filters": "conv1:2,0-1", "each_of": "conv2"}}
-    )
-    assert Question(occlusion, (TRIAL,)).folder == "analysis/occlusion-d51f0277"
-    assert Question(ablation, (TRIAL,)).folder == "analysis/ablation-c4b7cb59"
 
 
 WRONG = WrongOption("no layer 'x'")
@@ -208,8 +161,8 @@ def test_once_stopped_what_is_under_way_is_cancelled_and_nothing_more_is_started
 
 
 @pytest.mark.parametrize("answered", [False, True])
-def test_what_fits_one_model_as_its_finding_shows_is_not_insisted_on(answered, tmp_path, monkeypatch):
-    other = Question(ContactSheet(), (StoredTrial("1" * 64, "run 2", "study", "lr: 0.2", Status.DONE, None, None),))
+def test_what_fits_one_model_as_its_finding_shows_is_not_insisted_on(answered, monkeypatch):
+    other = Question(ContactSheet(), (OTHER,))
     insisted = []
 
     def asked(some, *rest):
@@ -217,7 +170,51 @@ def test_what_fits_one_model_as_its_finding_shows_is_not_insisted_on(answered, t
         return {at: Answer(some[at], failed="x") for at in some}
 
     monkeypatch.setattr(questions, "_asked", asked)
-    store = SimpleNamespace(attached=lambda run_id, _: {LAST: FINDING} if answered and run_id == "run" else {})
-    places = (SharedData(make_dataset()), store, tmp_path, Machines(), Console(file=io.StringIO()))
-    ask([QUESTION, other], *places, insisted={"contact_sheet", "compare"})
+    shelf = Shelf({QUESTION.place: FOUND} if answered else {})
+    ask([QUESTION, other], SharedData(make_dataset()), shelf, Machines(), insisted={"contact_sheet", "compare"})
     assert insisted == [{"compare"} if answered else {"contact_sheet", "compare"}]
+
+
+@pytest.fixture
+def no_ray(monkeypatch):
+    """Have nothing started: tasks are never run, and what is put is itself."""
+    monkeypatch.setattr(questions.cluster, "connect", lambda _: nullcontext())
+    monkeypatch.setattr(ray, "put", lambda content: content)
+    monkeypatch.setattr(Workers, "count", lambda *_: [1])
+    monkeypatch.setattr(Workers, "conduct", lambda *_: {"x": b"1"})
+
+
+def whole(tiny) -> dict[str, bytes]:
+    """Return the checkpoint of a small trained model."""
+    trial = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1), training=Training(epochs=1))
+    members = [replicate(trial, tiny, 0, torch.device("cpu"))]
+    list(train(trial, tiny, members, torch.device("cpu")))
+    return {name: content for name, content in pack(trial, tiny, members).items() if name.startswith("checkpoint/")}
+
+
+def lost(run_id):
+    raise MlflowException(f"no such artifact of {run_id}")
+
+
+@pytest.mark.usefixtures("no_ray")
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda _: {}, "the checkpoint has no checkpoint/weights.safetensors; it has nothing"),
+        (lambda files: files | {WEIGHTS: files[WEIGHTS][:-9]}, "checkpoint/weights.safetensors is not whole: "),
+        (lambda files: files | {TRIAL_FILE: b"[" * 100_000}, "checkpoint/trial.json "),
+        (lambda _: lost("run 2"), "MlflowException: no such artifact of run 2"),
+    ],
+)
+def test_a_model_that_cannot_be_had_costs_the_questions_on_it_alone(spoil, why, tiny):
+    files = whole(tiny)
+    store = SimpleNamespace(checkpoint=lambda run_id: spoil(files) if run_id == "run 2" else files)
+    shelf = Shelf(store=store)
+    asked = [*about([ContactSheet()], [TRIAL, OTHER]), Question(Compare(), (TRIAL, OTHER))]
+    good, *bad = ask(asked, SharedData(tiny), shelf, Machines(), insisted={"contact_sheet"})
+    assert good.finding.title == "Kept"
+    assert [
+        answer.failed.startswith(f"run run 2 (lr: 0.2) has no model that can be read: {why}") for answer in bad
+    ] == [True, True]
+    assert all("\n" not in line for line in shelf.said)
+    assert sorted(map(str, (good, *bad))) == sorted(shelf.said)

@@ -22,6 +22,7 @@ import pytest
 from sweeps.decisions.status import Status
 from sweeps.tracking import delivery
 from sweeps.tracking.entry import Entry
+from sweeps.tracking.findings import findings_in, keep
 from sweeps.tracking.spool import About, Line, Spooled, Standing
 from sweeps.tracking.store import Store
 from sweeps.tracking.tracker import Tracker, deliver
@@ -390,6 +391,26 @@ def test_two_processes_cannot_share_a_spool(
     monkeypatch.setattr(Tracker, "PATIENCE", 0.1)
     with pytest.raises(UserError, match=rf"in use by process {os.getpid()} on {socket.gethostname()}, since 20\d\d-"):
         Tracker(NOBODY, "study", tmp_path / "spool")
+
+
+def test_trials_and_findings_that_were_left_are_delivered_together(
+    tracker: Callable[..., Tracker], store: Store, tmp_path: Path
+) -> None:
+    left = tracker(NOBODY)
+    start(left)
+    left.finish(KEY, Status.DONE)
+    left.close()
+    run_id = store.client.create_run(store.experiment_id("study")).info.run_id
+    for where in (run_id, "0" * 32):
+        keep(tmp_path / "spool", (where, "analysis/x"), {"finding.json": b"{}"})
+    lines, problems = deliver(store, tmp_path / "spool", 20)
+    assert (run_of(store).info.status, store.attached(run_id, "analysis/x")) == ("FINISHED", {"finding.json": b"{}"})
+    assert [line.partition(" and ")[0] for line in lines] == [f"analysis/x of run {'0' * 32} is refused by MLflow"]
+    assert problems == []
+    [path] = findings_in(tmp_path / "spool")
+    path.write_bytes(b"")
+    [problem] = deliver(store, tmp_path / "spool")[1]
+    assert problem.startswith(f"{path} cannot be read and is left alone: ")
 
 
 def test_importing_it_does_not_import_mlflow() -> None:
