@@ -21,10 +21,11 @@ from sweeps.decisions.status import Status
 from sweeps.tracking.artifacts import Artifacts
 from sweeps.tracking.connection import is_refusal, one_line
 from sweeps.tracking.shared import Shared, Tracked
-from sweeps.tracking.snapshot import NEWEST, STATES, next_slot, place
+from sweeps.tracking.snapshot import NEWEST, STATES, next_slot, place, read_curves
 from sweeps.tracking.spool import About, Line, Standing
-from sweeps.tracking.store import TAG_LENGTH, Store, counts
-from trainables.snapshot import CURVES, STATE
+from sweeps.tracking.store import ENDED, TAG_LENGTH, Store, counts
+from trainables.history import History
+from trainables.snapshot import CURVES, STATE, records
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -38,6 +39,7 @@ MLFLOW_STATUS = {
     Status.FAILED: "FAILED",
     Status.INTERRUPTED: "KILLED",
 }
+ATTEMPT = "attempt"  # the tag that tells whose worker had the trial last
 METRICS_PER_CALL, PARAMS_PER_CALL = 1000, 100  # MLflow's own limits: metrics, and params or tags, in one call
 
 PAUSE = 1.0  # seconds between deliveries: epochs of a second or less travel together
@@ -135,6 +137,10 @@ class Delivery:
     def deliver(self, hurried: Callable[[], bool]) -> None:
         """Send what there is. A running trial's files wait until they are due, unless it is `hurried`."""
         trial = self.trial
+        if trial.inherited and (run_id := self._overtaken()):
+            self.shared.note(trial, "what was left of it", "is let go: another command has gone on with it")
+            trial.let_go(run_id)
+            return
         standing = trial.kept.standing  # read first: all that came before it is delivered before it
         if trial.sent.about is not trial.kept.about:
             self._send_about(trial.kept.about)
@@ -148,6 +154,19 @@ class Delivery:
         with self.shared.lock:
             if trial.delivered and not trial.kept.running:
                 trial.retire()
+
+    def _overtaken(self) -> str | None:
+        """Return the trial's run where another command has taken it up, on another machine maybe, and has come further.
+
+        None where that is not so.
+        """
+        about, run = self.trial.kept.about, self._find(self.trial.kept.about)
+        if run is None or run.data.tags.get(ATTEMPT) in (None, about.worker):
+            return None
+        state = self.trial.kept.state()
+        stored = read_curves(Artifacts.of(self.store.client, run.info.run_id), run.data.metrics).form
+        ahead = History.from_dict(stored or {"seeds": {}}).count - (records(state) if state else 0)
+        return str(run.info.run_id) if ahead > 0 or (ahead == 0 and run.data.tags["status"] in ENDED) else None
 
     def _send_about(self, about: About) -> None:
         from mlflow.entities import Param
@@ -173,6 +192,7 @@ class Delivery:
 
         trial, client = self.trial, self.store.client
         tags = {**about.tags, "key": about.key, "status": Status.RUNNING.value}
+        tags |= {ATTEMPT: about.worker} if about.worker else {}
         run, before = self._find(about), trial.run_id or about.run_id
         if before and (run is None or run.info.run_id != before):
             self.shared.note(trial, f"run {before}", "was deleted in MLflow; the trial goes on in another run")

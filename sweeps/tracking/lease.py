@@ -59,9 +59,15 @@ class Lease:
         self._own = Claim(uuid.uuid4().hex, holder(), _place(), os.getpid(), 0)
         self._ended = threading.Event()
         self._lost: str | None = None
+        self.when_lost: Callable[[], object] = lambda: None  # called by another thread, before the command is stopped
+
+    @property
+    def lost(self) -> bool:
+        """Whether another command has taken it: what this one has yet to say of its trials is no longer asked for."""
+        return self._lost is not None
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> Iterator[Lease]:
         """Hold the lease.
 
         Raises UserError, naming the holder, where another command has it, or turns out to have taken it meanwhile.
@@ -74,7 +80,7 @@ class Lease:
         keeper = threading.Thread(target=self._keep, name="lease", daemon=True)
         keeper.start()
         try:
-            yield
+            yield self
         except KeyboardInterrupt:
             if self._lost:
                 raise UserError(self._lost) from None
@@ -107,6 +113,7 @@ class Lease:
                 current = self._read()
                 if current and current.id != self._own.id:
                     self._lost = _taken(current)
+                    self.when_lost()
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)  # as Ctrl-C
                     return
                 self._write()

@@ -46,6 +46,7 @@ class Tracked:
     files_due: float = 0.0  # the monotonic time before which files are not sent again while the trial runs
     retry_due: float = 0.0  # and before which a trial that MLflow refused is not tried again
     error: str | None = None  # why the last delivery did not succeed
+    inherited: bool = False  # an earlier process left it, and none has taken it up again
     answered: set[str] = field(default_factory=set)  # what MLflow has taken or told in deliveries that are waited for
 
     @property
@@ -81,6 +82,12 @@ class Tracked:
         """
         self.kept.clear()
         self.sent.size = 0
+
+    def let_go(self, run_id: str) -> None:
+        """Forget what was left of it: nothing of it is to be delivered, as the run has it already."""
+        self.retire()
+        self.run_id = run_id
+        self.sent = Sent(about=self.kept.about, standing=self.kept.standing)
 
     def start_over(self) -> None:
         """Take nothing for delivered: MLflow has refused, the run may be gone.

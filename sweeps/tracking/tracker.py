@@ -92,7 +92,7 @@ class Tracker:
             trial = before or Tracked(Spooled(self.spool / key, about, standing))
             self._shared.trials[key] = trial
             trial.kept.about, trial.kept.standing, trial.kept.left = about, standing, False
-            trial.retry_due = 0.0
+            trial.retry_due, trial.inherited = 0.0, False
             trial.kept.save()
 
     def epoch(
@@ -115,6 +115,7 @@ class Tracker:
             with self._keeping(trial, f"epoch {step}"):
                 if kept.left:
                     kept.go_on()
+                    trial.inherited = False
                 if not kept.folder.exists():  # a late epoch of a trial that was delivered already
                     kept.save()
                 if finite:
@@ -192,7 +193,7 @@ class Tracker:
         for trial in self._shared.all():
             trial.retry_due = 0.0
         with self._uploader.hurried():
-            while time.monotonic() < until and any(trial.retry_due == 0.0 for trial in self._left()):
+            while not self._closed and time.monotonic() < until and any(t.retry_due == 0.0 for t in self._left()):
                 self._uploader.wake()
                 time.sleep(0.05)
                 if (now := self._progress()) != before:
@@ -238,7 +239,7 @@ class Tracker:
                 if not (folder / TRIAL_FILE).exists():
                     shutil.rmtree(folder)
                     continue
-                trial = Tracked(Spooled.left_in(folder))
+                trial = Tracked(Spooled.left_in(folder), inherited=True)
             except (ValueError, OSError) as error:
                 line = f"{folder} cannot be read and is left alone: {one_line(error)}"
                 self._shared.put_down(folder.name, "", line)

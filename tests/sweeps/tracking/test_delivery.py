@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from sweeps.decisions.status import Status
 from sweeps.tracking import delivery
+from sweeps.tracking.entry import Entry
 from sweeps.tracking.store import Store
 from sweeps.tracking.tracker import Tracker
 from tests.sweeps.tracking.trials import FILES, KEY, NOBODY, OTHER, folders, in_mlflow, points, run_of, snapshot, start
@@ -389,3 +392,49 @@ def test_what_is_delivered_again_and_again_is_no_progress(
     began = time.monotonic()
     assert writer.drain(1.0) == ["depth=2 (aaaaaaaaaaaa): OSError: connection reset"]
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(("theirs", "let_go"), [(3, True), (2, True), (1, False)])
+def test_what_another_command_has_come_further_with_is_not_spoiled_by_what_was_left_here(
+    tracker: Callable[..., Tracker], store: Store, tmp_path: Path, theirs: int, let_go: bool
+) -> None:
+    """Two epochs lie here that MLflow never got; another command, with a spool of its own, has trained it meanwhile."""
+    ours = tracker(NOBODY)
+    ours.start(KEY, Entry("depth=2"), worker="ours")
+    for epoch in (1, 2):
+        ours.epoch(KEY, epoch, {"loss": 1.0 / epoch}, snapshot(epoch), worker="ours")
+    with contextlib.closing(Tracker(store.uri, "study", tmp_path / "other")) as other:
+        other.start(KEY, Entry("depth=2"), worker="theirs")
+        for epoch in range(1, theirs + 1):
+            other.epoch(KEY, epoch, {"loss": 1.0 / epoch}, snapshot(epoch), worker="theirs")
+        other.finish(KEY, Status.DONE if let_go else Status.INTERRUPTED)
+        assert other.drain(20) == []
+    again = tracker()
+    assert again.drain(20) == []
+    line = f"depth=2 ({KEY[:12]}): what was left of it is let go: another command has gone on with it"
+    assert again.problems() == ([line] if let_go else [])
+    assert folders(tmp_path) == []
+    run = run_of(store)
+    assert run.data.tags["status"] == ("done" if let_go else "interrupted")
+    assert points(store, "loss") == [(epoch, 1.0 / epoch) for epoch in range(1, max(2, theirs) + 1)]
+    assert store.files(run.info.run_id)["curves.json"] == snapshot(max(2, theirs))["curves.json"]
+    again.start(KEY, Entry("depth=2"), worker="next")  # it goes on in the same run, from what MLflow has
+    assert again.state(KEY) == snapshot(max(2, theirs))[STATE]
+
+
+def test_what_was_left_by_whoever_had_the_trial_last_is_delivered(
+    tracker: Callable[..., Tracker], store: Store, tmp_path: Path
+) -> None:
+    """MLflow has its two epochs; what is left is how it ended, with no file."""
+    first = tracker()
+    first.start(KEY, Entry("depth=2"), worker="ours")
+    first.epoch(KEY, 1, {"loss": 1.0}, snapshot(1), worker="ours")
+    assert first.drain(20) == []
+    shutil.copytree(tmp_path / "spool" / KEY, tmp_path / "left")
+    first.close()
+    shutil.rmtree(tmp_path / "spool" / KEY)
+    shutil.copytree(tmp_path / "left", tmp_path / "spool" / KEY)
+    (tmp_path / "spool" / KEY / "files.json").unlink()
+    second = tracker()
+    assert (second.drain(20), second.problems()) == ([], [])
+    assert run_of(store).data.tags["status"] == "interrupted"

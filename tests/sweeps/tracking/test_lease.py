@@ -77,10 +77,14 @@ def test_of_two_that_start_at_the_same_moment_one_gives_way(store, said):
         put(store)
         time.sleep(20)
 
-    began = time.monotonic()
-    with pytest.raises(UserError, match="process 7 on elsewhere"), Lease(store, "study", said.append).held():
+    began, told = time.monotonic(), []
+    lease = Lease(store, "study", said.append)
+    lease.when_lost = lambda: told.append(lease.lost)
+    assert not lease.lost
+    with pytest.raises(UserError, match="process 7 on elsewhere"), lease.held():
         study()
     assert time.monotonic() - began < 15
+    assert told == [True]  # by the time that the study is stopped
     assert tag(store)["id"] == "other"
     store.client.delete_experiment_tag(store.experiment_id("study"), TAG)
 
