@@ -42,7 +42,9 @@ class SearchRun:
         self.stage, self.ledger = stage, ledger
         self.seeds = tuple(range(max(stage.seeds, len(ledger.terms.seeds))))  # of the confirmation
         self.drawing = Drawing(stage, start, ledger.terms)
-        self.rule = rules.make(stage.rule, start.training.epochs, stage.trials)
+        # a search may have had more trials in earlier runs than it is to have now
+        trials = max([stage.trials, *(drawn.number + 1 for drawn in earlier)])
+        self.rule = rules.make(stage.rule, start.training.epochs, trials)
         self.confirmed: list[Draw] | None = None  # what is run in full with all seeds; None while trials are screened
         self._made: list[Decision] = []  # in order; the same events give the same decisions
         self._waiting: list[tuple[Draw, tuple[int, ...]]] = []  # what is to run next, and its seeds

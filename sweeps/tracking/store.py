@@ -43,7 +43,7 @@ COMPLETENESS = {
 }
 ENDED = (Status.CENSORED, Status.DONE)  # as they were meant to: nobody goes on writing them
 NOT_ASKED = StoredCurves(None)
-COUNT = re.compile("[0-9]{1,9}")
+COUNT = re.compile("[0-9]{1,6}")
 NAMED = 5  # trials, where many have the same trouble
 
 log = logging.getLogger(__name__)

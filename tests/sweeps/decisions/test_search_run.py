@@ -359,3 +359,12 @@ def test_a_trial_is_drawn_only_when_it_is_given_out_and_knows_what_was_told_by_t
     run.ended(run.next().key, history([0.5] * 3), None)
     run.next()
     assert [[each.scores.get(3) for each in known] for known in told[-1:]] == [[0.5]]
+
+
+@pytest.mark.parametrize("rule", rules.RULES)
+def test_a_search_that_is_to_have_fewer_trials_than_it_had_keeps_those_it_has(rule):
+    first = Cluster(search(12, rule=rule))
+    fewer = first.again(search(3, rule=rule))
+    assert fewer.epochs == 0
+    assert fewer.search.draws.keys() == first.search.draws.keys()
+    assert fewer.result.winner.outcome.key == first.result.winner.outcome.key
