@@ -39,6 +39,7 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
     from sweeps.execution import questions
     from sweeps.execution.machines import Machines
     from sweeps.execution.shared_data import SharedData
+    from sweeps.interruption import held
     from sweeps.main import keep_ray_to_loopback
     from sweeps.reporting import results
     from sweeps.tracking.connection import resolve_uri
@@ -57,7 +58,8 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
     asked = questions.about(jobs, trials)
     how = {"fresh": options.fresh, "insisted": {setting.partition(".")[0] for setting in options.set}}
     answers = questions.ask(asked, data, store, place / "analysis", machines, console, **how)
-    report = results.write_findings(place, trials[0].experiment, questions.sections(answers))
+    with held():
+        report = results.write_findings(place, trials[0].experiment, questions.sections(answers))
     console.print(
         f"report: {report} · MLflow: {store.uri}, in the models' runs under analysis/", highlight=False, soft_wrap=True
     )
@@ -150,6 +152,7 @@ def _parser(default: str | None) -> Parser:
 
 
 if __name__ == "__main__":
-    from sweeps.main import guarded, terminal
+    from sweeps.main import guarded
+    from sweeps.terminal import console
 
-    sys.exit(guarded(lambda: run(sys.argv[1:], terminal())))
+    sys.exit(guarded(lambda: run(sys.argv[1:], console())))

@@ -17,6 +17,7 @@ from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.planning import PlannedStage, plan_study
 from sweeps.decisions.records import Known, StageResult, Terms
 from sweeps.execution.shared_data import SharedData
+from sweeps.interruption import held, tidy
 from sweeps.options import RunOptions
 from sweeps.reporting import results
 from sweeps.reporting.plan_tables import print_plan
@@ -52,7 +53,7 @@ def run_study(study: Study, options: RunOptions, console: Console) -> int:
         return 0
     course = _prepared(study, planned, options, console)
     course.store.wait(course.say)
-    with locked(course.spool / "driver.lock"), Lease(course.store, study.name, course.say).held():
+    with tidy(), locked(course.spool / "driver.lock"), Lease(course.store, study.name, course.say).held():
         course.warn(*deliver(course.store, course.spool))
         return course.finish()
 
@@ -158,8 +159,9 @@ class _Course:
 
         Stays connected to Ray as long as `connection` lasts. Adds the new trials' MLflow runs to `runs`.
         """
-        from sweeps.execution import cluster, scheduler, tracker_actor
-        from sweeps.reporting.display import Display
+        with held():  # an interrupted import may end as any error, or in half a module
+            from sweeps.execution import cluster, scheduler, tracker_actor
+            from sweeps.reporting.display import Display
 
         if agenda.reused:
             self.say(f"{len(agenda.reused)} trials are done already and not run again")
@@ -187,7 +189,8 @@ class _Course:
         Where the disk has no room for them, say so and return False: what was trained is in MLflow.
         """
         try:
-            results.write(self.folder, agenda, self._facts(runs), self.summary, findings)
+            with held():
+                results.write(self.folder, agenda, self._facts(runs), self.summary, findings)
         except OSError as error:
             self.say(
                 f"warning: the results cannot be written to {self.folder}: {error.strerror}; once they can, the same "
@@ -204,7 +207,8 @@ class _Course:
         winners = {result.winner.outcome.key: result.winner.outcome for result in agenda.results if result.winner}
         if not self.jobs or not winners:
             return []
-        from sweeps.execution import questions
+        with held():
+            from sweeps.execution import questions
 
         trials = self.store.trials(winners)
         best = max(winners.values(), key=lambda outcome: outcome.score)

@@ -26,6 +26,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     import torch
 
     from analysis.evaluation import evaluation
+    from sweeps.interruption import held
     from sweeps.reporting.results import keep
     from sweeps.tracking.connection import resolve_uri
     from sweeps.tracking.finished import best, folder_name, model_name
@@ -43,7 +44,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
         console.print(line, highlight=False)
     console.print(finding.tables["evaluation"].to_rich())
     name = f"evaluation/{folder_name(options.dataset)}"
-    store.attach(trial.run_id, name, finding.files())
+    with held():
+        store.attach(trial.run_id, name, finding.files())
     place = keep(options.output / "evaluate" / trial.run_id / folder_name(options.dataset), finding.files())
     console.print(f"files: {place} · MLflow: run {trial.run_id}, {name}/", highlight=False, soft_wrap=True)
     return 0
@@ -62,6 +64,7 @@ def _parser() -> Parser:
 
 
 if __name__ == "__main__":
-    from sweeps.main import guarded, terminal
+    from sweeps.main import guarded
+    from sweeps.terminal import console
 
-    sys.exit(guarded(lambda: run(sys.argv[1:], terminal())))
+    sys.exit(guarded(lambda: run(sys.argv[1:], console())))

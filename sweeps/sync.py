@@ -48,12 +48,13 @@ def run(arguments: Sequence[str], console: Console) -> int:
 
 def _deliver(store: Store, spool: Path, say: Callable[[str], None]) -> int:
     """Deliver one study's spool, say what came of it, and return 1 where something is left."""
+    from sweeps.interruption import tidy
     from sweeps.tracking.spool import locked, trials_in
     from sweeps.tracking.tracker import deliver
 
     study, trials = spool.parent.name, len(trials_in(spool))
     try:
-        with locked(spool / "driver.lock"):
+        with tidy(), locked(spool / "driver.lock"):
             left, problems = deliver(store, spool, PATIENCE)
     except UserError as error:
         say(f"{study}: {error}")
@@ -71,6 +72,7 @@ def _parser() -> Parser:
 
 
 if __name__ == "__main__":
-    from sweeps.main import guarded, terminal
+    from sweeps.main import guarded
+    from sweeps.terminal import console
 
-    sys.exit(guarded(lambda: run(sys.argv[1:], terminal())))
+    sys.exit(guarded(lambda: run(sys.argv[1:], console())))

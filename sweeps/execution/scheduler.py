@@ -13,6 +13,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from sweeps import interruption
 from sweeps.decisions.agenda import Agenda
 from sweeps.execution.dispatcher import RESTARTS, Dispatcher
 from sweeps.execution.early_stopping import EarlyStopping
@@ -62,15 +63,20 @@ def execute(
     )
     stopping = EarlyStopping(agenda)
     try:
-        while not agenda.over:
-            try:
-                _fit(trainable, stopping, dispatcher)
-            except RuntimeError as error:  # by Ray's memory monitor, where a cluster has it on, all of Tune's run ends
-                if not isinstance(error.__cause__, ray.exceptions.RayError):
-                    raise
-                dispatcher.crashed(error.__cause__)
+        with interruption.held():
+            _fit_all(trainable, stopping, dispatcher)
     finally:
         dispatcher.interrupted()
+
+
+def _fit_all(trainable: Any, stopping: FIFOScheduler, dispatcher: Dispatcher) -> None:
+    while not dispatcher.agenda.over:
+        try:
+            _fit(trainable, stopping, dispatcher)
+        except RuntimeError as error:  # by Ray's memory monitor, where a cluster has it on, all of Tune's run ends
+            if not isinstance(error.__cause__, ray.exceptions.RayError):
+                raise
+            dispatcher.crashed(error.__cause__)
 
 
 def _fit(trainable: Any, stopping: FIFOScheduler, dispatcher: Dispatcher) -> None:
@@ -129,6 +135,7 @@ class _Listener(tune.Callback):
         self.dispatcher.started(Order.of(trial.config).key, trial.temporary_state.ray_actor)
 
     def on_step_begin(self, **_: Any) -> None:
+        interruption.check()  # between two steps of Tune nothing breaks off halfway
         self.dispatcher.watchdog.kill_what_hangs()
 
     def on_trial_recover(self, trial: Any, **_: Any) -> None:

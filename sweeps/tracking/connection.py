@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeps.interruption import held
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def _connect(uri: str) -> MlflowClient:
     # exceptions anyway.
     for chatty in ("mlflow.store.db.utils", "urllib3.connectionpool"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
-    with _alone_with(_database(uri)):
+    with held(), _alone_with(_database(uri)):
         return client_of(tracking_uri=uri)  # creates the tables
 
 
