@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
+import logging
 import os
 import select
 import sys
@@ -41,6 +42,14 @@ class Outlet(io.FileIO):
         return written
 
 
+class PlainLines(logging.Formatter):
+    """Formats what libraries and the uploader log: names in it are a user's, and command no terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's text."""
+        return printable(super().format(record))
+
+
 def endure() -> None:
     """Have standard output and standard error lose what they cannot write; those of whoever replaced them are kept."""
     _fill()
@@ -49,6 +58,8 @@ def endure() -> None:
         stream: TextIO | None = getattr(sys, name)
         if stream is getattr(sys, f"__{name}__"):
             setattr(sys, name, _enduring(stream, descriptor))
+    if logging.lastResort:
+        logging.lastResort.setFormatter(PlainLines())
 
 
 def near(error: UnicodeError) -> tuple[str, int]:

@@ -12,8 +12,6 @@ import pytest
 from sweeps import interruption
 from sweeps.interruption import LINE, SIGNALS, asked, check, held, listen, over, tidy
 
-pytestmark = pytest.mark.usefixtures("own_signals")
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -162,9 +160,14 @@ def test_a_program_s_own_handler_is_kept():
 
 
 def test_a_closed_output_does_not_keep_it_from_its_end():
-    code = (
-        "import os, time; from sweeps import interruption; interruption.listen(); print(); os.close(2); time.sleep(9)"
-    )
+    code = """
+import os, time
+from sweeps import interruption
+interruption.listen()
+os.close(2)
+print()
+time.sleep(9)
+"""
     assert run(code) == (130, "", "")
 
 

@@ -12,8 +12,6 @@ from sweeps.study import Stage, Study
 from trainables.config import Trial
 from trainables.errors import UserError
 
-pytestmark = pytest.mark.usefixtures("own_signals")
-
 STUDY = Study("small", Trial(dataset="shapes"), (Stage("conv_layers", {"model.conv_layers": (0, 1)}),))
 
 

@@ -177,10 +177,12 @@ import logging, warnings
 from sweeps import terminal
 terminal.endure()
 warnings.warn("±")
-logging.getLogger("a").warning("“%s”", "\\udce9")
+logging.getLogger("a").warning("“%s”", "\\udce9 \\x1b[2J")
 """
     for where in ("", "2>/dev/full", "2>&-"):
         end = run("-c", code, where=where, PYTHONIOENCODING="ascii")
         assert end.returncode == 0
         assert b"Traceback" not in end.stderr
-    assert b'"?"' in run("-c", code, PYTHONIOENCODING="ascii").stderr
+    said = run("-c", code, PYTHONIOENCODING="ascii").stderr
+    assert b"UserWarning: +-" in said
+    assert said.endswith(b'"   [2J"\n')

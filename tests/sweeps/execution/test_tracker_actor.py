@@ -60,7 +60,6 @@ def ask_to_stop():
     os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.usefixtures("own_signals")
 def test_whoever_asked_to_stop_waits_only_for_what_mlflow_takes_at_once(killed):
     interruption.listen()
     said, actor = [], Actor(drain=[["a: away"]], problems=[[]], run_ids=[{"key": "run"}])
@@ -71,7 +70,6 @@ def test_whoever_asked_to_stop_waits_only_for_what_mlflow_takes_at_once(killed):
     assert (said, killed) == ([], [actor])
 
 
-@pytest.mark.usefixtures("own_signals")
 def test_whoever_asks_meanwhile_does_not_cut_off_what_mlflow_takes_at_once(killed, monkeypatch):
     interruption.listen()
     monkeypatch.setattr(ray, "get", lambda answer: ask_to_stop() or answer)
@@ -82,7 +80,6 @@ def test_whoever_asks_meanwhile_does_not_cut_off_what_mlflow_takes_at_once(kille
     assert (said, killed) == ([], [actor])
 
 
-@pytest.mark.usefixtures("own_signals")
 def test_whoever_asks_during_the_long_wait_ends_it(monkeypatch):
     interruption.listen()
     monkeypatch.setattr(ray, "wait", lambda answers, **_: ask_to_stop() or ([], answers))
