@@ -19,7 +19,7 @@ from sweeps.decisions.records import Known, StageResult, Terms
 from sweeps.execution.shared_data import SharedData
 from sweeps.interruption import held, tidy
 from sweeps.options import RunOptions
-from sweeps.reporting import results
+from sweeps.reporting import decision_files, results
 from sweeps.reporting.plan_tables import print_plan
 from sweeps.reporting.results import DataSummary
 from sweeps.reporting.stage_report import report_on
@@ -137,6 +137,7 @@ class _Course:
     def _agenda(self) -> tuple[Agenda, dict[str, str]]:
         """Return what is to be done after what MLflow has, and the runs there, by key."""
         drawn = self.store.drawn(self.study.name) if self.study.open_ended else {}
+        decided = decision_files.read(self.folder, drawn, self.say)
         stored = self.store.trials(self.reachable)
         if drawn:  # of a search its own runs alone count: it goes on where it stood
             stored |= self.store.trials({each.key for draws in drawn.values() for each in draws}, self.study.name)
@@ -144,7 +145,7 @@ class _Course:
             self.store.supersede(stored)
             stored, drawn = {}, {}
         known = {key: _known(trial) for key, trial in stored.items()}
-        agenda = Agenda(self.study, self.terms, self._decided, known, drawn)
+        agenda = Agenda(self.study, self.terms, self._decided, known, drawn, decided)
         return agenda, {key: entry.run_id for key, entry in known.items()}
 
     def _decided(self, result: StageResult) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from sweeps.decisions.grid_run import GridRun
 from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.outcome import Outcome
-from sweeps.decisions.records import Drawn, Known, OnStage, StageResult, Task, Terms
+from sweeps.decisions.records import Decision, Drawn, Known, OnStage, StageResult, Task, Terms
 from sweeps.decisions.search_run import SearchRun
 from sweeps.decisions.stage_run import StageRun
 from sweeps.decisions.stages import AnyStage, Search
@@ -25,8 +25,8 @@ from trainables.history import History
 class Agenda:
     """The trials of a study, in order, and what has come of them.
 
-    `known` is what the store has of trials by key, `drawn` what earlier runs of its searches drew, by stage. `on_stage`
-    is called once for each stage as it is decided.
+    `known` is what the store has of trials by key; `drawn` is what earlier runs of its searches drew, `decided` what
+    these decided, by stage. `on_stage` is called once for each stage as it is decided.
     """
 
     def __init__(
@@ -36,23 +36,35 @@ class Agenda:
         on_stage: OnStage,
         known: Mapping[str, Known] | None = None,
         drawn: Mapping[str, Sequence[Drawn]] | None = None,
+        decided: Mapping[str, Sequence[Decision]] | None = None,
     ) -> None:
         self.study, self.terms = study, terms
         self.ledger = Ledger(terms, known or {})
-        self._on_stage, self._drawn = on_stage, drawn or {}
+        self._on_stage, self._drawn, self._decided = on_stage, drawn or {}, decided or {}
         self._runs: dict[str, StageRun] = {}  # the stages that are or were open, by name, in the order of opening
         self._results: dict[str, StageResult] = {}  # of the decided ones
         self.advance()
 
-    def next(self) -> Task | None:
-        """Return the next trial to run; None where nothing is ready before a running one ends."""
+    def next(self, *, alone: bool = False) -> Task | None:
+        """Return the next trial to run; None where nothing is ready before a running one ends.
+
+        A search draws it only now, knowing all that has been told so far. `alone`: one that needs a GPU to itself.
+        """
+        if alone:
+            return self.ledger.alone.pop(0) if self.ledger.alone else None
         if self.ledger.queue:
             return self.ledger.queue.pop(0)
-        for name, run in list(self._runs.items()):
-            if name not in self._results and (task := run.next()):
+        for run in self._under_way():
+            if task := run.next():
                 return task
         self.advance()  # a search that finds nothing more to draw is over
         return None
+
+    def ready(self, *, alone: bool = False) -> int:
+        """Return how many trials next() could give out now, one after another; a search may turn out to have fewer."""
+        if alone:
+            return len(self.ledger.alone)
+        return len(self.ledger.queue) + sum(run.ready() for run in self._under_way())
 
     @property
     def over(self) -> bool:
@@ -63,6 +75,11 @@ class Agenda:
     def results(self) -> list[StageResult]:
         """The decided stages, in the study's order."""
         return [self._results[stage.name] for stage in self.study.stages if stage.name in self._results]
+
+    @property
+    def decisions(self) -> dict[str, Sequence[Decision]]:
+        """What searches that are or were open have decided, those of earlier runs first, by stage."""
+        return {name: run.decisions for name, run in self._runs.items() if run.decisions}
 
     @property
     def tasks(self) -> Mapping[str, Task]:
@@ -119,7 +136,7 @@ class Agenda:
     def put_back(self, key: str, *, alone: bool = False) -> None:
         """Put a trial that was under way at the head of the queue; it goes on from its last snapshot."""
         task = self.ledger.tasks[key] = replace(self.tasks[key], alone=alone or self.tasks[key].alone)
-        self.ledger.queue.insert(0, task)
+        (self.ledger.alone if task.alone else self.ledger.queue).insert(0, task)
 
     def advance(self) -> None:
         """Open every stage whose start is known and decide every stage whose trials have ended, until nothing moves."""
@@ -131,7 +148,7 @@ class Agenda:
 
         They are those in the queue, and for stages that are not open yet their trials from the baseline.
         """
-        ahead = [task.cell.trial for task in self.ledger.queue]
+        ahead = [task.cell.trial for task in (*self.ledger.alone, *self.ledger.queue)]
         for stage in self.study.stages:
             if stage.name in self._runs and not stage.open_ended:
                 continue
@@ -143,6 +160,9 @@ class Agenda:
 
     def _run_of(self, key: str) -> StageRun:
         return self._runs[self.tasks[key].stage]
+
+    def _under_way(self) -> list[StageRun]:
+        return [run for name, run in self._runs.items() if name not in self._results]
 
     def _open_next(self) -> bool:
         for stage in self.study.stages:
@@ -168,7 +188,8 @@ class Agenda:
 
     def _begin(self, stage: AnyStage, start: Trial) -> StageRun:
         if isinstance(stage, Search):
-            return SearchRun(stage, start, self.ledger, self._drawn.get(stage.name, ()))
+            earlier = self._drawn.get(stage.name, ()), self._decided.get(stage.name, ())
+            return SearchRun(stage, start, self.ledger, *earlier)
         return GridRun(stage, start, self.ledger)
 
     def _decide_next(self) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.outcome import Outcome
-from sweeps.decisions.records import StageResult, Task
+from sweeps.decisions.records import Decision, StageResult, Task
 from sweeps.decisions.stages import Cell, Stage
 from sweeps.decisions.winner import choose
 from trainables.config import Trial
@@ -17,6 +18,7 @@ class GridRun:
     """The trials of a stage from its start. Those that nobody has run go to the ledger's queue."""
 
     judges: ClassVar[bool] = False
+    decisions: ClassVar[Sequence[Decision]] = ()
 
     def __init__(self, stage: Stage, start: Trial, ledger: Ledger) -> None:
         self.stage, self.ledger = stage, ledger
@@ -27,6 +29,10 @@ class GridRun:
     def next(self) -> Task | None:
         """Return None: all trials are in the queue."""
         return None
+
+    def ready(self) -> int:
+        """Return 0, likewise."""
+        return 0
 
     def goes_on(self, key: str, epoch: int, score: float) -> bool:  # noqa: ARG002
         """Return True: all trials run in full, unless ASHA stops them."""

@@ -25,6 +25,7 @@ class Ledger:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)  # given out, or to be
     queue: list[Task] = field(default_factory=list)  # to be given out, the next one first
+    alone: list[Task] = field(default_factory=list)  # likewise, of those that need a GPU to themselves
     reused: list[str] = field(default_factory=list)  # keys that the store had
     restarts: dict[str, list[str]] = field(default_factory=dict)  # why each was needed
 

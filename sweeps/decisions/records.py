@@ -90,3 +90,4 @@ class StageResult:
 
 
 OnStage = Callable[[StageResult], None]
+Decision = Mapping[str, Any]  # of a search, as plain data for JSON: what was decided, about which trial, and how

@@ -40,6 +40,9 @@ class Rule(Protocol):
     def due(self) -> Promotion | None:
         """Return a trial to run on now, and to which epoch; None where all wait or are done. Each is given out once."""
 
+    def ready(self) -> int:
+        """Return how many trials due() would give out now, one after another."""
+
     def ranking(self) -> list[int]:
         """Return the trials best first: by the highest epoch noted, then by the score there."""
 
@@ -118,6 +121,10 @@ class _Books:
         if following:
             self._promote(following)
         return following
+
+    def ready(self) -> int:
+        broken_off = sum(number in self.limits for number in self.broken_off)
+        return broken_off + sum(1 for _ in self._promotable())
 
     def ranking(self) -> list[int]:
         ends = {number: max(scores.items()) for number, scores in self.scores.items() if scores}

@@ -14,7 +14,7 @@ from sweeps.decisions import rules
 from sweeps.decisions.drawing import SCREENING, Draw, Drawing
 from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.outcome import Outcome
-from sweeps.decisions.records import Drawn, StageResult, Task
+from sweeps.decisions.records import Decision, Drawn, StageResult, Task
 from sweeps.decisions.samplers import Told
 from sweeps.decisions.stages import Search
 from sweeps.decisions.status import Status
@@ -24,20 +24,32 @@ from trainables.history import History
 
 
 class SearchRun:
-    """The trials of a search, drawn as workers become free. `earlier` are those that an earlier run drew."""
+    """The trials of a search, each drawn when a worker takes it.
+
+    `earlier` are those that earlier runs drew, `decided` what these decided.
+    """
 
     judges: ClassVar[bool] = True
 
-    def __init__(self, stage: Search, start: Trial, ledger: Ledger, earlier: Sequence[Drawn] = ()) -> None:
+    def __init__(
+        self,
+        stage: Search,
+        start: Trial,
+        ledger: Ledger,
+        earlier: Sequence[Drawn] = (),
+        decided: Sequence[Decision] = (),
+    ) -> None:
         self.stage, self.ledger = stage, ledger
         self.seeds = tuple(range(max(stage.seeds, len(ledger.terms.seeds))))  # of the confirmation
         self.drawing = Drawing(stage, start, ledger.terms)
         self.rule = rules.make(stage.rule, start.training.epochs, stage.trials)
         self.confirmed: list[Draw] | None = None  # what is run in full with all seeds; None while trials are screened
-        self.decisions: list[dict[str, Any]] = []  # in order; the same events give the same decisions
+        self._made: list[Decision] = []  # in order; the same events give the same decisions
         self._waiting: list[tuple[Draw, tuple[int, ...]]] = []  # what is to run next, and its seeds
         self._limits: dict[int, int] = {}  # by number, the epoch up to which a trial runs for now
+        self._due: int | None = None  # how many trials the rule has run on now; None: something has happened since
         self._recall(earlier)
+        self._made_before = decided if self.draws else ()  # of another search they say nothing
         ledger.reused += [key for key, draw in self.draws.items() if draw.scores]
         self._move_on()
 
@@ -45,6 +57,12 @@ class SearchRun:
     def draws(self) -> Mapping[str, Draw]:
         """The trials by key, in the order drawn."""
         return self.drawing.draws
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """All decisions in order, those of earlier runs first."""
+        resumed: list[Decision] = [{"decision": "resumed"}] if self._made_before and self._made else []
+        return [*self._made_before, *resumed, *self._made]
 
     @property
     def told(self) -> list[Told]:
@@ -57,9 +75,13 @@ class SearchRun:
         return self.drawing.unbuildable
 
     def next(self) -> Task | None:
-        """Return the trial to run now; None where there is none before a running trial ends."""
-        if not self._waiting and self.confirmed is None and (new := self._draw()):
-            self._waiting.append((new, SCREENING))
+        """Return the trial to run now; None where there is none before a running trial ends.
+
+        First come those that the rule has run on, then new ones, drawn with all that has been told by now.
+        """
+        self._due = None
+        if not self._waiting and self.confirmed is None and (draw := self._promoted() or self._new()):
+            self._waiting.append((draw, SCREENING))
         self._move_on()
         if not self._waiting:
             return None
@@ -71,6 +93,14 @@ class SearchRun:
         self.ledger.tasks[draw.key] = task
         return task
 
+    def ready(self) -> int:
+        """Return how many trials next() could give out now; fewer where the space holds no more."""
+        if self.confirmed is not None:
+            return len(self._waiting)
+        if self._due is None:
+            self._due = self.rule.ready()
+        return len(self._waiting) + self._due + self.drawing.left
+
     def goes_on(self, key: str, epoch: int, score: float) -> bool:
         """Take a running trial's newest score; return whether it runs on, or is paused."""
         draw = self.draws[key]
@@ -79,6 +109,7 @@ class SearchRun:
         draw.scores[epoch] = max(score, draw.scores.get(epoch - 1, score))
         if epoch < self._limits[draw.number]:
             return True
+        self._due = None
         limit = self.rule.note(draw.number, epoch, draw.scores[epoch])
         self._decided("note", draw, epoch=epoch, score=draw.scores[epoch], runs_on_to=limit)
         self._limits[draw.number] = limit or epoch
@@ -87,7 +118,7 @@ class SearchRun:
     def ended(self, key: str, history: History, reason: str | None) -> None:
         """Take a trial's end or pause."""
         draw = self.draws[key]
-        draw.running, draw.reason = False, reason
+        draw.running, draw.reason, self._due = False, reason, None
         draw.take(history)
         if self.confirmed is None and reason:
             self.rule.drop(draw.number)
@@ -148,27 +179,28 @@ class SearchRun:
         rules.resume(self.rule, reached)
 
     def _move_on(self) -> None:
-        """Have run what the rule calls due; when nothing is left to screen, have the best confirmed."""
-        if self.confirmed is not None or self._waiting:
+        """When nothing is left to screen, have the best confirmed."""
+        if self.confirmed is not None or self._running or self.ready():
             return
-        if due := self.rule.due():
-            number, limit = due
-            draw = next(draw for draw in self.draws.values() if draw.number == number)
-            self._limits[number] = limit
-            self._decided("due", draw, runs_on_to=limit)
-            self._waiting.append((draw, SCREENING))
-        elif not self.drawing.left and not self._running:
-            best = [draw for draw in self.ranking() if not draw.reason and draw.scores]
-            self.confirmed = best[: self.stage.confirm]
-            behind = (draw for draw in self.confirmed if not draw.history.covers(self.seeds, draw.epochs))
-            self._waiting = [(draw, self.seeds) for draw in behind]
+        best = [draw for draw in self.ranking() if not draw.reason and draw.scores]
+        self.confirmed = best[: self.stage.confirm]
+        behind = (draw for draw in self.confirmed if not draw.history.covers(self.seeds, draw.epochs))
+        self._waiting = [(draw, self.seeds) for draw in behind]
 
-    def _draw(self) -> Draw | None:
-        """Draw a new trial; None where there are enough, or others are due first."""
-        self._move_on()
-        if self._waiting or not self.drawing.left:
+    def _promoted(self) -> Draw | None:
+        """Return the trial that the rule calls due; None where there is none."""
+        due = self.rule.due()
+        if due is None:
             return None
-        draw = self.drawing.new()
+        number, limit = due
+        draw = next(draw for draw in self.draws.values() if draw.number == number)
+        self._limits[number] = limit
+        self._decided("due", draw, runs_on_to=limit)
+        return draw
+
+    def _new(self) -> Draw | None:
+        """Draw a new trial; None where there are enough, or the space holds no more."""
+        draw = self.drawing.new() if self.drawing.left else None
         if draw:
             self._begin(draw)
         return draw
@@ -178,7 +210,7 @@ class SearchRun:
         self._decided("first", draw, values=draw.values, runs_on_to=self._limits[draw.number])
 
     def _decided(self, what: str, draw: Draw, **how: Any) -> None:
-        self.decisions.append({"decision": what, "number": draw.number} | how)
+        self._made.append({"decision": what, "number": draw.number} | how)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 from sweeps.decisions.outcome import Outcome
-from sweeps.decisions.records import StageResult, Task
+from sweeps.decisions.records import Decision, StageResult, Task
 from trainables.history import History
 
 
@@ -14,8 +15,15 @@ class StageRun(Protocol):
 
     judges: ClassVar[bool]  # whether it says itself which trial runs on; else ASHA may stop its trials
 
+    @property
+    def decisions(self) -> Sequence[Decision]:
+        """What it has decided, in order; a grid decides nothing."""
+
     def next(self) -> Task | None:
         """Return a trial to run now that is not in the ledger's queue; None where there is none."""
+
+    def ready(self) -> int:
+        """Return how many trials next() could give out now, one after another; it may turn out to be fewer."""
 
     def goes_on(self, key: str, epoch: int, score: float) -> bool:
         """Take a running trial's validation score after an epoch; return whether it runs on.

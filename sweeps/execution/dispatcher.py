@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.status import Status
 from sweeps.execution.histories import Histories
-from sweeps.execution.messages import Failure, Order, Progress
+from sweeps.execution.messages import Failure, Order, Place, Progress
 from sweeps.execution.orders import order
 from sweeps.execution.tracker_actor import TrackerActor
 from sweeps.execution.watchdog import Watchdog
@@ -30,15 +30,19 @@ class Dispatcher:
     gpu: float  # a trial's share of a GPU; 0: the CPU
     histories: Histories = field(default_factory=Histories)
     watchdog: Watchdog = field(default_factory=Watchdog)
-    pending: list[str] = field(default_factory=list)  # the keys of trials that Tune has and no worker has taken up
+    pending: list[str] = field(default_factory=list)  # the keys of trials that wait for another worker
 
-    def next(self) -> Order | None:
-        """Return the next trial to run; None where nothing is ready before a running one ends."""
-        task = self.agenda.next()
-        if task is None:
-            return None
-        self.pending.append(task.key)
-        return order(task, self.gpu, self.tags)
+    def place(self, asked: Collection[Place]) -> Place | None:
+        """Return a place to ask for beside those `asked` for already; None where they are enough."""
+        for place in (Place(1.0, alone=True), Place(self.gpu)):
+            if self.agenda.ready(alone=place.alone) > sum(each == place for each in asked):
+                return place
+        return None
+
+    def next(self, place: Place) -> Order | None:
+        """Return the trial for a worker; None where nothing is ready before a running one ends."""
+        task = self.agenda.next(alone=place.alone)
+        return order(task, place.device, self.tags) if task else None
 
     def started(self, key: str, actor: Any) -> None:
         """Note that a worker has taken up a trial."""

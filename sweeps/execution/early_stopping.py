@@ -31,18 +31,19 @@ class EarlyStopping(FIFOScheduler):
         self.agenda = agenda
         self.stages: dict[str, AsyncHyperBandScheduler] = {}
 
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Give the trial to its stage's rungs."""
+    def begin(self, trial: Any) -> None:
+        """Give a trial of Tune's to its stage's rungs, now that it is known which one it is."""
         if rungs := self._rungs(trial):
-            rungs.on_trial_add(tune_controller, trial)
+            rungs.on_trial_add(None, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Return whether the trial goes on."""
         if rungs := self._rungs(trial):
             return rungs.on_trial_result(tune_controller, trial, result)
-        key, news = Order.of(trial.config).key, message(result)
-        scores = news.scores() if isinstance(news, Progress) else ()
-        return self.CONTINUE if all(self.agenda.goes_on(key, *score) for score in scores) else self.STOP
+        order, news = Order.of(trial.config), message(result)
+        if order is None or not isinstance(news, Progress):
+            return self.CONTINUE
+        return self.CONTINUE if all(self.agenda.goes_on(order.key, *score) for score in news.scores()) else self.STOP
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Record the trial's last result in its rung."""
@@ -55,7 +56,7 @@ class EarlyStopping(FIFOScheduler):
 
     def _rungs(self, trial: Any) -> AsyncHyperBandScheduler | None:
         order = Order.of(trial.config)
-        if not self.agenda.may_be_stopped(order.key):
+        if order is None or not self.agenda.may_be_stopped(order.key):
             return None
         if order.stage not in self.stages:
             epochs = order.trial.training.epochs

@@ -1,7 +1,8 @@
 """What crosses between the driver and its workers: an order out, progress or a failure back.
 
-Ray Tune passes dicts, a config out and results back. Each of them holds one of these messages, and a result beside it
-the plain values that Tune reads itself.
+Ray Tune passes dicts, a config out and results back. A trial of Tune's is a place on a worker at first: its config
+holds a Place, and an Order only once a worker has started. A result holds one of these messages, and beside it the
+plain values that Tune reads itself.
 """
 
 from __future__ import annotations
@@ -20,15 +21,11 @@ from trainables.history import Record
 
 
 @dataclass(frozen=True)
-class Order:
-    """A trial to run, from the driver to a worker."""
+class Place:
+    """A worker that is asked for, before it is known which trial it will run."""
 
-    key: str
-    stage: str
-    trial: Trial
-    seeds: tuple[int, ...]
     gpu: float  # its share of a GPU; 0: it trains on the CPU
-    entry: Entry  # what MLflow is to know of it
+    alone: bool = False  # for a trial that needs the GPU to itself
 
     @property
     def device(self) -> str:
@@ -36,14 +33,35 @@ class Order:
         return "cuda" if self.gpu else "cpu"
 
     def to_config(self) -> dict[str, Any]:
-        """Return the trial's config for Tune."""
-        return {"order": self}
+        """Return the config for Tune."""
+        return {"place": self}
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Order:
-        """Return the order that a config of Tune holds."""
-        order: Order = config["order"]
-        return order
+    def of(cls, config: Mapping[str, Any]) -> Place:
+        """Return the place that a config of Tune's asks for."""
+        place: Place = config["place"]
+        return place
+
+
+@dataclass(frozen=True)
+class Order:
+    """A trial to run, from the driver to a worker."""
+
+    key: str
+    stage: str
+    trial: Trial
+    seeds: tuple[int, ...]
+    device: str  # the kind of device that it trains on, in torch's words
+    entry: Entry  # what MLflow is to know of it
+
+    def put_into(self, config: dict[str, Any]) -> None:
+        """Have a trial of Tune's be this one from now on."""
+        config["order"] = self
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Order | None:
+        """Return the order that a trial of Tune's has come to; None where it is a place only."""
+        return config.get("order")
 
 
 @dataclass(frozen=True)
@@ -93,7 +111,11 @@ class Failure:
         return {"message": self, "done": True}
 
 
-def message(result: Mapping[str, Any]) -> Progress | Failure:
-    """Return the message that a result of Tune holds."""
-    found: Progress | Failure = result["message"]
-    return found
+def nothing_to_do() -> dict[str, Any]:
+    """Return the result of a worker that got no order."""
+    return {"message": None, "done": True}
+
+
+def message(result: Mapping[str, Any]) -> Progress | Failure | None:
+    """Return the message that a result of Tune holds; None where it has none."""
+    return result.get("message")

@@ -10,15 +10,13 @@ from sweeps.execution.messages import Order
 from sweeps.tracking.entry import Entry
 
 
-def order(task: Task, gpu: float, tags: Mapping[str, str]) -> Order:
-    """Return the order for a task.
-
-    `gpu` is a trial's share of a GPU (0: the CPU); a task that needs one to itself gets it whole. `tags` are those that
-    all runs of the command share.
+def order(task: Task, device: str, tags: Mapping[str, str]) -> Order:
+    """Return the order for a task that trains on this kind of device; `tags` are those that all runs of the command
+    share.
     """
     run_id = task.known.run_id if task.known else None
     entry = Entry(task.name, _params(task), _tags(task) | dict(tags), run_id)
-    return Order(task.key, task.stage, task.cell.trial, tuple(task.seeds), 1.0 if task.alone else gpu, entry)
+    return Order(task.key, task.stage, task.cell.trial, tuple(task.seeds), device, entry)
 
 
 def _params(task: Task) -> dict[str, str | int | float | bool]:

@@ -10,14 +10,13 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from sweeps import interruption
 from sweeps.decisions.agenda import Agenda
 from sweeps.execution.dispatcher import RESTARTS, Dispatcher
 from sweeps.execution.early_stopping import EarlyStopping
-from sweeps.execution.messages import Failure, Order, Progress, message
+from sweeps.execution.messages import Failure, Order, Place, Progress, message
 from sweeps.execution.shared_data import SharedData
 from sweeps.execution.tracker_actor import TrackerActor
 from sweeps.execution.worker import Worker
@@ -28,7 +27,7 @@ TUNE_SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # else an interrupted run returns as if it were complete
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial reports its reason instead of a metric
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own state is never restored
-    # so many waiting trials are announced to an autoscaler at once; with a search algorithm it would be one
+    # so many places that are waited for are announced to an autoscaler at once; with a searcher it would be one
     "TUNE_MAX_PENDING_TRIALS_PG": "32",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -59,7 +58,7 @@ def execute(
         tune.with_parameters(
             Worker, data=data.reference(), weights=dict(weights), watch=agenda.study.watch, tracker=tracker
         ),
-        lambda config: tune.PlacementGroupFactory([{"CPU": 1, "GPU": Order.of(config).gpu}]),
+        lambda config: tune.PlacementGroupFactory([{"CPU": 1, "GPU": Place.of(config).gpu}]),
     )
     stopping = EarlyStopping(agenda)
     try:
@@ -69,7 +68,7 @@ def execute(
         dispatcher.interrupted()
 
 
-def _fit_all(trainable: Any, stopping: FIFOScheduler, dispatcher: Dispatcher) -> None:
+def _fit_all(trainable: Any, stopping: EarlyStopping, dispatcher: Dispatcher) -> None:
     while not dispatcher.agenda.over:
         try:
             _fit(trainable, stopping, dispatcher)
@@ -79,12 +78,13 @@ def _fit_all(trainable: Any, stopping: FIFOScheduler, dispatcher: Dispatcher) ->
             dispatcher.crashed(error.__cause__)
 
 
-def _fit(trainable: Any, stopping: FIFOScheduler, dispatcher: Dispatcher) -> None:
+def _fit(trainable: Any, stopping: EarlyStopping, dispatcher: Dispatcher) -> None:
+    places = Places(dispatcher)
     with tempfile.TemporaryDirectory(prefix="cnn-sweeps-") as scratch:
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=_Feed(dispatcher),
+                search_alg=places,
                 scheduler=stopping,
                 num_samples=-1,
                 reuse_actors=True,
@@ -94,7 +94,7 @@ def _fit(trainable: Any, stopping: FIFOScheduler, dispatcher: Dispatcher) -> Non
                 name=dispatcher.agenda.study.name,
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[_Listener(dispatcher)],
+                callbacks=[Listener(dispatcher, places, stopping)],
                 failure_config=tune.FailureConfig(max_failures=RESTARTS),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
@@ -102,18 +102,27 @@ def _fit(trainable: Any, stopping: FIFOScheduler, dispatcher: Dispatcher) -> Non
         tuner.fit()
 
 
-class _Feed(Searcher):
-    """Gives Tune the agenda's next trial, as soon as its stage is open."""
+class Places(Searcher):
+    """Asks Tune for places on workers, as many as there are trials ready; which trial gets one is open until it starts.
+
+    So Tune may wait for many at once, and an autoscaler sees how many are wanted, while a search draws each trial as
+    late as can be.
+    """
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__()
         self.dispatcher = dispatcher
+        self.asked: dict[str, Place] = {}  # those that no worker has taken yet, by Tune's id
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # noqa: ARG002
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the config of one more place, None where there are enough."""
         if self.dispatcher.agenda.over:
             return Searcher.FINISHED
-        order = self.dispatcher.next()
-        return order.to_config() if order else None
+        place = self.dispatcher.place(self.asked.values())
+        if place is None:
+            return None
+        self.asked[trial_id] = place
+        return place.to_config()
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Do nothing: the listener below has seen it."""
@@ -125,30 +134,53 @@ class _Feed(Searcher):
         """Do nothing, likewise."""
 
 
-class _Listener(tune.Callback):
-    """Hands what Tune reports on to the dispatcher."""
+class Listener(tune.Callback):
+    """Hands what Tune reports on to the dispatcher, and gives each worker that starts the trial that is next then."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self.dispatcher = dispatcher
+    def __init__(self, dispatcher: Dispatcher, places: Places, stopping: EarlyStopping) -> None:
+        self.dispatcher, self.places, self.stopping = dispatcher, places, stopping
 
     def on_trial_start(self, trial: Any, **_: Any) -> None:
-        self.dispatcher.started(Order.of(trial.config).key, trial.temporary_state.ray_actor)
+        """Give a worker its trial; one that starts again has the same."""
+        order, worker = self._order(trial), trial.temporary_state.ray_actor
+        worker.take.remote(order)  # comes before its first step, as an actor's calls keep their order
+        if order:
+            self.dispatcher.started(order.key, worker)
 
     def on_step_begin(self, **_: Any) -> None:
-        interruption.check()  # between two steps of Tune nothing breaks off halfway
+        """Stop where that was asked for, as nothing breaks off halfway between two steps; look for what hangs."""
+        interruption.check()
         self.dispatcher.watchdog.kill_what_hangs()
 
     def on_trial_recover(self, trial: Any, **_: Any) -> None:
-        self.dispatcher.lost(Order.of(trial.config).key)
+        """Tell that a trial lost its process."""
+        if order := self._order(trial):
+            self.dispatcher.lost(order.key)
 
     def on_trial_result(self, trial: Any, result: dict[str, Any], **_: Any) -> None:
-        news = message(result)
-        if isinstance(news, Progress):
-            self.dispatcher.progressed(Order.of(trial.config).key, news)
+        """Tell of an epoch."""
+        order, news = Order.of(trial.config), message(result)
+        if order and isinstance(news, Progress):
+            self.dispatcher.progressed(order.key, news)
 
     def on_trial_complete(self, trial: Any, **_: Any) -> None:
-        last = message(trial.last_result) if trial.last_result else None
-        self.dispatcher.ended(Order.of(trial.config).key, last if isinstance(last, Failure) else None)
+        """Tell of a trial's end."""
+        if order := Order.of(trial.config):
+            last = message(trial.last_result or {})
+            self.dispatcher.ended(order.key, last if isinstance(last, Failure) else None)
 
     def on_trial_error(self, trial: Any, **_: Any) -> None:
-        self.dispatcher.given_up(Order.of(trial.config).key)
+        """Tell that a trial has lost its process once too often."""
+        if order := self._order(trial):
+            self.dispatcher.given_up(order.key)
+
+    def _order(self, trial: Any) -> Order | None:
+        """Return the order that a trial of Tune's has, or gets now: a worker that cannot even start is a trial's loss.
+
+        None where there is nothing to run on it.
+        """
+        place = self.places.asked.pop(trial.trial_id, None)
+        if place and (order := self.dispatcher.next(place)):
+            order.put_into(trial.config)
+            self.stopping.begin(trial)
+        return Order.of(trial.config)

@@ -18,6 +18,7 @@ class Patience(NamedTuple):
 
 
 PATIENCE = Patience()
+MOST_BETWEEN_LOOKS = 1.0  # seconds that count: this process looks ten times a second, unless it does not run
 LOST = "its process was lost"
 
 
@@ -36,19 +37,24 @@ class Watched:
 
 
 class Watchdog:
-    """Watches the trials that workers have under way, by key, and remembers why it ended a process."""
+    """Watches the trials that workers have under way, by key, and remembers why it ended a process.
+
+    Time in which this process did not run, as it was stopped or the machine slept, counts for nobody: the workers may
+    not have run either, and what they reported has not been read.
+    """
 
     def __init__(self) -> None:
+        self._ran, self._looked = 0.0, time.monotonic()  # seconds that this process ran, up to the last look
         self._watched: dict[str, Watched] = {}
         self._reasons: dict[str, str] = {}  # why a trial has no process any more, where that is known
 
     def watch(self, key: str, actor: Any) -> None:
         """Watch a trial that an actor has taken up."""
-        self._watched[key] = Watched(actor, time.monotonic())
+        self._watched[key] = Watched(actor, self._now())
 
     def note_epoch(self, key: str) -> None:
         """Note the end of an epoch. The first one's time includes the start."""
-        trial, now = self._watched[key], time.monotonic()
+        trial, now = self._watched[key], self._now()
         trial.longest, trial.sign = max(trial.longest or 0.0, now - trial.sign), now
 
     def leave(self, key: str) -> None:
@@ -61,7 +67,7 @@ class Watchdog:
 
     def kill_what_hangs(self) -> None:
         """Kill the process of every trial that was silent for too long. Ray then reports it as lost."""
-        now = time.monotonic()
+        now = self._now()
         for key, trial in self._watched.items():
             silent = now - trial.sign
             if silent > trial.patience:
@@ -69,6 +75,12 @@ class Watchdog:
                 self.blame(key, f"it hung: {silent:.0f} s without an epoch{longest}")
                 trial.sign = now
                 ray.kill(trial.actor)
+
+    def _now(self) -> float:
+        """Return the time in seconds, without that in which this process did not run."""
+        now = time.monotonic()
+        self._ran, self._looked = self._ran + min(now - self._looked, MOST_BETWEEN_LOOKS), now
+        return self._ran
 
     def blame(self, key: str, reason: str) -> None:
         """Note why a trial's process is gone, or is about to be."""

@@ -9,7 +9,7 @@ import torch
 from ray import tune
 
 from sweeps.decisions.study import Watch
-from sweeps.execution.messages import Failure, Order
+from sweeps.execution.messages import Failure, Order, Place, nothing_to_do
 from sweeps.execution.outbox import Outbox
 from sweeps.execution.running import Bench, Running
 from sweeps.execution.tracker_actor import TrackerActor
@@ -17,14 +17,14 @@ from trainables.datasets import Dataset
 
 
 class Worker(tune.Trainable):
-    """Runs the trial that its order names, and reports each epoch to Tune.
+    """Runs the trial that its order names, and reports each epoch to Tune. Without one it ends at once.
 
     An error of the trial's own is reported as its result, so that Tune's retries are left for what may pass: a lost
     process or node.
     """
 
     bench: Bench
-    order: Order
+    order: Order | None
     running: Running | None  # None before the order's first step, and after an error
 
     def setup(
@@ -36,19 +36,25 @@ class Worker(tune.Trainable):
         tracker: TrackerActor,
     ) -> None:
         """Remember what all trials share; the first one starts with the first step."""
-        if Order.of(config).device == "cpu":
+        if Place.of(config).device == "cpu":
             torch.set_num_threads(1)
         self.bench = Bench(data, weights, watch, Outbox(tracker))
         self.reset_config(config)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take up another trial in the same process."""
+    def reset_config(self, new_config: dict[str, Any]) -> bool:  # noqa: ARG002
+        """Let go of the trial before: the same process takes up another one."""
         self.bench.outbox.let_go()
-        self.order, self.running = Order.of(new_config), None
+        self.order = self.running = None
         return True
+
+    def take(self, order: Order | None) -> None:
+        """Take up a trial. The driver calls it when Tune says that the worker has started, before the first step."""
+        self.order = order
 
     def step(self) -> dict[str, Any]:
         """Train one epoch and report it."""
+        if self.order is None:
+            return nothing_to_do()
         try:
             self.running = self.running or Running(self.order, self.bench)
             return self.running.step().to_result()

@@ -16,6 +16,7 @@ from analysis.report import Section
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.planning import PlannedStage
 from sweeps.decisions.records import StageResult
+from sweeps.reporting import decision_files
 from sweeps.reporting.plan_tables import as_data
 from sweeps.reporting.stage_report import StageReport, report_on
 from sweeps.reporting.tables import Facts
@@ -53,8 +54,11 @@ def prepare(folder: Path, planned: Sequence[PlannedStage]) -> Path:
 
 
 def write(folder: Path, agenda: Agenda, facts: Facts, data: DataSummary, findings: Sequence[Section] = ()) -> None:
-    """Write the decided stages' tables and figures and the report over them, with what analyses found at its end."""
+    """Write the decided stages' tables and figures and the report over them, with what analyses found at its end, and
+    what searches have decided so far.
+    """
     sections = [*(_section(folder, result, facts, data, agenda) for result in agenda.results), *findings]
+    decision_files.write(folder, agenda.decisions)
     decided = {result.stage.name for result in agenda.results}
     undecided = [stage.name for stage in agenda.study.stages if stage.name not in decided]
     intro = [_about(agenda, data, facts.score)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -139,7 +138,7 @@ class SearchReport(StageReport):
         return f"{len(self.search.seeds)} seeds (mean, band ± 1 sd) of those confirmed, 1 of the others"
 
     def files(self) -> dict[str, bytes]:
-        """Return the decisions in order, and Optuna's own view of the search."""
+        """Return Optuna's own view of the search."""
         search = self.search
         reasons: dict[int, Mapping[str, str | None]] = {
             told.number: {"reason": why} for told, why in search.unbuildable
@@ -147,8 +146,7 @@ class SearchReport(StageReport):
         reasons |= {draw.attempt: {"trial": draw.cell.label, "reason": draw.reason} for draw in search.draws.values()}
         stage = search.stage
         database = samplers.as_database(stage.name, stage.space, stage.objectives, search.told, reasons)
-        decisions = "".join(json.dumps(decision) + "\n" for decision in search.decisions).encode()
-        return {f"{stage.name}-decisions.jsonl": decisions, f"{stage.name}-optuna.db": database}
+        return {f"{stage.name}-optuna.db": database}
 
     def figures(self, study: str, dataset: str) -> dict[str, tuple[bytes, str]]:
         """Return what mattered, where enough trials tell it."""

@@ -193,7 +193,11 @@ def test_a_search_pauses_promotes_confirms_and_goes_on_longer(tmp_path, images):
     assert sorted(trial.state.name for trial in optuna_has.trials) == sorted(states[row["status"]] for row in rows)
     assert "Pareto front" in (folder / "report.html").read_text()
 
+    decisions = [json.loads(line) for line in (folder / "find-decisions.jsonl").read_text().splitlines()]
+    assert most_under_way(decisions) <= 1  # on two workers: all but the other one's trial has been told of
+
     assert "nothing to run" in bench.run(hunt, early_stopping=True)[1]
+    assert [json.loads(line) for line in (folder / "find-decisions.jsonl").read_text().splitlines()] == decisions
 
     status, said = bench.run(hunt, early_stopping=True, num_trials=6)
     assert status == 0, said
@@ -203,7 +207,22 @@ def test_a_search_pauses_promotes_confirms_and_goes_on_longer(tmp_path, images):
         name: run.info.run_id for name, run in first.items()
     }
     assert sorted(run.data.tags["number"] for run in last.values()) == list("012345")
+    whole = [json.loads(line) for line in (folder / "find-decisions.jsonl").read_text().splitlines()]
+    assert whole[: len(decisions) + 1] == [*decisions, {"decision": "resumed"}]
+    assert most_under_way(whole[len(decisions) :]) <= 1
     assert "number" not in bench.runs("other")["one: 4"].data.tags  # the same trial as #0, in a study of its own
+
+
+def most_under_way(decisions) -> int:
+    """Return the most trials that were under way as another one was drawn or promoted: all else it has seen."""
+    under_way, most = set(), 0
+    for each in decisions:
+        if each["decision"] in ("first", "due"):
+            most = max(most, len(under_way))
+            under_way.add(each["number"])
+        elif each["decision"] == "drop" or each.get("runs_on_to", 0) is None:
+            under_way.discard(each["number"])
+    return most
 
 
 def test_what_is_stopped_early_is_censored_and_run_on_when_asked(tmp_path, images):

@@ -166,13 +166,25 @@ def test_a_trial_that_is_put_back_is_next_and_stays_alone_once_it_must_be():
     first, second = agenda.next(), agenda.next()
     agenda.put_back(first.key)
     agenda.put_back(second.key, alone=True)
-    assert [(task.key, task.alone) for task in agenda.ledger.queue[:2]] == [(second.key, True), (first.key, False)]
     assert agenda.tasks[second.key].alone
-    assert agenda.next().key == second.key
+    assert agenda.ready(alone=True) == 1
+    assert agenda.next(alone=True).key == second.key
+    assert (agenda.ready(alone=True), agenda.next(alone=True)) == (0, None)
     agenda.put_back(second.key)
-    assert agenda.next() == agenda.tasks[second.key]
+    assert second.cell.trial in agenda.expected()
+    assert agenda.next(alone=True) == agenda.tasks[second.key]
     assert agenda.tasks[second.key].alone
     assert agenda.next() == first
+
+
+def test_as_many_trials_are_ready_as_can_be_given_out_one_after_another():
+    agenda = Driver().agenda
+    given = 0
+    while ready := agenda.ready():
+        assert agenda.next() is not None
+        given += 1
+        assert agenda.ready() == ready - 1
+    assert (given, agenda.next()) == (len(agenda.tasks), None)
 
 
 def test_restarts_are_counted_by_trial_and_kept_with_its_outcome():

@@ -4,6 +4,7 @@ from sweeps.decisions import rules
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.records import Drawn, Known, Task
+from sweeps.decisions.samplers import Sampler
 from sweeps.decisions.search_run import SearchRun
 from sweeps.decisions.status import Status
 from sweeps.study import Choice, Search, Space, Stage, Study, Whole
@@ -219,12 +220,14 @@ def test_by_asha_trials_pause_and_the_best_third_runs_on():
         run.ledger.outcomes[task.key] = "paused"
         run.ended(task.key, history([score]), None)
         assert run.draws[task.key].state == Status.CENSORED
-        assert len(run.decisions) == 2 * n + 2 + (n == 2)
+        assert len(run.decisions) == 2 * n + 2
+    assert run.ready() == 1
+    task = run.next()
+    assert run.ready() == 0
     assert run.decisions[-2:] == [
         {"decision": "note", "number": 2, "epoch": 1, "score": 0.4, "runs_on_to": None},
         {"decision": "due", "number": 1, "runs_on_to": 3},
     ]
-    task = run.next()
     assert (task.key, task.seeds) == (KEYS[1], (0,))
     assert set(run.ledger.outcomes) == {KEYS[0], KEYS[2]}  # it runs again
     assert run.goes_on(KEYS[1], 2, 0.1) is True
@@ -327,3 +330,32 @@ def test_objectives_and_what_a_sampler_is_told_come_from_the_drawing():
     assert run.value(run.draws[task.key], "score") == 0.4
     assert run.told == run.drawing.told
     assert run.unbuildable is run.drawing.unbuildable
+
+
+@pytest.mark.parametrize("rule", rules.RULES)
+def test_as_many_trials_are_ready_as_it_then_gives_out(rule):
+    run, under_way = by_hand(rule=rule, confirm=1, seeds=1), []
+    for score in (0.5, 0.6, 0.4):
+        assert run.ready() == 3 - len(run.draws)  # none is promoted yet: all that may still be drawn
+        task = run.next()
+        under_way.append((task, score))
+    assert run.ready() == 0
+    assert run.next() is None
+    for task, score in under_way:
+        epochs = next(n for n in (1, 2, 3) if not run.goes_on(task.key, n, score) or n == 3)
+        run.ended(task.key, history([score] * epochs), None)
+    for _ in range(run.ready()):
+        assert run.next() is not None
+    assert run.ready() == 0
+    assert run.next() is None
+
+
+def test_a_trial_is_drawn_only_when_it_is_given_out_and_knows_what_was_told_by_then(monkeypatch):
+    run = by_hand(sampler="random", rule="none")
+    suggest, told = Sampler.suggest, []
+    monkeypatch.setattr(Sampler, "suggest", lambda own, known, at: (told.append(known), suggest(own, known, at))[1])
+    assert run.ready() == 3
+    assert told == []
+    run.ended(run.next().key, history([0.5] * 3), None)
+    run.next()
+    assert [[each.scores.get(3) for each in known] for known in told[-1:]] == [[0.5]]

@@ -8,7 +8,7 @@ import ray
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.status import Status
 from sweeps.execution.dispatcher import RESTARTS, Dispatcher
-from sweeps.execution.messages import Failure, NewRecords, Progress
+from sweeps.execution.messages import Failure, NewRecords, Place, Progress
 from sweeps.execution.tracker_actor import TrackerActor
 from sweeps.study import Stage, Study
 from tests.sweeps.outcomes import history, record, terms
@@ -17,6 +17,7 @@ from trainables.config import CNN, Training, Trial
 STUDY = Study(
     "s", Trial(model=CNN(conv_layers=1), training=Training(epochs=2)), (Stage("lr", {"training.lr": (0.1, 0.2)}),)
 )
+SHARED = Place(0.25)
 NO_ROOM = Failure("OutOfMemoryError: CUDA out of memory", "Traceback", out_of_memory=True)
 
 
@@ -43,7 +44,7 @@ def handle(actor):
 
 def begin(dispatcher, actor="a1"):
     """Start the next trial; return its order."""
-    order = dispatcher.next()
+    order = dispatcher.next(dispatcher.place([]))
     dispatcher.started(order.key, handle(actor))
     return order
 
@@ -76,7 +77,8 @@ def test_the_study_goes_on_as_trials_end_and_is_over_at_last(dispatcher):
         train(dispatcher, order, 0.5, 0.6)
         dispatcher.ended(order.key, None)
     assert dispatcher.agenda.over
-    assert dispatcher.next() is None
+    assert dispatcher.place([]) is None
+    assert dispatcher.next(SHARED) is None
 
 
 def test_a_failure_is_kept_with_its_traceback(dispatcher):
@@ -88,21 +90,35 @@ def test_a_failure_is_kept_with_its_traceback(dispatcher):
 
 
 def test_a_trial_that_finds_no_room_runs_once_more_with_a_gpu_to_itself_and_then_fails(dispatcher):
+    assert dispatcher.place([]) == SHARED
     order = begin(dispatcher)
-    assert order.gpu == 0.25
+    assert order.device == "cuda"
     dispatcher.ended(order.key, NO_ROOM)
+    assert dispatcher.place([]) == Place(1.0, alone=True)
     again = begin(dispatcher)
-    assert (again.key, again.gpu) == (order.key, 1.0)
+    assert again.key == order.key
     assert again.trial == order.trial  # the same batch
     dispatcher.ended(order.key, NO_ROOM)
     [outcome] = dispatcher.agenda.failed
     assert outcome.reason == "OutOfMemoryError: CUDA out of memory"
     assert outcome.restarts == ("it ran out of GPU memory beside others",)
-    assert begin(dispatcher).gpu == 0.25  # the other trial
+    assert dispatcher.place([]) == SHARED  # for the other trial
+
+
+def test_as_many_places_are_asked_for_as_trials_are_ready(dispatcher):
+    assert dispatcher.place([SHARED]) == SHARED
+    assert dispatcher.place([SHARED, SHARED]) is None
+    key = dispatcher.next(SHARED).key
+    assert dispatcher.place([SHARED]) is None
+    dispatcher.agenda.put_back(key, alone=True)
+    assert dispatcher.place([SHARED]) == Place(1.0, alone=True)
+    assert dispatcher.place([SHARED, Place(1.0, alone=True)]) is None
+    assert dispatcher.next(SHARED).key != key
+    assert dispatcher.next(Place(1.0, alone=True)).key == key
 
 
 def test_on_the_cpu_there_is_no_more_room_to_be_had(dispatcher):
-    dispatcher.gpu = 0
+    dispatcher.gpu = 0.0
     dispatcher.ended(begin(dispatcher).key, NO_ROOM)
     assert len(dispatcher.agenda.failed) == 1
 
@@ -125,19 +141,11 @@ def test_a_hung_trial_s_loss_has_the_watchdog_s_reason(dispatcher):
     assert dispatcher.agenda.restarts[order.key] == ["it hung: 15 s without an epoch"]
 
 
-def test_what_no_worker_had_taken_up_when_tunes_run_broke_is_given_out_again_and_not_charged(dispatcher):
-    first, second = begin(dispatcher, "a1").key, dispatcher.next().key
-    dispatcher.crashed(ray.exceptions.OutOfMemoryError("killed: actor a1"))
-    assert [dispatcher.next().key, dispatcher.next().key] == [first, second]
-    assert dispatcher.next() is None
-    assert list(dispatcher.agenda.restarts) == [first]
-
-
 def test_what_was_to_start_again_when_tunes_run_broke_is_given_out_again(dispatcher):
     key = begin(dispatcher).key
     dispatcher.lost(key)
     dispatcher.crashed(ray.exceptions.OutOfMemoryError("killed: actor x"))
-    assert dispatcher.next().key == key
+    assert dispatcher.next(SHARED).key == key
     assert dispatcher.agenda.restarts[key] == ["its process was lost"]
 
 
@@ -146,7 +154,7 @@ def test_what_ray_ends_with_one_trial_is_put_back_and_only_the_one_is_charged_wi
     for often in range(RESTARTS):
         dispatcher.crashed(ray.exceptions.OutOfMemoryError("killed: actor b2"))
         assert len(dispatcher.agenda.restarts[second]) == often + 1
-        again = {dispatcher.next().key, dispatcher.next().key}
+        again = {dispatcher.next(SHARED).key, dispatcher.next(SHARED).key}
         assert again == {first, second}
         dispatcher.started(first, handle("a1"))
         dispatcher.started(second, handle("b2"))

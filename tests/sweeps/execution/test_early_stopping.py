@@ -5,7 +5,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from sweeps.decisions.agenda import Agenda
 from sweeps.execution.early_stopping import EarlyStopping, grace_period
-from sweeps.execution.messages import NewRecords, Progress
+from sweeps.execution.messages import NewRecords, Progress, nothing_to_do
 from sweeps.execution.orders import order
 from sweeps.study import Choice, Search, Space, Stage, Study
 from tests.sweeps.outcomes import record, terms
@@ -23,9 +23,11 @@ class Trials:
         self.stopping = EarlyStopping(self.agenda)
 
     def next(self):
-        made = order(self.agenda.next(), 0.0, {})
-        trial = SimpleNamespace(trial_id=made.key, config=made.to_config(), status="RUNNING", runtime_metadata=None)
-        self.stopping.on_trial_add(None, trial)
+        made = order(self.agenda.next(), "cpu", {})
+        trial = SimpleNamespace(trial_id=made.key, config={}, status="RUNNING", runtime_metadata=None)
+        self.stopping.on_trial_add(None, trial)  # it is nobody's yet
+        made.put_into(trial.config)
+        self.stopping.begin(trial)
         return trial
 
     def report(self, trial, epoch, score, earlier=()):
@@ -55,6 +57,14 @@ def test_each_stage_has_rungs_of_its_own():
     assert trials.report(found[0], 2, 0.9) == GO_ON
     assert trials.report(found[2], 2, 0.1) == GO_ON  # the first of its stage
     assert set(trials.stopping.stages) == {"lr", "width"}
+
+
+def test_a_worker_without_a_trial_is_let_be():
+    trials = Trials(Stage("lr", {"training.lr": (0.1, 0.2)}))
+    idle = SimpleNamespace(trial_id="idle", config={}, status="RUNNING")
+    assert trials.stopping.on_trial_result(None, idle, nothing_to_do()) == GO_ON
+    trials.stopping.on_trial_complete(None, idle, nothing_to_do())
+    assert trials.stopping.stages == {}
 
 
 def test_when_it_is_off_nothing_stops():

@@ -4,23 +4,32 @@ import pytest
 import ray
 import torch
 
-from sweeps.execution.messages import Failure, NewRecords, Order, Progress, message
+from sweeps.execution.messages import Failure, NewRecords, Order, Place, Progress, message, nothing_to_do
 from sweeps.tracking.entry import Entry
 from tests.sweeps.outcomes import record
 from trainables.config import Trial
 
-ORDER = Order("0" * 64, "lr", Trial(), (0, 1), 0.25, Entry("lr: 0.1", {"lr": 0.1}, {"stage": "lr"}, "run"))
+ORDER = Order("0" * 64, "lr", Trial(), (0, 1), "cuda", Entry("lr: 0.1", {"lr": 0.1}, {"stage": "lr"}, "run"))
 
 
-def test_an_order_travels_in_tune_s_config_and_comes_out_as_it_was():
-    config = pickle.loads(pickle.dumps(ORDER.to_config()))  # noqa: S301
-    assert list(config) == ["order"]
-    assert Order.of(config) == ORDER
+def test_tune_s_config_is_a_place_at_first_and_comes_to_an_order():
+    place = Place(0.25)
+    config = pickle.loads(pickle.dumps(place.to_config()))  # noqa: S301
+    assert (Place.of(config), Order.of(config)) == (place, None)
+    ORDER.put_into(config)
+    again = pickle.loads(pickle.dumps(config))  # noqa: S301
+    assert (Place.of(again), Order.of(again)) == (place, ORDER)
 
 
 @pytest.mark.parametrize(("gpu", "device"), [(0.0, "cpu"), (0.25, "cuda"), (1.0, "cuda")])
 def test_a_trial_without_a_share_of_a_gpu_trains_on_the_cpu(gpu, device):
-    assert Order("0" * 64, "lr", Trial(), (0,), gpu, ORDER.entry).device == device
+    assert Place(gpu).device == device
+
+
+def test_a_worker_with_nothing_to_do_ends_without_a_message():
+    assert nothing_to_do()["done"] is True
+    assert message(nothing_to_do()) is None
+    assert message({}) is None
 
 
 def test_a_result_holds_the_progress_and_the_plain_values_that_tune_reads():

@@ -1,7 +1,5 @@
 from dataclasses import replace
 
-import pytest
-
 from sweeps.decisions.records import Drawn, Known, Task
 from sweeps.decisions.stages import Cell
 from sweeps.decisions.status import Status
@@ -16,14 +14,14 @@ TASK = Task("lr", Cell("0.1", (0.1,), TRIAL), "0" * 64, None, (0, 1))
 
 
 def test_an_order_says_what_the_worker_and_mlflow_need():
-    made = order(TASK, 0.25, {"study": "s", "device": "gpu"})
-    assert (made.key, made.stage, made.trial, made.seeds, made.gpu) == ("0" * 64, "lr", TRIAL, (0, 1), 0.25)
+    made = order(TASK, "cuda", {"study": "s", "device": "gpu"})
+    assert (made.key, made.stage, made.trial, made.seeds, made.device) == ("0" * 64, "lr", TRIAL, (0, 1), "cuda")
     assert (made.entry.name, made.entry.run_id) == ("lr: 0.1", None)
     assert made.entry.tags == {"stage": "lr", "value": "0.1", "dataset": TRIAL.dataset, "study": "s", "device": "gpu"}
 
 
 def test_params_are_flat_and_leave_out_what_is_empty_and_what_may_grow():
-    params = order(TASK, 0.0, {}).entry.params
+    params = order(TASK, "cpu", {}).entry.params
     assert (params["dataset"], params["channels"], params["lr"], params["batch_size"]) == (
         TRIAL.dataset,
         "4-8",
@@ -37,14 +35,9 @@ def test_params_are_flat_and_leave_out_what_is_empty_and_what_may_grow():
 
 def test_a_known_trial_goes_on_in_its_run():
     known = Known(Status.DONE, History({}), "run 7")
-    assert order(replace(TASK, known=known), 0.0, {}).entry.run_id == "run 7"
-
-
-@pytest.mark.parametrize(("alone", "gpu", "given"), [(False, 0.25, 0.25), (True, 0.25, 1.0), (False, 0.0, 0.0)])
-def test_a_trial_gets_its_share_of_a_gpu_or_one_to_itself(alone, gpu, given):
-    assert order(replace(TASK, alone=alone), gpu, {}).gpu == given
+    assert order(replace(TASK, known=known), "cpu", {}).entry.run_id == "run 7"
 
 
 def test_a_search_s_draw_is_among_the_tags():
-    tags = order(replace(TASK, drawn=Drawn("0" * 64, 3, 5, {"training.lr": 0.1})), 0.0, {}).entry.tags
+    tags = order(replace(TASK, drawn=Drawn("0" * 64, 3, 5, {"training.lr": 0.1})), "cpu", {}).entry.tags
     assert (tags["number"], tags["attempt"], tags["draw"]) == ("3", "5", '{"training.lr": 0.1}')

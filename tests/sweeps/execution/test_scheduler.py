@@ -5,49 +5,110 @@ from types import SimpleNamespace
 import pytest
 from ray.tune.search import Searcher
 
-from sweeps.execution.messages import Failure, Order, Progress
-from sweeps.execution.scheduler import _Feed, _Listener
+from sweeps.execution.messages import Failure, Order, Place, Progress, nothing_to_do
+from sweeps.execution.scheduler import Listener, Places
 from sweeps.tracking.entry import Entry
 from trainables.config import Trial
 
-ORDER = Order("0" * 64, "lr", Trial(), (0,), 0.0, Entry("lr: 0.1"))
+ORDER = Order("0" * 64, "lr", Trial(), (0,), "cpu", Entry("lr: 0.1"))
+PLACE = Place(0.0)
 FAILURE = Failure("ValueError: x", "Traceback", out_of_memory=False)
 PROGRESS = Progress(1, 0.5, False, (), {})
 
 
 class Told:
-    """Stands for the dispatcher, and for its agenda and watchdog: notes the calls."""
+    """Stands for the dispatcher, its agenda and watchdog, and for early stopping: notes the calls.
 
-    def __init__(self, orders=()):
+    It has `orders` to give out, one for each place.
+    """
+
+    def __init__(self, *orders):
         self.calls, self.orders, self.over = [], list(orders), False
         self.agenda = self.watchdog = self
 
-    def next(self):
+    def place(self, asked):
+        return PLACE if len(self.orders) > len(asked) else None
+
+    def next(self, place):
+        assert place == PLACE
         return self.orders.pop(0) if self.orders else None
 
     def __getattr__(self, name):
         return lambda *arguments: self.calls.append((name, *arguments))
 
 
-def tune_s(last_result):
+class Actor:
+    """Stands for a worker: notes what it is to take up."""
+
+    def __init__(self):
+        self.taken = []
+        self.take = SimpleNamespace(remote=self.taken.append)
+
+
+def tune_s(config, last_result=None):
     return SimpleNamespace(
-        config=ORDER.to_config(), last_result=last_result, temporary_state=SimpleNamespace(ray_actor="actor")
+        trial_id="a", config=config, last_result=last_result, temporary_state=SimpleNamespace(ray_actor=Actor())
     )
 
 
-def test_tune_gets_the_next_order_then_nothing_for_now_and_at_last_the_end():
-    dispatcher = Told([ORDER])
-    feed = _Feed(dispatcher)
-    assert Order.of(feed.suggest("a")) == ORDER
-    assert feed.suggest("b") is None
+def with_order(last_result=None):
+    trial = tune_s(PLACE.to_config(), last_result)
+    ORDER.put_into(trial.config)
+    return trial
+
+
+def listening(dispatcher):
+    return Listener(dispatcher, Places(dispatcher), dispatcher)
+
+
+def test_tune_is_asked_for_as_many_places_as_trials_are_ready_and_hears_of_the_end_at_last():
+    dispatcher = Told(ORDER, ORDER)
+    places = Places(dispatcher)
+    assert [places.suggest(name) for name in "abc"] == [PLACE.to_config(), PLACE.to_config(), None]
+    assert places.asked == {"a": PLACE, "b": PLACE}
+    assert len(dispatcher.orders) == 2  # none is given out before a worker takes it
     dispatcher.over = True
-    assert feed.suggest("c") == Searcher.FINISHED
+    assert places.suggest("d") == Searcher.FINISHED
+
+
+def test_a_worker_that_starts_gets_the_trial_that_is_next_then_and_one_that_starts_again_the_same():
+    dispatcher = Told(ORDER, "another")
+    listener = listening(dispatcher)
+    trial = tune_s(listener.places.suggest("a"))
+    assert Order.of(trial.config) is None
+    for _ in range(2):
+        listener.on_trial_start(iteration=1, trials=[], trial=trial)
+    assert Order.of(trial.config) == ORDER
+    assert trial.temporary_state.ray_actor.taken == [ORDER, ORDER]
+    assert listener.places.asked == {}
+    began = ("started", ORDER.key, trial.temporary_state.ray_actor)
+    assert dispatcher.calls == [("begin", trial), began, began]
+
+
+def test_a_worker_for_which_nothing_is_left_is_told_so_and_nobody_else():
+    dispatcher = Told(ORDER)
+    listener = listening(dispatcher)
+    trial = tune_s(listener.places.suggest("a"), nothing_to_do())
+    dispatcher.orders.clear()
+    for event in ("on_trial_start", "on_trial_recover", "on_trial_start", "on_trial_complete", "on_trial_error"):
+        getattr(listener, event)(iteration=1, trials=[], trial=trial)
+    listener.on_trial_result(iteration=1, trials=[], trial=trial, result=nothing_to_do())
+    assert trial.temporary_state.ray_actor.taken == [None, None]
+    assert dispatcher.calls == []
+
+
+@pytest.mark.parametrize(("event", "call"), [("on_trial_recover", "lost"), ("on_trial_error", "given_up")])
+def test_a_worker_that_cannot_even_start_is_the_next_trial_s_loss(event, call):
+    dispatcher = Told(ORDER)
+    listener = listening(dispatcher)
+    trial = tune_s(listener.places.suggest("a"))
+    getattr(listener, event)(iteration=1, trials=[], trial=trial)
+    assert dispatcher.calls == [("begin", trial), (call, ORDER.key)]
 
 
 @pytest.mark.parametrize(
     ("event", "result", "call"),
     [
-        ("on_trial_start", None, ("started", ORDER.key, "actor")),
         ("on_trial_recover", None, ("lost", ORDER.key)),
         ("on_trial_error", None, ("given_up", ORDER.key)),
         ("on_trial_complete", FAILURE.to_result(), ("ended", ORDER.key, FAILURE)),
@@ -57,18 +118,18 @@ def test_tune_gets_the_next_order_then_nothing_for_now_and_at_last_the_end():
 )
 def test_each_event_of_tune_s_reaches_the_dispatcher(event, result, call):
     dispatcher = Told()
-    getattr(_Listener(dispatcher), event)(iteration=1, trials=[], trial=tune_s(result))
+    getattr(listening(dispatcher), event)(iteration=1, trials=[], trial=with_order(result))
     assert dispatcher.calls == [call]
 
 
 def test_only_progress_is_an_epoch():
     dispatcher = Told()
     for news in (PROGRESS, FAILURE):
-        _Listener(dispatcher).on_trial_result(iteration=1, trials=[], trial=tune_s(None), result=news.to_result())
+        listening(dispatcher).on_trial_result(iteration=1, trials=[], trial=with_order(), result=news.to_result())
     assert dispatcher.calls == [("progressed", ORDER.key, PROGRESS)]
 
 
 def test_the_watchdog_looks_at_every_step():
     dispatcher = Told()
-    _Listener(dispatcher).on_step_begin(iteration=1, trials=[])
+    listening(dispatcher).on_step_begin(iteration=1, trials=[])
     assert dispatcher.calls == [("kill_what_hangs",)]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sweeps.execution import worker
-from sweeps.execution.messages import Failure, Order, Progress, message
+from sweeps.execution.messages import Failure, Order, Place, Progress, message
 from sweeps.execution.worker import Worker
 from sweeps.study import Watch
 from sweeps.tracking.entry import Entry
@@ -34,8 +34,8 @@ class Tracker:
     """Stands for the Tracker's actor; nothing is ever on its way to it."""
 
 
-def config(key="a", gpu=0.0):
-    return Order(key * 64, "lr", Trial(), (0,), gpu, Entry("lr: 0.1")).to_config()
+def order(key="a"):
+    return Order(key * 64, "lr", Trial(), (0,), "cpu", Entry("lr: 0.1"))
 
 
 @pytest.fixture
@@ -43,7 +43,8 @@ def at_work(monkeypatch, tiny):
     monkeypatch.setattr(worker, "Running", Trained)
     Trained.begun, Trained.steps = [], []
     made = Worker.__new__(Worker)  # Tune's own constructor wants a session
-    made.setup(config(), tiny, {}, Watch(), Tracker())
+    made.setup(Place(0.0).to_config(), tiny, {}, Watch(), Tracker())
+    made.take(order())
     return made
 
 
@@ -67,18 +68,29 @@ def test_an_error_is_the_trial_s_result_and_its_memory_is_let_go(at_work):
 def test_the_same_process_takes_up_another_trial(at_work):
     Trained.steps = [PROGRESS, PROGRESS]
     at_work.step()
-    assert at_work.reset_config(config("b"))
+    assert at_work.reset_config(Place(0.0).to_config())
     assert at_work.running is None
+    at_work.take(order("b"))
     at_work.step()
     assert Trained.begun == ["a" * 64, "b" * 64]
     at_work.cleanup()
     assert at_work.running is None
 
 
+def test_without_an_order_it_ends_at_once(at_work):
+    at_work.take(None)
+    result = at_work.step()
+    assert (message(result), result["done"]) == (None, True)
+    at_work.take(order())
+    at_work.reset_config(Place(0.0).to_config())  # what it had before is not run again
+    assert at_work.step() == result
+    assert Trained.begun == []
+
+
 def test_on_the_cpu_a_trial_has_one_thread(monkeypatch, tiny):
     threads = []
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
-    Worker.__new__(Worker).setup(config(gpu=0.5), tiny, {}, Watch(), Tracker())
+    Worker.__new__(Worker).setup(Place(0.5).to_config(), tiny, {}, Watch(), Tracker())
     assert threads == []
-    Worker.__new__(Worker).setup(config(), tiny, {}, Watch(), Tracker())
+    Worker.__new__(Worker).setup(Place(0.0).to_config(), tiny, {}, Watch(), Tracker())
     assert threads == [1]

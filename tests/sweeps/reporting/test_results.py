@@ -8,10 +8,12 @@ import pytest
 from analysis.report import Column, Section, Table
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.planning import plan_study
+from sweeps.decisions.records import Known
+from sweeps.decisions.status import Status
 from sweeps.reporting import results
 from sweeps.reporting.results import DataSummary, keep, markdown, prepare, write, write_findings
 from sweeps.reporting.tables import Facts
-from sweeps.study import Published, Stage, Study
+from sweeps.study import Choice, Published, Search, Space, Stage, Study
 from tests.sweeps.outcomes import history, record, terms
 from trainables.config import CNN, Training, Trial
 from trainables.errors import UserError
@@ -196,3 +198,25 @@ def test_a_summary_counts_the_images(tiny):
     assert DataSummary.of(tiny) == DataSummary("tiny", ("class0", "class1", "class2"), 96, 24, 30, multi_label=False)
     named = replace(tiny, name="folder:/home/me/cats")
     assert DataSummary.of(named).name == "folder:cats"
+
+
+def test_a_search_that_is_not_decided_yet_keeps_its_decisions_from_start_to_start(tmp_path):
+    """The second start goes on after what the first one decided; a third that decides nothing changes nothing."""
+    find = Search("find", Space({"training.batch_size": Choice((16, 32, 64))}), trials=3, sampler="random", confirm=1)
+    study = replace(STUDY, stages=(find,))
+    first = Agenda(study, TERMS, lambda _: None)
+    task = first.next()
+    write(tmp_path, first, facts(first), DATA)
+    place = tmp_path / "find-decisions.jsonl"
+    [line] = place.read_text().splitlines()
+    decision = json.loads(line)
+    assert (decision["decision"], decision["number"]) == ("first", 0)
+
+    known = {task.key: Known(Status.INTERRUPTED, history([0.5]), "run")}
+    again = Agenda(study, TERMS, lambda _: None, known, {"find": [task.drawn]}, {"find": [decision]})
+    write(tmp_path, again, facts(again), DATA)
+    assert place.read_text().splitlines() == [line]
+    again.next()
+    write(tmp_path, again, facts(again), DATA)
+    lines = [json.loads(each) for each in place.read_text().splitlines()]
+    assert [each["decision"] for each in lines] == ["first", "resumed", "first"]
