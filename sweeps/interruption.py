@@ -26,7 +26,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LINE = "interrupted: finished epochs are kept; the same command goes on from there"
 STATUS = 130
 ONE_EVENT = 0.2  # seconds: a terminal and whatever started the command may both pass on one Ctrl-C
-SHOW_CURSOR = b"\x1b[?25h"  # a live panel hides it
+AFTER_A_PANEL = b"\r\x1b[K\x1b[?25h"  # instead of its last line, and with the cursor that it hides
 
 
 class _Interruption:
@@ -113,21 +113,21 @@ def end_at_once() -> NoReturn:
     """End the process with the line, whatever it is at. What Ray has started here ends with it."""
     with contextlib.suppress(OSError):  # the terminal is gone
         if os.isatty(1) and os.environ.get("TERM") not in (None, "dumb", "unknown"):
-            os.write(1, SHOW_CURSOR)
+            os.write(1, AFTER_A_PANEL)
         os.write(2, f"{LINE}\n".encode())
     os._exit(STATUS)
 
 
 def _unraisable(lost: sys.UnraisableHookArgs) -> None:
     """Ask once more where a KeyboardInterrupt came at a place where Python can only print it: in a `__del__`."""
-    if not isinstance(lost.exc_value, KeyboardInterrupt):
+    taken = [each for each in SIGNALS if signal.getsignal(each) == _here.take]
+    if not taken or not isinstance(lost.exc_value, KeyboardInterrupt):
         sys.__unraisablehook__(lost)
         return
     import threading
 
     _here.asked = None
-    taken = next(each for each in SIGNALS if signal.getsignal(each) == _here.take)
-    threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident or 0, taken)).start()
+    threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident or 0, taken[0])).start()
 
 
 def _ignore() -> None:

@@ -85,7 +85,8 @@ def console() -> Console:
                 yield Segment(text if control else printable(text), style, control)
 
     shown = Plain(markup=False, emoji=False)
-    shown.width = shown.width or 80  # COLUMNS=0
+    if not shown.width:  # COLUMNS=0
+        shown.width = 80
     return shown
 
 
@@ -106,8 +107,11 @@ def _fill() -> None:
 
 
 def _enduring(stream: TextIO | None, descriptor: int) -> TextIO:
-    encoding = stream.encoding if stream else "utf-8"
-    if stream:
+    encoding = "utf-8"
+    if stream is None:  # it was closed from the start; whatever has its number since is not for what is printed
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+    else:
+        encoding = stream.encoding
         with contextlib.suppress(OSError):
             stream.flush()
     return io.TextIOWrapper(io.BufferedWriter(Outlet(descriptor)), encoding, "near", line_buffering=True)

@@ -185,7 +185,7 @@ def _connect(uri: str) -> MlflowClient:
     # exceptions anyway.
     for chatty in ("mlflow.store.db.utils", "urllib3.connectionpool"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
-    with held(), _alone_with(_database(uri)):
+    with _alone_with(_database(uri)), held():
         return client_of(tracking_uri=uri)  # creates the tables
 
 

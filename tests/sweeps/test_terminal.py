@@ -171,6 +171,18 @@ with open({str(tmp_path / "kept")!r}, "w") as file:
     assert (tmp_path / "kept").read_text() == ""
 
 
+def test_nor_does_one_that_was_opened_before(tmp_path):
+    code = f"""
+import sys
+file = open({str(tmp_path / "kept")!r}, "w")
+__import__("sweeps.terminal").terminal.endure()
+print("said")
+sys.exit(file.fileno() != 1)
+"""
+    assert run("-c", code, where=">&-").returncode == 0
+    assert (tmp_path / "kept").read_text() == ""
+
+
 def test_warnings_and_logs_do_not_break_either():
     code = """
 import logging, warnings
