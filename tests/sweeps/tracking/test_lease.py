@@ -1,11 +1,13 @@
 """sweeps.tracking.lease against a real sqlite store."""
 
 import json
+import signal
 import subprocess
 import time
 
 import pytest
 
+from sweeps import interruption
 from sweeps.tracking import lease
 from sweeps.tracking.lease import TAG, Lease
 from sweeps.tracking.store import Store
@@ -80,4 +82,24 @@ def test_of_two_that_start_at_the_same_moment_one_gives_way(store, said):
         study()
     assert time.monotonic() - began < 15
     assert tag(store)["id"] == "other"
+    store.client.delete_experiment_tag(store.experiment_id("study"), TAG)
+
+
+def test_in_a_command_too_where_trials_train(store, said):
+    def study():
+        put(store)
+        while True:
+            time.sleep(0.01)
+            interruption.check()  # between two steps of Tune
+
+    interruption.listen()
+    command = signal.getsignal(signal.SIGTERM)
+    with (
+        pytest.raises(UserError, match="process 7 on elsewhere"),
+        interruption.tidy(),
+        Lease(store, "study", said.append).held(),
+        interruption.held(),
+    ):
+        study()
+    assert signal.getsignal(signal.SIGTERM) == command
     store.client.delete_experiment_tag(store.experiment_id("study"), TAG)
