@@ -171,6 +171,19 @@ time.sleep(9)
     assert run(code) == (130, "", "")
 
 
+def test_what_it_has_started_ends_with_it():
+    code = """
+import subprocess, sys, time
+from sweeps import interruption
+interruption.listen()
+below = "import subprocess; child = subprocess.Popen(['sleep', '60']); print(child.pid, flush=True); child.wait()"
+subprocess.Popen([sys.executable, "-c", below])
+time.sleep(9)
+"""
+    # both hold the pipe that run() reads to its end: within the time that it gives
+    assert run(code) == (130, "", f"{LINE}\n")
+
+
 def test_a_request_that_comes_where_python_can_only_print_it_is_made_again():
     code = """
 import time
