@@ -16,6 +16,7 @@ from analysis.figures.page import MARGIN, NARROWEST, as_png, legend, legend_size
 from analysis.figures.text import LEADING, NOTE, SMALL, plain, tallest, widest, width, wrap, write
 
 SIDE = 3.4  # inches of a plot
+MOST_NAMED = 40  # classes whose names fit
 
 Plot = tuple[str, np.ndarray, np.ndarray]  # title, points (N, 2), classes (N,) int
 
@@ -25,22 +26,25 @@ def scatter(plots: Sequence[Plot], *, class_names: Sequence[str], title: str, ca
     """Draw scatter plots side by side, one per (title, points (N, 2), classes (N,) int), to the same scale along x and
     y.
 
-    The name of each class stands near the median of its points. Points that are not finite are left out. Raises
-    ValueError where there is nothing to draw, shapes do not match, or a class has no name.
+    The name of each class stands near the median of its points, unless there are more than MOST_NAMED of them. Points
+    that are not finite are left out. Raises ValueError where there is nothing to draw, shapes do not match, or a class
+    has no name.
     """
     _check(plots, len(class_names))
     heads = [wrap(name, SIDE, NOTE, bold=True) for name, _, _ in plots]
     present = sorted({int(label) for _, _, classes in plots for label in classes})
     wide = len(plots) * (SIDE + MARGIN)
-    names = [class_names[label] for label in present]
-    keys, key_columns = legend_size(names, max(wide, NARROWEST))
+    named = len(present) <= MOST_NAMED
+    names = [class_names[label] for label in present] if named else []
+    keys, key_columns = legend_size(names, max(wide, NARROWEST)) if named else (0.0, 0)
+    caption += "" if named else f" The {len(present)} classes are too many to be named."
     figure, place = page(max(wide, widest(names, NOTE) + 0.5), keys + SIDE + tallest(heads, NOTE), title, caption)
     for number, (_, points, classes) in enumerate(plots):
         axes = place(number * (SIDE + MARGIN), keys, SIDE, SIDE)
         finite = np.isfinite(points).all(axis=1)
-        _draw_points(axes, points[finite].astype(float), classes[finite], class_names)
+        _draw_points(axes, points[finite].astype(float), classes[finite], class_names if named else None)
         axes.set_title(plain(heads[number]), fontsize=NOTE, fontweight="bold", loc="left", pad=3)
-        if not number:
+        if named and not number:
             handles = [Line2D([], [], linestyle="", label=plain(class_names[label]), **dot(label)) for label in present]
             legend(axes, handles, key_columns, below=True)
     return figure
@@ -58,8 +62,8 @@ def _check(plots: Sequence[Plot], named: int) -> None:
             raise ValueError(f"plot {name!r} has classes beyond whole numbers from 0 to {named - 1}, those with a name")
 
 
-def _draw_points(axes: Axes, points: np.ndarray, classes: np.ndarray, class_names: Sequence[str]) -> None:
-    """Draw one scatter plot, its range the same along x and y."""
+def _draw_points(axes: Axes, points: np.ndarray, classes: np.ndarray, class_names: Sequence[str] | None) -> None:
+    """Draw one scatter plot, its range the same along x and y; with `class_names` each class is named."""
     low, high = (points.min(axis=0), points.max(axis=0)) if len(points) else (np.zeros(2), np.ones(2))
     middle, reach = (low + high) / 2, 0.54 * (max(high - low) or 1.0)
     size = float(np.clip(4000 / max(1, len(points)), 4, 16))  # square points
@@ -70,7 +74,7 @@ def _draw_points(axes: Axes, points: np.ndarray, classes: np.ndarray, class_name
     limits = [(centre - reach, centre + reach) for centre in middle]
     axes.set(xlim=limits[0], ylim=limits[1], xticks=[], yticks=[], aspect="equal")
     axes.spines[:].set_color("0.7")
-    if present:
+    if present and class_names:
         medians = np.stack([np.median(points[classes == label], axis=0) for label in present])
         _name_classes(axes, [class_names[label] for label in present], medians, middle, reach)
 

@@ -14,6 +14,8 @@ from sweeps.decisions.records import StageResult
 from sweeps.decisions.status import Status
 from trainables.plan import flops, parameters, plan
 
+MOST_CLASSES = 40  # that a table shows, each in a row of its own; with more they are in the CSV alone
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -37,15 +39,17 @@ def stage_table(result: StageResult, facts: Facts, fields: Sequence[str] = ()) -
     """
     published = [outcome.cell.published for outcome in result.outcomes if outcome.cell.published]
     part = published[0].part if published else None
+    shown = len(facts.class_names) <= MOST_CLASSES
+    elsewhere = "" if shown else f"; the scores of its {len(facts.class_names)} classes are in {result.stage.name}.csv"
     columns = [
         *_columns(result.stage.name, facts.score, part),
         *(Column(path) for path in fields),
-        *(Column(name, best="max", digits=0) for name in facts.class_names),
+        *(Column(name, best="max", digits=0, show=shown) for name in facts.class_names),
         *_costs(),
     ]
     rows = [tuple(_row(outcome, fields, facts, bool(published))) for outcome in result.outcomes]
     eligible = tuple(outcome.status == Status.DONE for outcome in result.outcomes)
-    return Table(result.stage.title, tuple(columns), tuple(rows), eligible)
+    return Table(f"{result.stage.title}{elsewhere}", tuple(columns), tuple(rows), eligible)
 
 
 def published_table(result: StageResult, facts: Facts) -> Table | None:

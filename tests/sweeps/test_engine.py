@@ -132,6 +132,22 @@ def test_a_study_from_the_first_run_to_more_epochs_and_seeds(tmp_path, images):
     history = MlflowClient(bench.uri).get_metric_history(first["lr: 0.05"].info.run_id, "val_accuracy_sd")
     assert [point.step for point in history] == [1, 2, 3]
 
+    wide = study(images, values=(0.001, 0.05, 0.02))
+    rows = bench.rows("width")
+    for less, epochs, seeds in (
+        ({"epochs": 3, "seeds": 1}, "3", "1"),
+        ({"epochs": 1, "seeds": 2}, "1", "2"),
+        ({"epochs": 2, "seeds": 1, "stages": ("width",)}, "2", "1"),
+    ):
+        status, said = bench.run(wide, **less)
+        assert (status, "nothing to run" in said) == (0, True)
+        assert {(row["epochs"], row["validation acc %_n"]) for row in bench.rows("width")} == {(epochs, seeds)}
+    status, said = bench.run(study(images, values=(0.001,)), epochs=3, seeds=2, stages=("lr",))
+    assert (status, "nothing to run: all 1 trials are done already" in said) == (0, True)
+    status, said = bench.run(wide, epochs=3, seeds=2)  # all is put back
+    assert (status, "nothing to run" in said) == (0, True)
+    assert bench.rows("width") == rows
+
     with patch("sweeps.reporting.results.write_whole", side_effect=OSError(errno.ENOSPC, "No space left on device")):
         status, said = bench.run(study(images, values=(0.001, 0.05, 0.02)), epochs=3, seeds=2)
     assert status == 1

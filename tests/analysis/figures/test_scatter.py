@@ -66,3 +66,15 @@ def test_boxes_stay_within_reach():
 def test_what_cannot_be_drawn_is_refused(make, message: str):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(("classes", "named"), [(40, True), (41, False)])
+def test_more_classes_than_there_is_room_for_are_not_named(classes: int, named: bool):
+    points = np.random.default_rng(0).normal(size=(classes, 2))
+    figure = clouds([("model", points, np.arange(classes))], [f"class {n}" for n in range(classes)])
+    [axes] = figure.axes
+    assert len(axes.collections) == classes
+    assert len(axes.texts) == (classes if named else 0)
+    assert (axes.get_legend() is not None) is named
+    said = [text.get_text() for text in figure.texts]
+    assert any("The 41 classes are too many to be named." in text for text in said) is not named

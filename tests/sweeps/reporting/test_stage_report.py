@@ -1,4 +1,5 @@
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -106,7 +107,7 @@ def test_a_search_s_files_are_each_decision_and_optuna_s_view(found, tmp_path):
     files = report_on(found.result()).files()
     assert set(files) == {"find-optuna.db"}
     (tmp_path / "optuna.db").write_bytes(files["find-optuna.db"])
-    with sqlite3.connect(tmp_path / "optuna.db") as database:
+    with closing(sqlite3.connect(tmp_path / "optuna.db")) as database:
         drawn = 27 + len(found.unbuildable)  # those that were drawn before are in it, too, as failed
         assert database.execute("select count(*) from trials").fetchone() == (drawn,)
 

@@ -92,3 +92,14 @@ def test_a_censored_trial_is_marked_and_not_ranked():
     assert [curve.censored for curve in report_on(result).curves("test_score")] == [False, True]
     assert any("Stopped early, and not ranked: 2." in line for line in report_on(result).words(BY))
     assert describe(short) == "stopped early after 1 of 15 epochs: validation 50.0 %, test 45.0 %"
+
+
+@pytest.mark.parametrize(("classes", "shown"), [(40, True), (41, False)])
+def test_more_classes_than_anyone_reads_are_in_the_csv_alone(classes, shown):
+    names = tuple(f"class {n}" for n in range(classes))
+    many = History({0: (replace(record(0.5), class_score=(0.25,) * classes),)})
+    table = stage_table(StageResult(STAGE, (outcome(1, many),)), replace(FACTS, class_names=names))
+    assert {column.show for column in table.columns if column.name in names} == {shown}
+    assert row(table, 0)["class 7"].mean == pytest.approx(25)
+    elsewhere = "" if shown else "; the scores of its 41 classes are in depth.csv"
+    assert table.title == f"depth (conv_layers){elsewhere}"
