@@ -35,3 +35,7 @@ def _use_the_checkout_of_the_program() -> None:
 
 
 _use_the_checkout_of_the_program()
+
+from sweeps.command import begin  # noqa: E402  of the checkout that was just chosen
+
+begin()

@@ -75,10 +75,12 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
 def _write(place: Path, study: str, answers: Sequence[Answer], say: Callable[[str], None]) -> bool:
     """Write the report; False, with a line, where the disk has no room for it."""
     from sweeps.execution.answers import sections
+    from sweeps.interruption import held
     from sweeps.reporting import results
 
     try:
-        results.write_findings(place, study, sections(answers))
+        with held():
+            results.write_findings(place, study, sections(answers))
     except OSError as error:
         say(
             f"warning: the report cannot be written to {place}: {error.strerror}; once it can, the same command does it"
@@ -173,6 +175,7 @@ def _parser(default: str | None) -> Parser:
 
 
 if __name__ == "__main__":
-    from sweeps.main import guarded, terminal
+    from sweeps.main import guarded
+    from sweeps.terminal import console
 
-    sys.exit(guarded(lambda: run(sys.argv[1:], terminal())))
+    sys.exit(guarded(lambda: run(sys.argv[1:], console())))

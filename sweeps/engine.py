@@ -17,6 +17,7 @@ from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.planning import PlannedStage, plan_study
 from sweeps.decisions.records import Known, StageResult, Terms
 from sweeps.execution.shared_data import SharedData
+from sweeps.interruption import held, tidy
 from sweeps.options import RunOptions
 from sweeps.reporting import decision_files, results
 from sweeps.reporting.plan_tables import print_plan
@@ -54,9 +55,10 @@ def run_study(study: Study, options: RunOptions, console: Console) -> int:
         return 0
     course = _prepared(study, planned, options, console)
     course.store.wait(course.say)
-    with locked(course.spool / "driver.lock"), Lease(course.store, study.name, course.say).held():
+    lease = Lease(course.store, study.name, course.say)
+    with tidy(), locked(course.spool / "driver.lock"), lease.held():
         course.warn(*deliver(course.store, course.spool))
-        return course.finish()
+        return course.finish(lease)
 
 
 def chosen(study: Study, options: RunOptions) -> Study:
@@ -97,7 +99,7 @@ class _Course:
     options: RunOptions
     console: Console
 
-    def finish(self) -> int:
+    def finish(self, lease: Lease) -> int:
         """Run what MLflow does not have yet, write what came of it, and return the exit status."""
         agenda, runs = self._agenda()
         delivered = True
@@ -105,7 +107,7 @@ class _Course:
         with ExitStack() as connection:
             try:
                 if not agenda.over:
-                    delivered = self._execute(agenda, runs, connection)
+                    delivered = self._execute(agenda, runs, connection, lease)
             finally:
                 written = self._write(agenda, runs)
             examined = self._examined(agenda) if delivered else None
@@ -158,25 +160,27 @@ class _Course:
         for line in shown.words(self.terms.yardstick):
             self.console.print(line, highlight=False)
 
-    def _execute(self, agenda: Agenda, runs: dict[str, str], connection: ExitStack) -> bool:
+    def _execute(self, agenda: Agenda, runs: dict[str, str], connection: ExitStack, lease: Lease) -> bool:
         """Run on Ray what the agenda holds, and return whether MLflow has got all of it.
 
         Stays connected to Ray as long as `connection` lasts. Adds the new trials' MLflow runs to `runs`.
         """
-        from sweeps.execution import cluster, scheduler, tracker_actor
-        from sweeps.reporting.display import Display
+        with held():  # an interrupted import may end as any error, or in half a module
+            from sweeps.execution import cluster, scheduler, tracker_actor
+            from sweeps.reporting.display import Display
 
         if agenda.reused:
             self.say(f"{len(agenda.reused)} trials are done already and not run again")
         resources = cluster.trial_resources(self.options.machines)
         connection.enter_context(cluster.connect(self.options.machines))
         tracker = tracker_actor.start(self.store.uri, self.study.name, self.spool)
+        lease.when_lost = tracker.stop_delivering
         tags = _tags(self.study, self.options)
         try:
             with Display(agenda, self.console) as display:
                 scheduler.execute(agenda, self.data, self.weights, tracker, display, resources, tags)
         finally:
-            handover = tracker.end(self.say)
+            handover = tracker.abandon() if lease.lost else tracker.end(self.say)
             self.warn(handover.left, handover.problems)
             runs.update(handover.runs)
         if handover.left:
@@ -192,7 +196,8 @@ class _Course:
         Where the disk has no room for them, say so and return False: what was trained is in MLflow.
         """
         try:
-            results.write(self.folder, agenda, self._facts(runs), self.summary, findings)
+            with held():
+                results.write(self.folder, agenda, self._facts(runs), self.summary, findings)
         except OSError as error:
             self.say(
                 f"warning: the results cannot be written to {self.folder}: {error.strerror}; once they can, the same "
@@ -223,8 +228,9 @@ class _Course:
 
         They ask its best trial on validation; those that compare models ask the winner of every stage.
         """
-        from sweeps.execution import questions
-        from sweeps.execution.answers import Answers
+        with held():
+            from sweeps.execution import questions
+            from sweeps.execution.answers import Answers
 
         winners = {result.winner.outcome.key: result.winner.outcome for result in agenda.results if result.winner}
         best = max(winners.values(), key=lambda outcome: outcome.score)

@@ -65,6 +65,7 @@ def _deliver(store: Store, spool: Path, place: Place, files: Mapping[str, bytes]
 
     Raises UserError where the disk does not take it.
     """
+    from sweeps.interruption import held
     from sweeps.tracking.findings import advice, deliver_findings, findings_in
     from sweeps.tracking.findings import keep as keep_for_mlflow
 
@@ -72,7 +73,8 @@ def _deliver(store: Store, spool: Path, place: Place, files: Mapping[str, bytes]
         keep_for_mlflow(spool, place, files)
     except OSError as error:
         raise UserError(f"the result cannot be kept for MLflow in {spool}: {error.strerror}") from error
-    left = deliver_findings(store, findings_in(spool))
+    with held():
+        left = deliver_findings(store, findings_in(spool))
     for line in [*left.away, *left.refused, *left.damaged]:
         say(f"warning: {line}")
     if not left.away and not left.refused:
@@ -94,6 +96,7 @@ def _parser() -> Parser:
 
 
 if __name__ == "__main__":
-    from sweeps.main import guarded, terminal
+    from sweeps.main import guarded
+    from sweeps.terminal import console
 
-    sys.exit(guarded(lambda: run(sys.argv[1:], terminal())))
+    sys.exit(guarded(lambda: run(sys.argv[1:], console())))

@@ -20,6 +20,7 @@ ANALYSES: Analyses = {
 }
 
 if __name__ == "__main__":
-    from sweeps.main import guarded, terminal
+    from sweeps.main import guarded
+    from sweeps.terminal import console
 
-    sys.exit(guarded(lambda: run(sys.argv[1:], terminal(), ANALYSES, default="part_a")))
+    sys.exit(guarded(lambda: run(sys.argv[1:], console(), ANALYSES, default="part_a")))

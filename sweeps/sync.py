@@ -49,6 +49,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
 
 def _deliver(store: Store, spool: Path, say: Callable[[str], None]) -> int:
     """Deliver one study's spool, say what came of it, and return 1 where something is left."""
+    from sweeps.interruption import tidy
     from sweeps.tracking.findings import findings_in
     from sweeps.tracking.spool import locked, trials_in
     from sweeps.tracking.tracker import deliver
@@ -56,7 +57,7 @@ def _deliver(store: Store, spool: Path, say: Callable[[str], None]) -> int:
     study, kinds = spool.parent.name, {"trials": trials_in, "findings": findings_in}
     before = {kind: len(among(spool)) for kind, among in kinds.items()}
     try:
-        with locked(spool / "driver.lock"):
+        with tidy(), locked(spool / "driver.lock"):
             left, problems = deliver(store, spool, PATIENCE)
     except UserError as error:
         say(f"{study}: {error}")
@@ -76,6 +77,7 @@ def _parser() -> Parser:
 
 
 if __name__ == "__main__":
-    from sweeps.main import guarded, terminal
+    from sweeps.main import guarded
+    from sweeps.terminal import console
 
-    sys.exit(guarded(lambda: run(sys.argv[1:], terminal())))
+    sys.exit(guarded(lambda: run(sys.argv[1:], console())))

@@ -1,12 +1,15 @@
 """A data set small enough to train on in a fraction of a second, and the real ones where they are."""
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from sweeps import interruption
 from trainables.datasets import Dataset, Split
 
 torch.set_num_threads(1)
@@ -40,3 +43,13 @@ def real_data() -> Path:
     if not (folder / "cifar-10-batches-bin").is_dir():
         pytest.skip(f"no real data in {folder}; CNN_SWEEPS_DATA names another folder")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let each test be a command, which takes signals and has an end: both are taken back."""
+    monkeypatch.setattr(interruption, "_here", interruption._Interruption())
+    before = {each: signal.getsignal(each) for each in interruption.SIGNALS}
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)

@@ -19,9 +19,12 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "analysis/jobs": ("trainables", "analysis"),
     "analysis": ("trainables",),
     "sweeps/decisions": ("trainables",),
-    "sweeps/tracking": ("trainables", "sweeps.decisions"),
+    "sweeps/tracking": ("trainables", "sweeps.decisions", "sweeps.interruption"),
     "sweeps/reporting": ("trainables", "analysis", "sweeps.decisions", "sweeps.tracking"),
-    "sweeps/execution": ("trainables", "analysis", "sweeps.decisions", "sweeps.tracking", "sweeps.reporting"),
+    "sweeps/execution": (
+        *("trainables", "analysis", "sweeps.decisions", "sweeps.tracking", "sweeps.reporting"),
+        "sweeps.interruption",
+    ),
     "sweeps": ("trainables", "analysis"),
 }
 HOMES = {

@@ -17,12 +17,14 @@ from rich.console import Console
 
 from analysis import figures
 from analysis.report import Column, Section, Table, write_html, write_json
+from sweeps import terminal
+from sweeps.command import fail
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.records import StageResult, Terms
 from sweeps.decisions.winner import choose
 from sweeps.engine import run_study
-from sweeps.main import fail, status, terminal
+from sweeps.main import status
 from sweeps.options import RunOptions
 from sweeps.reporting.display import Display
 from sweeps.reporting.results import markdown
@@ -202,7 +204,7 @@ def test_markdown_for_mlflow_shows_the_texts_as_they_stand():
 
 def test_the_terminal_shows_the_texts_as_they_stand(monkeypatch):
     result, said = hostile_result(), io.StringIO()
-    console = terminal()
+    console = terminal.console()
     monkeypatch.setattr(console, "file", said)
     agenda = Agenda(STUDY, TERMS, print)
     display = Display(agenda, console)
@@ -320,7 +322,7 @@ def test_a_whole_study_of_hostile_class_names(tmp_path):
     )
     note = "[/] <b> [y](javascript:alert(2))"
     study = Study("hostile", trial, (Stage("first", {"training.lr": (0.1,)}, note=note),))
-    console, said = terminal(), io.StringIO()
+    console, said = terminal.console(), io.StringIO()
     console.file = said
     options = RunOptions(
         num_cpus=2, output=tmp_path, tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}", early_stopping=False

@@ -14,6 +14,7 @@ from typing import Any
 import ray
 
 from sweeps.execution.machines import Machines
+from sweeps.interruption import held, tidy
 from trainables.errors import UserError
 
 PACKAGES = ("trainables", "analysis", "sweeps")
@@ -34,17 +35,33 @@ def connect(machines: Machines) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    with tidy():
+        try:
+            with held(), _own_signals():
+                if machines.address:
+                    _join(machines.address)
+                else:
+                    _start(machines)
+            yield
+        finally:
+            with held():
+                ray.shutdown()
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep Ray's hands off this process's signals while it starts, and those of a terminal off Ray's processes."""
     stopping = signal.getsignal(signal.SIGTERM)
-    if machines.address:
-        _join(machines.address)
-    else:
-        _start(machines)
-    # Ray has put its own handler in place of main's, by which an interruption would end as an error
-    signal.signal(signal.SIGTERM, stopping)
+    # Ray's processes inherit this: those of a closed terminal must live until MLflow has what the trials yielded.
+    # That they are kept from SIGINT Ray sees to itself.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         yield
+    except SystemExit:  # by Ray's own handler of SIGTERM, from its first step on
+        raise KeyboardInterrupt from None
     finally:
-        ray.shutdown()
+        signal.signal(signal.SIGTERM, stopping)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def trial_resources(machines: Machines) -> dict[str, float]:

@@ -12,6 +12,7 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
+from sweeps import interruption
 from sweeps.decisions.agenda import Agenda
 from sweeps.execution.dispatcher import RESTARTS, Dispatcher
 from sweeps.execution.early_stopping import EarlyStopping
@@ -61,15 +62,20 @@ def execute(
     )
     stopping = EarlyStopping(agenda)
     try:
-        while not agenda.over:
-            try:
-                _fit(trainable, stopping, dispatcher)
-            except RuntimeError as error:  # by Ray's memory monitor, where a cluster has it on, all of Tune's run ends
-                if not isinstance(error.__cause__, ray.exceptions.RayError):
-                    raise
-                dispatcher.crashed(error.__cause__)
+        with interruption.held():
+            _fit_all(trainable, stopping, dispatcher)
     finally:
         dispatcher.interrupted()
+
+
+def _fit_all(trainable: Any, stopping: EarlyStopping, dispatcher: Dispatcher) -> None:
+    while not dispatcher.agenda.over:
+        try:
+            _fit(trainable, stopping, dispatcher)
+        except RuntimeError as error:  # by Ray's memory monitor, where a cluster has it on, all of Tune's run ends
+            if not isinstance(error.__cause__, ray.exceptions.RayError):
+                raise
+            dispatcher.crashed(error.__cause__)
 
 
 def _fit(trainable: Any, stopping: EarlyStopping, dispatcher: Dispatcher) -> None:
@@ -142,7 +148,8 @@ class Listener(tune.Callback):
             self.dispatcher.started(order.key, worker)
 
     def on_step_begin(self, **_: Any) -> None:
-        """Look for what hangs."""
+        """Stop where that was asked for, as nothing breaks off halfway between two steps; look for what hangs."""
+        interruption.check()
         self.dispatcher.watchdog.kill_what_hangs()
 
     def on_trial_recover(self, trial: Any, **_: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from sweeps.interruption import asked, check, held
 from sweeps.tracking.spool import locked
 from sweeps.tracking.tracker import LOCK, Tracker
 
@@ -45,15 +46,32 @@ class TrackerActor:
         return answer
 
     def end(self, say: Callable[[str], None]) -> Handover:
-        """Wait while MLflow takes what it does not have yet, and end the actor."""
-        left = self.ask(Tracker.drain, FIRST_DRAIN_SECONDS)
-        if left:
-            say(f"waiting for MLflow to take the rest, until {DRAIN_SECONDS:.0f} s pass in which it takes nothing")
-            left = self.ask(Tracker.drain, DRAIN_SECONDS)
-        handover = Handover(left, self.ask(Tracker.problems), self.ask(Tracker.run_ids))
+        """Wait while MLflow takes what it does not have yet, and end the actor.
+
+        Whoever asks the command to stop does not wait long: what MLflow does not take then stays in the spool.
+        """
+        with held():
+            left = self.ask(Tracker.drain, FIRST_DRAIN_SECONDS)
+            if left and not asked():
+                say(f"waiting for MLflow to take the rest, until {DRAIN_SECONDS:.0f} s pass in which it takes nothing")
+                drained = self.call(Tracker.drain, DRAIN_SECONDS)
+                while not ray.wait([drained], timeout=0.2)[0]:
+                    check()
+                left = ray.get(drained)
+            handover = Handover(left, self.ask(Tracker.problems), self.ask(Tracker.run_ids))
+            self.ask(Tracker.close)
+            ray.kill(self.handle)
+        return handover
+
+    def stop_delivering(self) -> None:
+        """Have nothing more sent to MLflow, from any thread and without waiting: another command has the trials."""
+        self.call(Tracker.close)
+
+    def abandon(self) -> Handover:
+        """End the actor where another command has the trials: what MLflow does not have stays in the spool."""
         self.ask(Tracker.close)
         ray.kill(self.handle)
-        return handover
+        return Handover([], [], {})
 
 
 def start(uri: str, experiment: str, spool: Path) -> TrackerActor:

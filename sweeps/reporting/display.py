@@ -33,7 +33,7 @@ class Display:
         self.live = Live(get_renderable=self._panel, console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> Display:
-        if self.console.is_terminal:
+        if self.console.is_interactive:
             self.live.start()
         return self
 
@@ -48,7 +48,7 @@ class Display:
         """Note that a trial has trained an epoch: its number, and the record of one replicate."""
         self.running[task.key] = (task, epoch, record)
         self.worked += self._work(task.cell.trial)
-        if not self.console.is_terminal and time.monotonic() - self.spoken > QUIET_SECONDS:
+        if not self.console.is_interactive and time.monotonic() - self.spoken > QUIET_SECONDS:
             self._say(self._summary())
 
     def restarted(self, task: Task, reason: str, often: int, at_most: int) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeps.interruption import held
 from sweeps.tracking.places import settle
 from trainables.errors import UserError
 
@@ -186,7 +187,7 @@ def _connect(uri: str) -> MlflowClient:
     for chatty in ("mlflow.store.db.utils", "urllib3.connectionpool"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
     database = _database(uri)
-    with _alone_with(database):
+    with _alone_with(database), held():
         client = client_of(tracking_uri=uri)  # creates the tables
         if database:
             settle(database)

@@ -75,8 +75,10 @@ class Lease:
         with self._store.readable():
             self._wait_for_another()
             self._write()
-        # SIGINT may be ignored, as in the background of a script.
-        stopping = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # SIGINT may be ignored, as in the background of a script
+        stopping = signal.getsignal(signal.SIGTERM)
+        if not callable(stopping):  # else it is the command's
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         keeper = threading.Thread(target=self._keep, name="lease", daemon=True)
         keeper.start()
         try:

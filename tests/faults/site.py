@@ -60,15 +60,23 @@ class Site:
         self.script.write_text(SCRIPT.format(images=self.images, epochs=epochs, before=before))
         self.said = folder / "said.txt"
 
+    def command(self, *flags: str) -> list[str]:
+        """Return the study's command."""
+        places = ("--output", str(self.folder / "results"), "--tracking-uri", self.uri)
+        return [sys.executable, str(self.script), "--no-early-stopping", "--num-cpus", "2", *places, *flags]
+
     def start(self, *flags: str, said: str = "said.txt", **environment: str) -> subprocess.Popen:
         """Start the study's command. What it says goes to the file `said` in the folder."""
-        places = ("--output", str(self.folder / "results"), "--tracking-uri", self.uri)
-        command = [sys.executable, str(self.script), "--no-early-stopping", "--num-cpus", "2", *places, *flags]
         variables = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | environment
         variables.pop("RAY_ADDRESS", None)
         with (self.folder / said).open("w") as file:
             return subprocess.Popen(
-                command, cwd=self.folder, env=variables, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+                self.command(*flags),
+                cwd=self.folder,
+                env=variables,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     def end(self, process: subprocess.Popen, timeout: float = 480, said: str = "said.txt") -> tuple[int, str]:
@@ -86,7 +94,7 @@ class Site:
     def processes(self, driver: subprocess.Popen, title: str) -> list[int]:
         """Return the ids of the processes below a running driver whose title or command line has `title` in it."""
         lines = subprocess.run(
-            ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+            ["ps", "-wweo", "pid,ppid,args"], capture_output=True, text=True, check=True
         ).stdout.splitlines()[1:]
         parents = {int(pid): (int(parent), words) for pid, parent, words in (line.split(None, 2) for line in lines)}
 

@@ -1,9 +1,14 @@
+import os
+import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from sweeps import interruption
+from sweeps.execution import cluster
 from sweeps.execution.cluster import connect, trial_resources
 from sweeps.execution.machines import Machines
 from trainables.errors import UserError
@@ -29,6 +34,48 @@ def test_a_trial_takes_a_core_and_its_share_of_a_gpu():
 def test_what_is_not_there_is_said_at_once(options, message):
     with pytest.raises(UserError, match=message), connect(options):
         pass
+
+
+@pytest.fixture
+def ray_starts(monkeypatch):
+    """Stands for Ray: what it does as it starts, and whether it was left."""
+    did = SimpleNamespace(start=lambda: None, left=[])
+    monkeypatch.setattr(cluster, "_start", lambda _: did.start())
+    monkeypatch.setattr(cluster.ray, "shutdown", lambda: did.left.append(True))
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    interruption.listen()
+    return did
+
+
+def test_ray_s_processes_do_not_end_with_a_terminal(ray_starts):
+    def start():
+        assert signal.SIGHUP in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+    ray_starts.start = start
+    with connect(Machines()):
+        assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+@pytest.mark.parametrize("by", interruption.SIGNALS)
+def test_whoever_asks_to_stop_while_ray_starts_is_heard_once_it_has(ray_starts, by):
+    done = []
+    ray_starts.start = lambda: os.kill(os.getpid(), by) or done.append("started")
+    with pytest.raises(KeyboardInterrupt), connect(Machines()):
+        done.append("worked")
+    assert (done, ray_starts.left) == (["started"], [True])
+
+
+def test_ray_s_own_answer_to_sigterm_is_the_same_request(ray_starts):
+    def start():
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    ray_starts.start = start
+    ours = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), connect(Machines()):
+        pass
+    assert signal.getsignal(signal.SIGTERM) == ours
+    assert ray_starts.left
 
 
 def test_a_ray_of_our_own_is_not_open_to_the_network():

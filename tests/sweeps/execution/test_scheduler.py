@@ -1,10 +1,13 @@
 """What passes between Tune and the dispatcher; test_engine.py and tests/faults have the rest, with Ray."""
 
+import os
+import signal
 from types import SimpleNamespace
 
 import pytest
 from ray.tune.search import Searcher
 
+from sweeps import interruption
 from sweeps.execution.messages import Failure, Order, Place, Progress, nothing_to_do
 from sweeps.execution.scheduler import Listener, Places
 from sweeps.tracking.entry import Entry
@@ -133,3 +136,13 @@ def test_the_watchdog_looks_at_every_step():
     dispatcher = Told()
     listening(dispatcher).on_step_begin(iteration=1, trials=[])
     assert dispatcher.calls == [("kill_what_hangs",)]
+
+
+def test_a_request_to_stop_is_heard_between_two_steps():
+    dispatcher = Told()
+    interruption.listen()
+    with interruption.tidy(), interruption.held():
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            listening(dispatcher).on_step_begin(iteration=1, trials=[])
+    assert dispatcher.calls == []

@@ -150,6 +150,26 @@ def test_in_a_terminal_the_panel_is_drawn_and_taken_away():
     assert "0 done" in text.getvalue()
 
 
+def test_a_terminal_that_can_only_print_gets_lines(watched, monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    watched.display = Display(watched.agenda, Console(file=watched.text, force_terminal=True, width=200))
+    with watched.display as shown:
+        assert not shown.live.is_started
+        watched.now += QUIET_SECONDS + 1
+        shown.progressed(watched.start(), 1, record(0.5))
+    [line] = watched.lines()
+    assert line.startswith("lr · 0 done · 1 running")
+
+
+@pytest.mark.parametrize("width", [1, 2, 10])
+def test_the_panel_fits_any_terminal(watched, width):
+    shown = Display(watched.agenda, Console(file=watched.text, force_terminal=True, width=width))
+    with shown:
+        shown.started(watched.agenda.next())
+        shown.live.refresh()
+    assert watched.lines()
+
+
 def test_an_outcome_in_a_line():
     done = outcome("a", [0.5, 0.7], [0.6, 0.4])
     assert describe(done) == "done, 2 epochs: validation 65.0 %, test 50.0 %"

@@ -1,12 +1,14 @@
 """sweeps.tracking.lease against a real sqlite store."""
 
 import json
+import signal
 import subprocess
 import time
 from dataclasses import asdict
 
 import pytest
 
+from sweeps import interruption
 from sweeps.tracking import lease
 from sweeps.tracking.lease import TAG, Claim, Lease, claim
 from sweeps.tracking.store import Store
@@ -122,3 +124,23 @@ def test_a_damaged_claim_that_does_not_change_is_followed_and_one_that_does_is_r
     ):
         pass
     store.client.delete_experiment_tag(experiment, TAG)
+
+
+def test_in_a_command_too_where_trials_train(store, said):
+    def study():
+        put(store)
+        while True:
+            time.sleep(0.01)
+            interruption.check()  # between two steps of Tune
+
+    interruption.listen()
+    command = signal.getsignal(signal.SIGTERM)
+    with (
+        pytest.raises(UserError, match="process 7 on elsewhere"),
+        interruption.tidy(),
+        Lease(store, "study", said.append).held(),
+        interruption.held(),
+    ):
+        study()
+    assert signal.getsignal(signal.SIGTERM) == command
+    store.client.delete_experiment_tag(store.experiment_id("study"), TAG)
