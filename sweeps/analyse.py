@@ -39,7 +39,6 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
     from sweeps.execution import questions
     from sweeps.execution.machines import Machines
     from sweeps.execution.shared_data import SharedData
-    from sweeps.main import keep_ray_to_loopback
     from sweeps.reporting import results
     from sweeps.tracking.connection import resolve_uri
     from sweeps.tracking.finished import folder_name
@@ -51,8 +50,6 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
     store = Store(resolve_uri(options.tracking_uri))
     trials = _trials(store, options.what, options.top)
     data = SharedData(datasets.load(_dataset(store, trials), options.data_dir))
-    if not options.address:
-        keep_ray_to_loopback()
     place = options.output / folder_name(trials[0].experiment)
     asked = questions.about(jobs, trials)
     how = {"fresh": options.fresh, "insisted": {setting.partition(".")[0] for setting in options.set}}

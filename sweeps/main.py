@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import sys
@@ -31,8 +30,6 @@ def status(study: Study, arguments: Sequence[str]) -> int:
     def command() -> int:
         description = sys.modules["__main__"].__doc__ or study.name
         options = parse(arguments, description=description, stages=[stage.name for stage in study.stages])
-        if not options.address:
-            keep_ray_to_loopback()
         from sweeps.engine import run_study
 
         return run_study(study, options, terminal())
@@ -90,11 +87,3 @@ def _end(kind: type[BaseException], error: BaseException, trace: TracebackType |
     if isinstance(error, UserError):
         sys.exit(fail(error))
     sys.__excepthook__(kind, error, trace)
-
-
-def keep_ray_to_loopback() -> None:
-    """Have a Ray that is started on this machine open its ports on 127.0.0.1 alone, not to the network.
-
-    Ray has this mode for desktop systems, under this name, and reads it as it is imported.
-    """
-    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

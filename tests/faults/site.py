@@ -86,7 +86,7 @@ class Site:
     def processes(self, driver: subprocess.Popen, title: str) -> list[int]:
         """Return the ids of the processes below a running driver whose title or command line has `title` in it."""
         lines = subprocess.run(
-            ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+            ["ps", "-wweo", "pid,ppid,args"], capture_output=True, text=True, check=True
         ).stdout.splitlines()[1:]
         parents = {int(pid): (int(parent), words) for pid, parent, words in (line.split(None, 2) for line in lines)}
 
