@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -12,7 +13,6 @@ from pathlib import Path
 import ray
 
 from sweeps.execution import local_ray
-from sweeps.execution.local_ray import QUIET
 from sweeps.execution.machines import Machines
 from trainables.errors import UserError
 
@@ -51,8 +51,9 @@ def trial_resources(machines: Machines) -> dict[str, float]:
 def _joined(address: str) -> Iterator[None]:
     _check_address(address)
     root = Path(__file__).resolve().parents[2]
+    code = {"py_modules": [str(root / name) for name in PACKAGES]}
     try:
-        ray.init(address, runtime_env={"py_modules": [str(root / name) for name in PACKAGES]}, **QUIET)
+        ray.init(address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError) as error:
         raise UserError(f"no Ray cluster answers at {address}: {error}") from error
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,7 +21,8 @@ from sweeps.execution.machines import Machines
 from sweeps.execution.session import private_folder
 from trainables.errors import UserError
 
-QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+DESCRIPTORS = 56, 4  # that Ray's raylet has open at most, measured with 2 and 8 workers: so many, and so many a worker
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray has this mode for desktop systems, under this name
 DEFAULTS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's coming default; without it workers warn
@@ -36,11 +38,14 @@ def running(machines: Machines) -> Iterator[None]:
     Its ports are on the loopback and ask for a token that only the environment of its processes holds; its sockets and
     logs are in a folder that no other user can enter. Raises UserError where it does not start.
     """
+    cores = machines.num_cpus or os.cpu_count() or 1
+    _check_descriptors(cores)
     with ExitStack() as stack:
         folder = stack.enter_context(private_folder())
         stack.enter_context(_environment(_doors(folder)))
+        stack.enter_context(_silence())
         stack.callback(ray.shutdown, wait_for_processes=True)
-        _start(machines, folder)
+        _start(cores, machines.num_gpus, folder)
         stack.enter_context(watched(_head()))
         yield
 
@@ -83,12 +88,32 @@ def _read_again() -> None:
     AuthenticationTokenLoader.instance().reset_cache()
 
 
-def _start(machines: Machines, folder: Path) -> None:
-    cores = machines.num_cpus or os.cpu_count()
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep Ray from printing what its processes report of each other: where it ends, `head` says so."""
+    printing = ray._private.worker.print_to_stdstream
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        ray._private.worker.print_to_stdstream = printing
+
+
+def _check_descriptors(cores: int) -> None:
+    """Raise UserError where fewer files may be open than Ray needs; it raises the soft limit itself."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    needed = DESCRIPTORS[0] + DESCRIPTORS[1] * cores
+    if allowed != resource.RLIM_INFINITY and allowed < needed:
+        raise UserError(
+            f"a process may have {allowed} files open here (ulimit -Hn), but Ray on {cores} cores needs {needed}"
+        )
+
+
+def _start(cores: int, gpus: int, folder: Path) -> None:
     # Ray makes its own folder writable for everyone, so that it lies inside of the private one
     how = {"include_dashboard": False, "_temp_dir": str(folder / "r")} | QUIET
     try:
-        ray.init("local", num_cpus=cores, num_gpus=machines.num_gpus, **how)
+        ray.init("local", num_cpus=cores, num_gpus=gpus, **how)
     except Exception as error:  # Ray raises whatever it meets
         raise UserError(f"Ray does not start on this machine: {' '.join(str(error).split())}") from error
 

@@ -63,3 +63,13 @@ def test_each_start_has_a_token_of_its_own(tmp_path):
     tokens = {local_ray._doors(tmp_path)["RAY_AUTH_TOKEN"] for _ in range(3)}
     assert {len(token) for token in tokens} == {64}
     assert len(tokens) == 3
+
+
+def test_too_few_descriptors_are_said_before_anything_starts(monkeypatch):
+    monkeypatch.setattr(local_ray.resource, "getrlimit", lambda _: (32, 64))
+    message = r"^a process may have 64 files open here \(ulimit -Hn\), but Ray on 3 cores needs 68$"
+    with pytest.raises(UserError, match=message), local_ray.running(Machines(num_cpus=3)):
+        pass
+    local_ray._check_descriptors(2)  # seen to be enough
+    monkeypatch.setattr(local_ray.resource, "getrlimit", lambda _: (32, local_ray.resource.RLIM_INFINITY))
+    local_ray._check_descriptors(1000)
