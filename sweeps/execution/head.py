@@ -35,7 +35,13 @@ class _Watch:
 
     def __init__(self, processes: Mapping[str, subprocess.Popen]) -> None:
         command = [sys.executable, "-I", "-S", last_word.__file__]
-        self._other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, bufsize=0)
+        self._other = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,  # no Ctrl-C reaches it
+        )
+        self._descriptor = self._other.stdin.fileno()  # type: ignore[union-attr]
         self._ending = threading.Lock()
         self._over = False
         for name, process in processes.items():
@@ -58,7 +64,7 @@ class _Watch:
 
     def _end(self, line: str) -> None:
         """End this process without a pause in which Ray could say something of its own."""
-        for file, said in ((self._other.stdin, last_word.SAID), (sys.__stderr__, line.encode())):
+        for descriptor, said in ((self._descriptor, last_word.SAID), (2, line.encode())):
             with contextlib.suppress(OSError):  # its reader is gone
-                os.write(file.fileno(), said)  # type: ignore[union-attr]
+                os.write(descriptor, said)
         os._exit(1)

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 
 SAID = b"."  # by the command, which has said itself what there was to say
-OTHERS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")  # are the command's to answer
 GO_ON = "finished epochs are kept; the same command goes on from there"
 LINE = f"Ray on this machine, or this command with it, was killed: {GO_ON}\n"
 
 
 def main() -> None:
     """Wait for the command's end, and say the line where the command could not."""
-    for name in OTHERS:
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
     if sys.stdin.buffer.read() != SAID:
         with contextlib.suppress(OSError):  # nobody listens any more
             os.write(2, LINE.encode())

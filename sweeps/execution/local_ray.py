@@ -22,7 +22,7 @@ from sweeps.execution.session import private_folder
 from trainables.errors import UserError
 
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-DESCRIPTORS = 56, 4  # that Ray's raylet has open at most, measured with 2 and 8 workers: so many, and so many a worker
+DESCRIPTORS, A_WORKER = 56, 3  # files that the raylet has open at most, as measured with 2 and 8 workers
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray has this mode for desktop systems, under this name
 DEFAULTS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's coming default; without it workers warn
@@ -102,7 +102,7 @@ def _silence() -> Iterator[None]:
 def _check_descriptors(cores: int) -> None:
     """Raise UserError where fewer files may be open than Ray needs; it raises the soft limit itself."""
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    needed = DESCRIPTORS[0] + DESCRIPTORS[1] * cores
+    needed = DESCRIPTORS + A_WORKER * cores
     if allowed != resource.RLIM_INFINITY and allowed < needed:
         raise UserError(
             f"a process may have {allowed} files open here (ulimit -Hn), but Ray on {cores} cores needs {needed}"

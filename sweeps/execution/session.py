@@ -13,10 +13,10 @@ from pathlib import Path
 
 from trainables.errors import UserError
 
-PREFIX = "sweeps-"
-# Ray's sockets lie in RAY/session_<date>_<time>_<process>/sockets/plasma_store, and no socket's path may be longer
-# than 107 bytes (103 on macOS)
-LONGEST = 20
+PREFIX = ".cnn-sweeps-"  # nobody else's, as what has it and is not held is removed
+# Ray's sockets lie in session_<date>_<time>_<process>/sockets/ below it, and no socket's path may be longer than 107
+# bytes (103 on macOS)
+LONGEST = 16
 
 
 @contextmanager

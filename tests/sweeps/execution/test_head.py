@@ -23,7 +23,8 @@ def end(code: str) -> tuple[int, str, str]:
     whole = BEGIN + textwrap.dedent(code) + "\nfor each in processes.values():\n    each.kill()\n"
     variables = {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", whole]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=variables)
+    how = {"capture_output": True, "text": True, "timeout": 60, "env": variables, "start_new_session": True}
+    ended = subprocess.run(command, check=False, **how)
     return ended.returncode, ended.stdout, ended.stderr
 
 
@@ -49,7 +50,14 @@ def test_two_ends_are_one_line():
     assert end(code) in [(1, "before\n", LINE.format(name)) for name in ("raylet", "gcs_server")]
 
 
-@pytest.mark.parametrize("how", ["os._exit(1)", "os.kill(os.getpid(), signal.SIGKILL)"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "os._exit(1)",
+        "os.kill(os.getpid(), signal.SIGKILL)",
+        "signal.signal(signal.SIGINT, signal.SIG_IGN); os.killpg(0, signal.SIGINT); os._exit(1)",  # as Ctrl-C does
+    ],
+)
 def test_an_end_that_leaves_no_time_for_a_word_has_its_line_all_the_same(how):
     """As Ray's C++ part ends a process, and SIGKILL."""
     status, _, said = end(f"with watched(processes):\n    {how}")

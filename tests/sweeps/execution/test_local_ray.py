@@ -67,7 +67,7 @@ def test_each_start_has_a_token_of_its_own(tmp_path):
 
 def test_too_few_descriptors_are_said_before_anything_starts(monkeypatch):
     monkeypatch.setattr(local_ray.resource, "getrlimit", lambda _: (32, 64))
-    message = r"^a process may have 64 files open here \(ulimit -Hn\), but Ray on 3 cores needs 68$"
+    message = r"^a process may have 64 files open here \(ulimit -Hn\), but Ray on 3 cores needs 65$"
     with pytest.raises(UserError, match=message), local_ray.running(Machines(num_cpus=3)):
         pass
     local_ray._check_descriptors(2)  # seen to be enough
