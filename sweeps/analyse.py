@@ -45,7 +45,6 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
     from sweeps.execution.answers import Answers
     from sweeps.execution.machines import Machines
     from sweeps.execution.shared_data import SharedData
-    from sweeps.main import keep_ray_to_loopback
     from sweeps.tracking.connection import resolve_uri
     from sweeps.tracking.finished import folder_name
     from sweeps.tracking.store import Store
@@ -60,8 +59,6 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
         trials = _trials(store, options.what, options.top)
         dataset = _dataset(store, trials)
     data = SharedData(datasets.load(dataset, options.data_dir))
-    if not options.address:
-        keep_ray_to_loopback()
     place = options.output / folder_name(trials[0].experiment)
     kept = Answers(store, place, say)
     kept.deliver_earlier()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -27,8 +26,6 @@ def status(study: Study, arguments: Sequence[str]) -> int:
     def command() -> int:
         description = sys.modules["__main__"].__doc__ or study.name
         options = parse(arguments, description=description, stages=[stage.name for stage in study.stages])
-        if not options.address:
-            keep_ray_to_loopback()
         from sweeps.engine import run_study
 
         return run_study(study, options, terminal.console())
@@ -58,11 +55,3 @@ def _interrupted() -> int:
     interruption.over(interruption.STATUS)
     print(interruption.LINE, file=sys.stderr)
     return interruption.STATUS
-
-
-def keep_ray_to_loopback() -> None:
-    """Have a Ray that is started on this machine open its ports on 127.0.0.1 alone, not to the network.
-
-    Ray has this mode for desktop systems, under this name, and reads it as it is imported.
-    """
-    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from ray.tune.execution import class_cache
 from rich.console import Console
 
 from analysis import figures
@@ -281,6 +282,10 @@ def test_a_mistake_is_answered_in_one_line_that_commands_no_terminal(capsys):
 # --- data
 
 
+class Secretive:
+    """What Tune could make an actor of."""
+
+
 def write_classes(root: Path, names: tuple[str, ...]) -> None:
     rng = np.random.default_rng(0)
     for part, count in (("train", 6), ("test", 3)):
@@ -314,7 +319,9 @@ def test_a_study_on_images_of_which_one_cannot_be_decoded_ends_in_one_line(tmp_p
 
 
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
-def test_a_whole_study_of_hostile_class_names(tmp_path):
+def test_a_whole_study_of_hostile_class_names(tmp_path, monkeypatch):
+    """And of one secret, that Tune would send to workers, by way of logs and command lines."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
     names = ("<img src=x onerror=alert(1)>", "=1+1", "[!]", "[x](javascript:alert(1))", r"$\frac{", "-rf", "_z")
     write_classes(tmp_path / "images", names)
     trial = Trial(
@@ -335,4 +342,5 @@ def test_a_whole_study_of_hostile_class_names(tmp_path):
         header = next(csv.reader(file))
     assert {"'=1+1", "'-rf", "_z"} <= set(header)
     assert note in said.getvalue()
+    assert "hush" not in str(class_cache._ActorClassCache().get(Secretive)._default_options)
     assert {path.name for path in tmp_path.iterdir()} <= {"images", "hostile", "mlflow.db", ".mlflow.db.lock", "mlruns"}

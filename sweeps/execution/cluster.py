@@ -7,12 +7,12 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import ray
 
+from sweeps.execution import local_ray
 from sweeps.execution.machines import Machines
 from sweeps.interruption import held, tidy
 from trainables.errors import UserError
@@ -21,7 +21,6 @@ PACKAGES = ("trainables", "analysis", "sweeps")
 # what one trial may take of a GPU: data set, network, activations and CUDA's own part, generously
 GPU_SHARE_BYTES = 4 * 2**30
 MOST_TRIALS_PER_GPU = 8
-QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
 @contextmanager
@@ -36,16 +35,14 @@ def connect(machines: Machines) -> Iterator[None]:
         yield
         return
     with tidy():
+        connection = ExitStack()
         try:
             with held(), _own_signals():
-                if machines.address:
-                    _join(machines.address)
-                else:
-                    _start(machines)
+                connection.enter_context(_joined(machines.address) if machines.address else _started(machines))
             yield
         finally:
             with held():
-                ray.shutdown()
+                connection.close()
 
 
 @contextmanager
@@ -71,22 +68,26 @@ def trial_resources(machines: Machines) -> dict[str, float]:
     return {"cpu": 1, "gpu": 1 / (machines.trials_per_gpu or _trials_per_gpu(machines))}
 
 
-def _join(address: str) -> None:
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
     _check_address(address)
     root = Path(__file__).resolve().parents[2]
+    code = {"py_modules": [str(root / name) for name in PACKAGES]}
     try:
-        ray.init(address, runtime_env={"py_modules": [str(root / name) for name in PACKAGES]}, **QUIET)
+        ray.init(address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError) as error:
         raise UserError(f"no Ray cluster answers at {address}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
-def _start(machines: Machines) -> None:
+@contextmanager
+def _started(machines: Machines) -> Iterator[None]:
     _check_gpus(machines.num_gpus)
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default; without it workers warn
-    # the kernel kills one worker, which Tune starts again; by Ray's own memory monitor all of Tune's run would end
-    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
-    cores = machines.num_cpus or os.cpu_count()
-    ray.init("local", num_cpus=cores, num_gpus=machines.num_gpus, include_dashboard=False, **QUIET)
+    with local_ray.running(machines):
+        yield
 
 
 def _check_address(address: str) -> None:

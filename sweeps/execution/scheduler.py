@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.search import Searcher
 
 from sweeps import interruption
@@ -52,6 +53,8 @@ def execute(
     MLflow runs share.
     """
     os.environ.update({name: value for name, value in TUNE_SETTINGS.items() if name not in os.environ})
+    # Tune writes what it sends to workers into logs and command lines: let it send none of the user's variables
+    class_cache.ENV_VARS_TO_PROPAGATE.intersection_update(TUNE_SETTINGS)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say of its own files concerns nobody
     dispatcher = Dispatcher(agenda, tracker, display, tags, resources.get("gpu", 0.0))
     trainable = tune.with_resources(
@@ -80,7 +83,7 @@ def _fit_all(trainable: Any, stopping: EarlyStopping, dispatcher: Dispatcher) ->
 
 def _fit(trainable: Any, stopping: EarlyStopping, dispatcher: Dispatcher) -> None:
     places = Places(dispatcher)
-    with tempfile.TemporaryDirectory(prefix="cnn-sweeps-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="cnn-sweeps-", dir=os.environ.get("RAY_TMPDIR")) as scratch:
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(

@@ -17,6 +17,8 @@ from rich.console import Console
 
 from sweeps import analyse, evaluate
 from sweeps.engine import run_study
+from sweeps.execution.cluster import connect
+from sweeps.execution.machines import Machines
 from sweeps.options import RunOptions
 from sweeps.study import Choice, Search, Space, Stage, Study, Watch
 from trainables.checkpoint import load
@@ -29,9 +31,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    with connect(Machines(num_cpus=2)):
+        yield
 
 
 @pytest.fixture(scope="module")

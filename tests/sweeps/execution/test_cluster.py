@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -40,8 +41,16 @@ def test_what_is_not_there_is_said_at_once(options, message):
 def ray_starts(monkeypatch):
     """Stands for Ray: what it does as it starts, and whether it was left."""
     did = SimpleNamespace(start=lambda: None, left=[])
-    monkeypatch.setattr(cluster, "_start", lambda _: did.start())
-    monkeypatch.setattr(cluster.ray, "shutdown", lambda: did.left.append(True))
+
+    @contextmanager
+    def started(_):
+        try:
+            did.start()
+            yield
+        finally:
+            did.left.append(True)
+
+    monkeypatch.setattr(cluster, "_started", started)
     monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
     interruption.listen()
     return did
@@ -78,26 +87,10 @@ def test_ray_s_own_answer_to_sigterm_is_the_same_request(ray_starts):
     assert ray_starts.left
 
 
-def test_a_ray_of_our_own_is_not_open_to_the_network():
-    code = """
-from sweeps.main import keep_ray_to_loopback
-keep_ray_to_loopback()
-import ray
-from sweeps.execution.cluster import connect
-from sweeps.execution.machines import Machines
-with connect(Machines(num_cpus=1)):
-    print(ray.nodes()[0]["NodeManagerAddress"])
-"""
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "127.0.0.1\n"
-    )
-
-
 def test_a_driver_that_is_told_to_stop_is_interrupted():
     code = """
 import os, signal, sys, time
-from sweeps.main import guarded, keep_ray_to_loopback
-keep_ray_to_loopback()
+from sweeps.main import guarded
 
 def command():
     from sweeps.execution.cluster import connect

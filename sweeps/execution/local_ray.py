@@ -1,0 +1,124 @@
+"""Ray on this machine alone, with its doors shut: for one command of one user, gone with it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray._private.worker
+from ray._private import ray_constants
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+from sweeps.execution.head import watched
+from sweeps.execution.machines import Machines
+from sweeps.execution.session import private_folder
+from trainables.errors import UserError
+
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+DESCRIPTORS, A_WORKER = 56, 3  # files that the raylet has open at most, as measured with 2 and 8 workers
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray has this mode for desktop systems, under this name
+DEFAULTS = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's coming default; without it workers warn
+    # the kernel kills one worker, which Tune starts again; by Ray's own memory monitor all of Tune's run would end
+    "RAY_memory_monitor_refresh_ms": "0",
+}
+
+
+@contextmanager
+def running(machines: Machines) -> Iterator[None]:
+    """Run Ray on this machine, and end it.
+
+    Its ports are on the loopback and ask for a token that only the environment of its processes holds; its sockets and
+    logs are in a folder that no other user can enter. Raises UserError where it does not start.
+    """
+    cores = machines.num_cpus or os.cpu_count() or 1
+    _check_descriptors(cores)
+    with ExitStack() as stack:
+        folder = stack.enter_context(private_folder())
+        stack.enter_context(_environment(_doors(folder)))
+        stack.enter_context(_silence())
+        stack.callback(ray.shutdown, wait_for_processes=True)
+        _start(cores, machines.num_gpus, folder)
+        stack.enter_context(watched(_head()))
+        yield
+
+
+def _doors(folder: Path) -> dict[str, str]:
+    """Return the variables that shut the doors of a Ray that has its files in this folder."""
+    return {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        LOOPBACK: "0",
+        "RAY_TMPDIR": str(folder),
+        # metrics ask for no token
+        "RAY_enable_metrics_collection": "0",
+        "DASHBOARD_METRIC_PORT": "-1",
+        "AUTOSCALER_METRIC_PORT": "-1",
+    }
+
+
+@contextmanager
+def _environment(doors: dict[str, str]) -> Iterator[None]:
+    """Have these variables in the environment, and Ray know of them though it has been imported; then as before."""
+    before, cluster = dict(os.environ), ray_constants.ENABLE_RAY_CLUSTER
+    changed = doors | {name: value for name, value in DEFAULTS.items() if name not in before}
+    os.environ.update(changed)
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    _read_again()
+    try:
+        yield
+    finally:
+        for name in changed:
+            os.environ.pop(name, None)
+        os.environ.update({name: before[name] for name in changed if name in before})
+        ray_constants.ENABLE_RAY_CLUSTER = cluster
+        _read_again()
+
+
+def _read_again() -> None:
+    """Have Ray's C++ part read its settings and its token from the environment again."""
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep Ray from printing what its processes report of each other: where it ends, `head` says so."""
+    printing = ray._private.worker.print_to_stdstream
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        ray._private.worker.print_to_stdstream = printing
+
+
+def _check_descriptors(cores: int) -> None:
+    """Raise UserError where fewer files may be open than Ray needs; it raises the soft limit itself."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    needed = DESCRIPTORS + A_WORKER * cores
+    if allowed != resource.RLIM_INFINITY and allowed < needed:
+        raise UserError(
+            f"a process may have {allowed} files open here (ulimit -Hn), but Ray on {cores} cores needs {needed}"
+        )
+
+
+def _start(cores: int, gpus: int, folder: Path) -> None:
+    # Ray makes its own folder writable for everyone, so that it lies inside of the private one
+    how = {"include_dashboard": False, "_temp_dir": str(folder / "r")} | QUIET
+    try:
+        ray.init("local", num_cpus=cores, num_gpus=gpus, **how)
+    except Exception as error:  # Ray raises whatever it meets
+        raise UserError(f"Ray does not start on this machine: {' '.join(str(error).split())}") from error
+
+
+def _head() -> dict[str, Any]:
+    """Return the processes without which Ray is at its end, by name."""
+    processes = ray._private.worker._global_node.all_processes
+    return {name: processes[name][0].process for name in ("raylet", "gcs_server")}
