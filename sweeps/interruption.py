@@ -19,9 +19,11 @@ from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing takes milliseconds, in which Ctrl-C is a traceback yet
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import FrameType
-    from typing import NoReturn
+    from typing import Any, NoReturn
+
+    Taken = Mapping[signal.Signals, Any]  # whose signals are
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LINE = "interrupted: finished epochs are kept; the same command goes on from there"
@@ -63,14 +65,26 @@ class _Interruption:
 _here = _Interruption()
 
 
-def listen() -> None:
-    """Take the signals that nobody has taken, or ignores: a command under nohup, or in the background of a script."""
-    for each in SIGNALS:
-        if signal.getsignal(each) in (signal.SIG_DFL, signal.default_int_handler):
-            signal.signal(each, _here.take)
+def listen() -> Taken:
+    """Take the signals that nobody has taken, or ignores: a command under nohup, or in the background of a script.
+
+    Return whose they were; nothing where this process listens already.
+    """
+    taken = {each: signal.getsignal(each) for each in SIGNALS}
+    taken = {each: by for each, by in taken.items() if by in (signal.SIG_DFL, signal.default_int_handler)}
+    for each in taken:
+        signal.signal(each, _here.take)
     if sys.unraisablehook is sys.__unraisablehook__:
         sys.unraisablehook = _unraisable
         atexit.register(_ignore)  # registered first, it runs last
+    return taken
+
+
+def give_back(taken: Taken) -> None:
+    """Give the signals back to whom they were taken from: a notebook, or a program of somebody's own, goes on."""
+    for each, by in taken.items():
+        signal.signal(each, by)
+    _here.asked, _here.waiting, _here.status = None, False, None
 
 
 @contextlib.contextmanager
@@ -149,4 +163,5 @@ def _unraisable(lost: sys.UnraisableHookArgs) -> None:
 
 def _ignore() -> None:
     for each in SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
+        if signal.getsignal(each) == _here.take:
+            signal.signal(each, signal.SIG_IGN)

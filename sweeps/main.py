@@ -34,21 +34,33 @@ def status(study: Study, arguments: Sequence[str]) -> int:
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """Run a command and return its exit status: 2, with one line, for a user's mistake; 130 if it was interrupted."""
-    interruption.listen()
+    """Run a command and return its exit status: 2, with one line, for a user's mistake; 130 if it was interrupted.
+
+    In a notebook, or a program of somebody's own, the signals are given back after it.
+    """
+    taken = interruption.listen()
     terminal.endure()
     try:
-        ended = command()
+        ended = _ended(command)
+    finally:
+        if taken:
+            interruption.give_back(taken)
+    if not taken:
+        interruption.over(ended)
+    return ended
+
+
+def _ended(command: Callable[[], int]) -> int:
+    try:
+        return command()
     except UserError as error:
-        ended = fail(error)
+        return fail(error)
     except KeyboardInterrupt:
-        ended = _interrupted()
+        return _interrupted()
     except Exception:
         if not interruption.asked():
             raise
-        ended = _interrupted()  # a library has made another error of it
-    interruption.over(ended)
-    return ended
+        return _interrupted()  # a library has made another error of it
 
 
 def _interrupted() -> int:

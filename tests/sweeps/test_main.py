@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from sweeps import interruption
 from sweeps.interruption import tidy
 from sweeps.main import guarded, main, status
 from sweeps.study import Stage, Study
@@ -60,3 +61,24 @@ def test_main_ends_the_process_with_the_status():
     with pytest.raises(SystemExit) as end:
         main(STUDY, ["--epochs", "0"])
     assert end.value.code == 2
+
+
+def test_in_a_notebook_the_signals_are_given_back():
+    """Its next interruption is its own affair: a KeyboardInterrupt, not the end of the process."""
+    before = [signal.getsignal(each) for each in interruption.SIGNALS]
+
+    def command():
+        assert signal.getsignal(signal.SIGINT) not in before
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def broken():
+        raise ZeroDivisionError
+
+    with interruption.tidy():
+        assert guarded(command) == 130
+    with pytest.raises(ZeroDivisionError):
+        guarded(broken)
+    assert [signal.getsignal(each) for each in interruption.SIGNALS] == before
+    assert not interruption.asked()
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
