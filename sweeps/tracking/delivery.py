@@ -39,7 +39,7 @@ MLFLOW_STATUS = {
     Status.FAILED: "FAILED",
     Status.INTERRUPTED: "KILLED",
 }
-ATTEMPT = "attempt"  # the tag that tells whose worker had the trial last
+WORKER = "worker"  # the tag that tells whose worker had the trial last
 METRICS_PER_CALL, PARAMS_PER_CALL = 1000, 100  # MLflow's own limits: metrics, and params or tags, in one call
 
 PAUSE = 1.0  # seconds between deliveries: epochs of a second or less travel together
@@ -161,7 +161,7 @@ class Delivery:
         None where that is not so.
         """
         about, run = self.trial.kept.about, self._find(self.trial.kept.about)
-        if run is None or run.data.tags.get(ATTEMPT) in (None, about.worker):
+        if run is None or run.data.tags.get(WORKER) in (None, about.worker):
             return None
         state = self.trial.kept.state()
         stored = read_curves(Artifacts.of(self.store.client, run.info.run_id), run.data.metrics).form
@@ -192,7 +192,7 @@ class Delivery:
 
         trial, client = self.trial, self.store.client
         tags = {**about.tags, "key": about.key, "status": Status.RUNNING.value}
-        tags |= {ATTEMPT: about.worker} if about.worker else {}
+        tags |= {WORKER: about.worker} if about.worker else {}
         run, before = self._find(about), trial.run_id or about.run_id
         if before and (run is None or run.info.run_id != before):
             self.shared.note(trial, f"run {before}", "was deleted in MLflow; the trial goes on in another run")

@@ -65,28 +65,6 @@ def test_while_ray_starts(site, how):
         stopped(site, process, how)
 
 
-def test_a_terminal_that_is_closed(site, undisturbed):
-    process = site.start()
-    until(lambda: site.trained() > 15)
-    stopped(site, process, signal.SIGHUP)
-    assert not list(site.spool.glob("*/trial.json"))  # MLflow has it all
-    assert site.run()[0] == 0
-    assert site.outcome() == undisturbed
-
-
-def test_a_command_under_nohup_does_not_notice(site, undisturbed):
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        process = site.start()
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    until(lambda: site.trained() > 15)
-    os.killpg(process.pid, signal.SIGHUP)
-    status, said = site.end(process)
-    assert status == 0, said
-    assert site.outcome() == undisturbed
-
-
 @pytest.mark.parametrize("tenths", range(0, 120, 12))
 def test_from_the_last_epoch_to_the_end(site, tenths):
     """Drain, tables, figures, report, analyses, Ray's end, Python's end."""
