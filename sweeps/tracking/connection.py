@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from sweeps.interruption import held
 from sweeps.tracking.places import settle
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
+CONNECTS_IN = 20.0  # seconds in which a process that runs has connected to a database
 
 # Set where the user has not: by default an absent server blocks one call for four minutes (7 retries, backoff 2,
 # 120 s), every download draws a progress bar, and every finished run prints two lines.
@@ -202,8 +203,20 @@ def _alone_with(database: Path | None) -> Iterator[None]:
         return
     database.parent.mkdir(parents=True, exist_ok=True)
     with database.with_name(f".{database.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        _lock(file, database)
         yield
+
+
+def _lock(file: TextIO, database: Path) -> None:
+    """Lock a file. Raises OSError where another process has kept it locked for too long: it may have been stopped."""
+    until = time.monotonic() + CONNECTS_IN
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise OSError(f"database is locked: another process is connecting to {database}") from None
+        time.sleep(0.05)
 
 
 def _status(error: Exception) -> int:

@@ -49,7 +49,7 @@ def test_a_study_that_stands_still_for_a_while_blames_no_trial(tmp_path, undistu
 def test_one_that_stands_still_for_longer_than_its_lease_gives_way_to_another_and_spoils_nothing(tmp_path, undisturbed):
     first, second = Site(tmp_path, epochs=12), None
     process = first.start()
-    until(lambda: first.trained() > 5)
+    until(lambda: first.delivered() > 5)
     until(lambda: stops_without_a_lock(first, process))
     with stopped([process.pid, *everything_below(first, process)]):
         second = Site(tmp_path / "second", first.uri)

@@ -1,6 +1,7 @@
 """sweeps.tracking.connection: which store, a real sqlite one that is hurt, and what MLflow's errors mean."""
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 import subprocess
@@ -15,6 +16,7 @@ import requests
 from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2
 
+from sweeps.tracking import connection
 from sweeps.tracking.connection import (
     ENVIRONMENT,
     Connection,
@@ -58,6 +60,21 @@ def test_a_locked_database_is_waited_for(store: Store) -> None:
         threading.Timer(2.0, database.rollback).start()
         store.wait(said.append)
     assert all("does not answer; waiting for it, up to 60 s" in line for line in said)
+
+
+def test_a_process_that_was_stopped_as_it_connected_is_waited_for_and_said(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "CONNECTS_IN", 0.2)
+    path = Path(store.uri.removeprefix("sqlite:///"))
+    said: list[str] = []
+    with path.with_name(f".{path.name}.lock").open("w") as stopped:
+        fcntl.flock(stopped, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match=r"OSError: database is locked: another process is connecting to /"):
+            Connection(store.uri).wait(said.append, patience=0.5)
+        threading.Timer(1.0, fcntl.flock, (stopped, fcntl.LOCK_UN)).start()
+        Connection(store.uri).wait(said.append, patience=60)
+    assert said == [f"MLflow at {store.uri} does not answer; waiting for it, up to {n} s" for n in (0, 60)]
 
 
 def test_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
