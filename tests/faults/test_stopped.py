@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -62,11 +63,16 @@ def test_one_that_stands_still_for_longer_than_its_lease_gives_way_to_another_an
     assert said.splitlines()[-1].startswith(f"error: this study is being run by process {other.pid} on ")
     status, said = second.end(other, said="second.txt")
     assert status == 0, said
-    assert second.outcome() == undisturbed
+    assert once(second.outcome()) == once(undisturbed)
     status, said = first.run()  # what was left in its spool is older than what MLflow has by now
     assert status == 0, said
     assert "nothing to run" in said
-    assert second.outcome() == undisturbed
+    assert once(second.outcome()) == once(undisturbed)
+
+
+def once(outcome: dict[str, Any]) -> dict[str, Any]:
+    """Return an outcome with each epoch once: the one that gives way may repeat some before it notices."""
+    return outcome | {"runs": [(name, status, sorted(set(steps))) for name, status, steps in outcome["runs"]]}
 
 
 def stops_without_a_lock(site: Site, process: subprocess.Popen) -> bool:
