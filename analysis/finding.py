@@ -157,7 +157,7 @@ def _list(value: Any) -> list[Any]:
 def _stem(text: str) -> str:
     """Return what can be the name of a file in the finding's own folder, without its ending."""
     if not text or {"/", "\\", "\0"} & set(_words(text)):
-        raise ValueError(f"{text!r} is no file's name")
+        raise ValueError(f"{text!r} is not a file name")
     return text
 
 
@@ -170,7 +170,7 @@ def _png(files: Mapping[str, bytes], stem: str) -> bytes:
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             image.verify()  # the checksums of all its parts; takes no memory for what it claims to hold
     except Exception as error:  # Pillow raises whatever it stumbles over
-        raise _Damaged(f"{stem}.png is no whole picture") from error
+        raise _Damaged(f"{stem}.png is not a whole picture") from error
     return content
 
 

@@ -70,7 +70,7 @@ def foreign() -> Damage:
 def mistyped(content: bytes) -> Damage:
     """Yield a JSON file with each of its values in turn left out, and replaced by each of the odd ones.
 
-    Nothing where the file is no JSON.
+    Nothing where the file is not JSON.
     """
     try:
         form = json.loads(content)

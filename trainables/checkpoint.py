@@ -145,13 +145,13 @@ def _check_description(info: dict[str, Any]) -> None:
         if not isinstance(info[name], kind):
             raise ValueError(f"{name} is {info[name]!r:.40}")
     if not all(isinstance(name, str) for name in info["class_names"]):
-        raise ValueError("class_names holds what is no name")
+        raise ValueError("class_names holds something that is not a name")
     if [type(side) for side in info["image_shape"]] != [int, int, int] or min(info["image_shape"]) < 1:
         raise ValueError(f"image_shape is {info['image_shape']!r:.40}")
     if not all(type(value) in (int, float) and math.isfinite(value) for value in (*info["mean"], *info["sd"])):
-        raise ValueError("mean or sd holds what is no number")
+        raise ValueError("mean or sd holds something that is not a number")
     if not all(type(entry["seed"]) is int for entry in info["replicates"]):
-        raise ValueError("the replicates' seeds are no whole numbers")
+        raise ValueError("the replicates' seeds are not whole numbers")
 
 
 def _as_described(info: dict[str, Any], stacked: Weights) -> Checkpoint:

@@ -35,8 +35,8 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def read(path: Path, most: int) -> bytes:
-    """Return a file's content. Raises ValueError, with nothing read, where it has more than `most` bytes or is no plain
-    file; OSError where it cannot be read.
+    """Return a file's content. Raises ValueError, with nothing read, where it has more than `most` bytes or is not a
+    plain file; OSError where it cannot be read.
     """
     if not path.is_file() and path.exists():
         raise ValueError(f"{path.name} is not a plain file")
@@ -103,7 +103,7 @@ def unzipped(content: bytes) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             _check_stored(archive.infolist(), len(content))
             return {name: archive.read(name) for name in archive.namelist()}
-    # all that zipfile raises for a file that another hand has made, and given a checksum; BadZipFile is no ValueError
+    # all that zipfile raises for a file that another hand has made and sealed; BadZipFile is not a ValueError
     except (zipfile.BadZipFile, RuntimeError, EOFError, OverflowError, struct.error) as error:
         raise ValueError(f"not a zip of ours: {error!r:.200}") from error
 

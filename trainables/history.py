@@ -136,8 +136,8 @@ def _record(row: Mapping[str, Any]) -> Record:
     scores += [score for score in record.class_score if score is not None]
     others = (record.train_loss, record.val_loss, record.test_loss, record.lr, record.images_per_second, record.seconds)
     if not {*map(type, scores), *map(type, others)} <= {float, int}:  # truth values are no numbers
-        raise ValueError("a value in them is no number")
+        raise ValueError("a value in them is not a number")
     if not all(map(math.isfinite, scores)):
         raise ValueError("a score in them is not finite")
-    list(map(float, others))  # no whole number that a float cannot hold
+    list(map(float, others))  # raises OverflowError for a whole number that no float can hold
     return record

@@ -12,14 +12,14 @@ LARGEST_COUNT = 1 << 53  # what every reader of JSON has exactly; as millisecond
 
 
 def check_text(name: str, text: Any) -> None:
-    """Refuse what is no text, or cannot be written as one."""
+    """Refuse what is not a text, or cannot be written as one."""
     if not isinstance(text, str):
         raise ValueError(f"{name} is {text!r:.100}, but must be a text")
     text.encode()  # a ValueError for half a character, which JSON can have and nothing else
 
 
 def check_texts(name: str, texts: Any) -> None:
-    """Refuse what is no mapping of texts to texts."""
+    """Refuse what does not map texts to texts."""
     _check_entries(name, texts)
     for key, text in texts.items():
         check_text(f"{name}: a key", key)
@@ -27,7 +27,7 @@ def check_texts(name: str, texts: Any) -> None:
 
 
 def check_numbers(name: str, numbers: Any) -> None:
-    """Refuse what is no mapping of texts to finite numbers."""
+    """Refuse what does not map texts to finite numbers."""
     _check_entries(name, numbers)
     for key, number in numbers.items():
         check_text(f"{name}: a key", key)
@@ -36,7 +36,7 @@ def check_numbers(name: str, numbers: Any) -> None:
 
 
 def check_count(name: str, count: Any) -> None:
-    """Refuse what is no whole number from 0."""
+    """Refuse what is not a whole number from 0."""
     if type(count) is not int or not 0 <= count <= LARGEST_COUNT:
         raise ValueError(f"{name} is {count!r:.40}, but must be a whole number from 0")
 

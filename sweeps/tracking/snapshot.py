@@ -103,7 +103,7 @@ def read_curves(run: Artifacts, metrics: Mapping[str, float]) -> StoredCurves:
 
 
 def _own_curves(run: Artifacts) -> tuple[dict[str, Any] | None, History, str | None]:
-    """Return a run's curves.json, None where that is no record, the same as a history, and what is wrong with it."""
+    """Return a run's curves.json, None where it holds no record, the same as a history, and what is wrong with it."""
     nothing = History({})
     try:
         found = next((each for each in run.listed() if each.path == CURVES), None)

@@ -110,7 +110,7 @@ def test_without_digests_pictures_are_looked_at():
     for what, content in (*damage.truncated(png()), *damage.flipped(png())):
         if content[: len(png()) - END_OF_PNG] == png()[:-END_OF_PNG]:
             continue  # all of the picture is there
-        with pytest.raises(ValueError, match=r"^picture\.png is no whole picture$"):
+        with pytest.raises(ValueError, match=r"^picture\.png is not a whole picture$"):
             assert not Finding.from_files(files | {"picture.png": content}), what
     for name in ("picture.png", "numbers.csv"):
         with pytest.raises(ValueError, match=f"^{name} is missing$"):
@@ -122,7 +122,7 @@ def test_no_name_in_a_finding_leads_elsewhere(stem):
     form = json.loads(before()["finding.json"])
     form["captions"] = {stem: "of what"}
     files = before() | {"finding.json": json.dumps(form).encode(), f"{stem}.png": png()}
-    with pytest.raises(ValueError, match="is no file's name"):
+    with pytest.raises(ValueError, match="is not a file name"):
         Finding.from_files(files)
 
 
