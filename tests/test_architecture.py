@@ -93,7 +93,7 @@ def test_every_module_has_its_test_file(name):
 
 
 def test_a_plan_needs_neither_ray_nor_mlflow_nor_torch_nor_optuna():
-    code = "import sys, sweeps.main, sweeps.part_a, sweeps.decisions.samplers, trainables.datasets; print(*sys.modules)"
+    code = "import sys, sweeps.main, sweeps.engine, sweeps.part_a, sweeps.decisions.samplers; print(*sys.modules)"
     command = [sys.executable, "-c", code]
     loaded = set(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.split())
     assert not loaded & {"ray", "mlflow", "torch", "matplotlib", "optuna", "cmaes"}

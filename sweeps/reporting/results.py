@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis import figures, report
+from analysis import report
 from analysis.report import Section
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.planning import PlannedStage
@@ -128,6 +128,8 @@ def _curves(result: StageResult, shown: StageReport, data: DataSummary, agenda: 
     metrics = [("train_loss", "loss", "train loss"), ("test_score", scored, f"test {scored}")]
     if any(np.ptp(history.curve("lr")) > 0 for history in histories):  # else a line that says nothing
         metrics.append(("lr", "lr", "learning rate"))
+    from analysis import figures  # imports Matplotlib, which a plan does not need
+
     drawn = {}
     for metric, name, what in metrics:
         percent = name == scored

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis import figures
-from analysis.figures import Curve
 from analysis.report import Table
 from sweeps.decisions import samplers
 from sweeps.decisions.outcome import Outcome, Yardstick
@@ -16,6 +15,9 @@ from sweeps.decisions.search_run import SearchResult
 from sweeps.decisions.status import Status
 from sweeps.reporting.leaderboard import account, search_tables, what_mattered
 from sweeps.reporting.tables import Facts, published_table, stage_table
+
+if TYPE_CHECKING:
+    from analysis.figures import Curve  # imports Matplotlib, which a plan does not need
 
 LEADERS = 8  # of a search whose curves are drawn
 ON_SCREEN = 5  # rows of a search's leaderboard in the terminal
@@ -65,6 +67,8 @@ class StageReport:
 
     def curves(self, metric: str) -> list[Curve]:
         """Return one metric's curves, a trial each; a trial that failed is shown as far as it came."""
+        from analysis.figures import Curve
+
         return [
             Curve(
                 outcome.cell.label + (" (failed)" if outcome.status == Status.FAILED else ""),
@@ -155,6 +159,8 @@ class SearchReport(StageReport):
             return {}
         epoch, shares = mattered
         caption = f"{study}, {dataset}, PED-ANOVA over the trials' scores at epoch {epoch}"
+        from analysis import figures
+
         png = figures.bars(
             list(shares),
             {"share": np.array(list(shares.values()))},

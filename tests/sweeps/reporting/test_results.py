@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis import figures
 from analysis.report import Column, Section, Table
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.planning import plan_study
 from sweeps.decisions.records import Known
 from sweeps.decisions.status import Status
-from sweeps.reporting import results
 from sweeps.reporting.results import DataSummary, keep, markdown, prepare, write, write_findings
 from sweeps.reporting.tables import Facts
 from sweeps.study import Choice, Published, Search, Space, Stage, Study
@@ -53,13 +53,13 @@ def rows(folder, stage):
 @pytest.fixture
 def drawn(monkeypatch):
     """Return what is drawn: the call of each figure of curves, by its title. The figures are made all the same."""
-    calls, draw = {}, results.figures.curves
+    calls, draw = {}, figures.curves
 
     def spy(curves, **how):
         calls[how["title"]] = ({curve.label: curve for curve in curves}, how)
         return draw(curves, **how)
 
-    monkeypatch.setattr(results.figures, "curves", spy)
+    monkeypatch.setattr(figures, "curves", spy)
     return calls
 
 
