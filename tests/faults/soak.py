@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +28,6 @@ from typing import Any
 
 from tests.faults.site import TRAINING, Server, Site
 
-EPOCHS = 24  # of each of the four trials: long enough to be hurt several times
 PAUSES = (0.5, 8.0)  # seconds between two faults, at least and at most
 PROMISED = (0, 1, 130, -signal.SIGKILL)  # exit statuses that the faults below may lead to
 PATIENCE = 600.0  # seconds for the end of a command that is not hurt any more
@@ -48,6 +48,12 @@ class Round:
     def begin(self) -> None:
         """Start the command."""
         self.process, self.killed = self.site.start(), 0
+
+    def end(self) -> None:
+        """Leave nothing running."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
 
     @property
     def driver(self) -> subprocess.Popen:
@@ -118,20 +124,21 @@ FAULTS: Sequence[Callable[[Round], None]] = (
 )
 
 
-def soak(folder: Path, seconds: float, seed: int, say: Callable[[str], None]) -> int:
+def soak(folder: Path, seconds: float, seed: int, epochs: int, say: Callable[[str], None]) -> int:
     """Hurt one study after another for so long, and return the exit status."""
-    until, rng, faults = time.monotonic() + seconds, random.Random(seed), Counter[str]()  # noqa: S311
-    undisturbed = _undisturbed(folder / "undisturbed")
-    number = 0
+    rng, faults, number = random.Random(seed), Counter[str](), 0  # noqa: S311
+    undisturbed = _undisturbed(folder / "undisturbed", epochs)
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         number += 1
         place = folder / f"round-{number}"
         place.mkdir(parents=True)
-        hurt = Round(Site(place, (server := Server(place)).uri, EPOCHS), server, random.Random(rng.random()))  # noqa: S311
+        hurt = Round(Site(place, (server := Server(place)).uri, epochs), server, random.Random(rng.random()))  # noqa: S311
         try:
             server.start()
             outcome = _outcome(hurt, until)
         finally:
+            hurt.end()
             server.kill()
         faults.update(hurt.done)
         equal = outcome == undisturbed
@@ -164,9 +171,9 @@ def _outcome(hurt: Round, until: float) -> dict[str, Any]:
     return hurt.site.outcome()
 
 
-def _undisturbed(folder: Path) -> dict[str, Any]:
+def _undisturbed(folder: Path, epochs: int) -> dict[str, Any]:
     folder.mkdir(parents=True)
-    site = Site(folder, epochs=EPOCHS)
+    site = Site(folder, epochs=epochs)
     status, said = site.run()
     assert status == 0, said
     return site.outcome()
@@ -195,9 +202,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60.0, help="for how long (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the faults and their order (default: %(default)s)")
+    longer = "of each of the four trials: the more, the more often they are hurt (default: %(default)s)"
+    parser.add_argument("--epochs", type=int, default=24, help=longer)
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="soak-"))  # kept where something differs
-    return soak(folder, 60 * options.minutes, options.seed, lambda line: print(line, flush=True))
+    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    status = soak(folder, 60 * options.minutes, options.seed, options.epochs, lambda line: print(line, flush=True))
+    if status == 0:
+        shutil.rmtree(folder)
+    return status
 
 
 if __name__ == "__main__":
