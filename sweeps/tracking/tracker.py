@@ -66,7 +66,7 @@ class Tracker:
     def __init__(self, uri: str, experiment: str, spool: Path) -> None:
         self.store = Store(uri)
         import_mlflow()  # here, since two threads that import it at the same time get half of it
-        self.experiment = experiment
+        self.experiment = experiment  # of the trials that will be started; "" where none will be
         self.spool = Path(spool).absolute()
         self.spool.mkdir(parents=True, exist_ok=True)
         self._shared = Shared()
@@ -239,7 +239,8 @@ class Tracker:
                 if not (folder / TRIAL_FILE).exists():
                     shutil.rmtree(folder)
                     continue
-                trial = Tracked(Spooled.left_in(folder), inherited=True)
+                # in the middle of a study they are its own: Ray has started its Tracker again
+                trial = Tracked(Spooled.left_in(folder), inherited=not self.experiment)
             except (ValueError, OSError) as error:
                 line = f"{folder} cannot be read and is left alone: {one_line(error)}"
                 self._shared.put_down(folder.name, "", line)

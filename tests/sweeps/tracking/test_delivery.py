@@ -16,7 +16,7 @@ from sweeps.decisions.status import Status
 from sweeps.tracking import delivery
 from sweeps.tracking.entry import Entry
 from sweeps.tracking.store import Store
-from sweeps.tracking.tracker import Tracker
+from sweeps.tracking.tracker import Tracker, deliver
 from tests.sweeps.tracking.trials import FILES, KEY, NOBODY, OTHER, folders, in_mlflow, points, run_of, snapshot, start
 from trainables.snapshot import STATE
 
@@ -409,17 +409,32 @@ def test_what_another_command_has_come_further_with_is_not_spoiled_by_what_was_l
             other.epoch(KEY, epoch, {"loss": 1.0 / epoch}, snapshot(epoch), worker="theirs")
         other.finish(KEY, Status.DONE if let_go else Status.INTERRUPTED)
         assert other.drain(20) == []
-    again = tracker()
-    assert again.drain(20) == []
+    ours.close()
     line = f"depth=2 ({KEY[:12]}): what was left of it is let go: another command has gone on with it"
-    assert again.problems() == ([line] if let_go else [])
+    assert deliver(store, tmp_path / "spool") == ([], [line] if let_go else [])
     assert folders(tmp_path) == []
     run = run_of(store)
     assert run.data.tags["status"] == ("done" if let_go else "interrupted")
     assert points(store, "loss") == [(epoch, 1.0 / epoch) for epoch in range(1, max(2, theirs) + 1)]
     assert store.files(run.info.run_id)["curves.json"] == snapshot(max(2, theirs))["curves.json"]
-    again.start(KEY, Entry("depth=2"), worker="next")  # it goes on in the same run, from what MLflow has
-    assert again.state(KEY) == snapshot(max(2, theirs))[STATE]
+
+
+def test_a_tracker_that_is_started_again_in_the_middle_of_a_study_lets_nothing_go(
+    tracker: Callable[..., Tracker], store: Store
+) -> None:
+    """A trial goes on where an earlier worker has left it, and MLflow does not know of its new worker yet."""
+    first = tracker()
+    first.start(KEY, Entry("depth=2"), worker="before")
+    first.epoch(KEY, 1, {"loss": 1.0}, snapshot(1), worker="before")
+    first.finish(KEY, Status.DONE)
+    assert first.drain(20) == []
+    killed = tracker(NOBODY)
+    killed.start(KEY, Entry("depth=2", run_id=run_of(store).info.run_id), worker="now")
+    again = tracker()
+    again.epoch(KEY, 2, {"loss": 0.5}, snapshot(2), worker="now")
+    assert (again.drain(20), again.problems()) == ([], [])
+    assert run_of(store).data.tags["status"] == "running"
+    assert points(store, "loss") == [(1, 1.0), (2, 0.5)]
 
 
 def test_what_was_left_by_whoever_had_the_trial_last_is_delivered(
@@ -435,6 +450,5 @@ def test_what_was_left_by_whoever_had_the_trial_last_is_delivered(
     shutil.rmtree(tmp_path / "spool" / KEY)
     shutil.copytree(tmp_path / "left", tmp_path / "spool" / KEY)
     (tmp_path / "spool" / KEY / "files.json").unlink()
-    second = tracker()
-    assert (second.drain(20), second.problems()) == ([], [])
+    assert deliver(store, tmp_path / "spool") == ([], [])
     assert run_of(store).data.tags["status"] == "interrupted"
