@@ -1,6 +1,7 @@
 """Ray on this machine, in processes of their own: what the suite runs beside it stays out of it."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +74,18 @@ def test_too_few_descriptors_are_said_before_anything_starts(monkeypatch):
     local_ray._check_descriptors(2)  # seen to be enough
     monkeypatch.setattr(local_ray.resource, "getrlimit", lambda _: (32, local_ray.resource.RLIM_INFINITY))
     local_ray._check_descriptors(1000)
+
+
+def test_what_has_the_token_ends_and_nothing_else():
+    def sleeper(**variables):
+        return subprocess.Popen(["sleep", "60"], env={"PATH": os.environ["PATH"]} | variables)
+
+    one, other, none = sleeper(RAY_AUTH_TOKEN="a1"), sleeper(RAY_AUTH_TOKEN="a12"), sleeper(MINE="RAY_AUTH_TOKEN=a1")
+    try:
+        local_ray._end_all_with("a1")
+        assert one.wait(10) == -signal.SIGKILL
+        assert (other.poll(), none.poll()) == (None, None)
+    finally:
+        for each in (other, none):
+            each.kill()
+            each.wait()
