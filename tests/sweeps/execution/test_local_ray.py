@@ -77,10 +77,13 @@ def test_too_few_descriptors_are_said_before_anything_starts(monkeypatch):
 
 
 def test_what_has_the_token_ends_and_nothing_else():
-    def sleeper(**variables):
-        return subprocess.Popen(["sleep", "60"], env={"PATH": os.environ["PATH"]} | variables)
+    def sleeper(name, value):
+        return subprocess.Popen(["sleep", "60"], env={"PATH": os.environ["PATH"], name: value})
 
-    one, other, none = sleeper(RAY_AUTH_TOKEN="a1"), sleeper(RAY_AUTH_TOKEN="a12"), sleeper(MINE="RAY_AUTH_TOKEN=a1")
+    one, other, none = (
+        sleeper(*each)
+        for each in ((local_ray.TOKEN, "a1"), (local_ray.TOKEN, "a12"), ("MINE", f"{local_ray.TOKEN}=a1"))
+    )
     try:
         local_ray._end_all_with("a1")
         assert one.wait(10) == -signal.SIGKILL
