@@ -39,7 +39,6 @@ MLFLOW_STATUS = {
     Status.FAILED: "FAILED",
     Status.INTERRUPTED: "KILLED",
 }
-WORKER = "worker"  # the tag that tells whose worker had the trial last
 METRICS_PER_CALL, PARAMS_PER_CALL = 1000, 100  # MLflow's own limits: metrics, and params or tags, in one call
 
 PAUSE = 1.0  # seconds between deliveries: epochs of a second or less travel together
@@ -137,9 +136,8 @@ class Delivery:
     def deliver(self, hurried: Callable[[], bool]) -> None:
         """Send what there is. A running trial's files wait until they are due, unless it is `hurried`."""
         trial = self.trial
-        if trial.inherited and (run_id := self._overtaken()):
-            self.shared.note(trial, "what was left of it", "is let go: another command has gone on with it")
-            trial.let_go(run_id)
+        if trial.inherited and (run := self._overtaken()):
+            self._let_go(run)
             return
         standing = trial.kept.standing  # read first: all that came before it is delivered before it
         if trial.sent.about is not trial.kept.about:
@@ -155,18 +153,26 @@ class Delivery:
             if trial.delivered and not trial.kept.running:
                 trial.retire()
 
-    def _overtaken(self) -> str | None:
-        """Return the trial's run where another command has taken it up, on another machine maybe, and has come further.
+    def _overtaken(self) -> Run | None:
+        """Return the trial's run where MLflow has more records of it than were left here, or as many and its end.
 
-        None where that is not so.
+        Then another command has gone on with it, on another machine maybe.
         """
-        about, run = self.trial.kept.about, self._find(self.trial.kept.about)
-        if run is None or run.data.tags.get(WORKER) in (None, about.worker):
+        run, state = self._find(self.trial.kept.about), self.trial.kept.state()
+        if run is None or not (state or run.data.tags["status"] in ENDED):
             return None
-        state = self.trial.kept.state()
         stored = read_curves(Artifacts.of(self.store.client, run.info.run_id), run.data.metrics).form
         ahead = History.from_dict(stored or {"seeds": {}}).count - (records(state) if state else 0)
-        return str(run.info.run_id) if ahead > 0 or (ahead == 0 and run.data.tags["status"] in ENDED) else None
+        return run if ahead > 0 or (ahead == 0 and run.data.tags["status"] in ENDED) else None
+
+    def _let_go(self, run: Run) -> None:
+        """Send nothing of what was left, but that the trial was interrupted, where the run is shown as under way."""
+        trial = self.trial
+        trial.run_id, trial.began = run.info.run_id, run.info.start_time
+        self.shared.note(trial, "what was left of it", "is let go: another command has gone on with it")
+        if run.data.tags["status"] in (Status.RUNNING, Status.INTERRUPTED):
+            self._send_standing(trial.kept.standing)
+        trial.let_go()
 
     def _send_about(self, about: About) -> None:
         from mlflow.entities import Param
@@ -192,7 +198,6 @@ class Delivery:
 
         trial, client = self.trial, self.store.client
         tags = {**about.tags, "key": about.key, "status": Status.RUNNING.value}
-        tags |= {WORKER: about.worker} if about.worker else {}
         run, before = self._find(about), trial.run_id or about.run_id
         if before and (run is None or run.info.run_id != before):
             self.shared.note(trial, f"run {before}", "was deleted in MLflow; the trial goes on in another run")

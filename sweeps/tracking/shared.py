@@ -83,10 +83,9 @@ class Tracked:
         self.kept.clear()
         self.sent.size = 0
 
-    def let_go(self, run_id: str) -> None:
+    def let_go(self) -> None:
         """Forget what was left of it: nothing of it is to be delivered, as the run has it already."""
         self.retire()
-        self.run_id = run_id
         self.sent = Sent(about=self.kept.about, standing=self.kept.standing)
 
     def start_over(self) -> None:
