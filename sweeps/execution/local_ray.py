@@ -26,7 +26,6 @@ from trainables.errors import UserError
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
 DESCRIPTORS, A_WORKER = 56, 3  # files that the raylet has open at most, as measured with 2 and 8 workers
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray has this mode for desktop systems, under this name
-TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105  the variable's name
 DEFAULTS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's coming default; without it workers warn
     # the kernel kills one worker, which Tune starts again; by Ray's own memory monitor all of Tune's run would end
@@ -45,10 +44,9 @@ def running(machines: Machines) -> Iterator[None]:
     _check_descriptors(cores)
     with ExitStack() as stack:
         folder = stack.enter_context(private_folder())
-        doors = _doors(folder)
-        stack.enter_context(_environment(doors))
+        stack.enter_context(_environment(_doors(folder)))
         stack.enter_context(_silence())
-        stack.callback(_end_all_with, doors[TOKEN])
+        stack.callback(_end_all_in, folder)
         stack.callback(ray.shutdown, wait_for_processes=True)
         _start(cores, machines.num_gpus, folder)
         stack.enter_context(watched(_head()))
@@ -59,7 +57,7 @@ def _doors(folder: Path) -> dict[str, str]:
     """Return the variables that shut the doors of a Ray that has its files in this folder."""
     return {
         "RAY_AUTH_MODE": "token",
-        TOKEN: secrets.token_hex(32),
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
         LOOPBACK: "0",
         "RAY_TMPDIR": str(folder),
         # metrics ask for no token
@@ -123,15 +121,16 @@ def _start(cores: int, gpus: int, folder: Path) -> None:
         raise UserError(f"Ray does not start on this machine: {' '.join(str(error).split())}") from error
 
 
-def _end_all_with(token: str) -> None:
-    """Kill what is left of the processes that have this token in their environment.
+def _end_all_in(folder: Path) -> None:
+    """Kill what is left of Ray's processes: those that have a file of its folder open.
 
-    Ray's agents outlive its raylet by minutes; and where its start was broken off, Ray knows of none of its processes.
+    Its agents outlive its raylet by minutes; and where its start was broken off, Ray knows of none of its processes.
     """
-    for environment in Path("/proc").glob("[1-9]*/environ"):
+    for files in Path("/proc").glob("[1-9]*/fd"):
         with contextlib.suppress(OSError):  # it has ended, or is another user's
-            if f"{TOKEN}={token}".encode() in environment.read_bytes().split(b"\0"):
-                os.kill(int(environment.parent.name), signal.SIGKILL)
+            opened = any(folder in file.readlink().parents for file in files.iterdir())
+            if opened and files.parent.name != str(os.getpid()):
+                os.kill(int(files.parent.name), signal.SIGKILL)
 
 
 def _head() -> dict[str, Any]:

@@ -76,19 +76,19 @@ def test_too_few_descriptors_are_said_before_anything_starts(monkeypatch):
     local_ray._check_descriptors(1000)
 
 
-def test_what_has_the_token_ends_and_nothing_else():
-    def sleeper(name, value):
-        return subprocess.Popen(["sleep", "60"], env={"PATH": os.environ["PATH"], name: value})
+def test_what_has_a_file_of_its_folder_open_ends_and_nothing_else(tmp_path):
+    def reader(folder):
+        folder.mkdir()
+        (folder / "log").touch()
+        with (folder / "log").open() as file:
+            return subprocess.Popen(["sleep", "60"], stdin=file)
 
-    one, other, none = (
-        sleeper(*each)
-        for each in ((local_ray.TOKEN, "a1"), (local_ray.TOKEN, "a12"), ("MINE", f"{local_ray.TOKEN}=a1"))
-    )
+    one, other = reader(tmp_path / "a"), reader(tmp_path / "ab")
     try:
-        local_ray._end_all_with("a1")
+        with (tmp_path / "a" / "log").open():  # this process's own
+            local_ray._end_all_in(tmp_path / "a")
         assert one.wait(10) == -signal.SIGKILL
-        assert (other.poll(), none.poll()) == (None, None)
+        assert other.poll() is None
     finally:
-        for each in (other, none):
-            each.kill()
-            each.wait()
+        other.kill()
+        other.wait()
