@@ -1,4 +1,3 @@
-import os
 import signal
 import subprocess
 import sys
@@ -68,7 +67,7 @@ def test_ray_s_processes_do_not_end_with_a_terminal(ray_starts):
 @pytest.mark.parametrize("by", interruption.SIGNALS)
 def test_whoever_asks_to_stop_while_ray_starts_is_heard_once_it_has(ray_starts, by):
     done = []
-    ray_starts.start = lambda: os.kill(os.getpid(), by) or done.append("started")
+    ray_starts.start = lambda: signal.raise_signal(by) or done.append("started")
     with pytest.raises(KeyboardInterrupt), connect(Machines()):
         done.append("worked")
     assert (done, ray_starts.left) == (["started"], [True])
@@ -77,7 +76,7 @@ def test_whoever_asks_to_stop_while_ray_starts_is_heard_once_it_has(ray_starts, 
 def test_ray_s_own_answer_to_sigterm_is_the_same_request(ray_starts):
     def start():
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
 
     ray_starts.start = start
     ours = signal.getsignal(signal.SIGTERM)
@@ -96,7 +95,7 @@ def command():
     from sweeps.execution.cluster import connect
     from sweeps.execution.machines import Machines
     with connect(Machines(num_cpus=1)):
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         time.sleep(30)
 
 sys.exit(guarded(command))
