@@ -136,8 +136,14 @@ class Workers:
         """Start no more tasks, and cancel those under way; whoever waits for one gets an error."""
         with self.starting:
             self.stopped.set()
-        for task in self.tasks:
+        # those alone: Ray's C++ part aborts where it is asked to cancel a task in the moment in which that ends
+        for task in self._under_way():
             ray.cancel(task, force=True)
+
+    def _under_way(self) -> list[ray.ObjectRef]:
+        if not self.tasks:
+            return []
+        return ray.wait(self.tasks, num_returns=len(self.tasks), timeout=0, fetch_local=False)[1]
 
     def count(self, question: Question) -> list[int]:
         """Return the number of parts of each model. Raises what the job raises."""
