@@ -159,11 +159,11 @@ class Delivery:
         Then another command has gone on with it, on another machine maybe.
         """
         run, state = self._find(self.trial.kept.about), self.trial.kept.state()
-        if run is None or not (state or run.data.tags["status"] in ENDED):
+        if run is None or not (state or _has_ended(run)):
             return None
         stored = read_curves(Artifacts.of(self.store.client, run.info.run_id), run.data.metrics).form
         ahead = History.from_dict(stored or {"seeds": {}}).count - (records(state) if state else 0)
-        return run if ahead > 0 or (ahead == 0 and run.data.tags["status"] in ENDED) else None
+        return run if ahead > 0 or (ahead == 0 and _has_ended(run)) else None
 
     def _let_go(self, run: Run) -> None:
         """Send nothing of what was left, but that the trial was interrupted, where the run is shown as under way."""
@@ -341,3 +341,8 @@ class Delivery:
     def _refused(self, item: str, error: Exception) -> None:
         self.trial.sent.refused.add(item)
         self.shared.note(self.trial, item, f"is refused by MLflow: {one_line(error)}")
+
+
+def _has_ended(run: Run) -> bool:
+    """Whether a run is shown as ended by its tag and by MLflow's own column: a delivery may have died between them."""
+    return run.data.tags["status"] in ENDED and run.info.status == MLFLOW_STATUS[Status.DONE]

@@ -452,3 +452,20 @@ def test_what_was_left_by_whoever_had_the_trial_last_is_delivered(
     (tmp_path / "spool" / KEY / "files.json").unlink()
     assert deliver(store, tmp_path / "spool") == ([], [])
     assert run_of(store).data.tags["status"] == "interrupted"
+
+
+def test_a_delivery_that_died_between_the_two_places_of_a_status_is_completed(
+    tracker: Callable[..., Tracker], store: Store, tmp_path: Path
+) -> None:
+    first = tracker()
+    first.start(KEY, Entry("depth=2"), worker="ours")
+    first.epoch(KEY, 1, {"loss": 1.0}, snapshot(1), worker="ours")
+    assert first.drain(20) == []
+    shutil.copytree(tmp_path / "spool" / KEY, tmp_path / "left")
+    first.finish(KEY, Status.DONE)
+    assert first.drain(20) == []
+    first.close()
+    shutil.copytree(tmp_path / "left", tmp_path / "spool" / KEY)
+    store.client.update_run(run_of(store).info.run_id, status="RUNNING")  # the tag says done already
+    assert deliver(store, tmp_path / "spool") == ([], [])
+    assert run_of(store).info.status != "RUNNING"
