@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
+LONGEST_NAME = 200  # characters of a name in a message
 CONNECTS_IN = 20.0  # seconds in which a process that runs has connected to a database
 
 # Set where the user has not: by default an absent server blocks one call for four minutes (7 retries, backoff 2,
@@ -175,6 +176,11 @@ def is_refusal(error: Exception) -> bool:
 def one_line(error: Exception) -> str:
     """Return the error in one short line."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def plain(name: str) -> str:
+    """Return a name as it can stand in a line, whatever it holds."""
+    return "".join(each if each.isprintable() else " " for each in name[:LONGEST_NAME])
 
 
 def _database(uri: str) -> Path | None:

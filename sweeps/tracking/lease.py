@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from sweeps.tracking.connection import plain
 from sweeps.tracking.forms import check_count, check_texts
 from sweeps.tracking.spool import holder
 from sweeps.tracking.store import Store
@@ -33,7 +34,6 @@ LOOKS_EVERY = 1.0
 FIRST_LOOK = 2.0  # seconds until a holder looks whether another one took the lease at the same moment
 
 UNKNOWN = "a command that cannot be told from its claim, which is damaged"
-LONGEST_HOLDER = 200  # characters
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Lease:
         return self._lost is not None
 
     @contextmanager
-    def held(self) -> Iterator[Lease]:
+    def held(self) -> Iterator[None]:
         """Hold the lease.
 
         Raises UserError, naming the holder, where another command has it, or turns out to have taken it meanwhile.
@@ -82,7 +82,7 @@ class Lease:
         keeper = threading.Thread(target=self._keep, name="lease", daemon=True)
         keeper.start()
         try:
-            yield self
+            yield
         except KeyboardInterrupt:
             if self._lost:
                 raise UserError(self._lost) from None
@@ -151,8 +151,7 @@ def claim(text: str) -> Claim:
         check_count("count", read.count)
     except (TypeError, ValueError):  # not JSON, other fields, other types
         return Claim(hashlib.sha256(text.encode(errors="replace")).hexdigest(), UNKNOWN, "", 0, 0)
-    shown = "".join(each if each.isprintable() else " " for each in read.holder[:LONGEST_HOLDER])
-    return replace(read, holder=shown)
+    return replace(read, holder=plain(read.holder))
 
 
 def _taken(by: Claim) -> str:

@@ -10,9 +10,8 @@ import logging
 import threading
 from dataclasses import dataclass, field, replace
 
+from sweeps.tracking.connection import plain
 from sweeps.tracking.spool import About, Spooled, Standing
-
-LONGEST_NAME = 200  # characters
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ class Tracked:
     @property
     def label(self) -> str:
         """The trial as messages name it, on one line whatever its name is."""
-        return f"{_plain(self.kept.about.name)} ({self.key[:12]})"
+        return f"{plain(self.kept.about.name)} ({self.key[:12]})"
 
     @property
     def known_run(self) -> str | None:
@@ -116,7 +115,7 @@ class Shared:
 
     def note(self, trial: Tracked, item: str, what: str) -> None:
         """Note what is wrong with something of a trial; it replaces what was noted of it before."""
-        line = f"{trial.label}: {_plain(item)} {what}"
+        line = f"{trial.label}: {plain(item)} {what}"
         if self._notes.get((trial.key, item)) != line:
             log.warning(line)
         self.put_down(trial.key, item, line)
@@ -142,8 +141,3 @@ class Shared:
         """Return what was noted and not taken back."""
         with self.lock:
             return list(self._notes.values())
-
-
-def _plain(name: str) -> str:
-    """Return a name as it can stand in a line, whatever it holds."""
-    return "".join(each if each.isprintable() else " " for each in name[:LONGEST_NAME])

@@ -437,15 +437,21 @@ def test_a_tracker_that_is_started_again_in_the_middle_of_a_study_lets_nothing_g
     assert points(store, "loss") == [(1, 1.0), (2, 0.5)]
 
 
-def test_what_was_left_by_whoever_had_the_trial_last_is_delivered(
-    tracker: Callable[..., Tracker], store: Store, tmp_path: Path
-) -> None:
-    """MLflow has its two epochs; what is left is how it ended, with no file."""
+def delivered_and_kept(tracker: Callable[..., Tracker], tmp_path: Path) -> Tracker:
+    """Return a Tracker with a running trial whose epoch MLflow has; what its spool had of it is kept in `left`."""
     first = tracker()
     first.start(KEY, Entry("depth=2"), worker="ours")
     first.epoch(KEY, 1, {"loss": 1.0}, snapshot(1), worker="ours")
     assert first.drain(20) == []
     shutil.copytree(tmp_path / "spool" / KEY, tmp_path / "left")
+    return first
+
+
+def test_what_was_left_by_whoever_had_the_trial_last_is_delivered(
+    tracker: Callable[..., Tracker], store: Store, tmp_path: Path
+) -> None:
+    """MLflow has its epoch; what is left is how it ended, with no file."""
+    first = delivered_and_kept(tracker, tmp_path)
     first.close()
     shutil.rmtree(tmp_path / "spool" / KEY)
     shutil.copytree(tmp_path / "left", tmp_path / "spool" / KEY)
@@ -457,11 +463,7 @@ def test_what_was_left_by_whoever_had_the_trial_last_is_delivered(
 def test_a_delivery_that_died_between_the_two_places_of_a_status_is_completed(
     tracker: Callable[..., Tracker], store: Store, tmp_path: Path
 ) -> None:
-    first = tracker()
-    first.start(KEY, Entry("depth=2"), worker="ours")
-    first.epoch(KEY, 1, {"loss": 1.0}, snapshot(1), worker="ours")
-    assert first.drain(20) == []
-    shutil.copytree(tmp_path / "spool" / KEY, tmp_path / "left")
+    first = delivered_and_kept(tracker, tmp_path)
     first.finish(KEY, Status.DONE)
     assert first.drain(20) == []
     first.close()
