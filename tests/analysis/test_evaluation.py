@@ -14,8 +14,9 @@ from trainables import train as training
 from trainables.checkpoint import load, pack
 from trainables.config import CNN, Training, Trial
 from trainables.datasets import load as load_data
+from trainables.replicate import replicate
 from trainables.scoring import score
-from trainables.train import predict, replicate, train
+from trainables.train import predict, train
 
 CPU = torch.device("cpu")
 
