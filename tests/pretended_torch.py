@@ -66,6 +66,7 @@ def patches(gpu: PretendedGpu) -> list[Any]:
         "mem_get_info": lambda _=None: (MEMORY, MEMORY),
         "is_bf16_supported": lambda including_emulation=True: gpu.bf16,  # noqa: ARG005
         "is_current_stream_capturing": lambda: False,
+        "reset_peak_memory_stats": lambda _=None: None,
         "synchronize": lambda _=None: gpu.wait("read", "torch.cuda.synchronize"),
         "set_sync_debug_mode": set_sync_debug_mode,
         "get_sync_debug_mode": lambda: 2 if gpu.refuses else 0,
