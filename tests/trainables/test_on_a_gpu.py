@@ -4,13 +4,12 @@ import sys
 from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from tests.conftest import make_dataset
+from tests.conftest import make_dataset, with_several_labels
 from tests.pretended import Mixed, pretended_gpu
 from trainables.augment import flip
 from trainables.checkpoint import pack, unpack
@@ -44,19 +43,9 @@ WALKS = {
 
 
 def data_of(several):
-    """Return tiny images with a label each, or with labels that are absent, present or unknown."""
+    """Return tiny images with a label each, or with several."""
     data = make_dataset(count=IMAGES)
-    if not several:
-        return data
-    rng = np.random.default_rng(2)
-    parts = {name: getattr(data, name) for name in ("train", "val", "test")}
-    return replace(
-        data,
-        **{
-            name: replace(part, labels=rng.integers(-1, 2, (len(part), 3)).astype(np.int8))
-            for name, part in parts.items()
-        },
-    )
+    return with_several_labels(data) if several else data
 
 
 def walk(trial, data, device, seeds=(0,), observer=None):
