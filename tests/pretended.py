@@ -161,9 +161,10 @@ class PretendedGpu:
             return func(*args, **kwargs)
         name, tensors = func._schema.name, list(tensors_in((args, *kwargs.values())))
         here = sum(map(self.holds, tensors))
-        if name in COPIES:
+        if name in COPIES:  # into a tensor that stays where it is
             self._copy(name, args, kwargs)
-        elif here:
+            return func(*args, **kwargs)
+        if here:
             self._check(func, name, args, kwargs, tensors)
         on = self._asked if self._asked is not None else here > 0 or (not tensors and self._default)
         if not on:
