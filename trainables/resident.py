@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +10,9 @@ import torch
 from torch import Tensor
 
 from trainables import devices
-from trainables.augment import RESIZE_CHUNK, as_evaluated, resized
+from trainables.augment import as_evaluated, resized
 from trainables.config import Training
-from trainables.datasets import Dataset, Split
-
-Prepare = Callable[[Tensor, Training], Tensor]
+from trainables.datasets import Dataset
 
 
 @dataclass(frozen=True)
@@ -42,33 +38,21 @@ class Parts:
 
 
 def parts(data: Dataset, recipe: Training, device: torch.device) -> Parts:
-    """Bring the data to the device, once for all epochs. Images that are too many for it stay in pinned memory."""
-    prepared: tuple[tuple[Split, Prepare], ...] = (
-        (data.train, resized),
-        (data.val, as_evaluated),
-        (data.test, as_evaluated),
+    """Bring the data to the device, once for all epochs. Images that are too many for it stay in pinned memory.
+
+    They are resized on the host, as in the analyses: a GPU's pixels would differ in their last bit.
+    """
+    images = [
+        prepare(_shared(split.images), recipe)
+        for split, prepare in ((data.train, resized), (data.val, as_evaluated), (data.test, as_evaluated))
+    ]
+    there = devices.fits(device, sum(each.numel() for each in images))
+    return Parts(
+        *(
+            Part(each.to(device) if there else devices.pinned(each, device), _shared(split.labels).to(device))
+            for each, split in zip(images, (data.train, data.val, data.test), strict=True)
+        )
     )
-    side = recipe.resize
-    size = sum(
-        math.prod((len(split), *((side, side) if side else split.images.shape[1:3]), split.images.shape[3]))
-        for split, _ in prepared
-    )
-    place = _on_device if devices.fits(device, size) else _on_host
-    train, val, test = (
-        Part(place(_shared(split.images), prepare, recipe, device), _shared(split.labels).to(device))
-        for split, prepare in prepared
-    )
-    return Parts(train, val, test)
-
-
-def _on_device(images: Tensor, prepare: Prepare, recipe: Training, device: torch.device) -> Tensor:
-    return prepare(images.to(device), recipe)
-
-
-def _on_host(images: Tensor, prepare: Prepare, recipe: Training, device: torch.device) -> Tensor:
-    """Prepare images on the device, a few at once, and keep them in the host's memory."""
-    chunks = [prepare(chunk.to(device), recipe).cpu() for chunk in images.split(RESIZE_CHUNK)]
-    return devices.pinned(torch.cat(chunks), device)
 
 
 def _shared(array: np.ndarray) -> Tensor:

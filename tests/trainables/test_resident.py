@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.conftest import make_dataset
-from trainables import devices, resident
+from trainables import devices
 from trainables.config import Training
 from trainables.resident import Feed, parts
 
@@ -14,7 +14,6 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("recipe", [Training(), Training(resize=20, crop=10), Training(resize=12)])
 def test_images_are_the_same_on_the_device_and_beside_it(monkeypatch, recipe):
     data = make_dataset(count=70)
-    monkeypatch.setattr(resident, "RESIZE_CHUNK", 32)
     here = parts(data, recipe, CPU)
     sizes = []
     monkeypatch.setattr(devices, "fits", lambda _, size: sizes.append(size))
@@ -24,9 +23,10 @@ def test_images_are_the_same_on_the_device_and_beside_it(monkeypatch, recipe):
         assert torch.equal(mine.labels, other.labels)
         assert mine.on_device
     side = recipe.resize or 12
-    assert sizes == [(70 + 24 + 30) * side * side * 3]
+    cut = recipe.crop or side
+    assert sizes == [(70 * side * side + (24 + 30) * cut * cut) * 3]
     assert here.train.images.shape == (70, side, side, 3)
-    assert here.val.images.shape == (24, recipe.crop or side, recipe.crop or side, 3)
+    assert here.val.images.shape == (24, cut, cut, 3)
 
 
 def test_images_of_the_host_are_not_on_a_device_where_the_labels_are(tiny):
