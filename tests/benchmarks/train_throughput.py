@@ -7,6 +7,7 @@ thread, in turn; the ratio is the median over rounds.
 """
 
 import argparse
+import itertools
 import statistics
 import time
 
@@ -41,12 +42,12 @@ def ours(trial: Trial, part: Split) -> float:
 
 
 class StudentNet(nn.Module):
-    def __init__(self):
+    def __init__(self, channels: tuple[int, int, int] = (16, 32, 64)):
         super().__init__()
-        self.conv1, self.conv2, self.conv3 = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 32, 3), nn.Conv2d(32, 64, 3)
+        self.conv1, self.conv2, self.conv3 = (nn.Conv2d(*pair, 3) for pair in itertools.pairwise((3, *channels)))
         self.pool = nn.MaxPool2d(2, 2)
         self.fc1, self.fc2, self.fc3, self.fc4 = (
-            nn.Linear(256, 256),
+            nn.Linear(4 * channels[-1], 256),
             nn.Linear(256, 128),
             nn.Linear(128, 64),
             nn.Linear(64, 10),
@@ -61,7 +62,9 @@ class StudentNet(nn.Module):
         return self.fc4(x)
 
 
-def students(batch_size: int, part: Split) -> float:
+def students(
+    batch_size: int, part: Split, device: torch.device = CPU, channels: tuple[int, int, int] = (16, 32, 64)
+) -> float:
     """Return images/s of one epoch of the student loop."""
     data = torchvision.datasets.CIFAR10.__new__(
         torchvision.datasets.CIFAR10
@@ -70,12 +73,12 @@ def students(batch_size: int, part: Split) -> float:
     data.transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, SD)])
     type(data).__len__ = lambda self: len(self.data)
     loader = torch.utils.data.DataLoader(data, batch_size=batch_size, shuffle=True)
-    net = StudentNet()
+    net = StudentNet(channels).to(device)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9)
     begin, running = time.perf_counter(), 0.0
     for images, labels in loader:
         optimizer.zero_grad()
-        loss = nn.CrossEntropyLoss()(net(images), labels)
+        loss = nn.CrossEntropyLoss()(net(images.to(device)), labels.to(device))
         loss.backward()
         optimizer.step()
         running += loss.item()
