@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import statistics
 from dataclasses import replace
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -88,8 +87,8 @@ def _apart(expected: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> flo
     return largest
 
 
-@row("occlusion-cpu", FAST, 60, needs=("matplotlib",), here=True)
-@row("occlusion", FAST, 30, needs=("matplotlib",), peer="occlusion-cpu", here=False)
+@row("occlusion", FAST, 30, turn=5, needs=("matplotlib",), peer="occlusion-cpu", here=False)
+@row("occlusion-cpu", FAST, 60, turn=5, needs=("matplotlib",), here=True)
 def occlusion(setting: Setting, here: bool) -> Result:
     """Occlusion sensitivity of R0's network (on the CPU: {here}), images through the network."""
     from analysis.jobs.occlusion import Occlusion

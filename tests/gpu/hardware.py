@@ -57,7 +57,7 @@ def mps() -> str:
     return "installed" if _output(CONTROL, given="get_server_list\n") is None else "running"
 
 
-@row("hardware", RIGHT, 10)
+@row("hardware", RIGHT, 10, turn=0)
 def hardware(setting: Setting) -> Result:
     """Device, driver, versions, MPS and free memory are told, and torch is 2.11 or later."""
     form = described(setting.device)

@@ -164,4 +164,5 @@ WAYS: dict[str, Forward] = {
 }
 for _replicates in (4, 16):
     for _way in WAYS:
-        row(f"{_way}-{_replicates}", FAST, 25, peer=f"branches-{_replicates}", way=_way, replicates=_replicates)(rival)
+        _peer = f"branches-{_replicates}"
+        row(f"{_way}-{_replicates}", FAST, 25, turn=4, peer=_peer, way=_way, replicates=_replicates)(rival)

@@ -54,13 +54,17 @@ Check = Callable[..., Result]  # of a Setting
 
 @dataclass(frozen=True)
 class Row:
-    """A check, and how much of the time it may take. Its speed is held against that of its peer, an earlier row."""
+    """A check, and how much of the time it may take. Its speed is held against that of its peer, an earlier row.
+
+    Rows go by their turn; those of the last turns are left out where the time is short.
+    """
 
     name: str
     group: str
     check: Check
     claim: str
     seconds: float
+    turn: int = 0
     needs: tuple[str, ...] = ()  # "gpu", or a module
     peer: str | None = None
 
@@ -79,13 +83,24 @@ ROWS: list[Row] = []
 
 
 def row(
-    name: str, group: str, seconds: float, *, needs: Sequence[str] = (), peer: str | None = None, **given: Any
+    name: str,
+    group: str,
+    seconds: float,
+    *,
+    turn: int | None = None,
+    needs: Sequence[str] = (),
+    peer: str | None = None,
+    **given: Any,
 ) -> Callable[[Check], Check]:
-    """Add a row that calls the function with what is `given`; the first line of its docstring is the claim."""
+    """Add a row that calls the function with what is `given`; the first line of its docstring is the claim.
+
+    Its turn is 1 where it is about what is right, else 2. Of several on one function the lowest comes first.
+    """
 
     def added(check: Check) -> Check:
         claim = (check.__doc__ or "").strip().splitlines()[0].format(**given)
-        ROWS.append(Row(name, group, partial(check, **given), claim, seconds, tuple(needs), peer))
+        at = 1 + (group == FAST) if turn is None else turn
+        ROWS.append(Row(name, group, partial(check, **given), claim, seconds, at, tuple(needs), peer))
         return check
 
     return added

@@ -33,7 +33,7 @@ def data_of(setting: Setting) -> Dataset:
     return dataset(setting.size(45_000, 20), setting.size(5_000, 10))
 
 
-@row("part-a", FAST, 240)
+@row("part-a", FAST, 240, turn=3)
 def part_a(setting: Setting) -> Result:
     """Part A with three seeds, its trials one after another in one process, without snapshots."""
     data, device, kept = data_of(setting), setting.device, Kept()
@@ -56,7 +56,7 @@ def part_a(setting: Setting) -> Result:
     return Result(None if agenda.over else False, values, GOAL)
 
 
-@row("part-a-ray", FAST, 240, needs=("gpu", "ray", "mlflow", "rich", "matplotlib"))
+@row("part-a-ray", FAST, 240, turn=7, needs=("gpu", "ray", "mlflow", "rich", "matplotlib"))
 def part_a_with_ray(setting: Setting) -> Result:
     """python sweeps/part_a.py --num-gpus 1 --seeds 3 from its start to its end."""
     if setting.tiny:

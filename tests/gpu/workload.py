@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, replace
@@ -22,6 +23,8 @@ from trainables.group import Group
 from trainables.kept import Kept
 from trainables.replicate import Replicate, optimizer_tensors, replicate
 from trainables.train import train
+
+log = logging.getLogger(__name__)
 
 CPU = torch.device("cpu")
 FLOAT_ERROR = 1e-2  # of weights after 60 steps in another order of summing
@@ -73,8 +76,8 @@ def small(setting: Setting, name: str, **training: Any) -> tuple[Trial, Dataset]
     """Return a trial that augments its images, and data for 20 whole batches an epoch and a short one."""
     model = NETWORKS[name]
     batch, steps = setting.size(32, 4), setting.size(20, 3)
-    if setting.tiny and name == "cnn":
-        model = R0.with_values(SMALL).model
+    if setting.tiny and isinstance(model, CNN):
+        model = replace(model, channels=(4, 8, 16), fc_widths=(16, 8))
     usual = {"epochs": 3, "lr": 0.01, "schedule": "cosine", "flip": True, "crop_padding": 2}
     recipe = Training(**usual | {"batch_size": batch} | training)
     return Trial(model=model, training=recipe), dataset(batch * steps + batch // 2)
@@ -97,7 +100,7 @@ def trained(
 
 
 def groups_of(
-    trial: Trial, data: Dataset, device: torch.device, seeds: Sequence[int] = (0,), say: group.Say = print
+    trial: Trial, data: Dataset, device: torch.device, seeds: Sequence[int] = (0,), say: group.Say = log.warning
 ) -> list[Group]:
     """Return replicates ready to be trained: in one group where steps can be captured, else each alone."""
     return Kept(say).groups(members_of(trial, data, seeds, device), trial, data, device)
