@@ -6,19 +6,21 @@ import copy
 import statistics
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from analysis.features import features, nearest
-from analysis.subject import Subject, subject
 from tests.gpu.measure import seconds
 from tests.gpu.rows import FAST, RATE, RIGHT, Result, Setting, row
 from tests.gpu.workload import CPU, dataset, r0, relative, trained
 from trainables.checkpoint import Checkpoint, load, pack
 from trainables.datasets import Dataset
 
+if TYPE_CHECKING:
+    from analysis.subject import Subject
+
+DRAWING = ("rich", "matplotlib")  # what importing the analyses takes
 ALLOWED = 1e-3  # of each array's length: what is drawn has three digits
 # As little as each job lets be asked of it; of all others the defaults
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -41,15 +43,19 @@ def checkpoint_of(setting: Setting) -> tuple[Checkpoint, Dataset]:
 
 def both(setting: Setting) -> list[Subject]:
     """Return the same network on the CPU and on the device, with labels of which at least a half are what it says."""
+    from analysis.subject import subject
+
     checkpoint, data = checkpoint_of(setting)
     made = [subject(copy.deepcopy(checkpoint), data, "net", device) for device in (CPU, setting.device)]
     labels = np.where(np.arange(len(data.test)) % 2, data.test.labels, made[0].predicted)
     return [replace(each, labels=labels) for each in made]
 
 
-@row("features-and-neighbours", RIGHT, 30)
+@row("features-and-neighbours", RIGHT, 30, needs=DRAWING[:1])
 def features_and_neighbours(setting: Setting) -> Result:
     """Logits, features and nearest neighbours on the device are the CPU's within 1e-5, and 99 % of neighbours."""
+    from analysis.features import features, nearest
+
     here, there = both(setting)
     error = relative(torch.from_numpy(there.logits), torch.from_numpy(here.logits))
     vectors = [features(each, None) for each in (here, there)]
@@ -59,7 +65,7 @@ def features_and_neighbours(setting: Setting) -> Result:
     return Result(error <= 1e-5 and alike >= 0.99, {"largest difference": error, "neighbours alike": alike})
 
 
-@row("every-analysis", RIGHT, 60, needs=("matplotlib",))
+@row("every-analysis", RIGHT, 60, needs=DRAWING)
 def every_analysis(setting: Setting) -> Result:
     """Every analysis finds on the device what it finds on the CPU, numbers within 1e-3."""
     from analysis.jobs import JOBS, make
@@ -87,8 +93,8 @@ def _apart(expected: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> flo
     return largest
 
 
-@row("occlusion", FAST, 30, turn=5, needs=("matplotlib",), peer="occlusion-cpu", here=False)
-@row("occlusion-cpu", FAST, 60, turn=5, needs=("matplotlib",), here=True)
+@row("occlusion", FAST, 30, turn=5, needs=DRAWING, peer="occlusion-cpu", here=False)
+@row("occlusion-cpu", FAST, 60, turn=5, needs=DRAWING, here=True)
 def occlusion(setting: Setting, here: bool) -> Result:
     """Occlusion sensitivity of R0's network (on the CPU: {here}), images through the network."""
     from analysis.jobs.occlusion import Occlusion

@@ -145,23 +145,24 @@ def chosen_from(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
 def failure(error: BaseException) -> str:
     """Return an error as one line that says where it was raised, of our own files the last."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename.startswith(str(hardware.ROOT))]
+    own = [each for each in frames if each.filename.startswith(str(hardware.ROOT)) and each.name != _stop.__name__]
     at = (own or frames)[-1]
     words = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_LINE]
     return f"{words} ({Path(at.filename).name}:{at.lineno})"
+
+
+def _stop(*_: object) -> None:
+    raise OutOfTime(f"stopped, after {OVERRUN:g} times its seconds or at the end of all")
 
 
 @contextmanager
 def _stopped_after(seconds: float) -> Iterator[None]:
     """Raise OutOfTime after so many seconds, as soon as Python is at it again."""
 
-    def stop(*_: object) -> None:
-        raise OutOfTime(f"ran past its time of {seconds:.0f} s")
-
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGALRM, stop)
+    before = signal.signal(signal.SIGALRM, _stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
@@ -177,10 +178,10 @@ def _precisions() -> tuple[bool, str, str]:
 
 def _tidy(device: torch.device, as_torch_comes: tuple[bool, str, str]) -> None:
     """Let go of what the row before had, and set back what it has set."""
-    gc.collect()
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     cudnn.deterministic, cudnn.conv.fp32_precision, matmul.fp32_precision = as_torch_comes
     if on_gpu(device):
+        gc.collect()
         torch.cuda.empty_cache()
 
 
