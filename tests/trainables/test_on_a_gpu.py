@@ -11,12 +11,14 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from tests.conftest import make_dataset, with_several_labels
 from tests.pretended import Mixed, pretended_gpu
+from trainables import graphs
 from trainables.augment import flip
 from trainables.checkpoint import pack, unpack
 from trainables.config import CNN, ResNet, Training, Trial
+from trainables.replicate import replicate
 from trainables.scoring import loss
 from trainables.snapshot import STATE
-from trainables.train import evaluate, predict, replicate, train
+from trainables.train import evaluate, predict, train
 
 CPU = torch.device("cpu")
 IMAGES, BATCH = 26, 8  # the last batch is a short one
@@ -70,9 +72,10 @@ def same(one, other):
 
 
 @pytest.fixture(autouse=True)
-def without_bfloat16(monkeypatch):
-    """Let the CPU train in float32, as the pretended GPU does, whatever it could."""
+def in_turn_and_in_float32(monkeypatch):
+    """Let the CPU train in float32, as the pretended GPU does, whatever it could; and that one capture nothing."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    monkeypatch.setattr(graphs, "can_capture", lambda _: False)
 
 
 @pytest.mark.parametrize("name", WALKS)
