@@ -201,6 +201,12 @@ def _built(func: Callable[..., Any]) -> Callable[..., Any]:
     return build
 
 
+def _pin(gpu: PretendedGpu, tensor: Tensor) -> Tensor:
+    if gpu.holds(tensor):
+        gpu.refuse(RuntimeError("cannot pin a tensor of cuda:0: only dense CPU tensors can be pinned"))
+    return tensor if gpu.pinned(tensor) else gpu.pin(tensor.clone())
+
+
 def _deepcopied(gpu: PretendedGpu, tensor: Tensor, memo: dict) -> Tensor:
     with gpu.unwatched():
         copied = tensor.__deepcopy__(memo)
@@ -217,7 +223,7 @@ HANDLERS: dict[Any, Callable[..., Any]] = {
     Tensor.cuda: lambda gpu, tensor, device=None, non_blocking=False, memory_format=None: gpu.move(  # noqa: ARG005
         tensor, True, non_blocking=non_blocking, memory_format=memory_format
     ),
-    Tensor.pin_memory: lambda gpu, tensor: tensor if gpu.pinned(tensor) else gpu.pin(tensor.clone()),
+    Tensor.pin_memory: _pin,
     Tensor.is_pinned: lambda gpu, tensor: gpu.pinned(tensor),
     Tensor.__deepcopy__: _deepcopied,
     **{func: _read(func) for func in (Tensor.tolist, Tensor.__repr__)},

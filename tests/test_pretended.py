@@ -329,6 +329,14 @@ def test_what_comes_from_the_device_is_not_read_before_it_is_there(gpu):
     assert (gpu.reads, gpu.event_waits) == ([], 1)
 
 
+def test_only_memory_of_the_cpu_can_be_pinned(gpu):
+    assert made().cx.pin_memory().is_pinned()
+    assert not made().cx.is_pinned()
+    with pytest.raises(RuntimeError, match="only dense CPU tensors can be pinned"):
+        made().x.pin_memory()
+    assert len(gpu.faults) == 1
+
+
 def test_there_are_no_graphs_and_no_second_stream(gpu):
     for make in (torch.cuda.CUDAGraph, lambda: torch.cuda.Stream(gpu.device)):
         with pytest.raises(RuntimeError, match=r"^the pretended GPU has no "):
