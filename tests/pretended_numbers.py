@@ -70,6 +70,13 @@ class DeviceGenerator(torch._C.Generator):
             default.set_state(host)
 
 
-def generator(device: Any = "cpu") -> torch._C.Generator:
-    """Return what torch.Generator(device) is."""
-    return DeviceGenerator() if torch.device(device).type == "cuda" else torch._C.Generator(device)
+class _AnyGenerator(type):
+    def __instancecheck__(cls, value: Any) -> bool:
+        return isinstance(value, torch._C.Generator)
+
+
+class Generator(metaclass=_AnyGenerator):
+    """What torch.Generator is meanwhile: it makes generators of either kind."""
+
+    def __new__(cls, device: Any = "cpu") -> Any:
+        return DeviceGenerator() if torch.device(device).type == "cuda" else torch._C.Generator(device)

@@ -10,7 +10,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from tests.pretended_numbers import generator
+from tests.pretended_numbers import Generator
 
 if TYPE_CHECKING:
     from tests.pretended import PretendedGpu
@@ -67,7 +67,7 @@ def patches(gpu: PretendedGpu) -> list[Any]:
     return [
         mock.patch.multiple(torch.cuda, **cuda),
         mock.patch.object(torch.accelerator, "current_stream", return_value=_Stream(gpu)),
-        mock.patch.multiple(torch, **products, Generator=generator),
+        mock.patch.multiple(torch, **products, Generator=Generator),
         mock.patch.object(torch.autocast, "__init__", _autocast(gpu, torch.autocast.__init__)),
         mock.patch.object(torch._C, "_group_tensors_by_device_and_dtype", _grouped(gpu)),
     ]

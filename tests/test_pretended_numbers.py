@@ -55,6 +55,7 @@ def test_by_default_the_devices_random_numbers_are_the_cpus():
 
 def test_a_generator_belongs_to_its_device(gpu):
     own = torch.Generator(device="cuda")
+    assert all(isinstance(each, torch.Generator) for each in (own, torch.Generator(), torch.default_generator))
     assert (own.device, own.manual_seed(3), len(own.get_state())) == (gpu.device, own, 16)
     state = own.get_state()
     first = torch.rand(3, device=gpu.device, generator=own)
