@@ -26,8 +26,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,9 @@ class PretendedGpu:
         self.refuses = False  # whether a wait is an error
         self._held: dict[int, StorageWeakRef] = {}  # weak: they live on, and no other storage gets their number
         self._pinned: dict[int, StorageWeakRef] = {}
-        self.flying: dict[int, str] = {}  # pinned memory that a copy may still be under way "from" or "to"
+        # pinned memory that a copy may still be under way "from" or "to", and the number of the copy
+        self.flying: dict[int, tuple[str, int]] = {}
+        self._copies = itertools.count()
         self.event_waits = 0  # of the host for an event, which may have happened long ago
         self._default = True  # whether what is made of no tensor is made on the device
         self._asked: bool | None = None  # whether the call asks for the device itself
@@ -261,20 +264,22 @@ class PretendedGpu:
         up = self.holds(to)
         memory = source if up else to
         if non_blocking and self.pinned(memory):
-            self.flying[memory.untyped_storage()._cdata] = "from" if up else "to"
+            self.flying[memory.untyped_storage()._cdata] = ("from" if up else "to", next(self._copies))
         else:
             self.wait("upload" if up else "read", name)
 
-    def landed(self, copies: Iterable[int]) -> None:
+    def landed(self, copies: Mapping[int, tuple[str, int]]) -> None:
         """Note that these copies, by their memory, are done."""
-        for memory in copies:
-            self.flying.pop(memory, None)
+        for memory, copy in copies.items():
+            if self.flying.get(memory) == copy:
+                del self.flying[memory]
 
     def check_landed(self, what: str, used: Iterable[Tensor], written: Iterable[Tensor]) -> None:
         """Raise Raced where memory is read before a copy to it has come, or written before one from it is done."""
         for tensors, kinds in ((used, ("to",)), (written, ("to", "from"))):
             for tensor in tensors:
-                if (way := self.flying.get(tensor.untyped_storage()._cdata)) in kinds:
+                way, _ = self.flying.get(tensor.untyped_storage()._cdata, ("", 0))
+                if way in kinds:
                     self.refuse(Raced(f"{what} at {_where()}: a copy {way} this memory may still be under way"))
 
     def _checked(self, numbers: torch._C.Generator) -> torch._C.Generator:

@@ -85,10 +85,10 @@ class _Event:
 
     def __init__(self, gpu: PretendedGpu) -> None:
         self.gpu = gpu
-        self.record()
+        self.copies: dict[int, Any] = {}
 
     def record(self, stream: Any = None) -> None:  # noqa: ARG002
-        self.copies = set(self.gpu.flying)
+        self.copies = dict(self.gpu.flying)
 
     def wait(self, stream: Any = None) -> None: ...
 
@@ -109,8 +109,10 @@ class _Stream:
     def __init__(self, gpu: PretendedGpu) -> None:
         self.gpu = gpu
 
-    def record_event(self, event: Any = None) -> _Event:
-        return event or _Event(self.gpu)
+    def record_event(self, event: _Event | None = None) -> _Event:
+        event = event or _Event(self.gpu)
+        event.record()
+        return event
 
     def synchronize(self) -> None:
         self.gpu.wait("read", "torch.cuda.Stream.synchronize")

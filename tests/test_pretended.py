@@ -297,19 +297,27 @@ def test_pinned_memory_is_not_used_before_its_copy_is_done(gpu):
     with pytest.raises(Raced):
         torch.index_select(torch.ones(3), 0, torch.arange(3), out=buffer)
     event = torch.cuda.Event()
+    event.synchronize()  # of nothing yet
+    with pytest.raises(Raced):
+        buffer.fill_(1)
     event.record()
-    later, _ = sent()
+    later, target = sent()
     event.synchronize()
     buffer.fill_(1)
     with pytest.raises(Raced):  # it was sent after the event
+        later.fill_(1)
+    event.record()
+    target.copy_(later, non_blocking=True)
+    event.synchronize()
+    with pytest.raises(Raced):  # it was sent again
         later.fill_(1)
     torch.cuda.synchronize()
     later.fill_(1)
     buffer, target = sent()
     target.sum().item()  # which waits for all before it
     buffer.fill_(1)
-    assert gpu.event_waits == 1
-    assert len(gpu.faults) == 3
+    assert gpu.event_waits == 3
+    assert len(gpu.faults) == 5
 
 
 def test_what_comes_from_the_device_is_not_read_before_it_is_there(gpu):

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from typing import NamedTuple
+from unittest import mock
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from tests.conftest import make_dataset, with_several_labels
-from tests.pretended import Mixed, pretended_gpu
+from tests.pretended import Mixed, Raced, pretended_gpu
 from trainables import graphs
 from trainables.augment import flip
 from trainables.checkpoint import pack, unpack
@@ -329,6 +330,13 @@ def test_random_numbers_of_the_cpu_are_found(monkeypatch):
 def test_weights_that_were_left_on_the_cpu_are_found(monkeypatch):
     monkeypatch.setattr(torch.nn.Module, "to", lambda module, *_, **__: module)
     assert faults_of(SPOILT) == {Mixed}
+
+
+def test_images_that_are_overwritten_before_they_are_fetched_are_found():
+    """The third batch is put where the first one may still be on its way from."""
+    with pretended_gpu(free=0) as gpu, pytest.MonkeyPatch.context() as patch, pytest.raises(Raced):
+        patch.setattr(torch.cuda, "Event", mock.Mock)  # which nobody waits for
+        walk(SPOILT, data_of(False), gpu.device)
 
 
 def test_where_there_is_no_fault_none_is_found():
