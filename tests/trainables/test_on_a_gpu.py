@@ -334,8 +334,8 @@ def test_weights_that_were_left_on_the_cpu_are_found(monkeypatch):
 
 def test_images_that_are_overwritten_before_they_are_fetched_are_found():
     """The third batch is put where the first one may still be on its way from."""
-    with pretended_gpu(free=0) as gpu, pytest.MonkeyPatch.context() as patch, pytest.raises(Raced):
-        patch.setattr(torch.cuda, "Event", mock.Mock)  # which nobody waits for
+    nothing_is_waited_for = mock.patch.object(torch.cuda, "Event", mock.Mock)
+    with pretended_gpu(free=0) as gpu, nothing_is_waited_for, pytest.raises(Raced):
         walk(SPOILT, data_of(False), gpu.device)
 
 
