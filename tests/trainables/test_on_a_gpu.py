@@ -136,10 +136,7 @@ def test_a_watched_step_waits_no_more_than_any_other():
     assert seen == [(n / 4, True, (size, 9, 9, 3), True) for n, size in enumerate([8, 8, 8, 2] * 2)]
 
 
-PAGEABLE = pytest.mark.xfail(strict=True, reason="a last batch that is a short one comes from pageable memory")
-
-
-@pytest.mark.parametrize("batch", [13, pytest.param(8, marks=PAGEABLE)])
+@pytest.mark.parametrize("batch", [13, 8])
 def test_images_that_do_not_fit_on_the_device_are_fetched_without_a_wait_or_a_race(batch):
     """Whether they lie on the device or in the host's memory, training is the same."""
     trial = Trial(model=PLAIN, training=Training(epochs=2, batch_size=batch, flip=True))
