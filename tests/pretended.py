@@ -13,32 +13,37 @@ marked. The numbers are the CPU's, to the bit.
 - Whatever makes the host wait is kept in `waits`: each read (`.item()`, `if`, `.cpu()`, a boolean mask, `nonzero`, …),
   and each upload that is not from pinned memory with non_blocking. Inside no_waits() it is refused (Waited), as by
   torch.cuda.set_sync_debug_mode("error").
+- Pinned memory to or from which a copy was not waited for, by an event or a read, is refused where it is read too soon,
+  or overwritten (Raced).
 - `.device`, `.is_cuda`, `.to()`, `device=`, generators, autocast, fused optimizers and random-number states (16 bytes)
   answer as on a GPU.
 
-It has no streams, events or graphs, no memory to run out of and no default device of its own; operations in which the
-CPU alone looks at the values (`F.one_hot`) count a read that CUDA does not make. It holds in the thread that opened it.
+It has one stream and no graphs, no memory to run out of and is no default device; operations in which the CPU alone
+looks at the values (`F.one_hot`) count a read that CUDA does not make. It holds in the thread that opened it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo  # else the first operation would import it, while torch is told otherwise
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.pretended_torch import DEVICE, HANDLERS, patches, tensors_in
+from tests.pretended_numbers import DEVICE, DeviceGenerator
+from tests.pretended_torch import HANDLERS, MEMORY, patches, tensors_in
 
 # Operations whose result the host needs before it can go on: a number, or the size of what they return
 READS = {
@@ -57,6 +62,10 @@ COPIES = {"aten::copy_", "aten::_foreach_copy_"}
 
 class Mixed(RuntimeError):
     """An operation on tensors of the CPU and of the GPU."""
+
+
+class Raced(RuntimeError):
+    """Pinned memory was used while a copy from it or to it may still have been under way."""
 
 
 class Waited(RuntimeError):
@@ -81,18 +90,22 @@ class PretendedGpu:
 
     device = DEVICE
 
-    def __init__(self, *, bf16: bool, own_random_numbers: bool) -> None:
-        self.bf16 = bf16
+    def __init__(self, *, bf16: bool, own_random_numbers: bool, free: int) -> None:
+        self.bf16, self.free = bf16, free
         self.waits: list[Wait] = []
         self.faults: list[str] = []  # whatever was refused, also where the error was caught
         self.steps = 0  # of all optimizers
         self.refuses = False  # whether a wait is an error
         self._held: dict[int, StorageWeakRef] = {}  # weak: they live on, and no other storage gets their number
         self._pinned: dict[int, StorageWeakRef] = {}
+        # pinned memory that a copy may still be under way "from" or "to", and the number of the copy
+        self.flying: dict[int, tuple[str, int]] = {}
+        self._copies = itertools.count()
+        self.event_waits = 0  # of the host for an event, which may have happened long ago
         self._default = True  # whether what is made of no tensor is made on the device
         self._asked: bool | None = None  # whether the call asks for the device itself
         self._moving = False
-        self.rng = torch.default_generator.get_state() if own_random_numbers else None
+        self.numbers = DeviceGenerator(None if own_random_numbers else torch.default_generator)
 
     @property
     def reads(self) -> list[Wait]:
@@ -130,6 +143,7 @@ class PretendedGpu:
         """Note that the host waits. Raises Waited where that is refused."""
         wait = Wait(kind, what, _where(), self.steps)
         self.waits.append(wait)
+        self.flying.clear()
         if self.refuses:
             self.refuse(Waited(f"called a synchronizing CUDA operation: {wait}"))
 
@@ -147,7 +161,7 @@ class PretendedGpu:
         else:
             self._default, self._asked = any(map(self.holds, tensors_in((args, *kwargs.values())))), None
         if isinstance(numbers := kwargs.get("generator"), torch._C.Generator):
-            self._check_generator(numbers)
+            kwargs = kwargs | {"generator": self._checked(numbers)}
         pin = kwargs.pop("pin_memory", False)
         try:
             result = func(*args, **kwargs)
@@ -161,6 +175,8 @@ class PretendedGpu:
             return func(*args, **kwargs)
         name, tensors = func._schema.name, list(tensors_in((args, *kwargs.values())))
         here = sum(map(self.holds, tensors))
+        if self.flying:
+            self.check_landed(name, tensors, _written(func, args, kwargs))
         if name in COPIES:  # into a tensor that stays where it is
             self._copy(name, args, kwargs)
             return func(*args, **kwargs)
@@ -169,7 +185,8 @@ class PretendedGpu:
         on = self._asked if self._asked is not None else here > 0 or (not tensors and self._default)
         if not on:
             return func(*args, **kwargs)
-        with self._random_numbers(func):
+        drawing = torch.Tag.nondeterministic_seeded in func.tags and kwargs.get("generator") is None
+        with self.numbers.in_use() if drawing else nullcontext():
             result = func(*args, **kwargs)
         for tensor in tensors_in((result,)):
             self.take(tensor)
@@ -183,15 +200,14 @@ class PretendedGpu:
         here = self.holds(tensor)
         if here == there:
             return tensor.to(copy=copy, **given)
-        if there and not (non_blocking and self.pinned(tensor)):
-            self.wait("upload", "aten::_to_copy")
-        if here and not non_blocking:
-            self.wait("read", "aten::_to_copy")
         with self.unwatched():
             moved = tensor.to(copy=True, **given)
         if there:
-            return self.take(moved)
-        return self.pin(moved) if non_blocking else moved
+            self.take(moved)
+        elif non_blocking:  # torch then makes it in pinned memory
+            self.pin(moved)
+        self._carried("aten::_to_copy", moved, tensor, non_blocking)
+        return moved
 
     def pin(self, tensor: Tensor) -> Tensor:
         """Mark a tensor of the CPU as lying in pinned memory, and return it."""
@@ -217,8 +233,9 @@ class PretendedGpu:
         if name in INDEXING:
             self._index(name, args, host)
         elif host:
-            numbers = all(each.dim() == 0 for each in host) and not _written(func, args, kwargs, host)
-            if not numbers or not (torch.Tag.pointwise in func.tags or name.startswith(NUMBERS)):
+            numbers = all(each.dim() == 0 for each in host)
+            written = any(each is other for each in _written(func, args, kwargs) for other in host)
+            if written or not numbers or not (torch.Tag.pointwise in func.tags or name.startswith(NUMBERS)):
                 self._mixed(name, tensors)
         if name in READS or (name == "aten::repeat_interleave" and kwargs.get("output_size") is None):
             self.wait("read", name)
@@ -239,15 +256,38 @@ class PretendedGpu:
     def _copy(self, name: str, args: tuple, kwargs: dict[str, Any]) -> None:
         non_blocking = kwargs.get("non_blocking", args[2] if len(args) > 2 else False)
         for to, source in zip(tensors_in(args[:1]), tensors_in(args[1:2]), strict=False):
-            if self.holds(to) != self.holds(source) and not (
-                non_blocking and self.pinned(source if self.holds(to) else to)
-            ):
-                self.wait("upload" if self.holds(to) else "read", name)
+            if self.holds(to) != self.holds(source):
+                self._carried(name, to, source, non_blocking)
 
-    def _check_generator(self, numbers: torch._C.Generator) -> None:
+    def _carried(self, name: str, to: Tensor, source: Tensor, non_blocking: bool) -> None:
+        """Note a copy from one device to the other."""
+        up = self.holds(to)
+        memory = source if up else to
+        if non_blocking and self.pinned(memory):
+            self.flying[memory.untyped_storage()._cdata] = ("from" if up else "to", next(self._copies))
+        else:
+            self.wait("upload" if up else "read", name)
+
+    def landed(self, copies: Mapping[int, tuple[str, int]]) -> None:
+        """Note that these copies, by their memory, are done."""
+        for memory, copy in copies.items():
+            if self.flying.get(memory) == copy:
+                del self.flying[memory]
+
+    def check_landed(self, what: str, used: Iterable[Tensor], written: Iterable[Tensor]) -> None:
+        """Raise Raced where memory is read before a copy to it has come, or written before one from it is done."""
+        for tensors, kinds in ((used, ("to",)), (written, ("to", "from"))):
+            for tensor in tensors:
+                way, _ = self.flying.get(tensor.untyped_storage()._cdata, ("", 0))
+                if way in kinds:
+                    self.refuse(Raced(f"{what} at {_where()}: a copy {way} this memory may still be under way"))
+
+    def _checked(self, numbers: torch._C.Generator) -> torch._C.Generator:
+        """Return the CPU's generator that draws for one of the device where that draws, or for itself."""
         if (numbers.device.type == "cuda") != self._default:
             kinds = [self.device.type if on else "cpu" for on in (self._default, not self._default)]
             self.refuse(Mixed("Expected a '{}' device type for generator but found '{}'".format(*kinds)))
+        return numbers.numbers if isinstance(numbers, DeviceGenerator) else numbers
 
     def _mixed(self, name: str, tensors: Iterable[Tensor]) -> None:
         shapes = ", ".join(f"{'cuda:0' if self.holds(each) else 'cpu'} {tuple(each.shape)}" for each in tensors)
@@ -260,20 +300,6 @@ class PretendedGpu:
         """Raise an error, and keep what it says."""
         self.faults.append(str(error))
         raise error
-
-    @contextmanager
-    def _random_numbers(self, func: Any) -> Iterator[None]:
-        """Let an operation draw from the device's random numbers, where they are others than the CPU's."""
-        if self.rng is None or torch.Tag.nondeterministic_seeded not in func.tags:
-            yield
-            return
-        host = torch.default_generator.get_state()
-        torch.default_generator.set_state(self.rng)
-        try:
-            yield
-        finally:
-            self.rng = torch.default_generator.get_state()
-            torch.default_generator.set_state(host)
 
 
 class _Functions(TorchFunctionMode):
@@ -295,15 +321,17 @@ class _Operations(TorchDispatchMode):
 
 
 @contextmanager
-def pretended_gpu(*, bf16: bool = False, own_random_numbers: bool = False) -> Iterator[PretendedGpu]:
+def pretended_gpu(
+    *, bf16: bool = False, own_random_numbers: bool = False, free: int = MEMORY
+) -> Iterator[PretendedGpu]:
     """Let torch have a CUDA device meanwhile, which computes bfloat16 or does not.
 
     By default its random numbers are the CPU's, so that training gives the CPU's bits. With `own_random_numbers` it has
     a generator of its own, as a GPU has, which torch.manual_seed() seeds too: what is saved and restored of the wrong
     one gives other numbers.
     """
-    gpu = PretendedGpu(bf16=bf16, own_random_numbers=own_random_numbers)
-    cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    gpu = PretendedGpu(bf16=bf16, own_random_numbers=own_random_numbers, free=free)
+    settings = _settings()
 
     def count(*_: Any) -> None:
         gpu.steps += 1
@@ -318,15 +346,28 @@ def pretended_gpu(*, bf16: bool = False, own_random_numbers: bool = False) -> It
             yield gpu
     finally:
         counting.remove()
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
+        for owner, name, value in settings:
+            setattr(owner, name, value)
 
 
-def _written(func: Any, args: tuple, kwargs: dict[str, Any], among: list[Tensor]) -> bool:
-    """Tell whether an operation writes into one of these."""
+def _settings() -> list[tuple[Any, str, Any]]:
+    """Return what training may set of CUDA's libraries, as it is now."""
+    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    names = (
+        (cudnn, "deterministic"),
+        (cudnn, "benchmark"),
+        (cudnn.conv, "fp32_precision"),
+        (products, "fp32_precision"),
+    )
+    return [(owner, name, getattr(owner, name)) for owner, name in names]
+
+
+def _written(func: Any, args: tuple, kwargs: dict[str, Any]) -> list[Tensor]:
+    """Return what an operation writes into."""
     names = [argument.name for argument in func._schema.arguments]
     given = dict(zip(names, args, strict=False)) | kwargs
     changed = (each.name for each in func._schema.arguments if each.alias_info is not None and each.alias_info.is_write)
-    return any(tensor is each for tensor in tensors_in([given.get(name) for name in changed]) for each in among)
+    return list(tensors_in([given.get(name) for name in changed]))
 
 
 def _mark(marks: dict[int, StorageWeakRef], tensor: Tensor) -> None:

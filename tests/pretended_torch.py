@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -11,13 +10,12 @@ from unittest import mock
 import torch
 from torch import Tensor
 
+from tests.pretended_numbers import Generator
+
 if TYPE_CHECKING:
     from tests.pretended import PretendedGpu
 
-DEVICE = torch.device("cuda", 0)
 MEMORY = 80 * 2**30  # bytes of the pretended device
-STATE_BYTES = 16  # of a CUDA generator's state: seed and offset
-_STATES: dict[bytes, Tensor] = {}  # what the states of pretended generators stand for
 
 
 def tensors_in(values: Iterable[Any]) -> Iterator[Tensor]:
@@ -37,20 +35,6 @@ def patches(gpu: PretendedGpu) -> list[Any]:
         "get_float32_matmul_precision": lambda: precision[0],
     }
 
-    def get_rng_state(device: Any = "cuda") -> Tensor:  # noqa: ARG001
-        return _as_cuda_has_it(torch.default_generator.get_state() if gpu.rng is None else gpu.rng)
-
-    def set_rng_state(state: Tensor, device: Any = "cuda") -> None:  # noqa: ARG001
-        found = _as_the_cpu_has_it(state)
-        if gpu.rng is None:
-            torch.default_generator.set_state(found)
-        else:
-            gpu.rng = found
-
-    def manual_seed(seed: int) -> None:
-        if gpu.rng is not None:
-            gpu.rng = torch._C.Generator().manual_seed(seed).get_state()
-
     def set_sync_debug_mode(mode: int | str) -> None:
         gpu.refuses = mode in ("error", 2)
 
@@ -63,29 +47,78 @@ def patches(gpu: PretendedGpu) -> list[Any]:
         "get_device_name": lambda _=None: about.name,
         "get_device_capability": lambda _=None: (about.major, about.minor),
         "get_device_properties": lambda _=None: about,
-        "mem_get_info": lambda _=None: (MEMORY, MEMORY),
+        "mem_get_info": lambda _=None: (gpu.free, MEMORY),
         "is_bf16_supported": lambda including_emulation=True: gpu.bf16,  # noqa: ARG005
         "is_current_stream_capturing": lambda: False,
         "reset_peak_memory_stats": lambda _=None: None,
         "synchronize": lambda _=None: gpu.wait("read", "torch.cuda.synchronize"),
         "set_sync_debug_mode": set_sync_debug_mode,
         "get_sync_debug_mode": lambda: 2 if gpu.refuses else 0,
-        "get_rng_state": get_rng_state,
-        "set_rng_state": set_rng_state,
-        "manual_seed": manual_seed,
-        "manual_seed_all": manual_seed,
+        "get_rng_state": lambda device="cuda": gpu.numbers.get_state(),  # noqa: ARG005
+        "set_rng_state": lambda state, device="cuda": gpu.numbers.set_state(state),  # noqa: ARG005
+        "manual_seed": gpu.numbers.manual_seed,
+        "manual_seed_all": gpu.numbers.manual_seed,
+        "default_generators": (gpu.numbers,),
+        "current_stream": lambda _=None: _Stream(gpu),
+        "Event": lambda *_, **__: _Event(gpu),
+        "Stream": _no("streams of one's own"),
+        "CUDAGraph": _no("graphs"),
     }
     return [
         mock.patch.multiple(torch.cuda, **cuda),
-        mock.patch.object(torch.accelerator, "current_stream", return_value=SimpleNamespace(is_capturing=bool)),
-        mock.patch.multiple(torch, **products, Generator=_generator),
+        mock.patch.object(torch.accelerator, "current_stream", return_value=_Stream(gpu)),
+        mock.patch.multiple(torch, **products, Generator=Generator),
         mock.patch.object(torch.autocast, "__init__", _autocast(gpu, torch.autocast.__init__)),
         mock.patch.object(torch._C, "_group_tensors_by_device_and_dtype", _grouped(gpu)),
     ]
 
 
-def _generator(device: Any = "cpu") -> torch._C.Generator:
-    return _Generator() if torch.device(device).type == "cuda" else torch._C.Generator(device)
+def _no(what: str) -> Callable[..., Any]:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise RuntimeError(f"the pretended GPU has no {what}")
+
+    return refuse
+
+
+class _Event:
+    """What the host can wait for, instead of for all that the device has to do."""
+
+    def __init__(self, gpu: PretendedGpu) -> None:
+        self.gpu = gpu
+        self.copies: dict[int, Any] = {}
+
+    def record(self, stream: Any = None) -> None:  # noqa: ARG002
+        self.copies = dict(self.gpu.flying)
+
+    def wait(self, stream: Any = None) -> None: ...
+
+    def query(self) -> bool:
+        return True
+
+    def synchronize(self) -> None:
+        self.gpu.event_waits += 1
+        self.gpu.landed(self.copies)
+
+    def elapsed_time(self, other: Any) -> float:  # noqa: ARG002
+        return 1.0  # milliseconds
+
+
+class _Stream:
+    """The one stream, in whose order everything is done."""
+
+    def __init__(self, gpu: PretendedGpu) -> None:
+        self.gpu = gpu
+
+    def record_event(self, event: _Event | None = None) -> _Event:
+        event = event or _Event(self.gpu)
+        event.record()
+        return event
+
+    def synchronize(self) -> None:
+        self.gpu.wait("read", "torch.cuda.Stream.synchronize")
+
+    def is_capturing(self) -> bool:
+        return False
 
 
 def _autocast(gpu: PretendedGpu, real: Callable[..., None]) -> Callable[..., None]:
@@ -115,21 +148,6 @@ def _grouped(gpu: PretendedGpu) -> Callable[..., Any]:
     return grouped
 
 
-def _as_cuda_has_it(state: Tensor) -> Tensor:
-    """Return a generator's state as CUDA would: 16 bytes, which stand for it."""
-    name = hashlib.sha256(bytes(state.tolist())).digest()[:STATE_BYTES]
-    _STATES[name] = state
-    return torch.tensor(list(name), dtype=torch.uint8)
-
-
-def _as_the_cpu_has_it(state: Tensor) -> Tensor:
-    if state.device.type != "cpu" or state.dtype != torch.uint8:
-        raise TypeError("RNG state must be a torch.ByteTensor")
-    if len(state) != STATE_BYTES:
-        raise RuntimeError("RNG state is wrong size")
-    return _STATES[bytes(state.tolist())]
-
-
 def _to(gpu: PretendedGpu, tensor: Tensor, *args: Any, copy: bool = False, **kwargs: Any) -> Tensor:
     if args and isinstance(args[0], Tensor):
         there: bool | None = gpu.holds(args[0])
@@ -148,6 +166,7 @@ def _read(func: Callable[..., Any]) -> Callable[..., Any]:
     def read(gpu: PretendedGpu, tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
         if gpu.holds(tensor):
             gpu.wait("read", func.__name__)
+        gpu.check_landed(func.__name__, [tensor], written=[])
         with gpu.unwatched():
             return func(tensor, *args, **kwargs)
 
@@ -159,6 +178,7 @@ def _of_the_cpu_alone(func: Callable[..., Any]) -> Callable[..., Any]:
         if gpu.holds(tensor):
             what = "can't convert cuda:0 device type tensor to numpy."
             gpu.refuse(TypeError(f"{what} Use Tensor.cpu() to copy the tensor to host memory first."))
+        gpu.check_landed(func.__name__, [tensor], written=[])
         return func(tensor, *args, **kwargs)
 
     return convert
@@ -183,6 +203,12 @@ def _built(func: Callable[..., Any]) -> Callable[..., Any]:
     return build
 
 
+def _pin(gpu: PretendedGpu, tensor: Tensor) -> Tensor:
+    if gpu.holds(tensor):
+        gpu.refuse(RuntimeError("cannot pin a tensor of cuda:0: only dense CPU tensors can be pinned"))
+    return tensor if gpu.pinned(tensor) else gpu.pin(tensor.clone())
+
+
 def _deepcopied(gpu: PretendedGpu, tensor: Tensor, memo: dict) -> Tensor:
     with gpu.unwatched():
         copied = tensor.__deepcopy__(memo)
@@ -199,22 +225,10 @@ HANDLERS: dict[Any, Callable[..., Any]] = {
     Tensor.cuda: lambda gpu, tensor, device=None, non_blocking=False, memory_format=None: gpu.move(  # noqa: ARG005
         tensor, True, non_blocking=non_blocking, memory_format=memory_format
     ),
-    Tensor.pin_memory: lambda gpu, tensor: tensor if gpu.pinned(tensor) else gpu.pin(tensor.clone()),
+    Tensor.pin_memory: _pin,
     Tensor.is_pinned: lambda gpu, tensor: gpu.pinned(tensor),
     Tensor.__deepcopy__: _deepcopied,
     **{func: _read(func) for func in (Tensor.tolist, Tensor.__repr__)},
     **{func: _of_the_cpu_alone(func) for func in (Tensor.numpy, Tensor.__array__)},
     **{func: _built(func) for func in (torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor)},
 }
-
-
-class _Generator(torch._C.Generator):
-    """The CPU's generator by another name."""
-
-    device = DEVICE
-
-    def get_state(self) -> Tensor:
-        return _as_cuda_has_it(super().get_state())
-
-    def set_state(self, state: Tensor) -> None:
-        super().set_state(_as_the_cpu_has_it(state))

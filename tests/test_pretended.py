@@ -10,7 +10,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
-from tests.pretended import Mixed, Waited, pretended_gpu
+from tests.pretended import Mixed, Raced, Waited, pretended_gpu
 
 
 @pytest.fixture
@@ -283,58 +283,72 @@ def test_a_learning_rate_on_the_cpu_is_a_number_and_a_gradient_there_is_refused(
         torch.optim.SGD([weight], 0.1, fused=True).step()
 
 
-def test_states_of_random_numbers_are_cudas_and_bring_back_what_was_drawn():
-    for own in (False, True):
-        with pretended_gpu(own_random_numbers=own) as gpu:
-            state = torch.cuda.get_rng_state(gpu.device)
-            assert (state.shape, state.dtype, state.device.type) == ((16,), torch.uint8, "cpu")
-            first = torch.rand(3, device=gpu.device)
-            assert not torch.equal(first, torch.rand(3, device=gpu.device))
-            torch.cuda.set_rng_state(state.clone(), gpu.device)
-            assert torch.equal(first, torch.rand(3, device=gpu.device))
-            with pytest.raises(RuntimeError, match="RNG state is wrong size"):
-                torch.cuda.set_rng_state(torch.get_rng_state(), gpu.device)
-            with pytest.raises(TypeError, match=r"torch\.ByteTensor"):
-                torch.cuda.set_rng_state(state.to(gpu.device), gpu.device)
+def test_pinned_memory_is_not_used_before_its_copy_is_done(gpu):
+    def sent():
+        """Return pinned memory that is on its way to the device, and what it goes to."""
+        buffer, target = torch.zeros(3).pin_memory(), torch.ones(3, device=gpu.device)
+        target.copy_(buffer, non_blocking=True)
+        return buffer, target
+
+    buffer, _ = sent()
+    assert buffer.sum() == 0  # to read it is no harm
+    with pytest.raises(Raced, match=r"^aten::fill_ at test_pretended.py:\d+: a copy from this memory"):
+        buffer.fill_(1)
+    with pytest.raises(Raced):
+        torch.index_select(torch.ones(3), 0, torch.arange(3), out=buffer)
+    event = torch.cuda.Event()
+    event.synchronize()  # of nothing yet
+    with pytest.raises(Raced):
+        buffer.fill_(1)
+    event.record()
+    later, target = sent()
+    event.synchronize()
+    buffer.fill_(1)
+    with pytest.raises(Raced):  # it was sent after the event
+        later.fill_(1)
+    event.record()
+    target.copy_(later, non_blocking=True)
+    event.synchronize()
+    with pytest.raises(Raced):  # it was sent again
+        later.fill_(1)
+    torch.cuda.synchronize()
+    later.fill_(1)
+    buffer, target = sent()
+    target.sum().item()  # which waits for all before it
+    buffer.fill_(1)
+    assert gpu.event_waits == 3
+    assert len(gpu.faults) == 5
 
 
-def test_the_devices_own_random_numbers_are_apart_from_the_cpus():
-    torch.manual_seed(5)
-    host = torch.rand(3)
-    with pretended_gpu(own_random_numbers=True) as gpu:
-        for drawn_between in (0, 7):
-            torch.manual_seed(5)
-            torch.rand(drawn_between)
-            with torch.random.fork_rng(devices=[gpu.device]):
-                torch.rand(2, device=gpu.device)
-            assert torch.equal(torch.rand(3, device=gpu.device).cpu(), host)
-        torch.manual_seed(5)
-        nn.functional.dropout(torch.ones(9, device=gpu.device))
-        assert torch.equal(torch.rand(3), host)
+def test_what_comes_from_the_device_is_not_read_before_it_is_there(gpu):
+    def fetched():
+        buffer = torch.zeros(3).pin_memory()
+        return buffer.copy_(torch.ones(3, device=gpu.device), non_blocking=True)
+
+    uses = (lambda t: t.sum(), lambda t: t.numpy(), lambda t: t.tolist(), lambda t: t.zero_(), lambda t: t[0].item())
+    for use in uses:
+        with pytest.raises(Raced, match="a copy to this memory may still be under way"):
+            use(fetched())
+    with pytest.raises(Raced):
+        torch.ones(3, device=gpu.device).to("cpu", non_blocking=True).sum()
+    arrived = fetched()
+    torch.cuda.current_stream().record_event().synchronize()
+    assert arrived.tolist() == [1, 1, 1]
+    assert (gpu.reads, gpu.event_waits) == ([], 1)
 
 
-def test_by_default_the_devices_random_numbers_are_the_cpus():
-    torch.manual_seed(5)
-    host = [torch.rand(3), torch.randperm(4), torch.randint(9, (2,))]
-    with pretended_gpu() as gpu:
-        torch.manual_seed(5)
-        on = {"device": gpu.device}
-        there = [torch.rand(3, **on), torch.randperm(4, **on), torch.randint(9, (2,), **on)]
-        assert all(torch.equal(one.cpu(), other) for one, other in zip(there, host, strict=True))
+def test_only_memory_of_the_cpu_can_be_pinned(gpu):
+    assert made().cx.pin_memory().is_pinned()
+    assert not made().cx.is_pinned()
+    with pytest.raises(RuntimeError, match="only dense CPU tensors can be pinned"):
+        made().x.pin_memory()
+    assert len(gpu.faults) == 1
 
 
-def test_a_generator_belongs_to_its_device(gpu):
-    own = torch.Generator(device="cuda")
-    assert (own.device, own.manual_seed(3), len(own.get_state())) == (gpu.device, own, 16)
-    state = own.get_state()
-    first = torch.rand(3, device=gpu.device, generator=own)
-    own.set_state(state)
-    assert torch.equal(first, torch.rand(3, device=gpu.device, generator=own))
-    assert torch.equal(first.cpu(), torch.rand(3, generator=torch.Generator().manual_seed(3)))
-    with pytest.raises(RuntimeError, match="Expected a 'cpu' device type for generator but found 'cuda'"):
-        torch.rand(3, generator=own)
-    with pytest.raises(RuntimeError, match="Expected a 'cuda' device type for generator but found 'cpu'"):
-        torch.rand(3, device=gpu.device, generator=torch.Generator())
+def test_there_are_no_graphs_and_no_second_stream(gpu):
+    for make in (torch.cuda.CUDAGraph, lambda: torch.cuda.Stream(gpu.device)):
+        with pytest.raises(RuntimeError, match=r"^the pretended GPU has no "):
+            make()
 
 
 def test_autocast_casts_what_is_on_the_device_where_it_can():
@@ -357,15 +371,17 @@ def test_autocast_casts_what_is_on_the_device_where_it_can():
 
 def test_torch_says_that_there_is_one_device_and_afterwards_what_it_said_before():
     def said():
-        return torch.cuda.is_available(), torch.cuda.device_count(), torch.backends.cudnn.deterministic
+        cudnn = torch.backends.cudnn
+        return torch.cuda.is_available(), torch.cuda.device_count(), cudnn.deterministic, cudnn.conv.fp32_precision
 
     before, state, precision = said(), torch.get_rng_state(), torch.get_float32_matmul_precision()
     with pretended_gpu() as gpu:
         assert said()[:2] == (True, 1)
         torch.backends.cudnn.deterministic = not before[2]
+        torch.backends.cudnn.conv.fp32_precision = "ieee"
         torch.set_float32_matmul_precision("medium")
         assert torch.get_float32_matmul_precision() == "medium"
-        assert torch.cuda.get_device_properties(0).total_memory == sum(torch.cuda.mem_get_info()) / 2
+        assert torch.cuda.mem_get_info(gpu.device) == (torch.cuda.get_device_properties(0).total_memory,) * 2
         torch.cuda.empty_cache()
         left = made().x
     assert said() == before

@@ -128,6 +128,11 @@ def pinned(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory() if on_gpu(device) else tensor
 
 
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor of the host on the device, without waiting until it is there."""
+    return pinned(tensor, device).to(device, non_blocking=True)
+
+
 class Staged:
     """A place in the host's memory from which the device fetches, again and again."""
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trainables.augment import augmented
 from trainables.config import Training
-from trainables.devices import RandomNumbers
+from trainables.devices import RandomNumbers, sent
 from trainables.replicate import Replicate, learning_rate, optimizer_tensors
 from trainables.resident import Feed, Part
 from trainables.scoring import Score, loss, score
@@ -72,7 +72,9 @@ class Lane:
         begin = self.whole * self.recipe.batch_size
         if begin == len(self.order):
             return
-        images = self.part.images.index_select(0, self.order_on_host[begin:]).to(self.order.device)
+        images = self.part.images.index_select(0, self.order_on_host[begin:])
+        if self.feed:
+            images = sent(images, self.order.device)
         self.logits[begin:] = self._learn(images, self.order[begin:], seen)
 
     def score(self) -> Score:

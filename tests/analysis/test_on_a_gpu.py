@@ -14,7 +14,8 @@ from tests.conftest import make_dataset, with_several_labels
 from tests.pretended import Mixed, pretended_gpu
 from trainables.checkpoint import load, pack
 from trainables.config import CNN, ResNet, Training, Trial
-from trainables.train import replicate, train
+from trainables.replicate import replicate
+from trainables.train import train
 
 CPU = torch.device("cpu")
 CONVOLUTIONAL = CNN(conv_layers=2, channels=4, padding=1, batch_norm=True, fc_layers=2, fc_widths=8, fc_dropout=0.5)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import make_dataset
+from tests.conftest import make_dataset, with_several_labels
 from trainables import devices
 from trainables import train as module
 from trainables.config import CNN, ResNet, Training, Trial
@@ -119,20 +119,11 @@ def test_a_loss_that_is_no_number_ends_the_trial_and_names_the_epoch(tiny):
         run(trial, tiny)
 
 
-def multi_label(count=32):
-    """Random labels, each absent, present or unknown, of images that differ in every pixel."""
-    data, rng = make_dataset(count=count), np.random.default_rng(2)
-    parts = [
-        replace(part, labels=rng.integers(-1, 2, (len(part), 3)).astype(np.int8))
-        for part in (data.train, data.val, data.test)
-    ]
-    return replace(data, train=parts[0], val=parts[1], test=parts[2])
-
-
 def test_it_overfits_32_images_with_several_labels():
     model = CNN(conv_layers=1, channels=16, fc_layers=2, fc_widths=64)
     _, epochs = run(
-        Trial(model=model, training=Training(epochs=80, batch_size=8, optimizer="adam", lr=0.01)), multi_label()
+        Trial(model=model, training=Training(epochs=80, batch_size=8, optimizer="adam", lr=0.01)),
+        with_several_labels(make_dataset(count=32)),
     )
     assert epochs[-1].records[0].train_score == 1.0
     assert epochs[-1].records[0].train_loss < 0.01
@@ -141,7 +132,7 @@ def test_it_overfits_32_images_with_several_labels():
 @pytest.mark.parametrize("several", [False, True])
 def test_a_residual_network_overfits_32_images(several, monkeypatch):
     monkeypatch.setattr(devices, "computing_dtype", lambda _: torch.float32)
-    data = multi_label() if several else make_dataset(count=32)
+    data = with_several_labels(make_dataset(count=32)) if several else make_dataset(count=32)
     _, epochs = run(
         Trial(model=ResNet(), training=Training(epochs=20, batch_size=16, optimizer="adam", lr=0.001)), data
     )
