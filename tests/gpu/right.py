@@ -209,10 +209,9 @@ def no_wait(setting: Setting, replayed: bool, host: bool) -> Result:
         torch.cuda.set_sync_debug_mode("error")
         try:
             steps(groups, groups[0].lanes[0].whole)
-            if not host:  # the last batch is fetched as it is: once an epoch
-                for lane in groups[0].lanes:
-                    with lane.random.in_use():
-                        lane.rest()
+            for lane in groups[0].lanes:
+                with lane.random.in_use():
+                    lane.rest()
         finally:
             torch.cuda.set_sync_debug_mode("default")
     return Result(True, {"steps": groups[0].lanes[0].steps})

@@ -1,0 +1,118 @@
+"""The rows on the pretended GPU: they run where they ask for one, and find what is planted. It captures nothing: what
+would be replayed is run.
+"""
+
+import contextlib
+
+import pytest
+import torch
+
+from tests.gpu import child, measure, rivals, verify
+from tests.gpu.report import FAILED, LEFT_OUT, read
+from tests.gpu.rows import RIGHT, Setting
+from tests.pretended import pretended_gpu
+from trainables import checkpoint, graphs, lane, scoring
+from trainables.resident import Feed
+
+ELSEWHERE = {"capture-fails", "out-of-memory", "device-assert"}  # in processes of their own
+ELSEWHERE |= {"features-and-neighbours", "every-analysis"}  # tests/analysis/test_on_a_gpu.py
+MEASURED = {"graph-tf32", "branches-4", "images-on-the-host", "transport", "epoch-end", "grouped-4", "unfold-bmm-4"}
+SELECTED = [row for row in verify.IN_TURN if row.group == RIGHT and row.name not in ELSEWHERE]
+
+
+def captured(branches, _, own_numbers=True):
+    """As graphs.capture(): what it returns takes a step of each branch, in turn."""
+
+    def step():
+        for branch in branches:
+            with branch.random.in_use() if own_numbers else contextlib.nullcontext():
+                branch.step()
+
+    for _ in range(graphs.WARM_UP):
+        step()
+    return step
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A pretended GPU that captures."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    monkeypatch.setattr(graphs, "capture", captured)
+    with pretended_gpu(bf16=True, own_random_numbers=True) as gpu:
+        yield gpu
+
+
+def test_every_row_of_what_is_right_holds_on_a_gpu_too(gpu, tmp_path):
+    status = verify.main(["--device", "cuda", "--tiny", "--output", str(tmp_path)], SELECTED)
+    outcomes = read(tmp_path)
+    assert [each for each in outcomes if each.state == FAILED] == []
+    assert (status, gpu.faults) == (0, [])
+    assert [each.name for each in outcomes if each.state == LEFT_OUT] == ["bits-resnet"]
+    differences = [each.values["largest difference"] for each in outcomes if "largest difference" in each.values]
+    assert len(differences) > 10
+    assert set(differences) == {0.0}
+
+
+def test_what_is_captured_is_measured_on_a_gpu(gpu, tmp_path, monkeypatch):
+    monkeypatch.setattr(measure, "profiled", lambda _: {"launches a step": 1.0})
+    monkeypatch.setattr(rivals, "captured", lambda step: step)
+    only = ["--only", ",".join(MEASURED)]
+    assert verify.main(["--device", "cuda", "--tiny", "--output", str(tmp_path), *only]) == 0
+    assert gpu.faults == []
+    outcomes = {each.name: each for each in read(tmp_path)}
+    assert outcomes.keys() == MEASURED | {"student"}
+    for name in ("graph-tf32", "branches-4", "images-on-the-host"):
+        assert {"captured": True, "launches a step": 1.0}.items() <= outcomes[name].values.items()
+    assert outcomes["branches-4"].ratio > 0
+
+
+def waits(patch):
+    def loss(logits, labels):
+        value = scoring.loss(logits, labels)
+        if value.requires_grad:
+            value.item()
+        return value
+
+    patch.setattr(lane, "loss", loss)
+
+
+def draws_from_elsewhere(patch):
+    patch.setattr(graphs, "capture", lambda branches, device: captured(branches, device, own_numbers=False))
+
+
+def sends_others(patch):
+    load = Feed.load
+    patch.setattr(Feed, "load", lambda feed, index: load(feed, index.flip(0)))
+
+
+def forgets_the_optimizer(patch):
+    patch.setattr(checkpoint, "restore_optimizer", lambda *_: None)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize(
+    ("plant", "rows"),
+    [
+        (waits, ["no-wait-eager", "no-wait-graph", "no-wait-host"]),
+        (draws_from_elsewhere, ["graph-is-eager-sgd", "graph-is-eager-adam"]),
+        (sends_others, ["on-the-host"]),
+        (forgets_the_optimizer, ["resumed"]),
+    ],
+)
+def test_a_planted_fault_is_found(plant, rows, monkeypatch, tmp_path):
+    plant(monkeypatch)
+    only = ["--only", ",".join(rows)]
+    assert verify.main(["--device", "cuda", "--tiny", "--output", str(tmp_path), *only]) == 1
+    assert [(each.name, each.state) for each in read(tmp_path)] == [(name, FAILED) for name in rows]
+
+
+def test_a_step_that_cannot_be_captured_is_said_and_trained_eagerly(gpu, monkeypatch):
+    def refuses(branches, _):
+        branches[0].step()
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(graphs, "capture", refuses)
+    result = child.capture_fails(Setting(gpu.device, tiny=True))
+    assert (result.ok, result.values) == (True, {"largest difference": 0.0})
+    why = "RuntimeError: operation not permitted when stream is capturing"
+    assert result.note == f"steps are not captured as a CUDA graph, which is slower: {why}"
