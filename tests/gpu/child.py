@@ -69,7 +69,7 @@ def out_of_memory(setting: Setting) -> Result:
     first = trained(trial, data, device)
     gpu_errors.empty_cache()
     start, total = torch.cuda.memory_reserved(device), torch.cuda.mem_get_info(device)[1]
-    torch.cuda.set_per_process_memory_fraction((start + 2**29) / total, device)
+    torch.cuda.set_per_process_memory_fraction((start + 2**29) / total)
     large, images = trial_and_data(setting, "R1", 2048)
     recognised, name = False, "nothing was raised"
     try:
@@ -80,7 +80,7 @@ def out_of_memory(setting: Setting) -> Result:
     uncollected = torch.cuda.memory_allocated(device)
     gpu_errors.empty_cache()
     after = torch.cuda.memory_reserved(device)
-    torch.cuda.set_per_process_memory_fraction(1.0, device)
+    torch.cuda.set_per_process_memory_fraction(1.0)
     difference = apart(trained(trial, data, device), first)
     values = {"MiB before": start / 2**20, "after": after / 2**20, "allocated at once": uncollected / 2**20}
     right = recognised and after - start <= WORKSPACES and difference <= FLOAT_ERROR

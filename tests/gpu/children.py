@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
@@ -119,10 +120,14 @@ def daemon() -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # the daemon's end is not waited for
         env = {PIPES: folder, "CUDA_MPS_LOG_DIRECTORY": folder}
         both = {**os.environ, **env}
-        begun = subprocess.run([CONTROL, "-d"], env=both, capture_output=True, text=True, timeout=20, check=False)
+        log = Path(folder) / "control.log"
+        with log.open("w") as said:  # a file: the daemon may keep it open
+            begun = subprocess.run(
+                [CONTROL, "-d"], env=both, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=20, check=False
+            )
         if begun.returncode:
-            said = " ".join((begun.stdout + begun.stderr).split())
-            raise LeftOut(f"{CONTROL} -d ends with status {begun.returncode}: {said[-200:]}")
+            words = " ".join(log.read_text().split())
+            raise LeftOut(f"{CONTROL} -d ends with status {begun.returncode}: {words[-200:]}")
         try:
             yield env
         finally:

@@ -54,7 +54,7 @@ def measured(setting: Setting, batch: int, replicates: int, graph: bool, bf16: b
         values = speed(setting, trial, data, range(replicates))
     if replicates == 1 and not setting.tiny:
         study = STUDY / values[RATE]
-        values |= {"15 epochs of 50,000 s": study, "times the floor": study / FLOORS[batch]}
+        values |= {"15 epochs of 50,000 s": study, "floor of an H200 s": FLOORS[batch]}
     if values["captured"] != graph:
         return Result(False, values, "its steps are not captured")
     return Result(None, values, goal)
@@ -63,17 +63,19 @@ def measured(setting: Setting, batch: int, replicates: int, graph: bool, bf16: b
 for _name, _peer, _batch, _replicates, _graph, _bf16, _goal in (
     ("eager-tf32", "student", 64, 1, False, False, ""),
     ("eager-bf16", "student", 64, 1, False, True, ""),
-    ("graph-tf32", "student", 64, 1, True, False, "goal: at least 10 times the student, within 3 times the floor"),
+    ("graph-tf32", "student", 64, 1, True, False, "goal: at least 10 times the student, within 3 times its floor"),
     ("graph-bf16", "student", 64, 1, True, True, ""),
     ("batch4-eager", "student", 4, 1, False, False, ""),
     ("batch4-graph", "batch4-eager", 4, 1, True, False, ""),
     ("batch512-eager", "student", 512, 1, False, False, ""),
     ("batch512-graph", "batch512-eager", 512, 1, True, False, ""),
     ("batch512-graph-bf16", "batch512-graph", 512, 1, True, True, ""),
-    ("in-turn-4", "eager-tf32", 64, 4, False, False, ""),
+    ("in-turn-4", "eager-tf32", 64, 4, False, False, ""),  # graphs in turn are as fast as graph-tf32
+    ("in-turn-16", "eager-tf32", 64, 16, False, False, ""),
     ("branches-4", "graph-tf32", 64, 4, True, False, "goal: a ratio of at least 2.67"),
     ("branches-4-bf16", "graph-tf32", 64, 4, True, True, ""),
     ("branches-16", "graph-tf32", 64, 16, True, False, ""),
+    ("batch4-branches-4", "batch4-graph", 4, 4, True, False, ""),
 ):
     row(
         _name,

@@ -7,9 +7,9 @@ import contextlib
 import pytest
 import torch
 
-from tests.gpu import child, measure, rivals, verify
+from tests.gpu import child, children, measure, rivals, verify
 from tests.gpu.report import FAILED, LEFT_OUT, read
-from tests.gpu.rows import RIGHT, Setting
+from tests.gpu.rows import RATE, RIGHT, LeftOut, Setting
 from tests.pretended import pretended_gpu
 from trainables import checkpoint, graphs, lane, scoring
 from trainables.resident import Feed
@@ -116,3 +116,64 @@ def test_a_step_that_cannot_be_captured_is_said_and_trained_eagerly(gpu, monkeyp
     assert (result.ok, result.values) == (True, {"largest difference": 0.0})
     why = "RuntimeError: operation not permitted when stream is capturing"
     assert result.note == f"steps are not captured as a CUDA graph, which is slower: {why}"
+
+
+@pytest.fixture
+def control(tmp_path, monkeypatch):
+    """A daemon of MPS that writes down how it is called, and ends with the status in the file `status`."""
+    script, calls = tmp_path / children.CONTROL, tmp_path / "calls"
+    noted = f'echo "$* $CUDA_MPS_PIPE_DIRECTORY $(cat)" >> {calls}'
+    script.write_text(f"#!/bin/sh\n{noted}\necho no permission >&2\nexit $(cat {tmp_path}/status)\n")
+    script.chmod(0o755)
+    (tmp_path / "status").write_text("0")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return tmp_path
+
+
+def test_a_daemon_of_our_own_is_ended(control):
+    with children.daemon() as env:
+        folder = env[children.PIPES]
+        assert env["CUDA_MPS_LOG_DIRECTORY"] == folder
+    assert (control / "calls").read_text().splitlines() == [f"-d {folder} ", f" {folder} quit"]
+
+
+def test_where_no_daemon_can_be_had_the_row_is_left_out(control):
+    (control / "status").write_text("3")
+    with pytest.raises(LeftOut, match=f"^{children.CONTROL} -d ends with status 3: no permission$"), children.daemon():
+        pass
+    (control / children.CONTROL).unlink()
+    with pytest.raises(LeftOut, match=f"^no {children.CONTROL}$"), children.daemon():
+        pass
+
+
+class Trainer:
+    """A process that is 10 images/s fast eagerly, and 100 captured."""
+
+    begun = 0.0
+
+    def __init__(self, setting, task, env):
+        assert (task, bool(env)) == ("train", True)
+        self.answers = [{"captured": setting.tiny}]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def ask(self, way, seconds):
+        assert seconds == 0
+        self.answers.append({RATE: {"eager": 10.0, "graph": 100.0}[way]})
+
+    def answer(self):
+        return self.answers.pop(0)
+
+
+def test_processes_are_measured_together(monkeypatch):
+    monkeypatch.setattr(children, "Child", Trainer)
+    result = children.processes(Setting(torch.device("cpu"), tiny=True), shared=False)
+    one = {
+        f"{way} x{count}": rate * count for way, rate in (("eager", 10.0), ("graph", 100.0)) for count in (1, 2, 4, 8)
+    }
+    assert result.values == one | {"eager x8 / x1": 8.0, "graph x8 / x1": 8.0}
+    assert (result.ok, result.note) == (None, "")
