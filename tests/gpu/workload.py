@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, replace
 from typing import Any
-from unittest.mock import Mock, patch
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -136,13 +136,22 @@ def eager() -> Iterator[None]:
 
 
 @contextmanager
-def captures() -> Iterator[Mock]:
-    """Have steps captured however few there are; yields what counts the captures (`call_count`)."""
-    with (
-        patch.object(group, "FEWEST_STEPS", 0),
-        patch.object(graphs, "capture", wraps=graphs.capture) as counted,
-    ):
-        yield counted
+def captures() -> Iterator[list[Exception | None]]:
+    """Have steps captured however few there are; yields, of each capture, what went wrong."""
+    made: list[Exception | None] = []
+    capture = graphs.capture
+
+    def noted(branches: Sequence[graphs.Branch], device: torch.device) -> graphs.Replay:
+        try:
+            replay = capture(branches, device)
+        except Exception as error:
+            made.append(error)
+            raise
+        made.append(None)
+        return replay
+
+    with patch.object(group, "FEWEST_STEPS", 0), patch.object(graphs, "capture", noted):
+        yield made
 
 
 @contextmanager
@@ -183,10 +192,10 @@ def verdict(difference: float, allowed: float = 0.0, **values: Any) -> Result:
 
 def captured(device: torch.device, work: Callable[[], Any]) -> Any:
     """Return what work() does, with its steps captured. Raises AssertionError where a GPU's were not."""
-    with captures() as counted:
+    with captures() as made:
         found = work()
-    if on_gpu(device) and not counted.call_count:
-        raise AssertionError("no step was captured")
+    if on_gpu(device) and (not made or any(made)):
+        raise AssertionError(f"no step was captured: {next(filter(None, made), 'none was tried')!s}")
     return found
 
 
