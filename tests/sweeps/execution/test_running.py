@@ -17,8 +17,8 @@ from tests.sweeps.outcomes import record
 from trainables.checkpoint import history
 from trainables.config import CNN, Training, Trial
 from trainables.history import Epoch
+from trainables.replicate import replicate
 from trainables.snapshot import STATE
-from trainables.train import replicate
 
 TRIAL = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1), training=Training(epochs=3, batch_size=16, lr=0.05))
 ORDER = Order("0" * 64, "lr", TRIAL, (0, 1), "cpu", Entry("lr: 0.05"))
