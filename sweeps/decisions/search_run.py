@@ -192,9 +192,7 @@ class SearchRun:
         self._waiting = [(draw, self.seeds) for draw in behind]
 
     def _promoted(self) -> Draw | None:
-        """Return the next trial that the rule calls due, unless its pause is not complete yet; None where there is
-        none.
-        """
+        """Return the next trial that the rule calls due, of those whose pause is complete; None where there is none."""
         while due := self.rule.due():
             number, limit = due
             draw = next(draw for draw in self.draws.values() if draw.number == number)

@@ -11,8 +11,8 @@ from functools import cached_property
 SHARE = 20.0  # times as long as a snapshot takes is trained before the next one
 
 # What a snapshot is taken to cost before this process has measured one: so many seconds, and so many for each byte of
-# weights and optimizer. Measured 2026-11-26 on one core: to pack 2.7 MiB (57,770 parameters, 3 replicates, momentum)
-# 7 to 15 ms, 165 MiB (3.6 M parameters) 0.41 to 0.70 s; to hand them over takes about as long again.
+# weights and optimizer. Measured 2026-11-26 with tests.benchmarks.snapshots on two busy cores: one of 14 MiB took
+# 0.09 s, one of 165 MiB 1.4 s, a third of that less where little else ran.
 FIXED, PER_BYTE = 0.01, 12e-9
 
 

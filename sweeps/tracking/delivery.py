@@ -220,11 +220,8 @@ class Delivery:
         if size == trial.sent.size:
             return
         new = self._new_metrics(trial.kept.lines(trial.sent.size, size))
-        self._send(
-            list(new.values()),
-            lambda some: self.store.client.log_batch(trial.run_id, metrics=some),
-            METRICS_PER_CALL,
-        )
+        send, metrics = self.store.client.log_batch, list(new.values())
+        self._send(metrics, lambda some: send(trial.run_id, metrics=some), METRICS_PER_CALL)
         trial.sent.values |= {at: (metric.value, metric.timestamp) for at, metric in new.items()}
         trial.sent.size = size
 
@@ -246,11 +243,8 @@ class Delivery:
         try:
             return Line.parse(line)
         except ValueError:
-            self.shared.note(
-                self.trial,
-                "metrics:",
-                f"a line in the spool is damaged; that epoch is missing in MLflow's charts, not in {CURVES}",
-            )
+            what = f"a line in the spool is damaged; that epoch is missing in MLflow's charts, not in {CURVES}"
+            self.shared.note(self.trial, "metrics:", what)
             return None
 
     def _send_files(self) -> None:
