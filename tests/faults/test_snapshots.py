@@ -33,6 +33,26 @@ class Dear(sweeps.execution.worker.Worker):
 sweeps.execution.scheduler.Worker = Dear
 """
 
+# Every trial stops after epoch 6, of which there is no snapshot; the first worker to hear it is killed.
+STOPPED = """
+import os
+import pathlib
+import signal
+import sweeps.execution.early_stopping
+
+
+def wind_up(self, killed=pathlib.Path(__file__).with_name("killed")):
+    if killed.exists():
+        sweeps.execution.worker.Worker.wind_up(self)
+    else:
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+Dear.wind_up = wind_up
+sweeps.execution.early_stopping.EarlyStopping._goes_on = lambda self, order, news, result: news.epoch != 6
+"""
+
 
 @pytest.fixture
 def dear(tmp_path) -> Site:
@@ -73,13 +93,15 @@ def test_a_driver_that_was_killed_goes_on_from_the_last_snapshots(dear, undistur
     assert 0 < lines < 12 * TRIALS
 
 
-def test_what_is_stopped_early_has_all_that_it_trained_and_goes_on_from_there(dear, undisturbed):
-    status, said = dear.run("--early-stopping", "--stages", "lr")
+def test_what_is_stopped_early_has_all_that_it_trained_also_where_its_process_is_killed_as_it_winds_up(
+    tmp_path, undisturbed
+):
+    site = Site(tmp_path, before=DEAR + STOPPED)
+    status, said = site.run("--early-stopping")
     assert status == 0, said
-    rows = list(csv.DictReader((dear.results / "lr.csv").read_text().splitlines()))
-    stopped = {row["key"]: int(row["epochs"]) for row in rows if row["status"] == "censored"}
-    assert stopped
-    kept = in_state(dear)
-    assert {key: kept[key] for key in stopped} == {key: (epochs, epochs) for key, epochs in stopped.items()}
-    assert dear.run()[0] == 0
-    assert dear.outcome() == undisturbed
+    assert said.count("it starts again from its last snapshot (1 of at most 2)") == 1
+    assert {row["status"] for row in csv.DictReader((site.results / "lr.csv").read_text().splitlines())} == {"censored"}
+    assert list(in_state(site).values()) == [(6, 6)] * 3
+    site.script.write_text(site.script.read_text().replace(STOPPED, ""))
+    assert site.run()[0] == 0
+    assert site.outcome() == undisturbed
