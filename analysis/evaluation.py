@@ -14,6 +14,7 @@ from analysis.report import Column, Measured, Table
 from trainables.augment import as_evaluated
 from trainables.checkpoint import Checkpoint
 from trainables.datasets import Split
+from trainables.devices import prepare
 from trainables.scoring import Score, score
 from trainables.train import predict
 
@@ -25,7 +26,8 @@ def evaluation(checkpoint: Checkpoint, split: Split, dataset: str, name: str, de
     Labels are numbers of the checkpoint's classes; `name` is what the finding calls the model.
     """
     recipe, names = checkpoint.trial.training, checkpoint.class_names
-    images = as_evaluated(torch.from_numpy(split.images), recipe).to(device)
+    prepare(device)
+    images = as_evaluated(torch.from_numpy(split.images), recipe)
     labels = torch.from_numpy(split.labels).to(device)
     logits = [predict(model.to(device), images) for model in checkpoint.models]
     scores = [score(each, labels, recipe.ap_rule) for each in logits]

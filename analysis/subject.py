@@ -14,6 +14,7 @@ from trainables.augment import as_evaluated
 from trainables.checkpoint import Checkpoint
 from trainables.config import Training
 from trainables.datasets import Box, Dataset, Split
+from trainables.devices import prepare
 from trainables.errors import UserError, suggest
 from trainables.models import Network
 from trainables.plan import Layer, plan
@@ -158,6 +159,7 @@ def subject(checkpoint: Checkpoint, data: Dataset, name: str, device: torch.devi
         )
     if checkpoint.info["data_digest"] != data.digest:  # the images may have changed sides
         raise UserError(f"{name} was trained on other images than {data.name} has now, or with another split")
+    prepare(device)
     model = checkpoint.models[replicate].to(device)
     recipe = checkpoint.trial.training
     images = (

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,16 @@ def make_dataset(count: int = 96, size: int = 12, classes: int = 3, seed: int = 
     return Dataset(
         "tiny", names, split(count), split(24), split(30), f"{seed:064x}", (0.3, 0.3, 0.3), (0.15, 0.15, 0.15)
     )
+
+
+def with_several_labels(data: Dataset, seed: int = 2) -> Dataset:
+    """Return the data with random labels, each absent, present or unknown."""
+    rng = np.random.default_rng(seed)
+
+    def split(part: Split) -> Split:
+        return replace(part, labels=rng.integers(-1, 2, (len(part), data.classes)).astype(np.int8))
+
+    return replace(data, train=split(data.train), val=split(data.val), test=split(data.test))
 
 
 @pytest.fixture(scope="session")

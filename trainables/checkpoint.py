@@ -19,9 +19,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import math
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,15 @@ from torch import Tensor, nn
 
 from trainables.config import Trial
 from trainables.datasets import Dataset
+from trainables.devices import random_numbers_after
 from trainables.errors import UserError
 from trainables.files import LARGEST_FILE, read, sealed, unsealed, unzipped, zipped
 from trainables.history import History, Record
 from trainables.models import Network, build
+from trainables.replicate import Replicate, Weights, optimizer_tensors, replicate, restore_optimizer
 from trainables.snapshot import CURVES, PER_CLASS, STATE, TRIAL, WEIGHTS, state_file
-from trainables.train import Replicate, Weights, optimizer_tensors, replicate, restore_optimizer
+
+log = logging.getLogger(__name__)
 
 Files = Mapping[str, bytes]
 WEIGHTS_DIGEST = "weights_sha256"  # in TRIAL
@@ -103,12 +107,13 @@ def unpack(
     seeds: tuple[int, ...],
     device: torch.device,
     weights: Weights | None = None,
+    say: Callable[[str], None] = log.warning,
 ) -> list[Replicate]:
     """Return the replicates of `seeds` as a snapshot's state left them.
 
     Those that it lacks come untrained, or with pretrained `weights`; those that it has beside `seeds` come too, so that
-    the next snapshot loses nothing. An empty state has none. Raises CheckpointError where it is damaged, or does not
-    fit.
+    the next snapshot loses nothing. An empty state has none. `say` gets a line where the state is of another kind of
+    device, whose random numbers cannot go on here. Raises CheckpointError where it is damaged, or does not fit.
     """
     if not state:
         return [replicate(trial, data, seed, device, weights) for seed in seeds]
@@ -124,8 +129,8 @@ def unpack(
     with _told(what):
         for member in members:
             if member.seed in done.seeds:
-                _unpack_state(_tensors(files, state_file(member.seed)), member)
                 member.records = list(done.records[member.seed])
+                _unpack_state(_tensors(files, state_file(member.seed)), member, device, say)
                 member.best = {name: tensor[kept.index(member.seed)] for name, tensor in stacked.items()}
     return members
 
@@ -209,10 +214,17 @@ def _pack_state(member: Replicate) -> bytes:
     return save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
 
 
-def _unpack_state(tensors: Weights, member: Replicate) -> None:
+def _unpack_state(tensors: Weights, member: Replicate, device: torch.device, say: Callable[[str], None]) -> None:
     _load_strictly(member.model, _below("model.", tensors))
     restore_optimizer(member.optimizer, _below("optimizer.", tensors))
-    member.rng = tensors["rng"]
+    if tensors["rng"].shape == member.rng.shape:
+        member.rng = tensors["rng"]
+    else:
+        member.rng = random_numbers_after(member.seed, member.epoch, device)
+        say(
+            f"seed {member.seed} was trained on another kind of device up to epoch {member.epoch}: its random numbers "
+            f"begin anew on {device.type}"
+        )
 
 
 def _below(prefix: str, tensors: Weights) -> Weights:

@@ -21,7 +21,8 @@ from trainables.checkpoint import pack, pack_records, size, unpack
 from trainables.datasets import Dataset
 from trainables.history import Epoch, History
 from trainables.pretrained import check, parse
-from trainables.train import Replicate, Weights, train
+from trainables.replicate import Replicate, Weights
+from trainables.train import train
 
 LOGGED = ("train_loss", "val_loss", "test_loss", "lr", "images_per_second")
 SCORES = ("train", "val", "test")

@@ -16,12 +16,16 @@ class Watcher:
 
     def __init__(self, watch: Watch, done: int) -> None:
         """Watch from epoch `done` on: what was due before has been drawn in an earlier run."""
-        self.due = {kind: sorted(at for at in getattr(watch, kind) if at >= done) for kind in ("filters", "images")}
+        self.moments = {kind: sorted(at for at in getattr(watch, kind) if at >= done) for kind in ("filters", "images")}
         self.taken: list[tuple[str, float, np.ndarray]] = []
 
-    def __call__(self, progress: float, network: Network, images: Tensor) -> None:
+    def due(self, progress: float) -> bool:
+        """Tell whether something is to be taken after so many epochs."""
+        return any(moments and progress >= moments[0] for moments in self.moments.values())
+
+    def look(self, progress: float, network: Network, images: Tensor) -> None:
         """Take what is due after `progress` epochs: the first convolution's weights, or `images`, (N, H, W, C)."""
-        for kind, moments in self.due.items():
+        for kind, moments in self.moments.items():
             if moments and progress >= moments[0]:
                 moments[:] = [at for at in moments if at > progress]
                 seen = _filters(network) if kind == "filters" else images[:IMAGES]

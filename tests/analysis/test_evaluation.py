@@ -10,12 +10,13 @@ import torch
 from analysis.evaluation import evaluation
 from analysis.report import Measured
 from analysis.subject import subject
-from trainables import train as training
+from trainables import devices
 from trainables.checkpoint import load, pack
 from trainables.config import CNN, Training, Trial
 from trainables.datasets import load as load_data
+from trainables.replicate import replicate
 from trainables.scoring import score
-from trainables.train import predict, replicate, train
+from trainables.train import predict, train
 
 CPU = torch.device("cpu")
 
@@ -83,8 +84,8 @@ def test_a_class_without_images_stays_unknown(tiny):
 def test_a_checkpoint_has_one_score(name, monkeypatch):
     """What training recorded at the best epoch, what a Subject says, and what evaluation says, although training
     computes in bfloat16."""
-    monkeypatch.setattr(training, "computing_dtype", lambda _: torch.bfloat16)
-    monkeypatch.setattr(training, "CAST_FLOPS", 0)
+    monkeypatch.setattr(devices, "computing_dtype", lambda _: torch.bfloat16)
+    monkeypatch.setattr(devices, "CAST_FLOPS", {"cpu": 0})
     data = load_data(name, Path())
     data = replace(data, train=data.train.take(np.arange(300)))
     model = CNN(conv_layers=2, channels=8, batch_norm=True, fc_layers=1)

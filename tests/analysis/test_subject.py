@@ -13,7 +13,8 @@ from trainables.checkpoint import load, pack
 from trainables.config import CNN, ResNet, Training, Trial
 from trainables.datasets.voc import Box
 from trainables.errors import UserError
-from trainables.train import replicate, train
+from trainables.replicate import replicate
+from trainables.train import train
 
 
 @pytest.fixture(scope="module")

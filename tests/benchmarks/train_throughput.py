@@ -20,7 +20,9 @@ from torchvision import transforms
 from sweeps.part_a import BASELINE
 from trainables.config import Trial
 from trainables.datasets import Dataset, Split
-from trainables.train import computing_dtype, replicate, train
+from trainables.devices import computing_dtype
+from trainables.replicate import replicate
+from trainables.train import train
 
 MEAN, SD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 CPU = torch.device("cpu")

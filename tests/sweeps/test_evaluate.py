@@ -20,7 +20,8 @@ from trainables.checkpoint import pack
 from trainables.config import CNN, Training, Trial
 from trainables.errors import UserError
 from trainables.history import History
-from trainables.train import predict, replicate, train
+from trainables.replicate import replicate
+from trainables.train import predict, train
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 

@@ -10,11 +10,13 @@ from safetensors.torch import save
 from tests.damage import any_of, flipped, foreign, make_huge, survey, swapped, truncated
 from trainables.checkpoint import CheckpointError, history, load, pack, pack_records, size, unpack
 from trainables.config import CNN, Training, Trial
+from trainables.devices import random_numbers_after
 from trainables.errors import UserError
 from trainables.files import unsealed, unzipped, zipped
 from trainables.history import History
+from trainables.replicate import replicate
 from trainables.snapshot import CURVES, PER_CLASS, STATE, TRIAL, WEIGHTS
-from trainables.train import evaluate, replicate, train
+from trainables.train import evaluate, train
 
 CPU = torch.device("cpu")
 
@@ -63,6 +65,24 @@ def test_a_trial_that_goes_on_from_its_snapshot_equals_an_undisturbed_one(tiny, 
     for name in (WEIGHTS, "state/seed-0.safetensors", "state/seed-1.safetensors"):
         assert went_on[name] == went_through[name]
     assert whole[WEIGHTS] == undisturbed[WEIGHTS]
+
+
+def test_on_another_kind_of_device_random_numbers_begin_anew_and_it_is_said(tiny):
+    """A GPU's are 16 bytes of state; all else goes on as it was."""
+    spec, said, first = trial(3), [], replicate(trial(1), tiny, 4, CPU)
+    state = unzipped(run(trial(1), tiny, [first])[STATE])
+    tensors = load_tensors(state["state/seed-4.safetensors"])
+    there = save(tensors | {"rng": torch.arange(16, dtype=torch.uint8)})
+    moved = zipped(state | {"state/seed-4.safetensors": there})
+    one, other = (unpack(moved, spec, tiny, (4,), CPU, say=said.append)[0] for _ in range(2))
+    line = "seed 4 was trained on another kind of device up to epoch 1: its random numbers begin anew on cpu"
+    assert said == [line, line]
+    assert torch.equal(one.rng, random_numbers_after(4, 1, CPU))
+    for name, tensor in first.model.state_dict().items():
+        assert torch.equal(one.model.state_dict()[name], tensor)
+    assert untimed(run(spec, tiny, [one])) == untimed(run(spec, tiny, [other]))
+    (same,) = unpack(zipped(state), spec, tiny, (4,), CPU, say=pytest.fail)
+    assert torch.equal(same.rng, first.rng)
 
 
 def test_a_state_that_is_not_whole_is_not_used(tiny):

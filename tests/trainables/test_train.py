@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import make_dataset
+from tests.conftest import make_dataset, with_several_labels
+from trainables import devices
 from trainables import train as module
 from trainables.config import CNN, ResNet, Training, Trial
 from trainables.models import build
+from trainables.replicate import replicate
 from trainables.scoring import Score
-from trainables.train import Diverged, evaluate, evaluation_batch, predict, replicate, train
+from trainables.train import Diverged, evaluate, evaluation_batch, predict, train
 
 CPU = torch.device("cpu")
 MODEL = CNN(conv_layers=1, channels=4, fc_layers=2, fc_widths=8, fc_dropout=0.2)
@@ -19,6 +21,16 @@ MODEL = CNN(conv_layers=1, channels=4, fc_layers=2, fc_widths=8, fc_dropout=0.2)
 def run(trial, data, seeds=(0,)):
     members = [replicate(trial, data, seed, CPU) for seed in seeds]
     return members, list(train(trial, data, members, CPU))
+
+
+class Looks:
+    """An observer that is always due."""
+
+    def __init__(self, look):
+        self.look = look
+
+    def due(self, _):
+        return True
 
 
 def results(epoch):
@@ -66,7 +78,7 @@ def test_it_overfits_32_images(optimizer, lr):
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_steps_are_the_reference_optimizers(tiny, optimizer, monkeypatch):
     """Three steps of one full batch each in float32, against those written out with torch's plain optimizer."""
-    monkeypatch.setattr(module, "computing_dtype", lambda _: torch.float32)
+    monkeypatch.setattr(devices, "computing_dtype", lambda _: torch.float32)
     recipe = Training(
         epochs=3, batch_size=len(tiny.train), optimizer=optimizer, lr=0.01, momentum=0.8, weight_decay=0.5
     )
@@ -107,26 +119,11 @@ def test_a_loss_that_is_no_number_ends_the_trial_and_names_the_epoch(tiny):
         run(trial, tiny)
 
 
-def test_a_last_batch_of_one_joins_the_one_before():
-    assert [len(batch) for batch in module._batches(9, 4, CPU)] == [4, 5]
-    assert [len(batch) for batch in module._batches(10, 4, CPU)] == [4, 4, 2]
-    assert torch.equal(torch.cat(module._batches(9, 4, CPU)).sort().values, torch.arange(9))
-
-
-def multi_label(count=32):
-    """Random labels, each absent, present or unknown, of images that differ in every pixel."""
-    data, rng = make_dataset(count=count), np.random.default_rng(2)
-    parts = [
-        replace(part, labels=rng.integers(-1, 2, (len(part), 3)).astype(np.int8))
-        for part in (data.train, data.val, data.test)
-    ]
-    return replace(data, train=parts[0], val=parts[1], test=parts[2])
-
-
 def test_it_overfits_32_images_with_several_labels():
     model = CNN(conv_layers=1, channels=16, fc_layers=2, fc_widths=64)
     _, epochs = run(
-        Trial(model=model, training=Training(epochs=80, batch_size=8, optimizer="adam", lr=0.01)), multi_label()
+        Trial(model=model, training=Training(epochs=80, batch_size=8, optimizer="adam", lr=0.01)),
+        with_several_labels(make_dataset(count=32)),
     )
     assert epochs[-1].records[0].train_score == 1.0
     assert epochs[-1].records[0].train_loss < 0.01
@@ -134,23 +131,12 @@ def test_it_overfits_32_images_with_several_labels():
 
 @pytest.mark.parametrize("several", [False, True])
 def test_a_residual_network_overfits_32_images(several, monkeypatch):
-    monkeypatch.setattr(module, "computing_dtype", lambda _: torch.float32)
-    data = multi_label() if several else make_dataset(count=32)
+    monkeypatch.setattr(devices, "computing_dtype", lambda _: torch.float32)
+    data = with_several_labels(make_dataset(count=32)) if several else make_dataset(count=32)
     _, epochs = run(
         Trial(model=ResNet(), training=Training(epochs=20, batch_size=16, optimizer="adam", lr=0.001)), data
     )
     assert epochs[-1].records[0].train_score == 1.0
-
-
-def test_pretrained_weights_are_where_training_starts(tiny):
-    (learned,), _ = run(Trial(model=MODEL, training=Training(epochs=1)), tiny)
-    weights = {
-        f"old.{name}": tensor.half() for name, tensor in learned.model.state_dict().items() if "head" not in name
-    }
-    trial = Trial(model=MODEL, rename=(("^old[.]", ""),))
-    started, scratch = replicate(trial, tiny, 3, CPU, weights).model, replicate(trial, tiny, 3, CPU).model
-    assert torch.equal(started.hidden[0].linear.weight, learned.model.hidden[0].linear.weight.half().float())
-    assert torch.equal(started.head.weight, scratch.head.weight)
 
 
 def test_an_observer_sees_the_first_replicate_before_each_step_as_the_network_does(tiny):
@@ -158,10 +144,10 @@ def test_an_observer_sees_the_first_replicate_before_each_step_as_the_network_do
     trial = Trial(model=MODEL, training=Training(epochs=2, batch_size=48, crop=8))
     members = [replicate(trial, tiny, seed, CPU) for seed in (0, 1)]
 
-    def observer(at, network, images):
+    def look(at, network, images):
         seen.append((at, network is members[0].model, images.shape))
 
-    observed = list(train(trial, tiny, members, CPU, observer))
+    observed = list(train(trial, tiny, members, CPU, Looks(look)))
     assert seen == [(at, True, (48, 8, 8, 3)) for at in (0, 0.5, 1, 1.5)]
     _, alone = run(trial, tiny, (0, 1))
     assert [results(epoch) for epoch in observed] == [results(epoch) for epoch in alone]  # and changes nothing
@@ -183,7 +169,7 @@ def test_the_learning_rate_follows_its_schedule_at_every_step(tiny, schedule, fa
     member = replicate(trial, tiny, 0, CPU)
     used = []
     step = member.optimizer.step
-    member.optimizer.step = lambda: used.append(member.optimizer.param_groups[0]["lr"]) or step()
+    member.optimizer.step = lambda: used.append(float(member.optimizer.param_groups[0]["lr"])) or step()
     epochs = list(train(trial, tiny, [member], CPU))
     assert used == pytest.approx([0.02 * factor(at / 4) for at in range(12)], rel=1e-12)
     assert [epoch.records[0].lr for epoch in epochs] == used[::4]
@@ -236,19 +222,11 @@ def test_the_seed_gives_one_stream_of_random_numbers(tiny):
     trial = Trial(model=replace(MODEL, fc_dropout=0.0), training=Training(epochs=3, batch_size=24))
     seen = []
     member = replicate(trial, tiny, 3, CPU)
-    list(train(trial, tiny, [member], CPU, lambda _, __, images: seen.append(images)))
+    list(train(trial, tiny, [member], CPU, Looks(lambda _, __, images: seen.append(images))))
     torch.manual_seed(3)
     build(trial.model, tiny.image_shape, tiny.classes)
     orders = torch.cat([torch.randperm(96) for _ in range(3)])
     assert torch.equal(torch.cat(seen), torch.from_numpy(tiny.train.images)[orders])
-
-
-def test_every_epoch_has_an_order_of_its_own():
-    torch.manual_seed(0)
-    first, second = (torch.cat(module._batches(100, 10, CPU)) for _ in range(2))
-    assert not torch.equal(first, second)
-    assert torch.equal(first.sort().values, second.sort().values)
-    assert [len(batch) for batch in module._batches(1, 4, CPU)] == [1]
 
 
 def test_replicates_that_are_behind_catch_up_alone(tiny):
@@ -309,8 +287,8 @@ def test_predicting_leaves_the_network_as_it_is_and_goes_in_batches():
 
 def test_evaluation_is_in_float32_even_where_training_is_not(tiny, monkeypatch):
     kinds = []
-    monkeypatch.setattr(module, "computing_dtype", lambda _: torch.bfloat16)
-    monkeypatch.setattr(module, "CAST_FLOPS", 0)
+    monkeypatch.setattr(devices, "computing_dtype", lambda _: torch.bfloat16)
+    monkeypatch.setattr(devices, "CAST_FLOPS", {"cpu": 0})
     trial = Trial(model=MODEL, training=Training(epochs=1, batch_size=96))
     member = replicate(trial, tiny, 0, CPU)
     member.model.head.register_forward_hook(lambda net, _, logits: kinds.append((net.training, logits.dtype)))
@@ -318,27 +296,10 @@ def test_evaluation_is_in_float32_even_where_training_is_not(tiny, monkeypatch):
     assert kinds == [(True, torch.bfloat16), (False, torch.float32), (False, torch.float32)]
 
 
-@pytest.mark.parametrize(("flops", "dtype"), [(49_999_999, torch.float32), (50_000_000, torch.bfloat16)])
-def test_small_steps_stay_in_float32_on_the_cpu(tiny, monkeypatch, flops, dtype):
-    monkeypatch.setattr(module, "computing_dtype", lambda _: torch.bfloat16)
-    monkeypatch.setattr(module, "flops", lambda _: flops / 10)
-    trial = Trial(model=MODEL, training=Training(batch_size=10))
-    assert module._training_dtype(trial, tiny, CPU) == dtype
-    assert module._training_dtype(trial, tiny, torch.device("cuda")) == torch.bfloat16
-
-
-@pytest.mark.parametrize("able", ["avx512_bf16", "amx_bf16", "bf16", None])
-def test_bfloat16_is_used_where_the_processor_computes_it(monkeypatch, able):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, able: True, "x": False})
-    assert module.computing_dtype(CPU) == (torch.bfloat16 if able else torch.float32)
-
-
 @pytest.mark.gpu
-def test_gpu_training_is_repeatable_and_leaves_the_precision_of_products_alone(tiny):
+def test_gpu_training_is_repeatable(tiny):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    before = torch.get_float32_matmul_precision()
     trial, device = Trial(model=MODEL, training=Training(epochs=2, batch_size=16)), torch.device("cuda")
     runs = [list(train(trial, tiny, [replicate(trial, tiny, 0, device)], device)) for _ in range(2)]
     assert [results(epoch) for epoch in runs[0]] == [results(epoch) for epoch in runs[1]]
-    assert torch.get_float32_matmul_precision() == before

@@ -10,7 +10,8 @@ from sweeps.execution import analysis_tasks
 from sweeps.execution.analysis_tasks import SharedModel, compute, finding, parts
 from trainables.checkpoint import pack
 from trainables.config import CNN, Training, Trial
-from trainables.train import replicate, train
+from trainables.replicate import replicate
+from trainables.train import train
 
 TRIAL = Trial("tiny", CNN(conv_layers=1, channels=4, fc_layers=1), Training(epochs=1, batch_size=16))
 

@@ -23,9 +23,10 @@ from tests.conftest import make_dataset
 from trainables.checkpoint import pack
 from trainables.config import CNN, Training, Trial
 from trainables.errors import UserError
+from trainables.replicate import replicate
 from trainables.snapshot import TRIAL as TRIAL_FILE
 from trainables.snapshot import WEIGHTS
-from trainables.train import replicate, train
+from trainables.train import train
 
 TRIAL = StoredTrial("0" * 64, "run", "study", "lr: 0.1", Status.DONE, None, None)
 OTHER = StoredTrial("1" * 64, "run 2", "study", "lr: 0.2", Status.DONE, None, None)

@@ -22,9 +22,10 @@ from tests.sweeps.outcomes import record
 from trainables.checkpoint import history
 from trainables.config import CNN, Training, Trial
 from trainables.history import Epoch
+from trainables.replicate import replicate
 from trainables.snapshot import CURVES, PER_CLASS, STATE, WEIGHTS
 from trainables.snapshot import TRIAL as TRIAL_FILE
-from trainables.train import Diverged, replicate
+from trainables.train import Diverged
 
 TRIAL = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1), training=Training(epochs=3, batch_size=16, lr=0.05))
 RECORD = record(0.5)

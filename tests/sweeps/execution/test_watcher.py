@@ -1,7 +1,6 @@
 import io
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 
@@ -15,14 +14,18 @@ BATCH = torch.zeros(IMAGES + 4, 12, 12, 3, dtype=torch.uint8)
 
 
 def seen(watcher, *progress):
+    """What is taken where training looks at the moments at which something is due."""
     for at in progress:
-        watcher(at, NETWORK, BATCH)
+        if watcher.due(at):
+            watcher.look(at, NETWORK, BATCH)
     return [(kind, at) for kind, at, _ in watcher.taken]
 
 
 def test_each_moment_is_taken_at_the_first_step_that_reaches_it():
     watcher = Watcher(Watch(filters=(0.5, 1), images=(0,)), done=0)
+    assert [watcher.due(at) for at in (0, 0.25)] == [True, True]
     assert seen(watcher, 0, 0.25, 0.6, 0.75, 1.25) == [("images", 0), ("filters", 0.6), ("filters", 1.25)]
+    assert not watcher.due(9)
 
 
 def test_moments_between_two_steps_are_one():
@@ -65,6 +68,6 @@ def test_figures_are_drawn_once_and_named_after_kind_and_moment():
 def test_a_network_without_convolutions_has_no_filters_to_draw():
     flat = build(CNN(conv_layers=0, fc_layers=1), (3, 12, 12), 3, (0.5,) * 3, (0.25,) * 3)
     watcher = Watcher(Watch(filters=(0,)), done=0)
-    watcher(0, flat, BATCH)
+    watcher.look(0, flat, BATCH)
     assert watcher.taken == []
-    assert watcher.due["filters"] == pytest.approx([])
+    assert watcher.moments["filters"] == []

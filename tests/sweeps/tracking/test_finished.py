@@ -14,7 +14,8 @@ from tests.sweeps.outcomes import history
 from trainables.checkpoint import CheckpointError, pack
 from trainables.config import CNN, Training, Trial
 from trainables.errors import UserError
-from trainables.train import replicate, train
+from trainables.replicate import replicate
+from trainables.train import train
 
 
 def trial(name, *replicates):

@@ -1,0 +1,135 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from trainables import devices
+from trainables.devices import (
+    RandomNumbers,
+    Staged,
+    computing_dtype,
+    fast_products,
+    fits,
+    new_random_numbers,
+    on_gpu,
+    prepare,
+    random_numbers_after,
+    training_dtype,
+)
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+def precisions():
+    return torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+
+
+def breaks_off(take, make):
+    take(make())
+    raise ValueError("in training")
+
+
+@pytest.fixture
+def settings():
+    """Whatever a test makes of torch's settings of GPUs is taken back."""
+    before, deterministic = precisions(), torch.backends.cudnn.deterministic
+    yield
+    torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision = before
+    torch.backends.cudnn.deterministic = deterministic
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_gpu_computes_in_full_precision_but_where_training_multiplies():
+    prepare(CPU)
+    assert precisions() == ("tf32", "none")  # torch's own defaults
+    prepare(GPU)
+    assert torch.backends.cudnn.deterministic
+    assert precisions() == ("ieee", "ieee")
+    with fast_products(CPU):
+        assert precisions() == ("ieee", "ieee")
+    seen = []
+    with pytest.raises(ValueError, match="in training"), fast_products(GPU):
+        breaks_off(seen.append, precisions)
+    assert seen == [("tf32", "tf32")]
+    assert precisions() == ("ieee", "ieee")
+
+
+@pytest.mark.parametrize("able", ["avx512_bf16", "amx_bf16", "bf16", None])
+def test_bfloat16_is_used_where_the_processor_computes_it(monkeypatch, able):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, able: True, "x": False})
+    assert computing_dtype(CPU) == (torch.bfloat16 if able else torch.float32)
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_bfloat16_is_used_where_a_gpu_computes_it_itself(monkeypatch, able):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: able and not including_emulation)
+    assert computing_dtype(GPU) == (torch.bfloat16 if able else torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("device", "flops", "dtype"),
+    [
+        (CPU, 49_999_999, torch.float32),
+        (CPU, 50_000_000, torch.bfloat16),
+        (GPU, 19_999_999_999, torch.float32),
+        (GPU, 20_000_000_000, torch.bfloat16),
+    ],
+)
+def test_small_steps_stay_in_float32(monkeypatch, device, flops, dtype):
+    monkeypatch.setattr(devices, "computing_dtype", lambda _: torch.bfloat16)
+    assert training_dtype(device, flops) == dtype
+
+
+def test_a_stream_of_random_numbers_is_one_s_own():
+    torch.manual_seed(3)
+    expected = [torch.rand(4) for _ in range(3)]
+    torch.manual_seed(3)
+    stream = RandomNumbers(CPU)
+    stream.state = new_random_numbers(CPU)
+    torch.manual_seed(7)
+    others = torch.rand(2)
+    torch.manual_seed(7)
+    with stream.in_use():
+        drawn = [torch.rand(4)]
+    assert torch.equal(torch.rand(2), others)
+    kept = stream.state
+    with pytest.raises(ValueError, match="in training"), stream.in_use():
+        breaks_off(drawn.append, lambda: torch.rand(4))
+    with stream.in_use():
+        drawn.append(torch.rand(4))
+    assert torch.equal(torch.stack(drawn), torch.stack(expected))
+    stream.state = kept
+    with stream.in_use():
+        assert torch.equal(torch.rand(4), expected[1])
+
+
+def test_random_numbers_begin_anew_by_seed_and_epoch():
+    states = [random_numbers_after(seed, epoch, CPU) for seed, epoch in ((0, 1), (0, 2), (1, 1), (0, 1))]
+    assert torch.equal(states[0], states[3])
+    assert not torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
+    assert states[0].shape == new_random_numbers(CPU).shape
+
+
+def test_half_of_a_gpu_s_free_memory_is_for_images(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 4000))
+    assert fits(GPU, 500)
+    assert not fits(GPU, 501)
+    assert fits(CPU, 10**15)
+    assert (on_gpu(GPU), on_gpu(CPU)) == (True, False)
+
+
+def test_what_is_staged_is_fetched_before_its_place_is_filled_again(monkeypatch):
+    """A GPU's copies run behind the host: its event says when one is through."""
+    calls = []
+    event = SimpleNamespace(record=lambda: calls.append("record"), synchronize=lambda: calls.append("wait"))
+    monkeypatch.setattr(torch.cuda, "Event", lambda: event)
+    monkeypatch.setattr(devices, "on_gpu", lambda _: True)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: calls.append("pin") or self)
+    target = torch.zeros(3, dtype=torch.uint8)
+    staged = Staged(target)
+    for value in (5, 6):
+        staged.buffer().fill_(value)
+        staged.send(target)
+        assert target.tolist() == [value] * 3
+    assert calls == ["pin", "wait", "record", "wait", "record"]

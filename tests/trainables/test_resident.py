@@ -1,0 +1,45 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.conftest import make_dataset
+from trainables import devices
+from trainables.config import Training
+from trainables.resident import Feed, parts
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("recipe", [Training(), Training(resize=20, crop=10), Training(resize=12)])
+def test_images_are_the_same_on_the_device_and_beside_it(monkeypatch, recipe):
+    data = make_dataset(count=70)
+    here = parts(data, recipe, CPU)
+    sizes = []
+    monkeypatch.setattr(devices, "fits", lambda _, size: sizes.append(size))
+    beside = parts(data, recipe, CPU)
+    for mine, other in ((here.train, beside.train), (here.val, beside.val), (here.test, beside.test)):
+        assert torch.equal(mine.images, other.images)
+        assert torch.equal(mine.labels, other.labels)
+        assert mine.on_device
+    side = recipe.resize or 12
+    cut = recipe.crop or side
+    assert sizes == [(70 * side * side + (24 + 30) * cut * cut) * 3]
+    assert here.train.images.shape == (70, side, side, 3)
+    assert here.val.images.shape == (24, cut, cut, 3)
+
+
+def test_images_of_the_host_are_not_on_a_device_where_the_labels_are(tiny):
+    part = parts(tiny, Training(), CPU).train
+    assert not replace(part, labels=part.labels.to("meta")).on_device
+
+
+def test_batches_come_to_the_same_place_in_turn():
+    images = torch.arange(6, dtype=torch.uint8)[:, None, None, None].expand(6, 2, 2, 3)
+    feed = Feed(images, 2, CPU)
+    place = feed.batch.data_ptr()
+    for pair in ((4, 1), (0, 5), (2, 2)):
+        feed.load(torch.tensor(pair))
+        assert feed.batch.data_ptr() == place
+        assert feed.batch[:, 1, 1, 2].tolist() == list(pair)
+    assert feed.staged[0] is not feed.staged[1]

@@ -1,0 +1,99 @@
+"""One seed of a trial: its network, its optimizer, its random numbers, and what it has come to so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from trainables.config import Training, Trial
+from trainables.datasets import Dataset
+from trainables.devices import new_random_numbers, on_gpu
+from trainables.history import Record
+from trainables.models import Network, build
+from trainables.pretrained import load
+
+Weights = dict[str, Tensor]
+
+
+@dataclass
+class Replicate:
+    """One seed of a trial: a network with its optimizer and random numbers, its records and best weights so far."""
+
+    seed: int
+    model: Network
+    optimizer: torch.optim.Optimizer
+    rng: Tensor  # the state of its random numbers between its epochs
+    records: list[Record] = field(default_factory=list)
+    best: Weights = field(default_factory=dict)  # on the CPU, at the best validation score
+
+    @property
+    def epoch(self) -> int:
+        """The number of epochs done."""
+        return len(self.records)
+
+    @property
+    def chosen(self) -> Record:
+        """The record at the best validation score, the earliest of equals. Raises ValueError before the first epoch."""
+        return max(self.records, key=lambda record: record.val_score)
+
+
+def replicate(
+    trial: Trial, data: Dataset, seed: int, device: torch.device, weights: Weights | None = None
+) -> Replicate:
+    """Return an untrained replicate; with pretrained `weights` it starts from those that fit by name and shape.
+
+    The seed fixes its initial weights (the same on every device), its batches and its dropout.
+    """
+    with torch.random.fork_rng(devices=[device] if on_gpu(device) else []):
+        torch.manual_seed(seed)
+        model = build(trial.model, trial.training.input_shape(data.image_shape), data.classes, data.mean, data.sd)
+        rng = new_random_numbers(device)
+    if weights is not None:
+        load(model, weights, trial.rename)
+    model.to(device).to(memory_format=torch.channels_last)
+    return Replicate(seed, model, _optimizer(trial.training, model, device), rng)
+
+
+def _optimizer(recipe: Training, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
+    """Return the recipe's optimizer. Its learning rate is a tensor, so that a captured step follows the schedule."""
+    parameters = list(model.parameters())
+    # the fused kernels read a GPU's in single precision
+    lr = torch.tensor(recipe.lr, dtype=torch.float32 if on_gpu(device) else torch.float64, device=device)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True)
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(parameters, lr, weight_decay=recipe.weight_decay, fused=True, capturable=on_gpu(device))
+
+
+def learning_rate(optimizer: torch.optim.Optimizer) -> Tensor:
+    """Return the learning rate that the next step uses, a tensor () to be written into."""
+    lr: Tensor = optimizer.param_groups[0]["lr"]
+    return lr
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Weights:
+    """Return the optimizer's tensors by the name `<parameter number>.<name>`."""
+    return {
+        f"{index}.{name}": value
+        for index, slots in optimizer.state_dict()["state"].items()
+        for name, value in slots.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what optimizer_tensors() returned.
+
+    A slot takes the memory format of its parameter: fused optimizers walk both in the order of memory.
+    """
+    slots: dict[int, Weights] = {}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for path, value in tensors.items():
+        index, name = path.split(".", 1)
+        like = parameters[int(index)]
+        slots.setdefault(int(index), {})[name] = (
+            torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+        )
+    optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
