@@ -11,8 +11,8 @@ from functools import cached_property
 SHARE = 20.0  # times as long as a snapshot takes is trained before the next one
 
 # What a snapshot is taken to cost before this process has measured one: so many seconds, and so many for each byte of
-# weights and optimizer. Measured 2026-11-26 with tests.benchmarks.snapshots on two busy cores: one of 14 MiB took
-# 0.09 s, one of 165 MiB 1.4 s, a third of that less where little else ran.
+# weights and optimizer. Measured 2026-11-26 with tests.benchmarks.snapshots on two busy cores: one of 14 MiB took 0.09
+# to 0.17 s, one of 165 MiB 1.4 to 1.5 s.
 FIXED, PER_BYTE = 0.01, 12e-9
 
 
