@@ -1,4 +1,4 @@
-"""What crosses between the driver and its workers: an order out, progress or a failure back.
+"""What crosses between the driver and its workers: an order out, progress, a stop or a failure back.
 
 Ray Tune passes dicts, a config out and results back. A trial of Tune's is a place on a worker at first: its config
 holds a Place, and an Order only once a worker has started. A result holds one of these messages, and beside it the
@@ -81,6 +81,7 @@ class Progress:
     last: bool  # whether it is the trial's last epoch
     earlier: tuple[float, ...]  # likewise, of all epochs before, where the trial was just taken up: Tune may lack them
     records: Mapping[int, NewRecords]  # by seed
+    kept: bool = True  # whether the Tracker has been sent a snapshot of it
 
     def scores(self) -> list[tuple[int, float]]:
         """Return the validation scores that may be new to the driver, each after its epoch."""
@@ -89,6 +90,15 @@ class Progress:
     def to_result(self) -> dict[str, Any]:
         """Return it as Tune passes it on."""
         return {"message": self, "epoch": self.epoch, "val_score": self.val_score, "done": self.last}
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The end of a trial that was to stop, once the Tracker has a snapshot of it, from a worker to the driver."""
+
+    def to_result(self) -> dict[str, Any]:
+        """Return it as Tune passes it on."""
+        return {"message": self, "done": True}
 
 
 @dataclass(frozen=True)
@@ -116,6 +126,6 @@ def nothing_to_do() -> dict[str, Any]:
     return {"message": None, "done": True}
 
 
-def message(result: Mapping[str, Any]) -> Progress | Failure | None:
+def message(result: Mapping[str, Any]) -> Progress | Stopped | Failure | None:
     """Return the message that a result of Tune holds; None where it has none."""
     return result.get("message")

@@ -26,6 +26,7 @@ class Worker(tune.Trainable):
     bench: Bench
     order: Order | None
     running: Running | None  # None before the order's first step, and after an error
+    winding_up: bool  # whether the trial is to stop, and the next step to train nothing
 
     def setup(
         self,
@@ -45,19 +46,24 @@ class Worker(tune.Trainable):
         """Let go of the trial before: the same process takes up another one."""
         self.bench.outbox.let_go()
         self.order = self.running = None
+        self.winding_up = False
         return True
 
     def take(self, order: Order | None) -> None:
         """Take up a trial. The driver calls it when Tune says that the worker has started, before the first step."""
         self.order = order
 
+    def wind_up(self) -> None:
+        """Have the next step end the trial. The driver calls it where the last epoch's snapshot is yet to come."""
+        self.winding_up = True
+
     def step(self) -> dict[str, Any]:
-        """Train one epoch and report it."""
+        """Train one epoch and report it, or wind the trial up."""
         if self.order is None:
             return nothing_to_do()
         try:
             self.running = self.running or Running(self.order, self.bench)
-            return self.running.step().to_result()
+            return (self.running.wind_up() if self.winding_up else self.running.step()).to_result()
         except Exception as error:  # whatever it is, it is this trial's result, with its traceback kept
             self.running = None  # with its memory
             return Failure.of(error).to_result()

@@ -53,7 +53,7 @@ class Display:
 
     def restarted(self, task: Task, reason: str, often: int, at_most: int) -> None:
         """Note that a trial starts again."""
-        self._say(f"{task.name}: {reason}; it starts again from its last epoch ({often} of at most {at_most})")
+        self._say(f"{task.name}: {reason}; it starts again from its last snapshot ({often} of at most {at_most})")
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         """Note a trial's end."""

@@ -102,4 +102,4 @@ sys.exit(guarded(command))
 """
     end = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (end.returncode, end.stdout) == (130, "")
-    assert end.stderr == "interrupted: finished epochs are kept; the same command goes on from there\n"
+    assert end.stderr == "interrupted: each trial's last snapshot is kept; the same command goes on from there\n"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sweeps.execution import worker
-from sweeps.execution.messages import Failure, Order, Place, Progress, message
+from sweeps.execution.messages import Failure, Order, Place, Progress, Stopped, message
 from sweeps.execution.worker import Worker
 from sweeps.study import Watch
 from sweeps.tracking.entry import Entry
@@ -28,6 +28,9 @@ class Trained:
         if isinstance(end, Exception):
             raise end
         return end
+
+    def wind_up(self):
+        return Stopped()
 
 
 class Tracker:
@@ -75,6 +78,17 @@ def test_the_same_process_takes_up_another_trial(at_work):
     assert Trained.begun == ["a" * 64, "b" * 64]
     at_work.cleanup()
     assert at_work.running is None
+
+
+def test_a_trial_that_is_wound_up_ends_with_the_next_step_and_the_one_after_it_does_not(at_work):
+    Trained.steps = [PROGRESS, PROGRESS]
+    at_work.step()
+    at_work.wind_up()
+    result = at_work.step()
+    assert (message(result), result["done"], len(Trained.steps)) == (Stopped(), True, 1)
+    at_work.reset_config(Place(0.0).to_config())
+    at_work.take(order("b"))
+    assert message(at_work.step()) == PROGRESS
 
 
 def test_without_an_order_it_ends_at_once(at_work):

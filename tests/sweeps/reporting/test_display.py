@@ -55,7 +55,7 @@ def test_every_end_and_every_restart_is_a_line(watched):
     watched.end(first, 0.5, 0.6, 0.8, 0.7)
     watched.end(second, 0.3, reason="Diverged: nan")
     assert watched.lines() == [
-        "lr: 0.1: its process was lost; it starts again from its last epoch (1 of at most 2)",
+        "lr: 0.1: its process was lost; it starts again from its last snapshot (1 of at most 2)",
         "lr: 0.1: done, 4 epochs: validation 80.0 %, test 50.0 %",
         "lr: 0.2: failed: Diverged: nan",
     ]
