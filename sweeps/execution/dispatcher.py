@@ -58,8 +58,10 @@ class Dispatcher:
         newest = self.histories.add(key, progress)
         self.display.progressed(self.agenda.tasks[key], progress.epoch, newest)
 
-    def lost(self, key: str) -> None:
-        """Note that a trial lost its process, and that Tune starts it again."""
+    def lost(self, key: str, failure: Failure | None = None) -> None:
+        """Note that a trial lost its process, and that Tune starts it again; `failure` is why, where it said so."""
+        if failure:
+            self.watchdog.blame(key, failure.reason)
         self._lost(key)
         self.pending.append(key)
 
@@ -84,9 +86,10 @@ class Dispatcher:
                 self._lost(key)
                 self.agenda.put_back(key)
 
-    def given_up(self, key: str) -> None:
-        """End a trial that has had all its restarts."""
-        self._ended(key, f"{self.watchdog.reason(key)}, again after {RESTARTS} restarts")
+    def given_up(self, key: str, failure: Failure | None = None) -> None:
+        """End a trial that has had all its restarts; `failure` is why its last process is gone, where it said so."""
+        reason = failure.reason if failure else self.watchdog.reason(key)
+        self._ended(key, f"{reason}, again after {RESTARTS} restarts", failure)
 
     def ended(self, key: str, failure: Failure | None) -> None:
         """End a trial, or have one that found no room on a GPU run once more, with a GPU to itself."""
@@ -95,7 +98,7 @@ class Dispatcher:
             self._again(key, "it ran out of GPU memory beside others")
             self.agenda.put_back(key, alone=True)
         elif failure:
-            self._ended(key, failure.reason, {"error.txt": failure.traceback.encode()})
+            self._ended(key, failure.reason, failure)
         else:
             self._ended(key)
 
@@ -119,10 +122,11 @@ class Dispatcher:
     def _not_pending(self, key: str) -> None:
         self.pending = [each for each in self.pending if each != key]
 
-    def _ended(self, key: str, reason: str | None = None, files: dict[str, bytes] | None = None) -> None:
+    def _ended(self, key: str, reason: str | None = None, failure: Failure | None = None) -> None:
         self._not_pending(key)
         self.watchdog.leave(key)
         outcome = self.agenda.finish(key, self.histories.of(key), reason=reason)
+        files = {"error.txt": failure.traceback.encode()} if failure else None
         self.tracker.call(Tracker.finish, key, outcome.status, reason, files)
         self.display.ended(self.agenda.tasks[key], outcome)
         self.agenda.advance()

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-import torch
 
 from sweeps.tracking.entry import Entry
 from trainables.config import Trial
+from trainables.gpu_errors import out_of_memory
 from trainables.history import Record
 
 
@@ -101,14 +101,24 @@ class Failure:
 
     @classmethod
     def of(cls, error: Exception) -> Failure:
-        """Describe an error while it is being handled; what an actor raised goes by its own name."""
+        """Describe an error; what an actor raised goes by its own name."""
         cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+        if isinstance(cause, Poisoned):
+            return cause.failure
         reason = f"{type(cause).__name__}: {cause}".splitlines()[0]
-        return cls(reason, traceback.format_exc(), isinstance(cause, torch.OutOfMemoryError))
+        return cls(reason, "".join(traceback.format_exception(error)), out_of_memory(cause))
 
     def to_result(self) -> dict[str, Any]:
         """Return it as Tune passes it on."""
         return {"message": self, "done": True}
+
+
+class Poisoned(Exception):
+    """A worker gives its process up, from where it is raised to the driver: the GPU's context may be of no more use."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure)
+        self.failure = failure
 
 
 def nothing_to_do() -> dict[str, Any]:

@@ -15,6 +15,7 @@ from sweeps.execution import analysis_tasks, cluster
 from sweeps.execution.analysis_tasks import SharedModel
 from sweeps.execution.answers import Answer, Answers, Question
 from sweeps.execution.machines import Machines
+from sweeps.execution.messages import Poisoned
 from sweeps.execution.shared_data import SharedData
 from sweeps.tracking.connection import one_line
 from sweeps.tracking.finished import model_name
@@ -172,6 +173,8 @@ def _answer(question: Question, done: Future[dict[str, bytes]], kept: Answers) -
     cause = _cause(done.exception())
     if cause is None:
         return kept.keep(question, done.result())
+    if isinstance(cause, Poisoned):
+        return Answer(question, failed=cause.failure.reason)
     line = " ".join(str(cause).split())
     if isinstance(cause, UserError):
         return Answer(question, impossible=line)

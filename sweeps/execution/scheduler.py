@@ -6,10 +6,11 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray.tune.execution import class_cache
 from ray.tune.search import Searcher
 
@@ -158,7 +159,7 @@ class Listener(tune.Callback):
     def on_trial_recover(self, trial: Any, **_: Any) -> None:
         """Tell that a trial lost its process."""
         if order := self._order(trial):
-            self.dispatcher.lost(order.key)
+            self.dispatcher.lost(order.key, _last_words(trial))
 
     def on_trial_result(self, trial: Any, result: dict[str, Any], **_: Any) -> None:
         """Tell of an epoch."""
@@ -175,7 +176,7 @@ class Listener(tune.Callback):
     def on_trial_error(self, trial: Any, **_: Any) -> None:
         """Tell that a trial has lost its process once too often."""
         if order := self._order(trial):
-            self.dispatcher.given_up(order.key)
+            self.dispatcher.given_up(order.key, _last_words(trial))
 
     def _order(self, trial: Any) -> Order | None:
         """Return the order that a trial of Tune's has, or gets now: a worker that cannot even start is a trial's loss.
@@ -187,3 +188,16 @@ class Listener(tune.Callback):
             order.put_into(trial.config)
             self.stopping.begin(trial)
         return Order.of(trial.config)
+
+
+def _last_words(trial: Any) -> Failure | None:
+    """Return what a trial's worker raised; None where it was lost without a word.
+
+    Tune keeps what a worker raised in a file, and leaves it there for the next loss. It is removed as it is read.
+    """
+    if trial.pickled_error_file is None:
+        return None
+    file = Path(trial.pickled_error_file)
+    error = cloudpickle.loads(file.read_bytes()) if file.exists() else None
+    file.unlink(missing_ok=True)
+    return Failure.of(error) if isinstance(error, ray.exceptions.RayTaskError) else None

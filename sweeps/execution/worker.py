@@ -9,18 +9,19 @@ import torch
 from ray import tune
 
 from sweeps.decisions.study import Watch
-from sweeps.execution.messages import Failure, Order, Place, nothing_to_do
+from sweeps.execution.messages import Failure, Order, Place, Poisoned, nothing_to_do
 from sweeps.execution.outbox import Outbox
 from sweeps.execution.running import Bench, Running
 from sweeps.execution.tracker_actor import TrackerActor
 from trainables.datasets import Dataset
+from trainables.gpu_errors import empty_cache, let_go, poisons
 
 
 class Worker(tune.Trainable):
     """Runs the trial that its order names, and reports each epoch to Tune. Without one it ends at once.
 
     An error of the trial's own is reported as its result, so that Tune's retries are left for what may pass: a lost
-    process or node.
+    process or node, or a GPU that failed under this process, which then is of no more use.
     """
 
     bench: Bench
@@ -45,6 +46,7 @@ class Worker(tune.Trainable):
         """Let go of the trial before: the same process takes up another one."""
         self.bench.outbox.let_go()
         self.order = self.running = None
+        empty_cache()
         return True
 
     def take(self, order: Order | None) -> None:
@@ -52,15 +54,19 @@ class Worker(tune.Trainable):
         self.order = order
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch and report it."""
+        """Train one epoch and report it. Raises Poisoned where this process can compute no more."""
         if self.order is None:
             return nothing_to_do()
         try:
             self.running = self.running or Running(self.order, self.bench)
             return self.running.step().to_result()
         except Exception as error:  # whatever it is, it is this trial's result, with its traceback kept
-            self.running = None  # with its memory
-            return Failure.of(error).to_result()
+            self.running, failure = None, Failure.of(error)
+            let_go(error)  # with its memory
+            if poisons(error):
+                raise Poisoned(failure) from None
+            empty_cache()
+            return failure.to_result()
 
     def cleanup(self) -> None:
         """Let go of the trial's memory."""

@@ -134,6 +134,21 @@ def test_a_lost_process_is_a_restart_and_one_too_many_is_a_failure(dispatcher):
     assert [outcome.reason for outcome in dispatcher.agenda.failed] == ["its process was lost, again after 2 restarts"]
 
 
+def test_a_worker_that_gave_itself_up_said_why(dispatcher):
+    order = begin(dispatcher)
+    fault = Failure("AcceleratorError: CUDA error: device-side assert triggered", "Traceback …", out_of_memory=False)
+    dispatcher.lost(order.key, fault)
+    dispatcher.started(order.key, handle("b2"))
+    dispatcher.lost(order.key)  # for another reason, or none
+    assert dispatcher.agenda.restarts[order.key] == [fault.reason, "its process was lost"]
+    dispatcher.started(order.key, handle("c3"))
+    dispatcher.given_up(order.key, fault)
+    reason = "AcceleratorError: CUDA error: device-side assert triggered, again after 2 restarts"
+    assert [outcome.reason for outcome in dispatcher.agenda.failed] == [reason]
+    files = {"error.txt": "Traceback …".encode()}
+    assert dispatcher.tracker.handle.calls == [("finish", order.key, Status.FAILED, reason, files)]
+
+
 def test_a_hung_trial_s_loss_has_the_watchdog_s_reason(dispatcher):
     order = begin(dispatcher)
     dispatcher.watchdog.blame(order.key, "it hung: 15 s without an epoch")

@@ -16,6 +16,7 @@ from sweeps.decisions.status import Status
 from sweeps.execution import analysis_tasks, questions
 from sweeps.execution.answers import Answer, Question
 from sweeps.execution.machines import Machines
+from sweeps.execution.messages import Failure, Poisoned
 from sweeps.execution.questions import Workers, _answer, _refuse_wrong_options, about, ask
 from sweeps.execution.shared_data import SharedData
 from sweeps.tracking.store import StoredTrial
@@ -60,6 +61,12 @@ def test_a_task_that_fails_is_told_with_its_reason_and_keeps_nothing():
     shelf = Shelf()
     answer = _answer(QUESTION, ended(error=RuntimeError("the disk\nis full")), shelf)
     assert (answer.failed, answer.impossible, shelf.kept) == ("RuntimeError: the disk is full", None, [])
+
+
+def test_a_task_that_poisons_every_process_is_told_with_the_reason():
+    fault = Failure("AcceleratorError: CUDA error: device-side assert triggered", "Traceback", out_of_memory=False)
+    error = ray.exceptions.RayTaskError("compute", "Traceback", Poisoned(fault))
+    assert _answer(QUESTION, ended(error=error), Shelf()).failed == fault.reason
 
 
 def test_what_a_job_cannot_do_is_no_failure():
