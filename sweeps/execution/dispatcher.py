@@ -11,10 +11,12 @@ from sweeps.decisions.status import Status
 from sweeps.execution.histories import Histories
 from sweeps.execution.messages import Failure, Order, Place, Progress
 from sweeps.execution.orders import order
+from sweeps.execution.sharing import gigabytes
 from sweeps.execution.tracker_actor import TrackerActor
 from sweeps.execution.watchdog import Watchdog
 from sweeps.reporting.display import Display
 from sweeps.tracking.tracker import Tracker
+from trainables.footprint import Images, footprint
 
 RESTARTS = 2  # of a trial whose process or node was lost, or that hung
 
@@ -28,6 +30,7 @@ class Dispatcher:
     display: Display
     tags: Mapping[str, str]  # of all MLflow runs
     gpu: float  # a trial's share of a GPU; 0: the CPU
+    images: Images  # that trials are trained on
     histories: Histories = field(default_factory=Histories)
     watchdog: Watchdog = field(default_factory=Watchdog)
     pending: list[str] = field(default_factory=list)  # the keys of trials that wait for another worker
@@ -98,7 +101,7 @@ class Dispatcher:
             self._again(key, "it ran out of GPU memory beside others")
             self.agenda.put_back(key, alone=True)
         elif failure:
-            self._ended(key, failure.reason, failure)
+            self._ended(key, failure.reason + (self._estimated(key) if failure.out_of_memory else ""), failure)
         else:
             self._ended(key)
 
@@ -110,6 +113,11 @@ class Dispatcher:
     def __getstate__(self) -> dict[str, Any]:
         """Hold nothing for Tune's own snapshot of the experiment, which is never restored."""
         return {}
+
+    def _estimated(self, key: str) -> str:
+        task = self.agenda.tasks[key]
+        size = footprint(task.cell.trial, self.images, len(task.seeds)).total
+        return f"; it was estimated to take {gigabytes(size)} at most"
 
     def _again(self, key: str, reason: str) -> None:
         often = self.agenda.restarted(key, reason)

@@ -23,6 +23,7 @@ from sweeps.execution.shared_data import SharedData
 from sweeps.execution.tracker_actor import TrackerActor
 from sweeps.execution.worker import Worker
 from sweeps.reporting.display import Display
+from trainables.footprint import Images
 
 TUNE_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow is the store of record
@@ -39,6 +40,7 @@ TUNE_SETTINGS = {
 def execute(
     agenda: Agenda,
     data: SharedData,
+    images: Images,
     weights: Mapping[str, bytes],
     tracker: TrackerActor,
     display: Display,
@@ -50,14 +52,14 @@ def execute(
     A trial whose process was lost, or that hung, starts again from its last snapshot, RESTARTS times at most. One that
     finds no room on a GPU runs once more, with a GPU to itself.
 
-    `weights` are files of pretrained weights by name, `resources` is what one trial takes, `tags` are those that all
-    MLflow runs share.
+    `images` are those of the data, `weights` files of pretrained weights by name, `resources` is what one trial takes,
+    `tags` are those that all MLflow runs share.
     """
     os.environ.update({name: value for name, value in TUNE_SETTINGS.items() if name not in os.environ})
     # Tune writes what it sends to workers into logs and command lines: let it send none of the user's variables
     class_cache.ENV_VARS_TO_PROPAGATE.intersection_update(TUNE_SETTINGS)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say of its own files concerns nobody
-    dispatcher = Dispatcher(agenda, tracker, display, tags, resources.get("gpu", 0.0))
+    dispatcher = Dispatcher(agenda, tracker, display, tags, resources.get("gpu", 0.0), images)
     trainable = tune.with_resources(
         tune.with_parameters(
             Worker, data=data.reference(), weights=dict(weights), watch=agenda.study.watch, tracker=tracker

@@ -26,7 +26,7 @@ def test_without_flags_the_contract_of_the_design_holds(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert read() == RunOptions()
     assert RunOptions() == RunOptions(
-        num_gpus=0,
+        num_gpus=None,
         trials_per_gpu=None,
         num_cpus=None,
         dataset=None,

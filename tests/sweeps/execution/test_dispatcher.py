@@ -13,12 +13,13 @@ from sweeps.execution.tracker_actor import TrackerActor
 from sweeps.study import Stage, Study
 from tests.sweeps.outcomes import history, record, terms
 from trainables.config import CNN, Training, Trial
+from trainables.footprint import Images
 
 STUDY = Study(
     "s", Trial(model=CNN(conv_layers=1), training=Training(epochs=2)), (Stage("lr", {"training.lr": (0.1, 0.2)}),)
 )
 SHARED = Place(0.25)
-NO_ROOM = Failure("OutOfMemoryError: CUDA out of memory", "Traceback", out_of_memory=True)
+NO_ROOM = Failure("OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", "Traceback", out_of_memory=True)
 
 
 class Notes:
@@ -35,7 +36,9 @@ class Notes:
 @pytest.fixture
 def dispatcher():
     agenda = Agenda(STUDY, terms(images=100, early_stopping=False), lambda _: None)
-    return Dispatcher(agenda, TrackerActor(Notes()), Notes(), {"study": "s"}, gpu=0.25)
+    return Dispatcher(
+        agenda, TrackerActor(Notes()), Notes(), {"study": "s"}, gpu=0.25, images=Images((3, 32, 32), 10, 100)
+    )
 
 
 def handle(actor):
@@ -100,7 +103,9 @@ def test_a_trial_that_finds_no_room_runs_once_more_with_a_gpu_to_itself_and_then
     assert again.trial == order.trial  # the same batch
     dispatcher.ended(order.key, NO_ROOM)
     [outcome] = dispatcher.agenda.failed
-    assert outcome.reason == "OutOfMemoryError: CUDA out of memory"
+    assert outcome.reason == (
+        "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.; it was estimated to take 1.1 GB at most"
+    )
     assert outcome.restarts == ("it ran out of GPU memory beside others",)
     assert dispatcher.place([]) == SHARED  # for the other trial
 

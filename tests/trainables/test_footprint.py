@@ -1,0 +1,226 @@
+"""The estimate against what torch keeps on the CPU: of a real step of every study's networks."""
+
+import importlib
+import weakref
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from tests.conftest import make_dataset
+from trainables import datasets
+from trainables.config import CNN, ResNet, Training, Trial
+from trainables.footprint import CONTEXT, CUBLAS_WORKSPACE, Footprint, Images, examination, footprint, slots
+from trainables.models import build
+from trainables.plan import parameters, plan
+from trainables.scoring import loss
+from trainables.train import _optimizer
+
+NAMES = ("part_a", "wide_cnn", "blocks", "resnet", "simple_cnn", "voc", "search", "kernels")
+BATCH, BATCH_OF_LARGE = 16, 4  # images of a step here
+
+
+def trials() -> dict[str, tuple[Trial, tuple[int, int, int], int]]:
+    """Return the networks that the studies start from, with the images and classes that they are for."""
+    found = {}
+    for name in NAMES:
+        study = importlib.import_module(f"sweeps.{name}").STUDY
+        images = datasets.image_shape(study.baseline.dataset, Path("data"))
+        for stage in study.stages:
+            trial = stage.start if isinstance(stage.start, Trial) else study.baseline
+            found.setdefault(f"{name}, {stage.name}" if trial is not study.baseline else name, (trial, *images))
+    return found
+
+
+TRIALS = trials()
+
+
+class Memory(TorchDispatchMode):
+    """Counts the bytes of the tensors made while it is on: those there are, and the most that there were at once.
+
+    Of what was there `before`, views are no new ones.
+    """
+
+    def __init__(self, before):
+        super().__init__()
+        self.now, self.most, self.known = 0, 0, {each.untyped_storage()._cdata for each in before}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in self.known:
+                self.add(tensor.untyped_storage())
+        return made
+
+    def add(self, storage):
+        self.known.add(storage._cdata)
+        self.now += storage.nbytes()
+        self.most = max(self.most, self.now)
+        weakref.finalize(storage, self.drop, storage._cdata, storage.nbytes())
+
+    def drop(self, name, size):
+        self.known.discard(name)
+        self.now -= size
+
+
+class Step:
+    """A training step on the CPU, and a batch of evaluation, of random images."""
+
+    def __init__(self, trial, image_shape, classes, batch):
+        shape = trial.training.input_shape(image_shape)
+        self.model = build(trial.model, shape, classes, (0.5,) * shape[0], (0.5,) * shape[0])
+        self.model.to(memory_format=torch.channels_last)
+        self.optimizer = _optimizer(trial.training, self.model)
+        self.pixels = torch.randint(0, 256, (batch, *shape), dtype=torch.uint8).contiguous(
+            memory_format=torch.channels_last
+        )
+        self.labels = torch.randint(0, classes, (batch,))
+
+    @property
+    def weights(self) -> int:
+        return sum(each.nbytes for each in self.model.state_dict().values())
+
+    @property
+    def kept(self) -> int:
+        """What the optimizer keeps, but for its counts of steps."""
+        return sum(each.nbytes for state in self.optimizer.state.values() for each in state.values() if each.ndim)
+
+    @property
+    def there(self) -> list[torch.Tensor]:
+        slots = [each for state in self.optimizer.state.values() for each in state.values()]
+        return [*self.model.state_dict().values(), *slots, self.pixels]
+
+    def train(self) -> tuple[int, int]:
+        """Return the bytes that were saved for the way back, and the most that there were beside weights and slots."""
+        saved, own = {}, {each.untyped_storage()._cdata for each in self.model.parameters()}
+
+        def save(tensor):
+            storage = tensor.untyped_storage()
+            if storage._cdata not in own:
+                saved[storage._cdata] = storage
+            return tensor
+
+        memory = Memory(self.there)
+        with memory, torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+            value = loss(self.model.train()(self.pixels).float(), self.labels)
+            size = sum(each.nbytes() for each in saved.values())
+            saved.clear()
+            value.backward()
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+        return size, memory.most
+
+    def evaluate(self) -> int:
+        """Return the most bytes that there were."""
+        memory = Memory(self.there)
+        with memory, torch.inference_mode():
+            self.model.eval()(self.pixels)
+        return memory.most
+
+
+def estimate(trial, image_shape, classes, batch) -> Footprint:
+    found = trial.with_values({"training.batch_size": batch})
+    return footprint(found, Images(image_shape, classes, val=batch), 1)
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_it_is_an_upper_bound_of_what_torch_keeps_and_not_far_above(name):
+    trial, image_shape, classes = TRIALS[name]
+    large = image_shape[1] > 64 or parameters(plan(trial.model, image_shape, classes)) > 1e7
+    batch = BATCH_OF_LARGE if large else BATCH
+    step, estimated = Step(trial, image_shape, classes, batch), estimate(trial, image_shape, classes, batch)
+    saved, first = step.train()  # the slots are made at its end
+    _, second = step.train()
+    activations = estimated.activations - CUBLAS_WORKSPACE
+    there = step.weights + max(first, step.kept + second)
+    evaluated = step.evaluate()
+    assert saved <= activations <= 4 * saved
+    assert there <= activations + estimated.network <= 2.5 * there
+    assert evaluated <= estimated.evaluation <= 3 * evaluated
+
+
+@pytest.mark.parametrize(
+    ("recipe", "count"),
+    [
+        (Training(), 1),
+        (Training(momentum=0.0), 0),
+        (Training(optimizer="adam"), 2),
+        (Training(optimizer="adamw"), 2),
+    ],
+)
+def test_an_optimizer_s_slots_are_known_exactly(recipe, count):
+    trial = Trial(model=CNN(conv_layers=1, channels=4, batch_norm=True, fc_layers=2, fc_widths=8), training=recipe)
+    step = Step(trial, (3, 12, 12), 3, batch=4)
+    step.train()
+    layers = plan(trial.model, (3, 12, 12), 3)
+    assert slots(trial) == count
+    assert step.kept == 4 * count * parameters(layers)
+    norm, largest = 2 * 4, 100 * 8 + 8  # parameters; a batch norm has as many statistics
+    found = footprint(trial, Images((3, 12, 12), 3), 1).network
+    assert found == 4 * ((2 + count) * parameters(layers) + 2 * norm + largest)
+
+
+def test_the_data_set_is_counted_as_it_lies_on_the_device():
+    tiny = make_dataset()
+    plain = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1))
+    images, labels = 96 + 24 + 30, (96 + 24 + 30) * 8
+    found = footprint(plain, Images.of(tiny), 1)
+    assert (found.data, found.loading) == (images * 12 * 12 * 3 + labels, 96 * 2 * 12 * 12 * 3)
+    cropped = plain.with_values({"training.resize": 8, "training.crop": 6})  # of training each epoch anew
+    found = footprint(cropped, Images.of(tiny), 1)
+    assert (found.data, found.loading) == (96 * 8 * 8 * 3 + 54 * 6 * 6 * 3 + labels, 96 * (12 * 12 + 8 * 8) * 3)
+    several = footprint(plain, Images((3, 12, 12), 20, train=10), 1)  # a byte for each class, where that is more
+    assert several.data == 10 * (12 * 12 * 3 + 20)
+
+
+def test_replicates_are_counted_side_by_side_and_share_the_data():
+    trial, image_shape, classes = TRIALS["part_a"]
+    images = Images(image_shape, classes, 45_000, 5_000, 10_000)
+    one, three = (footprint(trial, images, count) for count in (1, 3))
+    assert (three.network, three.activations) == (3 * one.network, 3 * one.activations)
+    assert (three.data, three.evaluation, three.context) == (one.data, one.evaluation, CONTEXT)
+    assert three.total - one.total == 2 * (one.network + one.activations)
+
+
+def test_the_total_is_the_larger_of_loading_and_working():
+    assert Footprint(1, 10, 100, 20, 30, 40).total == 1 + 10 + 100
+    assert Footprint(1, 10, 80, 20, 30, 40).total == 1 + 10 + 90
+    assert Footprint(1, 10, 100, 20, 30, 40).without_data == 1 + 90
+
+
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [
+        (CNN(conv_layers=1, channels=4, pooling="none", fc_layers=1), 0),
+        (CNN(conv_layers=1, channels=4, pooling="none", fc_layers=1, conv_dropout=0.5), 2 * 4 * 10 * 10),
+        (CNN(conv_layers=1, channels=4, pooling="none", fc_layers=1, fc_dropout=0.5), 0),  # no hidden layer
+    ],
+)
+def test_dropout_keeps_a_mask_and_a_product_where_it_is(model, more):
+    plain = CNN(conv_layers=1, channels=4, pooling="none", fc_layers=1)
+    recipe = Training(batch_size=8)
+    with_it, without = (
+        footprint(Trial(model=each, training=recipe), Images((3, 12, 12), 3), 1).activations for each in (model, plain)
+    )
+    assert with_it - without == 8 * 4 * more
+
+
+def test_a_small_part_of_evaluation_is_one_batch():
+    trial = Trial(model=ResNet())
+    few, many = (footprint(trial, Images((3, 32, 32), 10, val=5, test=count), 1) for count in (7, 100_000))
+    assert few.evaluation * 2048 == many.evaluation * 7
+
+
+def test_an_analysis_looks_at_all_features_of_a_batch_of_evaluation():
+    trial, image_shape, classes = TRIALS["part_a"]
+    images = Images(image_shape, classes, 45_000, 5_000, 10_000)
+    found, training = examination(trial, images), footprint(trial, images, 1)
+    layers = plan(trial.model, image_shape, classes)
+    assert (found.data, found.network, found.activations) == (training.data, 4 * parameters(layers), 0)
+    of_a_batch = training.activations - CUBLAS_WORKSPACE  # the same, in a batch of training
+    assert found.evaluation == of_a_batch // trial.training.batch_size * 2048 + CUBLAS_WORKSPACE
+    step = Step(trial, image_shape, classes, 16)
+    _, features = step.model.eval().features(step.pixels)
+    assert sum(each.nbytes for each in features.values()) // 16 * 2048 < found.evaluation
