@@ -32,7 +32,9 @@ class SharedModel:
     device: str
 
 
-_SUBJECTS: dict[str, Subject] = {}  # this process's, by run: a model and its logits serve all its tasks here
+# This process's, by run: a model and its logits serve all its tasks here. It stays on the GPU of its first task,
+# whatever Ray books for those after it: so there are as many processes on each GPU as it has shares.
+_SUBJECTS: dict[str, Subject] = {}
 _ENDING = threading.Event()  # whether this process is given up
 
 

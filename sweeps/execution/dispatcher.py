@@ -96,7 +96,7 @@ class Dispatcher:
 
     def ended(self, key: str, failure: Failure | None) -> None:
         """End a trial, or have one that found no room on a GPU run once more, with a GPU to itself."""
-        if failure and failure.out_of_memory and self.gpu and not self.agenda.tasks[key].alone:
+        if failure and failure.out_of_memory and 0 < self.gpu < 1 and not self.agenda.tasks[key].alone:
             self.watchdog.leave(key)
             self._again(key, "it ran out of GPU memory beside others")
             self.agenda.put_back(key, alone=True)

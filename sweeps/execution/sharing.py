@@ -42,12 +42,7 @@ class Sharing:
     @property
     def resources(self) -> dict[str, float]:
         """What one trial takes: a core, and with GPUs its share of one."""
-        return {"cpu": 1, "gpu": share(self.trials)} if self.gpus else {"cpu": 1}
-
-
-def share(trials: int) -> float:
-    """Return the share of a GPU that lets so many trials have one: Ray counts in ten-thousandths, and rounds."""
-    return 10_000 // trials / 10_000
+        return {"cpu": 1, "gpu": 1 / self.trials} if self.gpus else {"cpu": 1}
 
 
 def largest(planned: Sequence[PlannedStage], images: Images, replicates: int) -> Need:
@@ -90,7 +85,7 @@ def share_out(machines: Machines, need: Callable[[], Need], *, all_of_them: bool
     where = _where(count, machines, all_of_them)
     if not count:
         return Sharing(0, 1, where)
-    if machines.address:  # this machine is the head, or no part of it
+    if machines.address or gpus.count() < count:  # a cluster's, or those of another machine in a plan made here
         trials = machines.trials_per_gpu or 1
         unknown = "" if machines.trials_per_gpu else ", as its memory is not known here: --trials-per-gpu says it"
         return Sharing(count, trials, f"{where}: {_trials(trials)}{unknown}")
@@ -122,7 +117,7 @@ def _most(by_memory: int, by_cores: int, *, with_mps: bool) -> _Most:
 
 def _where(count: int, machines: Machines, all_of_them: bool) -> str:
     if not count:
-        return "on the CPU"
+        return "on the CPU" + (", as the cluster has no GPU now" if machines.address and all_of_them else "")
     told = f" (all that {'the cluster has' if machines.address else 'torch sees'})" if all_of_them else ""
     return f"on {count} GPU{'s' if count > 1 else ''}{told}"
 

@@ -46,7 +46,6 @@ class Worker(tune.Trainable):
         """Let go of the trial before: the same process takes up another one."""
         self.bench.outbox.let_go()
         self.order = self.running = None
-        empty_cache()
         return True
 
     def take(self, order: Order | None) -> None:
@@ -58,7 +57,9 @@ class Worker(tune.Trainable):
         if self.order is None:
             return nothing_to_do()
         try:
-            self.running = self.running or Running(self.order, self.bench)
+            if self.running is None:
+                empty_cache()  # of the trial before; here, as Tune starts no trial again that fails in reset_config()
+                self.running = Running(self.order, self.bench)
             return self.running.step().to_result()
         except Exception as error:  # whatever it is, it is this trial's result, with its traceback kept
             self.running, failure = None, Failure.of(error)

@@ -122,8 +122,9 @@ def test_as_many_places_are_asked_for_as_trials_are_ready(dispatcher):
     assert dispatcher.next(Place(1.0, alone=True)).key == key
 
 
-def test_on_the_cpu_there_is_no_more_room_to_be_had(dispatcher):
-    dispatcher.gpu = 0.0
+@pytest.mark.parametrize("gpu", [0.0, 1.0])
+def test_on_the_cpu_or_with_whole_gpus_there_is_no_more_room_to_be_had(gpu, dispatcher):
+    dispatcher.gpu = gpu
     dispatcher.ended(begin(dispatcher).key, NO_ROOM)
     assert len(dispatcher.agenda.failed) == 1
 

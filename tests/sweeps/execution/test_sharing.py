@@ -5,7 +5,7 @@ import pytest
 from sweeps.decisions.planning import plan_study
 from sweeps.execution import gpus
 from sweeps.execution.machines import Machines
-from sweeps.execution.sharing import MOST, MOST_WITH_MPS, Need, gigabytes, largest, largest_examined, share, share_out
+from sweeps.execution.sharing import MOST, MOST_WITH_MPS, Need, gigabytes, largest, largest_examined, share_out
 from sweeps.study import Choice, Search, Space, Stage, Study
 from trainables.config import CNN, Training, Trial
 from trainables.footprint import Footprint, Images, examination, footprint
@@ -24,6 +24,7 @@ def machine(monkeypatch):
     """Return how to have GPUs of so many gigabytes, with MPS or without."""
 
     def have(memory, *, mps=False):
+        monkeypatch.setattr(gpus, "count", lambda: 2)
         monkeypatch.setattr(gpus, "memory", lambda _: memory * GB)
         monkeypatch.setattr(gpus, "mps", lambda: mps)
 
@@ -58,7 +59,7 @@ def test_as_many_share_a_gpu_as_memory_cores_and_mps_allow(memory, cores, mps, t
     assert (found.gpus, found.trials) == (2, trials)
     assert found.words.startswith(f"on 2 GPUs: {words}")
     assert found.words.endswith("; MPS is running" if mps else "; MPS is not running")
-    assert found.resources == {"cpu": 1, "gpu": share(trials)}
+    assert found.resources == {"cpu": 1, "gpu": 1 / trials}
     assert found.warnings == ()
 
 
@@ -105,6 +106,9 @@ def test_what_fits_no_gpu_is_said_before_it_is_tried(machine):
             f"on 4 GPUs (all that the cluster has): one trial at a time on each, {UNKNOWN}",
         ),
         (Machines(4, 3, address="head:1"), False, 3, "on 4 GPUs: 3 trials share each"),
+        (Machines(0, address="head:1"), True, 1, "on the CPU, as the cluster has no GPU now"),
+        (Machines(0, address="head:1"), False, 1, "on the CPU"),
+        (Machines(4), False, 1, f"on 4 GPUs: one trial at a time on each, {UNKNOWN}"),  # a plan for another machine
         (
             Machines(address="head:1"),
             True,
@@ -113,13 +117,10 @@ def test_what_fits_no_gpu_is_said_before_it_is_tried(machine):
         ),
     ],
 )
+@pytest.mark.usefixtures("machine")
 def test_of_a_cluster_s_gpus_nothing_is_known_here(machines, all_of_them, trials, words):
     found = shared(machines, all_of_them=all_of_them)
     assert (found.trials, found.words) == (trials, words)
-
-
-def test_shares_of_a_gpu_never_come_to_more_than_one():
-    assert [share(trials) for trials in (1, 2, 3, 4, 6, 7)] == [1, 0.5, 0.3333, 0.25, 0.1666, 0.1428]
 
 
 BASE = Trial("shapes", CNN(conv_layers=1, channels=4, fc_layers=1), Training(epochs=3))

@@ -1,6 +1,7 @@
 """A worker between Tune and the trial that it runs, without either."""
 
 import gc
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -119,7 +120,7 @@ def test_all_that_a_failed_trial_had_is_free_at_once(kind, at_work, monkeypatch,
     assert tensors() > 10  # weights, images, labels
     assert isinstance(message(at_work.step()), Failure)
     assert tensors() == 0
-    assert emptied == [0]  # once it was free, so that others can have it
+    assert emptied == [0, 0]  # before it, and once it was free, so that others can have it
 
 
 def test_all_that_a_stopped_trial_had_is_free_before_the_next(at_work, monkeypatch, tensors):
@@ -128,7 +129,20 @@ def test_all_that_a_stopped_trial_had_is_free_before_the_next(at_work, monkeypat
     monkeypatch.setattr(worker, "Running", OnTheCpu)
     at_work.step()
     at_work.reset_config(Place(0.0).to_config())
-    assert emptied == [0]
+    at_work.take(order("b"))
+    at_work.step()
+    assert emptied == [0, 0]  # before each
+
+
+def test_where_the_gpu_failed_between_two_trials_the_second_starts_again(at_work, monkeypatch):
+    """Tune would fail it at once for an error in reset_config()."""
+    Trained.steps = [PROGRESS]
+    at_work.step()
+    monkeypatch.setattr(worker, "empty_cache", Mock(side_effect=torch.AcceleratorError("CUDA error: unknown error")))
+    assert at_work.reset_config(Place(0.0).to_config())
+    at_work.take(order("b"))
+    with pytest.raises(Poisoned):
+        at_work.step()
 
 
 def test_where_the_gpu_failed_the_process_is_given_up_with_the_reason(at_work):
