@@ -16,7 +16,7 @@ from rich.console import Console
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.planning import PlannedStage, plan_study
-from sweeps.decisions.records import Known, StageResult, Terms
+from sweeps.decisions.records import Drawn, Known, StageResult, Terms
 from sweeps.execution.machines import Machines
 from sweeps.execution.shared_data import SharedData
 from sweeps.execution.sharing import Sharing, largest, share_out
@@ -150,18 +150,23 @@ class _Course:
 
     def _agenda(self) -> tuple[Agenda, dict[str, str]]:
         """Return what is to be done after what MLflow has, and the runs there, by key."""
-        drawn = self.store.drawn(self.study.name) if self.study.open_ended else {}
+        drawn, stored = self.store.patiently(self._stored, self.say)
         decided = decision_files.read(self.folder, drawn, self.say)
-        stored = self.store.trials(self.reachable)
-        if drawn:  # of a search its own runs alone count: it goes on where it stood
-            stored |= self.store.trials({each.key for draws in drawn.values() for each in draws}, self.study.name)
         if self.options.fresh:
-            self.store.supersede(stored)
+            self.store.patiently(lambda: self.store.supersede(stored), self.say)
             stored, drawn = {}, {}
         self.warn(lost(stored.values()), ())
         known = {key: _known(trial) for key, trial in stored.items()}
         agenda = Agenda(self.study, self.terms, self._decided, known, drawn, decided)
         return agenda, {key: entry.run_id for key, entry in known.items()}
+
+    def _stored(self) -> tuple[dict[str, list[Drawn]], dict[str, StoredTrial]]:
+        """Return what MLflow has: a search's draws by stage, and trials by key."""
+        drawn = self.store.drawn(self.study.name) if self.study.open_ended else {}
+        stored = self.store.trials(self.reachable)
+        if drawn:  # of a search its own runs alone count: it goes on where it stood
+            stored |= self.store.trials({each.key for draws in drawn.values() for each in draws}, self.study.name)
+        return drawn, stored
 
     def _decided(self, result: StageResult) -> None:
         shown = report_on(result)
