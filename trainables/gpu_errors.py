@@ -32,14 +32,12 @@ OF_THE_CONTEXT = (
     "CUDA unknown error",
     "CUDA NVRTC error",
     "CUBLAS error",
-    "cuBLAS error",
     "cuDNN error",
     "cuDNN Frontend error",
     "cuFFT error",
     "cusolver error",
     "HIP error",
     "miopen",
-    "MIOpen",
 )
 
 

@@ -88,14 +88,14 @@ def share_out(machines: Machines, need: Callable[[], Need], *, all_of_them: bool
     if machines.address or gpus.count() < count:  # a cluster's, or those of another machine in a plan made here
         trials = machines.trials_per_gpu or 1
         unknown = "" if machines.trials_per_gpu else ", as its memory is not known here: --trials-per-gpu says it"
-        return Sharing(count, trials, f"{where}: {_trials(trials)}{unknown}")
+        return Sharing(count, trials, f"{where}: {_beside(trials)}{unknown}")
     room, found, with_mps = gpus.memory(count), need(), gpus.mps()
     most = _most(room // found.takes.total, machines.cores // count, with_mps=with_mps)
     trials = machines.trials_per_gpu or most.trials
     why = "" if machines.trials_per_gpu else most.reason
     data = "" if found.takes.data else " and the data set"
     size = f"at most {gigabytes(found.takes.total)}{data} each of {gigabytes(room)}"
-    words = f"{where}: {_trials(trials)}{why}: {size}; MPS is {'running' if with_mps else 'not running'}"
+    words = f"{where}: {_beside(trials)}{why}: {size}; MPS is {'running' if with_mps else 'not running'}"
     return Sharing(count, trials, words, tuple(_warnings(machines.trials_per_gpu, found, room)))
 
 
@@ -122,8 +122,8 @@ def _where(count: int, machines: Machines, all_of_them: bool) -> str:
     return f"on {count} GPU{'s' if count > 1 else ''}{told}"
 
 
-def _trials(count: int) -> str:
-    return f"{count} trials share each" if count > 1 else "one trial at a time on each"
+def _beside(count: int) -> str:
+    return f"{count} share each" if count > 1 else "one at a time on each"
 
 
 def _warnings(given: int | None, need: Need, room: int) -> Iterator[str]:

@@ -24,6 +24,7 @@ OF_MEMORY = [
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
     RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    RuntimeError("cuDNN Frontend error: [cudnn_frontend] Error: cuModuleLoadData failed: CUDA_ERROR_OUT_OF_MEMORY"),
     RuntimeError("CUDA error: HIPBLAS_STATUS_ALLOC_FAILED when calling `hipblasCreate(handle)`"),
     RuntimeError("HIP error: out of memory"),
 ]
@@ -45,6 +46,8 @@ OF_THE_CONTEXT = [
     RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED"),
     RuntimeError("cuDNN Frontend error: [cudnn_frontend] Error: No valid execution plans built."),
     RuntimeError("cuFFT error: CUFFT_INTERNAL_ERROR"),
+    RuntimeError("CUBLAS error: not initialized (1) in gemm at Blas.cpp:12"),
+    RuntimeError("cusolver error: CUSOLVER_STATUS_INTERNAL_ERROR, when calling `cusolverDnCreate(handle)`"),
     RuntimeError("HIP error: an illegal memory access was encountered"),
     RuntimeError("miopenStatusUnknownError"),
 ]
@@ -98,6 +101,12 @@ def test_what_is_raised_while_an_error_is_cleared_up_does_not_hide_it(told):
     assert (out_of_memory(both), poisons(both)) == (False, True)
 
 
+def test_an_error_that_is_its_own_cause_is_looked_at_once():
+    error = RuntimeError("a circle")
+    error.__cause__ = error
+    assert (out_of_memory(error), poisons(error)) == (False, False)
+
+
 def test_what_the_frames_of_an_error_held_is_free_at_once():
     held = []
 
@@ -125,8 +134,9 @@ def test_what_the_frames_of_an_error_held_is_free_at_once():
 
 @pytest.mark.parametrize("used", [False, True])
 def test_the_cache_is_emptied_only_where_a_gpu_is_in_use(used, monkeypatch):
-    emptied = []
+    done = []
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: used)
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
+    monkeypatch.setattr(gc, "collect", lambda: done.append("garbage collected"))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: done.append("cache emptied"))
     empty_cache()
-    assert emptied == [True] * used
+    assert done == ["garbage collected", "cache emptied"] * used

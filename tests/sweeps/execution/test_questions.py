@@ -13,7 +13,7 @@ from analysis.jobs.compare import Compare
 from analysis.jobs.contact_sheet import ContactSheet
 from analysis.jobs.mistakes import Mistakes
 from sweeps.decisions.status import Status
-from sweeps.execution import analysis_tasks, questions
+from sweeps.execution import analysis_tasks, gpus, questions
 from sweeps.execution.answers import Answer, Question
 from sweeps.execution.machines import Machines
 from sweeps.execution.messages import Failure, Poisoned
@@ -202,6 +202,22 @@ def whole(tiny) -> dict[str, bytes]:
 
 def lost(run_id):
     raise MlflowException(f"no such artifact of {run_id}")
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_on_a_gpu_each_task_takes_its_share_and_that_is_said(monkeypatch, tiny):
+    monkeypatch.setattr(questions.cluster, "connect", lambda asked: nullcontext(asked.with_gpus(1)))
+    monkeypatch.setattr(ray, "get", lambda reference: reference)
+    monkeypatch.setattr(gpus, "count", lambda: 1)
+    monkeypatch.setattr(gpus, "memory", lambda _: 80 * 10**9)
+    monkeypatch.setattr(gpus, "mps", lambda: False)
+    seen = []
+    monkeypatch.setattr(Workers, "count", lambda workers, _: seen.append(workers) or [1])
+    shelf = Shelf(store=SimpleNamespace(checkpoint=lambda _: whole(tiny)))
+    ask(about([ContactSheet()], [TRIAL]), SharedData(tiny), shelf, Machines(num_cpus=8))
+    assert seen[0].resources == {"num_cpus": 1, "num_gpus": 1 / 3}
+    assert seen[0].models["run"].device == "cuda"
+    assert shelf.said[0].startswith("analyses run on 1 GPU (all that torch sees): 3 share each, the most without MPS: ")
 
 
 @pytest.mark.usefixtures("no_ray")

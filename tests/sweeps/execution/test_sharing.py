@@ -45,12 +45,12 @@ def test_without_a_gpu_a_trial_takes_a_core():
 @pytest.mark.parametrize(
     ("memory", "cores", "mps", "takes", "trials", "words"),
     [
-        (20, 16, False, 8, 2, "2 trials share each, as many as its memory holds: at most 8.0 GB each of 20.0 GB"),
-        (80, 4, True, 2, 2, "2 trials share each, as many as there are cores for it: at most 2.0 GB each of 80.0 GB"),
-        (80, 16, False, 2, MOST, "3 trials share each, the most without MPS: at most 2.0 GB each of 80.0 GB"),
-        (80, 32, True, 2, MOST_WITH_MPS, "8 trials share each, the most with MPS: at most 2.0 GB each of 80.0 GB"),
-        (8, 16, False, 8, 1, "one trial at a time on each, as many as its memory holds: at most 8.0 GB each of 8.0 GB"),
-        (80, 1, False, 2, 1, "one trial at a time on each, as many as there are cores for it: at most 2.0 GB each of "),
+        (20, 16, False, 8, 2, "2 share each, as many as its memory holds: at most 8.0 GB each of 20.0 GB"),
+        (80, 4, True, 2, 2, "2 share each, as many as there are cores for it: at most 2.0 GB each of 80.0 GB"),
+        (80, 16, False, 2, MOST, "3 share each, the most without MPS: at most 2.0 GB each of 80.0 GB"),
+        (80, 32, True, 2, MOST_WITH_MPS, "8 share each, the most with MPS: at most 2.0 GB each of 80.0 GB"),
+        (8, 16, False, 8, 1, "one at a time on each, as many as its memory holds: at most 8.0 GB each of 8.0 GB"),
+        (80, 1, False, 2, 1, "one at a time on each, as many as there are cores for it: at most 2.0 GB each of "),
     ],
 )
 def test_as_many_share_a_gpu_as_memory_cores_and_mps_allow(memory, cores, mps, takes, trials, words, machine):
@@ -78,7 +78,7 @@ def test_where_the_data_has_not_been_read_that_is_said():
 def test_what_the_user_says_is_done_and_what_does_not_fit_is_said(machine):
     machine(16)
     found = shared(Machines(1, trials_per_gpu=4), need(6))
-    assert found.words == "on 1 GPU: 4 trials share each: at most 6.0 GB each of 16.0 GB; MPS is not running"
+    assert found.words == "on 1 GPU: 4 share each: at most 6.0 GB each of 16.0 GB; MPS is not running"
     assert found.resources == {"cpu": 1, "gpu": 0.25}
     assert found.warnings == (
         "--trials-per-gpu is 4, but a trial of stage lr takes an estimated 6.0 GB of a GPU's 16.0 GB: 2 fit",
@@ -103,12 +103,12 @@ def test_what_fits_no_gpu_is_said_before_it_is_tried(machine):
             Machines(4, address="head:1"),
             True,
             1,
-            f"on 4 GPUs (all that the cluster has): one trial at a time on each, {UNKNOWN}",
+            f"on 4 GPUs (all that the cluster has): one at a time on each, {UNKNOWN}",
         ),
-        (Machines(4, 3, address="head:1"), False, 3, "on 4 GPUs: 3 trials share each"),
+        (Machines(4, 3, address="head:1"), False, 3, "on 4 GPUs: 3 share each"),
         (Machines(0, address="head:1"), True, 1, "on the CPU, as the cluster has no GPU now"),
         (Machines(0, address="head:1"), False, 1, "on the CPU"),
-        (Machines(4), False, 1, f"on 4 GPUs: one trial at a time on each, {UNKNOWN}"),  # a plan for another machine
+        (Machines(4), False, 1, f"on 4 GPUs: one at a time on each, {UNKNOWN}"),  # a plan for another machine
         (
             Machines(address="head:1"),
             True,
