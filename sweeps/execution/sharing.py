@@ -107,7 +107,7 @@ class _Most(NamedTuple):
 def _most(by_memory: int, by_cores: int, *, with_mps: bool) -> _Most:
     """Return how many trials share a GPU, and what sets that limit."""
     limits = (
-        _Most(by_memory, ", as many as its memory holds"),
+        _Most(by_memory, ", as many as its memory holds" if by_memory else ", which may hold it only in part"),
         _Most(by_cores, ", as many as there are cores for it"),
         _Most(MOST_WITH_MPS, ", the most with MPS") if with_mps else _Most(MOST, ", the most without MPS"),
     )

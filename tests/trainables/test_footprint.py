@@ -190,21 +190,37 @@ def test_the_total_is_the_larger_of_loading_and_working():
     assert Footprint(1, 10, 100, 20, 30, 40).without_data == 1 + 90
 
 
+SMALL = {"conv_layers": 1, "channels": 4, "fc_layers": 2, "fc_widths": 8}  # on 3×12×12: 4×10×10 → 4×5×5 → 8 → 3
+
+
 @pytest.mark.parametrize(
-    ("model", "more"),
+    ("changes", "conv", "pool", "fc"),
     [
-        (CNN(conv_layers=1, channels=4, pooling="none", fc_layers=1), 0),
-        (CNN(conv_layers=1, channels=4, pooling="none", fc_layers=1, conv_dropout=0.5), 2 * 4 * 10 * 10),
-        (CNN(conv_layers=1, channels=4, pooling="none", fc_layers=1, fc_dropout=0.5), 0),  # no hidden layer
+        ({}, 2 * 400, 3 * 100, 2 * 8),  # with its activation; with eight bytes for each; with its activation
+        ({"batch_norm": True}, 3 * 400, 3 * 100, 2 * 8),  # both, and an activation
+        ({"conv_dropout": 0.5}, 2 * 400, 5 * 100, 2 * 8),  # a mask and a product
+        ({"fc_dropout": 0.5}, 2 * 400, 3 * 100, 4 * 8),
+        ({"fc_batch_norm": True}, 2 * 400, 3 * 100, 3 * 8),
     ],
 )
-def test_dropout_keeps_a_mask_and_a_product_where_it_is(model, more):
-    plain = CNN(conv_layers=1, channels=4, pooling="none", fc_layers=1)
-    recipe = Training(batch_size=8)
+def test_what_a_batch_keeps_is_known_by_layer(changes, conv, pool, fc):
+    trial = Trial(model=CNN(**SMALL | changes), training=Training(batch_size=7))
+    inputs, flat, logits = 3 * 12 * 12, 100, 2 * 3
+    kept = inputs + conv + pool + flat + fc + logits
+    found = footprint(trial, Images((3, 12, 12), 3), 1)
+    assert found.activations == 4 * (kept + 3 * inputs) * 7 + CUBLAS_WORKSPACE  # the widest is the input
+
+
+def test_dropout_is_behind_a_block_that_does_not_pool():
     with_it, without = (
-        footprint(Trial(model=each, training=recipe), Images((3, 12, 12), 3), 1).activations for each in (model, plain)
+        footprint(
+            Trial(model=CNN(**SMALL, pooling="none", conv_dropout=rate), training=Training(batch_size=1)),
+            Images((3, 12, 12), 3),
+            1,
+        )
+        for rate in (0.5, 0.0)
     )
-    assert with_it - without == 8 * 4 * more
+    assert with_it.activations - without.activations == 4 * 2 * 400
 
 
 def test_a_small_part_of_evaluation_is_one_batch():

@@ -57,7 +57,7 @@ class Hurt(Running):
 
     def wait_for_others(self):
         """Wait until as many trials as the GPU has room for have been here."""
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while len(list(self.folder.iterdir())) < BESIDE and time.monotonic() < until:
             time.sleep(0.05)
 
@@ -153,7 +153,7 @@ def test_trials_share_a_gpu_and_each_fault_costs_what_it_must(notes, tmp_path):
 
     # a lost process's share is free again
     assert len(of[KILLED]) == 2
-    assert within(10, lambda: ray.available_resources().get("GPU") == 1)
+    assert within(30, lambda: ray.available_resources().get("GPU") == 1)
 
     # a poisoned process is not used again, and the reason reaches the user
     for failed in of[POISON]:

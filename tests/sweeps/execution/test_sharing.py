@@ -50,6 +50,7 @@ def test_without_a_gpu_a_trial_takes_a_core():
         (80, 16, False, 2, MOST, "3 share each, the most without MPS: at most 2.0 GB each of 80.0 GB"),
         (80, 32, True, 2, MOST_WITH_MPS, "8 share each, the most with MPS: at most 2.0 GB each of 80.0 GB"),
         (8, 16, False, 8, 1, "one at a time on each, as many as its memory holds: at most 8.0 GB each of 8.0 GB"),
+        (8, 16, False, 9, 1, "one at a time on each, which may hold it only in part: at most 9.0 GB each of 8.0 GB"),
         (80, 1, False, 2, 1, "one at a time on each, as many as there are cores for it: at most 2.0 GB each of "),
     ],
 )
