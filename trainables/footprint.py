@@ -117,8 +117,8 @@ def slots(trial: Trial) -> int:
 
 def _network(trial: Trial, layers: tuple[Layer, ...]) -> int:
     """Return how many values a network is: weights, gradients and slots, and one layer's gradient as it is made."""
-    norms = 2 * sum(layer.parameters for layer in layers if _is_norm(layer))  # running statistics, and in float32
-    return (2 + slots(trial)) * parameters(layers) + norms + max(layer.parameters for layer in layers)
+    running = sum(layer.parameters for layer in layers if _is_norm(layer))  # mean and variance: as many as parameters
+    return (2 + slots(trial)) * parameters(layers) + running + max(layer.parameters for layer in layers)
 
 
 def _data(trial: Trial, images: Images, shape: Sequence[int]) -> tuple[int, int]:

@@ -114,7 +114,7 @@ def _models(
     for run_id, trial in {trial.run_id: trial for question in questions for trial in question.trials}.items():
         try:
             files = store.checkpoint(run_id)
-            trials[trial.name] = checkpoint.load(files).trial
+            trials[f"{model_name(trial)} (run {run_id})"] = checkpoint.load(files).trial
         except Exception as error:  # damaged or lost, or MLflow is away: it costs the questions on this model alone
             why = str(error) if isinstance(error, UserError) else one_line(error)
             broken[run_id] = f"run {run_id} ({trial.name}) has no model that can be read: {why}"

@@ -16,7 +16,7 @@ from sweeps.execution.machines import Machines
 from trainables.config import Trial
 from trainables.footprint import Footprint, Images, examination, footprint
 
-SAMPLES = 200  # points of a search's space, of which the largest counts
+SAMPLES = 1000  # points of a search's space, of which the largest counts: those that planning has looked at
 
 # How many trials may share a GPU, however large it is. Without MPS their kernels run in turn, so that little is gained
 # beyond about three processes, which fill each other's pauses. Both are to be measured.

@@ -159,7 +159,7 @@ def test_an_optimizer_s_slots_are_known_exactly(recipe, count):
     assert step.kept == 4 * count * parameters(layers)
     norm, largest = 2 * 4, 100 * 8 + 8  # parameters; a batch norm has as many statistics
     found = footprint(trial, Images((3, 12, 12), 3), 1).network
-    assert found == 4 * ((2 + count) * parameters(layers) + 2 * norm + largest)
+    assert found == 4 * ((2 + count) * parameters(layers) + norm + largest)
 
 
 def test_the_data_set_is_counted_as_it_lies_on_the_device():
