@@ -4,6 +4,7 @@ import importlib
 import weakref
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -12,11 +13,11 @@ from torch.utils._pytree import tree_leaves
 from tests.conftest import make_dataset
 from trainables import datasets
 from trainables.config import CNN, ResNet, Training, Trial
+from trainables.datasets import Dataset, Split
 from trainables.footprint import CONTEXT, CUBLAS_WORKSPACE, Footprint, Images, examination, footprint, slots
-from trainables.models import build
 from trainables.plan import parameters, plan
 from trainables.scoring import loss
-from trainables.train import _optimizer
+from trainables.train import replicate
 
 NAMES = ("part_a", "wide_cnn", "blocks", "resnet", "simple_cnn", "voc", "search", "kernels")
 BATCH, BATCH_OF_LARGE = 16, 4  # images of a step here
@@ -69,10 +70,13 @@ class Step:
     """A training step on the CPU, and a batch of evaluation, of random images."""
 
     def __init__(self, trial, image_shape, classes, batch):
+        channels, height, width = image_shape
+        split = Split(np.zeros((1, height, width, channels), np.uint8), np.zeros(1, np.int64))
+        names, grey = tuple(map(str, range(classes))), (0.5,) * channels
+        data = Dataset("grey", names, split, split, split, "", grey, grey)
+        made = replicate(trial, data, 0, torch.device("cpu"))
+        self.model, self.optimizer = made.model, made.optimizer
         shape = trial.training.input_shape(image_shape)
-        self.model = build(trial.model, shape, classes, (0.5,) * shape[0], (0.5,) * shape[0])
-        self.model.to(memory_format=torch.channels_last)
-        self.optimizer = _optimizer(trial.training, self.model)
         self.pixels = torch.randint(0, 256, (batch, *shape), dtype=torch.uint8).contiguous(
             memory_format=torch.channels_last
         )
