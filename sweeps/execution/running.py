@@ -20,6 +20,7 @@ from sweeps.tracking.tracker import Tracker
 from trainables.checkpoint import pack, pack_records, size, unpack
 from trainables.datasets import Dataset
 from trainables.history import Epoch, History
+from trainables.kept import Kept
 from trainables.pretrained import check, parse
 from trainables.replicate import Replicate, Weights
 from trainables.train import train
@@ -37,6 +38,11 @@ class Bench:
     watch: Watch
     outbox: Outbox
     costs: Costs = field(default_factory=Costs)  # of snapshots
+    notes: list[str] = field(default_factory=list)  # what the user is to know, until it is reported, a line each
+    kept: Kept = field(init=False)  # what stays on the device for the next trial
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kept", Kept(self.notes.append))
 
 
 class Running:
@@ -66,10 +72,10 @@ class Running:
         state = bench.outbox.ask(Tracker.state, order.key)
         weights, self.constant = _pretrained(order, bench)
         device = torch.device(order.device)
-        self.replicates = unpack(state, order.trial, bench.data, order.seeds, device, weights)
+        self.replicates = unpack(state, order.trial, bench.data, order.seeds, device, weights, bench.notes.append)
         self.watcher = Watcher(bench.watch, self.replicates[0].epoch)
         self.snapshots = Snapshots(lambda: size(self.replicates), bench.costs)
-        self.epochs = train(order.trial, bench.data, self.replicates, device, self.watcher)
+        self.epochs = train(order.trial, bench.data, self.replicates, device, self.watcher, bench.kept)
 
     def step(self) -> Progress:
         """Train an epoch, hand it to the Tracker, and return it; the last one, where a lost process had run all.
@@ -100,7 +106,7 @@ class Running:
             epoch = Epoch(last, *zip(*((each.seed, each.records[-1]) for each in self.replicates), strict=True))
         earlier = () if self.reported else self._scores_before(epoch)
         score = epoch.mean("val_score")
-        return Progress(epoch.number, score, epoch.number == last, earlier, self._unreported(), kept)
+        return Progress(epoch.number, score, epoch.number == last, earlier, self._unreported(), kept, self._notes())
 
     def _keep(self, epoch: Epoch) -> bool:
         """Hand an epoch to the Tracker, with the figures that are due, and return whether a snapshot went along."""
@@ -115,6 +121,11 @@ class Running:
         if last:
             self._settle()
         return True
+
+    def _notes(self) -> tuple[str, ...]:
+        notes = tuple(self.bench.notes)
+        self.bench.notes.clear()
+        return notes
 
     def _keep_records(self) -> None:
         """Hand over the records that were reported, without a state: that has to be of a whole epoch.

@@ -9,18 +9,19 @@ import torch
 from ray import tune
 
 from sweeps.decisions.study import Watch
-from sweeps.execution.messages import Failure, Order, Place, nothing_to_do
+from sweeps.execution.messages import Failure, Order, Place, Poisoned, nothing_to_do
 from sweeps.execution.outbox import Outbox
 from sweeps.execution.running import Bench, Running
 from sweeps.execution.tracker_actor import TrackerActor
 from trainables.datasets import Dataset
+from trainables.gpu_errors import empty_cache, let_go, poisons
 
 
 class Worker(tune.Trainable):
     """Runs the trial that its order names, and reports each epoch to Tune. Without one it ends at once.
 
     An error of the trial's own is reported as its result, so that Tune's retries are left for what may pass: a lost
-    process or node.
+    process or node, or a GPU that failed under this process, which then is of no more use.
     """
 
     bench: Bench
@@ -58,17 +59,25 @@ class Worker(tune.Trainable):
         self.winding_up = True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch and report it, or wind the trial up."""
+        """Train an epoch, or wind the trial up, and report it. Raises Poisoned where this process can do no more."""
         if self.order is None:
             return nothing_to_do()
         try:
-            self.running = self.running or Running(self.order, self.bench)
+            if self.running is None:
+                empty_cache()  # of the trial before; here, as Tune starts no trial again that fails in reset_config()
+                self.running = Running(self.order, self.bench)
             return (self.running.wind_up() if self.winding_up else self.running.step()).to_result()
         except Exception as error:  # whatever it is, it is this trial's result, with its traceback kept
-            self.running = None  # with its memory
-            return Failure.of(error).to_result()
+            self.running, failure = None, Failure.of(error)
+            self.bench.kept.clear()
+            let_go(error)  # with its memory
+            if poisons(error):
+                raise Poisoned(failure) from None
+            empty_cache()
+            return failure.to_result()
 
     def cleanup(self) -> None:
         """Let go of the trial's memory."""
         self.running = None
+        self.bench.kept.clear()
         self.bench.outbox.let_go()

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 from ray.exceptions import RayActorError
-from safetensors.torch import save
+from safetensors.torch import load, save
 
 from sweeps.execution import snapshots
 from sweeps.execution.messages import Order, Stopped
@@ -21,6 +21,7 @@ from sweeps.tracking.tracker import Tracker
 from tests.sweeps.outcomes import record
 from trainables.checkpoint import history
 from trainables.config import CNN, Training, Trial
+from trainables.files import unzipped, zipped
 from trainables.history import Epoch
 from trainables.replicate import replicate
 from trainables.snapshot import CURVES, PER_CLASS, STATE, WEIGHTS
@@ -245,6 +246,29 @@ def test_a_trial_whose_lost_process_had_run_it_all_reports_its_last_epoch_and_tr
     assert (step.epoch, step.last) == (3, True)
     assert step.val_score == pytest.approx(fmean(kept.records[seed][2].val_score for seed in (0, 1)))
     assert {seed: len(new.records) for seed, new in step.records.items()} == {0: 3, 1: 3}
+
+
+def test_what_is_said_of_a_trial_goes_along_once_with_its_next_epoch(tiny):
+    """Here that its state is of another kind of device: a GPU's random numbers are 16 bytes of state."""
+    outbox = Kept()
+    running(tiny, outbox).step()
+    state = unzipped(outbox.newest_state)
+    there = {
+        name: save(load(content) | {"rng": torch.zeros(16, dtype=torch.uint8)}) if "seed-1" in name else content
+        for name, content in state.items()
+    }
+    steps = all_of(running(tiny, Kept(zipped(there))))
+    line = "seed 1 was trained on another kind of device up to epoch 1: its random numbers begin anew on cpu"
+    assert [step.notes for step in steps] == [(line,), ()]
+
+
+def test_the_images_stay_on_the_device_for_the_next_trial(tiny):
+    bench = Bench(tiny, {}, Watch(), Kept())
+    parts = []
+    for seed in (0, 1):
+        Running(replace(ORDER, seeds=(seed,)), bench).step()
+        parts.append(bench.kept.parts(tiny, TRIAL.training, torch.device("cpu")))
+    assert parts[0] is parts[1]
 
 
 def test_a_seed_that_comes_later_catches_up(tiny):
