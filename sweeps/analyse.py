@@ -156,9 +156,7 @@ def _parser(default: str | None) -> Parser:
     parser.add_argument(
         "--top", type=whole, default=1, metavar="K", help="how many of a study's best trials (default: %(default)s)"
     )
-    parser.add_argument(
-        "--num-gpus", type=whole, default=0, metavar="N", help="GPUs to use; 0: the CPU (default: %(default)s)"
-    )
+    parser.add_gpus("use")
     parser.add_argument("--num-cpus", type=whole, metavar="N", help="CPU cores to use (default: all)")
     parser.add_argument(
         "--address",

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,10 @@ from rich.console import Console
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.planning import PlannedStage, plan_study
-from sweeps.decisions.records import Known, StageResult, Terms
+from sweeps.decisions.records import Drawn, Known, StageResult, Terms
+from sweeps.execution.machines import Machines
 from sweeps.execution.shared_data import SharedData
+from sweeps.execution.sharing import Sharing, largest, share_out
 from sweeps.interruption import held, tidy
 from sweeps.options import RunOptions
 from sweeps.reporting import decision_files, results
@@ -34,6 +37,7 @@ from sweeps.tracking.tracker import deliver
 from trainables import datasets
 from trainables.datasets import Dataset
 from trainables.errors import UserError
+from trainables.footprint import Images
 from trainables.history import History
 
 if TYPE_CHECKING:
@@ -49,9 +53,13 @@ def run_study(study: Study, options: RunOptions, console: Console) -> int:
     starts, for what the user can mend; KeyboardInterrupt after keeping what was done.
     """
     study = chosen(study, options)
-    planned = plan_study(study, *datasets.image_shape(study.baseline.dataset, options.data_dir))
+    images = Images(*datasets.image_shape(study.baseline.dataset, options.data_dir))  # how many, only reading shows
+    planned = plan_study(study, images.shape, images.classes)
     if options.dry_run:
-        print_plan(study, planned, options.seeds, options.early_stopping, console)
+        sharing = _sharing(options.machines.here(), options, planned, images)
+        print_plan(study, planned, options.seeds, options.early_stopping, sharing.words, console)
+        for line in sharing.warnings:
+            console.print(f"warning: {line}", highlight=False, soft_wrap=True)
         return 0
     course = _prepared(study, planned, options, console)
     course.store.wait(course.say)
@@ -88,8 +96,10 @@ class _Course:
     """One command's way through a study: what it works with, and its steps."""
 
     study: Study
+    planned: Sequence[PlannedStage]
     jobs: Sequence[Job]
     data: SharedData
+    images: Images
     summary: DataSummary
     weights: Mapping[str, bytes]
     terms: Terms
@@ -140,18 +150,23 @@ class _Course:
 
     def _agenda(self) -> tuple[Agenda, dict[str, str]]:
         """Return what is to be done after what MLflow has, and the runs there, by key."""
-        drawn = self.store.drawn(self.study.name) if self.study.open_ended else {}
+        drawn, stored = self.store.patiently(self._stored, self.say)
         decided = decision_files.read(self.folder, drawn, self.say)
-        stored = self.store.trials(self.reachable)
-        if drawn:  # of a search its own runs alone count: it goes on where it stood
-            stored |= self.store.trials({each.key for draws in drawn.values() for each in draws}, self.study.name)
         if self.options.fresh:
-            self.store.supersede(stored)
+            self.store.patiently(lambda: self.store.supersede(stored), self.say)
             stored, drawn = {}, {}
         self.warn(lost(stored.values()), ())
         known = {key: _known(trial) for key, trial in stored.items()}
         agenda = Agenda(self.study, self.terms, self._decided, known, drawn, decided)
         return agenda, {key: entry.run_id for key, entry in known.items()}
+
+    def _stored(self) -> tuple[dict[str, list[Drawn]], dict[str, StoredTrial]]:
+        """Return what MLflow has: a search's draws by stage, and trials by key."""
+        drawn = self.store.drawn(self.study.name) if self.study.open_ended else {}
+        stored = self.store.trials(self.reachable)
+        if drawn:  # of a search its own runs alone count: it goes on where it stood
+            stored |= self.store.trials({each.key for draws in drawn.values() for each in draws}, self.study.name)
+        return drawn, stored
 
     def _decided(self, result: StageResult) -> None:
         shown = report_on(result)
@@ -171,14 +186,18 @@ class _Course:
 
         if agenda.reused:
             self.say(f"{len(agenda.reused)} trials are done already and not run again")
-        resources = cluster.trial_resources(self.options.machines)
-        connection.enter_context(cluster.connect(self.options.machines))
+        machines = connection.enter_context(cluster.connect(self.options.machines))
+        sharing = _sharing(machines, self.options, self.planned, self.images)
+        self.say(f"trials run {sharing.words}")
+        self.warn(sharing.warnings, ())
         tracker = tracker_actor.start(self.store.uri, self.study.name, self.spool)
         lease.when_lost = tracker.stop_delivering
-        tags = _tags(self.study, self.options)
+        tags = _tags(self.study, sharing)
         try:
             with Display(agenda, self.console) as display:
-                scheduler.execute(agenda, self.data, self.weights, tracker, display, resources, tags)
+                scheduler.execute(
+                    agenda, self.data, self.images, self.weights, tracker, display, sharing.resources, tags
+                )
         finally:
             handover = tracker.abandon() if lease.lost else tracker.end(self.say)
             self.warn(handover.left, handover.problems)
@@ -255,6 +274,11 @@ class _Course:
             self.say(advice(self.spool, self.store.uri))
 
 
+def _sharing(machines: Machines, options: RunOptions, planned: Sequence[PlannedStage], images: Images) -> Sharing:
+    need = partial(largest, planned, images, options.seeds)
+    return share_out(machines, need, all_of_them=options.num_gpus is None)
+
+
 def _known(trial: StoredTrial) -> Known:
     history = History.from_dict(trial.curves) if trial.curves else History({})
     return Known(trial.status, history, trial.run_id, trial.reason)
@@ -281,7 +305,10 @@ def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions
     )
     reachable = {terms.key(trial) for stage in planned if stage.cells for trial in stage.reachable}
     shared, summary = SharedData(data), DataSummary.of(data)
-    return _Course(study, jobs, shared, summary, weights, terms, reachable, store, folder, options, console)
+    images = Images.of(data)
+    return _Course(
+        study, planned, jobs, shared, images, summary, weights, terms, reachable, store, folder, options, console
+    )
 
 
 def _weights(planned: Iterable[PlannedStage], data: Dataset, data_dir: Path, console: Console) -> dict[str, bytes]:
@@ -314,9 +341,9 @@ def _jobs(study: Study) -> list[Job]:
     return make(study.analyses)
 
 
-def _tags(study: Study, options: RunOptions) -> dict[str, str]:
+def _tags(study: Study, sharing: Sharing) -> dict[str, str]:
     """Return what all of this command's MLflow runs are tagged with."""
     root = Path(__file__).resolve().parent
     git = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     commit = {"git_commit": git.stdout.strip()} if git.returncode == 0 else {}
-    return {"study": study.name, "device": "gpu" if options.num_gpus else "cpu"} | commit
+    return {"study": study.name, "device": "gpu" if sharing.gpus else "cpu"} | commit

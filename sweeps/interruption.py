@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # typing takes milliseconds, in which Ctrl-C is a traceback y
     Taken = Mapping[signal.Signals, Any]  # whose signals are
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-LINE = "interrupted: finished epochs are kept; the same command goes on from there"
+LINE = "interrupted: each trial's last snapshot is kept; the same command goes on from there"
 STATUS = 130
 ONE_EVENT = 0.2  # seconds: a terminal and whatever started the command may both pass on one Ctrl-C
 AFTER_A_PANEL = b"\r\x1b[K\x1b[?25h"  # instead of its last line, and with the cursor that it hides

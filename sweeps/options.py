@@ -20,7 +20,7 @@ LEAST = {"num_gpus": 0, "trials_per_gpu": 1, "num_cpus": 1, "epochs": 1, "seeds"
 class RunOptions:
     """What a user may ask of a command; None leaves it to the study or to the machine."""
 
-    num_gpus: int = 0
+    num_gpus: int | None = None
     trials_per_gpu: int | None = None
     num_cpus: int | None = None
     dataset: str | None = None
@@ -72,6 +72,11 @@ class Parser(argparse.ArgumentParser):
         """Add a flag that takes a whole number."""
         self.add_flag(name, text, type=whole, default=default, metavar=metavar)
 
+    def add_gpus(self, use: str) -> None:
+        """Add the flag that says how many GPUs to `use`."""
+        everything = "all that torch sees here, or that the cluster has"
+        self.add_number("--num-gpus", f"GPUs to {use}, in total; 0: the CPU (default: {everything})")
+
     def add_places(self) -> None:
         """Add the flags that say where data is found, and where results are kept."""
         for name, default, text in (
@@ -111,7 +116,7 @@ def _parser(description: str, stages: Sequence[str]) -> Parser:
 
 
 def _add_machines(parser: Parser) -> None:
-    parser.add_number("--num-gpus", "GPUs to use, in total; 0: train on the CPU (default: %(default)s)", default=0)
+    parser.add_gpus("train on")
     shared = "trials that share one GPU (default: as many as its memory and the cores allow)"
     parser.add_number("--trials-per-gpu", shared, metavar="K")
     parser.add_number("--num-cpus", "CPU cores to use, one trial on each (default: all)")

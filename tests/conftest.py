@@ -14,6 +14,7 @@ from sweeps import interruption
 from trainables.datasets import Dataset, Split
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a script it is ignored
 
 
 def make_dataset(count: int = 96, size: int = 12, classes: int = 3, seed: int = 0) -> Dataset:

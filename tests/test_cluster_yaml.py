@@ -83,6 +83,16 @@ def test_where_memory_runs_out_the_kernel_chooses_not_ray(config):
         assert "RAY_memory_monitor_refresh_ms=0" in re.split("[ ;]", config[f"{role}_start_ray_commands"][-1])
 
 
+def test_mps_is_one_line_to_take_in_and_runs_before_ray():
+    """Ray's workers find its daemon by CUDA's default, or by what the command's shell exports."""
+    config = yaml.safe_load(TEXT.replace("  # - nvidia-cuda-mps-control", "  - nvidia-cuda-mps-control"))
+    daemon, start = config["worker_start_ray_commands"][1:]
+    assert daemon == "nvidia-cuda-mps-control -d || true"
+    assert "ray start" in start
+    assert FORMS["aws"]["worker_start_ray_commands"] == ["ray stop", start]
+    validate_config(prepare_config(config))
+
+
 def test_what_the_project_is_installed_from_travels(config):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packages = [pattern.removesuffix("*") for pattern in project["tool"]["setuptools"]["packages"]["find"]["include"]]

@@ -65,22 +65,32 @@ class Checkpoint:
 
 def pack(trial: Trial, data: Dataset, replicates: list[Replicate]) -> dict[str, bytes]:
     """Return the snapshot of replicates that have each run at least one epoch."""
-    history = History({member.seed: tuple(member.records) for member in replicates})
     best = [member.chosen for member in replicates]
-    per_class = {
-        member.seed: dict(zip(data.class_names, at.class_score, strict=True))
-        for member, at in zip(replicates, best, strict=True)
-    }
     names = replicates[0].best
     weights = save_tensors({name: torch.stack([each.best[name] for each in replicates]).contiguous() for name in names})
-    files = {
-        CURVES: sealed(history.to_dict(), indent=1),
-        PER_CLASS: json.dumps(per_class, indent=1).encode(),
+    files = pack_records(History({member.seed: tuple(member.records) for member in replicates}), data) | {
         TRIAL: sealed(_describe(trial, data, replicates, best) | {WEIGHTS_DIGEST: _digest(weights)}, indent=1),
         WEIGHTS: weights,
     }
     states = {state_file(member.seed): _pack_state(member) for member in replicates}
     return files | {STATE: zipped({name: files[name] for name in (CURVES, TRIAL, WEIGHTS)} | states)}
+
+
+def pack_records(history: History, data: Dataset) -> dict[str, bytes]:
+    """Return the part of a snapshot that holds records and no weights: of replicates with at least one record each."""
+    best = {seed: max(rows, key=lambda record: record.val_score) for seed, rows in history.records.items()}
+    per_class = {seed: dict(zip(data.class_names, at.class_score, strict=True)) for seed, at in best.items()}
+    return {CURVES: sealed(history.to_dict(), indent=1), PER_CLASS: json.dumps(per_class, indent=1).encode()}
+
+
+def size(replicates: list[Replicate]) -> int:
+    """Return how many bytes pack() gives to weights and optimizers, of replicates that have run an epoch."""
+    return sum(
+        2 * sum(tensor.nbytes for tensor in member.best.values())  # in the checkpoint, and in the state
+        + sum(tensor.nbytes for tensor in member.model.state_dict().values())
+        + sum(tensor.nbytes for tensor in optimizer_tensors(member.optimizer).values())
+        for member in replicates
+    )
 
 
 def history(files: Files) -> History:

@@ -83,13 +83,43 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
 
     The same files give the same bytes.
     """
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    buffer = _Parts()
+    with zipfile.ZipFile(buffer, "w") as archive:  # type: ignore[call-overload]  # it asks for no more than _Parts has
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name), content)  # dated 1980
+    *parts, end = buffer.parts.values()
     # A zip ends with the length of its comment, and the comment.
-    body = buffer.getvalue()[:-2] + DIGEST_LENGTH.to_bytes(2, "little")
-    return body + _digest(body)
+    parts.append(end[:-2] + DIGEST_LENGTH.to_bytes(2, "little"))
+    checksum = hashlib.sha256()
+    for part in parts:
+        checksum.update(part)
+    return b"".join([*parts, checksum.hexdigest().encode()])
+
+
+class _Parts:
+    """A file in memory for zipfile to write to, which keeps what it is given, uncopied: snapshots are large.
+
+    What is written again, as a member's header is once its size is known, has the length that it had before.
+    """
+
+    def __init__(self) -> None:
+        self.parts: dict[int, bytes] = {}  # by place
+        self.place = 0
+
+    def write(self, content: bytes) -> int:
+        if content:
+            self.parts[self.place] = content
+        self.place += len(content)
+        return len(content)
+
+    def tell(self) -> int:
+        return self.place
+
+    def seek(self, place: int) -> None:
+        self.place = place
+
+    def flush(self) -> None:
+        pass
 
 
 def unzipped(content: bytes) -> dict[str, bytes]:

@@ -118,7 +118,7 @@ class SearchRun:
         return limit is not None
 
     def ended(self, key: str, history: History, reason: str | None) -> None:
-        """Take a trial's end or pause."""
+        """Take a trial's end or pause; one that was called due meanwhile is run on."""
         draw = self.draws[key]
         draw.running, draw.reason, self._due = False, reason, None
         draw.take(history)
@@ -128,6 +128,8 @@ class SearchRun:
         elif self.confirmed is None and draw.state == Status.DONE:  # Tune asks nobody whether a full run goes on
             self.rule.note(draw.number, draw.epochs, draw.scores[draw.epochs])
             self._decided("note", draw, epoch=draw.epochs, score=draw.scores[draw.epochs], runs_on_to=None)
+        elif self.confirmed is None and len(draw.scores) < self._limits[draw.number]:
+            self._waiting.append((draw, SCREENING))
         self._move_on()
 
     def blames(self, outcome: Outcome) -> bool:
@@ -190,15 +192,15 @@ class SearchRun:
         self._waiting = [(draw, self.seeds) for draw in behind]
 
     def _promoted(self) -> Draw | None:
-        """Return the trial that the rule calls due; None where there is none."""
-        due = self.rule.due()
-        if due is None:
-            return None
-        number, limit = due
-        draw = next(draw for draw in self.draws.values() if draw.number == number)
-        self._limits[number] = limit
-        self._decided("due", draw, runs_on_to=limit)
-        return draw
+        """Return the next trial that the rule calls due, of those whose pause is complete; None where there is none."""
+        while due := self.rule.due():
+            number, limit = due
+            draw = next(draw for draw in self.draws.values() if draw.number == number)
+            self._limits[number] = limit
+            self._decided("due", draw, runs_on_to=limit)
+            if not draw.running:
+                return draw
+        return None
 
     def _new(self) -> Draw | None:
         """Draw a new trial; None where there are enough, or the space holds no more."""

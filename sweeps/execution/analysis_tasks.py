@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ray
@@ -11,7 +14,11 @@ import torch
 from analysis.finding import Arrays
 from analysis.job import Job
 from analysis.subject import Subject, subject
+from sweeps.execution.messages import Failure, Poisoned
 from trainables import checkpoint
+from trainables.gpu_errors import empty_cache, let_go, out_of_memory, poisons
+
+TIME_TO_ANSWER = 1.0  # seconds from an error that poisons this process to its end
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,10 @@ class SharedModel:
     device: str
 
 
-_SUBJECTS: dict[str, Subject] = {}  # this process's, by run: a model and its logits serve all its tasks here
+# This process's, by run: a model and its logits serve all its tasks here. It stays on the GPU of its first task,
+# whatever Ray books for those after it: so there are as many processes on each GPU as it has shares.
+_SUBJECTS: dict[str, Subject] = {}
+_ENDING = threading.Event()  # whether this process is given up
 
 
 def _subject(model: SharedModel) -> Subject:
@@ -37,19 +47,45 @@ def _subject(model: SharedModel) -> Subject:
     return _SUBJECTS[model.run_id]
 
 
-@ray.remote
+@contextmanager
+def _guarded() -> Iterator[None]:
+    """Keep an error on a GPU from spoiling the tasks that come after it in this process.
+
+    Where the GPU had too little memory, give back what is held of it. Where it failed, give this process up and raise
+    Poisoned: Ray does the task again in another one. So it does with a task that comes here before the end.
+    """
+    if _ENDING.is_set():
+        threading.Event().wait()
+    try:
+        yield
+    except Exception as error:
+        let_go(error)
+        if poisons(error):
+            _ENDING.set()
+            threading.Timer(TIME_TO_ANSWER, os._exit, (1,)).start()
+            raise Poisoned(Failure.of(error)) from None
+        if out_of_memory(error):
+            _SUBJECTS.clear()
+            empty_cache()
+        raise
+
+
+@ray.remote(retry_exceptions=[Poisoned])
 def parts(model: SharedModel, job: Job) -> int:
     """Return how many parts the job has on a model."""
-    return job.parts(_subject(model))
+    with _guarded():
+        return job.parts(_subject(model))
 
 
-@ray.remote
+@ray.remote(retry_exceptions=[Poisoned])
 def compute(model: SharedModel, job: Job, part: int) -> Arrays:
     """Return what one part computes."""
-    return job.compute(_subject(model), part)
+    with _guarded():
+        return job.compute(_subject(model), part)
 
 
-@ray.remote
+@ray.remote(retry_exceptions=[Poisoned])
 def finding(models: Sequence[SharedModel], job: Job, *computed: Arrays) -> dict[str, bytes]:
     """Return the files of the finding that the parts make: name → content."""
-    return job.finding([_subject(model) for model in models], computed).files()
+    with _guarded():
+        return job.finding([_subject(model) for model in models], computed).files()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -12,34 +11,34 @@ from pathlib import Path
 
 import ray
 
-from sweeps.execution import local_ray
+from sweeps.execution import gpus, local_ray
 from sweeps.execution.machines import Machines
 from sweeps.interruption import held, tidy
 from trainables.errors import UserError
 
 PACKAGES = ("trainables", "analysis", "sweeps")
-# what one trial may take of a GPU: data set, network, activations and CUDA's own part, generously
-GPU_SHARE_BYTES = 4 * 2**30
-MOST_TRIALS_PER_GPU = 8
 
 
 @contextmanager
-def connect(machines: Machines) -> Iterator[None]:
+def connect(machines: Machines) -> Iterator[Machines]:
     """Join the cluster at `machines.address`, with the code as it lies here, or start Ray on this machine; leave it at
     the end.
 
-    Where this process has joined one already, that one is used, and not left. Raises UserError where this machine has
-    fewer GPUs than asked for, or no cluster answers.
+    Returns the machines with their GPUs counted: where no number was given, all that this machine, or the cluster, has
+    now. Where this process has joined a cluster already, that one is used, and not left. Raises UserError where this
+    machine has fewer GPUs than asked for, or no cluster answers.
     """
     if ray.is_initialized():
-        yield
+        yield _counted(machines)
         return
     with tidy():
         connection = ExitStack()
         try:
             with held(), _own_signals():
+                machines = machines.here()
                 connection.enter_context(_joined(machines.address) if machines.address else _started(machines))
-            yield
+                machines = _counted(machines)
+            yield machines
         finally:
             with held():
                 connection.close()
@@ -61,11 +60,10 @@ def _own_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def trial_resources(machines: Machines) -> dict[str, float]:
-    """Return what one trial takes: a core, and with GPUs its share of one."""
-    if not machines.num_gpus:
-        return {"cpu": 1}
-    return {"cpu": 1, "gpu": 1 / (machines.trials_per_gpu or _trials_per_gpu(machines))}
+def _counted(machines: Machines) -> Machines:
+    if machines.num_gpus is not None:
+        return machines
+    return machines.with_gpus(int(ray.cluster_resources().get("GPU", 0)))
 
 
 @contextmanager
@@ -85,7 +83,7 @@ def _joined(address: str) -> Iterator[None]:
 
 @contextmanager
 def _started(machines: Machines) -> Iterator[None]:
-    _check_gpus(machines.num_gpus)
+    _check_gpus(machines.num_gpus or 0)
     with local_ray.running(machines):
         yield
 
@@ -102,17 +100,5 @@ def _check_address(address: str) -> None:
 
 
 def _check_gpus(wanted: int) -> None:
-    if not wanted:
-        return
-    import torch
-
-    if wanted > torch.cuda.device_count():
-        raise UserError(f"--num-gpus is {wanted}, but this machine has {torch.cuda.device_count()} that torch can use")
-
-
-def _trials_per_gpu(machines: Machines) -> int:
-    import torch
-
-    memory = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else GPU_SHARE_BYTES
-    cores = (machines.num_cpus or os.cpu_count() or 1) // machines.num_gpus
-    return max(1, min(memory // GPU_SHARE_BYTES, cores, MOST_TRIALS_PER_GPU))
+    if wanted and wanted > (found := gpus.count()):
+        raise UserError(f"--num-gpus is {wanted}, but this machine has {found} that torch can use")

@@ -11,10 +11,12 @@ from sweeps.decisions.status import Status
 from sweeps.execution.histories import Histories
 from sweeps.execution.messages import Failure, Order, Place, Progress
 from sweeps.execution.orders import order
+from sweeps.execution.sharing import gigabytes
 from sweeps.execution.tracker_actor import TrackerActor
 from sweeps.execution.watchdog import Watchdog
 from sweeps.reporting.display import Display
 from sweeps.tracking.tracker import Tracker
+from trainables.footprint import Images, footprint
 
 RESTARTS = 2  # of a trial whose process or node was lost, or that hung
 
@@ -28,8 +30,10 @@ class Dispatcher:
     display: Display
     tags: Mapping[str, str]  # of all MLflow runs
     gpu: float  # a trial's share of a GPU; 0: the CPU
+    images: Images  # that trials are trained on
     histories: Histories = field(default_factory=Histories)
     watchdog: Watchdog = field(default_factory=Watchdog)
+    noted: set[str] = field(default_factory=set)  # what workers had to say: others have the same, and it is said once
     pending: list[str] = field(default_factory=list)  # the keys of trials that wait for another worker
 
     def place(self, asked: Collection[Place]) -> Place | None:
@@ -55,11 +59,17 @@ class Dispatcher:
     def progressed(self, key: str, progress: Progress) -> None:
         """Note that a trial has trained an epoch."""
         self.watchdog.note_epoch(key)
+        for note in progress.notes:
+            if note not in self.noted:
+                self.noted.add(note)
+                self.display.noted(self.agenda.tasks[key], note)
         newest = self.histories.add(key, progress)
         self.display.progressed(self.agenda.tasks[key], progress.epoch, newest)
 
-    def lost(self, key: str) -> None:
-        """Note that a trial lost its process, and that Tune starts it again."""
+    def lost(self, key: str, failure: Failure | None = None) -> None:
+        """Note that a trial lost its process, and that Tune starts it again; `failure` is why, where it said so."""
+        if failure:
+            self.watchdog.blame(key, failure.reason)
         self._lost(key)
         self.pending.append(key)
 
@@ -84,18 +94,19 @@ class Dispatcher:
                 self._lost(key)
                 self.agenda.put_back(key)
 
-    def given_up(self, key: str) -> None:
-        """End a trial that has had all its restarts."""
-        self._ended(key, f"{self.watchdog.reason(key)}, again after {RESTARTS} restarts")
+    def given_up(self, key: str, failure: Failure | None = None) -> None:
+        """End a trial that has had all its restarts; `failure` is why its last process is gone, where it said so."""
+        reason = failure.reason if failure else self.watchdog.reason(key)
+        self._ended(key, f"{reason}, again after {RESTARTS} restarts", failure)
 
     def ended(self, key: str, failure: Failure | None) -> None:
         """End a trial, or have one that found no room on a GPU run once more, with a GPU to itself."""
-        if failure and failure.out_of_memory and self.gpu and not self.agenda.tasks[key].alone:
+        if failure and failure.out_of_memory and 0 < self.gpu < 1 and not self.agenda.tasks[key].alone:
             self.watchdog.leave(key)
             self._again(key, "it ran out of GPU memory beside others")
             self.agenda.put_back(key, alone=True)
         elif failure:
-            self._ended(key, failure.reason, {"error.txt": failure.traceback.encode()})
+            self._ended(key, failure.reason + (self._estimated(key) if failure.out_of_memory else ""), failure)
         else:
             self._ended(key)
 
@@ -108,6 +119,11 @@ class Dispatcher:
         """Hold nothing for Tune's own snapshot of the experiment, which is never restored."""
         return {}
 
+    def _estimated(self, key: str) -> str:
+        task = self.agenda.tasks[key]
+        size = footprint(task.cell.trial, self.images, len(task.seeds)).total
+        return f"; it was estimated to take {gigabytes(size)} at most"
+
     def _again(self, key: str, reason: str) -> None:
         often = self.agenda.restarted(key, reason)
         self.display.restarted(self.agenda.tasks[key], reason, often, RESTARTS)
@@ -119,10 +135,11 @@ class Dispatcher:
     def _not_pending(self, key: str) -> None:
         self.pending = [each for each in self.pending if each != key]
 
-    def _ended(self, key: str, reason: str | None = None, files: dict[str, bytes] | None = None) -> None:
+    def _ended(self, key: str, reason: str | None = None, failure: Failure | None = None) -> None:
         self._not_pending(key)
         self.watchdog.leave(key)
         outcome = self.agenda.finish(key, self.histories.of(key), reason=reason)
+        files = {"error.txt": failure.traceback.encode()} if failure else None
         self.tracker.call(Tracker.finish, key, outcome.status, reason, files)
         self.display.ended(self.agenda.tasks[key], outcome)
         self.agenda.advance()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
@@ -23,40 +25,55 @@ def grace_period(epochs: int) -> int:
 class EarlyStopping(FIFOScheduler):
     """Tune's scheduler: a search decides by its own rule, and within each other stage ASHA does, unless it is off.
 
-    ASHA compares a trial only with trials that differ from it in the stage's factor.
+    ASHA compares a trial only with trials that differ from it in the stage's factor. A trial whose process was lost may
+    report epochs again: it counts once, and is stopped where it was to be stopped.
     """
 
     def __init__(self, agenda: Agenda) -> None:
         super().__init__()
         self.agenda = agenda
         self.stages: dict[str, AsyncHyperBandScheduler] = {}
+        self.stopped: dict[str, int] = {}  # by key, the epoch after which ASHA has a trial stop
 
     def begin(self, trial: Any) -> None:
         """Give a trial of Tune's to its stage's rungs, now that it is known which one it is."""
-        if rungs := self._rungs(trial):
-            rungs.on_trial_add(None, trial)
+        order = Order.of(trial.config)
+        if order and (rungs := self._rungs(order)):
+            rungs.on_trial_add(None, _Counted(order.key))
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Return whether the trial goes on."""
-        if rungs := self._rungs(trial):
-            return rungs.on_trial_result(tune_controller, trial, result)
+    def on_trial_result(self, _: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Return whether the trial goes on.
+
+        One that is to stop, and whose snapshot is yet to come, stops with its next step, which trains nothing.
+        """
         order, news = Order.of(trial.config), message(result)
-        if order is None or not isinstance(news, Progress):
+        if order is None or not isinstance(news, Progress) or self._goes_on(order, news, result):
             return self.CONTINUE
-        return self.CONTINUE if all(self.agenda.goes_on(order.key, *score) for score in news.scores()) else self.STOP
+        if news.kept:
+            return self.STOP
+        trial.temporary_state.ray_actor.wind_up.remote()  # comes before its next step, as an actor's calls keep order
+        return self.CONTINUE
 
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+    def on_trial_complete(self, _: Any, trial: Any, result: dict[str, Any]) -> None:
         """Record the trial's last result in its rung."""
-        if rungs := self._rungs(trial):
-            rungs.on_trial_complete(tune_controller, trial, result)
+        order = Order.of(trial.config)
+        if order and (rungs := self._rungs(order)):
+            rungs.on_trial_complete(None, _Counted(order.key), result)
 
     def __getstate__(self) -> dict[str, Any]:
         """Hold nothing for Tune's own snapshot of the experiment, which is never restored."""
         return {}
 
-    def _rungs(self, trial: Any) -> AsyncHyperBandScheduler | None:
-        order = Order.of(trial.config)
-        if order is None or not self.agenda.may_be_stopped(order.key):
+    def _goes_on(self, order: Order, news: Progress, result: dict[str, Any]) -> bool:
+        rungs = self._rungs(order)
+        if rungs is None:
+            return all(self.agenda.goes_on(order.key, *score) for score in news.scores())
+        if rungs.on_trial_result(None, _Counted(order.key), result) == self.STOP:
+            self.stopped.setdefault(order.key, news.epoch)
+        return news.epoch < self.stopped.get(order.key, math.inf)
+
+    def _rungs(self, order: Order) -> AsyncHyperBandScheduler | None:
+        if not self.agenda.may_be_stopped(order.key):
             return None
         if order.stage not in self.stages:
             epochs = order.trial.training.epochs
@@ -69,3 +86,10 @@ class EarlyStopping(FIFOScheduler):
                 reduction_factor=REDUCTION_FACTOR,
             )
         return self.stages[order.stage]
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """A trial as ASHA counts it: by its key, as Tune may have it under several ids, one after another."""
+
+    trial_id: str

@@ -12,7 +12,7 @@ import os
 import sys
 
 SAID = b"."  # by the command, which has said itself what there was to say
-GO_ON = "finished epochs are kept; the same command goes on from there"
+GO_ON = "each trial's last snapshot is kept; the same command goes on from there"
 LINE = f"Ray on this machine, or this command with it, was killed: {GO_ON}\n"
 
 

@@ -40,15 +40,14 @@ def running(machines: Machines) -> Iterator[None]:
     Its ports are on the loopback and ask for a token that only the environment of its processes holds; its sockets and
     logs are in a folder that no other user can enter. Raises UserError where it does not start.
     """
-    cores = machines.num_cpus or os.cpu_count() or 1
-    _check_descriptors(cores)
+    _check_descriptors(machines.cores)
     with ExitStack() as stack:
         folder = stack.enter_context(private_folder())
         stack.enter_context(_environment(_doors(folder)))
         stack.enter_context(_silence())
         stack.callback(_end_all_in, folder)
         stack.callback(ray.shutdown, wait_for_processes=True)
-        _start(cores, machines.num_gpus, folder)
+        _start(machines.cores, machines.num_gpus or 0, folder)
         stack.enter_context(watched(_head()))
         yield
 

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
+
+from sweeps.execution import gpus
 
 
 @dataclass(frozen=True)
 class Machines:
     """What a command may use of this machine, or of the Ray cluster at `address`. None leaves it to the machine."""
 
-    num_gpus: int = 0
+    num_gpus: int | None = None  # None: all that there are; 0: the CPU
     trials_per_gpu: int | None = None
     num_cpus: int | None = None
     address: str | None = None
+
+    @property
+    def cores(self) -> int:
+        """The CPU cores to use of this machine."""
+        return self.num_cpus or os.cpu_count() or 1
+
+    def here(self) -> Machines:
+        """Return the same with the number of GPUs filled in, where this machine knows it."""
+        return self if self.address or self.num_gpus is not None else self.with_gpus(gpus.count())
+
+    def with_gpus(self, count: int) -> Machines:
+        """Return the same with this number of GPUs."""
+        return replace(self, num_gpus=count)

@@ -1,4 +1,4 @@
-"""What crosses between the driver and its workers: an order out, progress or a failure back.
+"""What crosses between the driver and its workers: an order out, progress, a stop or a failure back.
 
 Ray Tune passes dicts, a config out and results back. A trial of Tune's is a place on a worker at first: its config
 holds a Place, and an Order only once a worker has started. A result holds one of these messages, and beside it the
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-import torch
 
 from sweeps.tracking.entry import Entry
 from trainables.config import Trial
+from trainables.gpu_errors import out_of_memory
 from trainables.history import Record
 
 
@@ -81,6 +81,8 @@ class Progress:
     last: bool  # whether it is the trial's last epoch
     earlier: tuple[float, ...]  # likewise, of all epochs before, where the trial was just taken up: Tune may lack them
     records: Mapping[int, NewRecords]  # by seed
+    kept: bool = True  # whether the Tracker has been sent a snapshot of it
+    notes: tuple[str, ...] = ()  # what the user is to know of how it is trained, a line each
 
     def scores(self) -> list[tuple[int, float]]:
         """Return the validation scores that may be new to the driver, each after its epoch."""
@@ -89,6 +91,15 @@ class Progress:
     def to_result(self) -> dict[str, Any]:
         """Return it as Tune passes it on."""
         return {"message": self, "epoch": self.epoch, "val_score": self.val_score, "done": self.last}
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The end of a trial that was to stop, once the Tracker has a snapshot of it, from a worker to the driver."""
+
+    def to_result(self) -> dict[str, Any]:
+        """Return it as Tune passes it on."""
+        return {"message": self, "done": True}
 
 
 @dataclass(frozen=True)
@@ -101,14 +112,24 @@ class Failure:
 
     @classmethod
     def of(cls, error: Exception) -> Failure:
-        """Describe an error while it is being handled; what an actor raised goes by its own name."""
+        """Describe an error; what an actor raised goes by its own name."""
         cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+        if isinstance(cause, Poisoned):
+            return cause.failure
         reason = f"{type(cause).__name__}: {cause}".splitlines()[0]
-        return cls(reason, traceback.format_exc(), isinstance(cause, torch.OutOfMemoryError))
+        return cls(reason, "".join(traceback.format_exception(error)), out_of_memory(cause))
 
     def to_result(self) -> dict[str, Any]:
         """Return it as Tune passes it on."""
         return {"message": self, "done": True}
+
+
+class Poisoned(Exception):
+    """A worker gives its process up, from where it is raised to the driver: the GPU's context may be of no more use."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure)
+        self.failure = failure
 
 
 def nothing_to_do() -> dict[str, Any]:
@@ -116,6 +137,6 @@ def nothing_to_do() -> dict[str, Any]:
     return {"message": None, "done": True}
 
 
-def message(result: Mapping[str, Any]) -> Progress | Failure | None:
+def message(result: Mapping[str, Any]) -> Progress | Stopped | Failure | None:
     """Return the message that a result of Tune holds; None where it has none."""
     return result.get("message")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,12 +15,16 @@ from sweeps.execution import analysis_tasks, cluster
 from sweeps.execution.analysis_tasks import SharedModel
 from sweeps.execution.answers import Answer, Answers, Question
 from sweeps.execution.machines import Machines
+from sweeps.execution.messages import Poisoned
 from sweeps.execution.shared_data import SharedData
+from sweeps.execution.sharing import largest_examined, share_out
 from sweeps.tracking.connection import one_line
 from sweeps.tracking.finished import model_name
 from sweeps.tracking.store import Store, StoredTrial
 from trainables import checkpoint
+from trainables.config import Trial
 from trainables.errors import UserError
+from trainables.footprint import Images
 
 SIDE_BY_SIDE = 16  # jobs under way at once; each of their parts is a task that waits for a free core or GPU
 
@@ -66,8 +70,10 @@ def _asked(
 ) -> dict[int, Answer]:
     """Have the questions answered side by side, and say what came of each as it ends."""
     answers = {}
-    with cluster.connect(machines):
-        workers, broken = _workers(questions.values(), kept.store, data, machines)
+    with cluster.connect(machines) as found:
+        models, trials, broken = _models(questions.values(), kept.store, data, "cuda" if found.num_gpus else "cpu")
+        all_of_them = machines.num_gpus is None
+        workers = Workers(models, _resources(found, trials, data, kept.say, all_of_them=all_of_them))
         pool = ThreadPoolExecutor(SIDE_BY_SIDE)
         try:
             for at, question in questions.items():
@@ -97,26 +103,39 @@ def _refuse_wrong_options(
             raise WrongOption(f"{name}: {causes[0]}")
 
 
-def _workers(
-    questions: Iterable[Question], store: Store, data: SharedData, machines: Machines
-) -> tuple[Workers, dict[str, str]]:
+def _models(
+    questions: Iterable[Question], store: Store, data: SharedData, device: str
+) -> tuple[dict[str, SharedModel], dict[str, Trial], dict[str, str]]:
     """Put the trials' checkpoints and the data where tasks find them.
 
-    Returns with it, by run, why a model cannot be had.
+    Returns the models by run, the trials that they are of by name, and by run why a model cannot be had.
     """
-    resources = cluster.trial_resources(machines)
-    device = "cuda" if resources.get("gpu") else "cpu"
-    models, broken = {}, {}
+    models, trials, broken = {}, {}, {}
     for run_id, trial in {trial.run_id: trial for question in questions for trial in question.trials}.items():
         try:
             files = store.checkpoint(run_id)
-            checkpoint.load(files)
+            trials[f"{model_name(trial)} (run {run_id})"] = checkpoint.load(files).trial
         except Exception as error:  # damaged or lost, or MLflow is away: it costs the questions on this model alone
             why = str(error) if isinstance(error, UserError) else one_line(error)
             broken[run_id] = f"run {run_id} ({trial.name}) has no model that can be read: {why}"
         else:
             models[run_id] = SharedModel(run_id, model_name(trial), ray.put(files), data.reference(), device)
-    return Workers(models, {"num_cpus": resources["cpu"], "num_gpus": resources.get("gpu", 0)}), broken
+    return models, trials, broken
+
+
+def _resources(
+    machines: Machines, trials: Mapping[str, Trial], data: SharedData, say: Callable[[str], None], *, all_of_them: bool
+) -> dict[str, float]:
+    """Return what a task on the models of these trials takes, and say where it runs."""
+    if not trials:
+        return {}
+    sharing = share_out(
+        machines, lambda: largest_examined(trials, Images.of(ray.get(data.reference()))), all_of_them=all_of_them
+    )
+    say(f"analyses run {sharing.words}")
+    for line in sharing.warnings:
+        say(f"warning: {line}")
+    return {"num_cpus": 1, "num_gpus": sharing.resources.get("gpu", 0)}
 
 
 @dataclass(frozen=True)
@@ -172,6 +191,8 @@ def _answer(question: Question, done: Future[dict[str, bytes]], kept: Answers) -
     cause = _cause(done.exception())
     if cause is None:
         return kept.keep(question, done.result())
+    if isinstance(cause, Poisoned):
+        return Answer(question, failed=cause.failure.reason)
     line = " ".join(str(cause).split())
     if isinstance(cause, UserError):
         return Answer(question, impossible=line)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import ray
 import torch
 
 from sweeps.decisions.study import Watch
-from sweeps.execution.messages import NewRecords, Order, Progress
+from sweeps.execution.messages import NewRecords, Order, Progress, Stopped
 from sweeps.execution.outbox import Outbox
+from sweeps.execution.snapshots import Costs, Snapshots
 from sweeps.execution.watcher import Watcher
 from sweeps.tracking.tracker import Tracker
-from trainables.checkpoint import pack, unpack
+from trainables.checkpoint import pack, pack_records, size, unpack
 from trainables.datasets import Dataset
-from trainables.history import Epoch
+from trainables.history import Epoch, History
+from trainables.kept import Kept
 from trainables.pretrained import check, parse
 from trainables.replicate import Replicate, Weights
 from trainables.train import train
@@ -33,10 +37,20 @@ class Bench:
     weights: Mapping[str, bytes]
     watch: Watch
     outbox: Outbox
+    costs: Costs = field(default_factory=Costs)  # of snapshots
+    notes: list[str] = field(default_factory=list)  # what the user is to know, until it is reported, a line each
+    kept: Kept = field(init=False)  # what stays on the device for the next trial
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kept", Kept(self.notes.append))
 
 
 class Running:
-    """Trains a trial an epoch a step, from its last snapshot where it has one; each epoch goes to the Tracker."""
+    """Trains a trial an epoch a step, from its last snapshot where it has one; each epoch goes to the Tracker.
+
+    A snapshot goes along where one is due, with the last epoch, and as the trial is stopped. If the process is lost,
+    what was trained since is trained again.
+    """
 
     order: Order
     bench: Bench
@@ -44,6 +58,7 @@ class Running:
     constant: dict[str, bytes]  # files that go into every snapshot
     replicates: list[Replicate]
     watcher: Watcher
+    snapshots: Snapshots
     reported: dict[int, int]  # by seed, how many epochs the driver has been sent; empty before the first step
     epochs: Iterator[Epoch]
 
@@ -57,29 +72,83 @@ class Running:
         state = bench.outbox.ask(Tracker.state, order.key)
         weights, self.constant = _pretrained(order, bench)
         device = torch.device(order.device)
-        self.replicates = unpack(state, order.trial, bench.data, order.seeds, device, weights)
+        self.replicates = unpack(state, order.trial, bench.data, order.seeds, device, weights, bench.notes.append)
         self.watcher = Watcher(bench.watch, self.replicates[0].epoch)
-        self.epochs = train(order.trial, bench.data, self.replicates, device, self.watcher)
+        self.snapshots = Snapshots(lambda: size(self.replicates), bench.costs)
+        self.epochs = train(order.trial, bench.data, self.replicates, device, self.watcher, bench.kept)
 
     def step(self) -> Progress:
-        """Train an epoch, hand it to the Tracker, and return it; the last one, where a lost process had run all."""
-        last, epoch = self.order.trial.training.epochs, next(self.epochs, None)
-        if epoch:
-            self._keep(epoch)
-            if epoch.number == last:
-                self.bench.outbox.settle()
-        else:
+        """Train an epoch, hand it to the Tracker, and return it; the last one, where a lost process had run all.
+
+        Raises what training raises, once the Tracker has the records before; and what the Tracker raises.
+        """
+        try:
+            return self._step()
+        except (OSError, ray.exceptions.RayError):  # it is the Tracker that takes nothing
+            raise
+        except Exception:
+            self._keep_records()
+            raise
+
+    def wind_up(self) -> Stopped:
+        """Train nothing, and hand over a snapshot of the last epoch. Raises what the Tracker raises."""
+        with self.snapshots.taking():
+            self._send(max(self.reported.values()), {}, self._snapshot())
+        self._settle()
+        return Stopped()
+
+    def _step(self) -> Progress:
+        last = self.order.trial.training.epochs
+        with self.snapshots.training():
+            epoch = next(self.epochs, None)
+        kept = self._keep(epoch) if epoch else True
+        if epoch is None:
             epoch = Epoch(last, *zip(*((each.seed, each.records[-1]) for each in self.replicates), strict=True))
         earlier = () if self.reported else self._scores_before(epoch)
-        return Progress(epoch.number, epoch.mean("val_score"), epoch.number == last, earlier, self._unreported())
+        score = epoch.mean("val_score")
+        return Progress(epoch.number, score, epoch.number == last, earlier, self._unreported(), kept, self._notes())
 
-    def _keep(self, epoch: Epoch) -> None:
-        """Hand an epoch to the Tracker, with a snapshot and the figures that are due."""
-        order, data = self.order, self.bench.data
-        files = pack(order.trial, data, self.replicates) | self.constant
-        files |= self.watcher.drawn(order.entry.name, data.short_name)
-        metrics = logged(epoch, data.metric)
-        self.bench.outbox.send(Tracker.epoch, order.key, epoch.number, metrics, files, worker=self.attempt)
+    def _keep(self, epoch: Epoch) -> bool:
+        """Hand an epoch to the Tracker, with the figures that are due, and return whether a snapshot went along."""
+        last, data = epoch.number == self.order.trial.training.epochs, self.bench.data
+        metrics, figures = logged(epoch, data.metric), self.watcher.drawn(self.order.entry.name, data.short_name)
+        self._settle()
+        if not (last or self.snapshots.due):
+            self._send(epoch.number, metrics, figures)
+            return False
+        with self.snapshots.taking():
+            self._send(epoch.number, metrics, figures | self._snapshot())
+        if last:
+            self._settle()
+        return True
+
+    def _notes(self) -> tuple[str, ...]:
+        notes = tuple(self.bench.notes)
+        self.bench.notes.clear()
+        return notes
+
+    def _keep_records(self) -> None:
+        """Hand over the records that were reported, without a state: that has to be of a whole epoch.
+
+        There may be none to take them: the error that ended the trial is what counts.
+        """
+        rows = {each.seed: tuple(each.records[: self.reported.get(each.seed, 0)]) for each in self.replicates}
+        reported = History({seed: records for seed, records in rows.items() if records})
+        if reported.count:
+            with contextlib.suppress(ray.exceptions.RayError):
+                self._send(max(self.reported.values()), {}, pack_records(reported, self.bench.data))
+                self.bench.outbox.settle()
+
+    def _snapshot(self) -> dict[str, bytes]:
+        return pack(self.order.trial, self.bench.data, self.replicates) | self.constant
+
+    def _send(self, epoch: int, metrics: Mapping[str, float], files: Mapping[str, bytes]) -> None:
+        self.bench.outbox.send(Tracker.epoch, self.order.key, epoch, metrics, files, worker=self.attempt)
+
+    def _settle(self) -> None:
+        """Wait until the Tracker has what it was sent."""
+        with self.snapshots.waiting():
+            self.bench.outbox.settle()
 
     def _scores_before(self, epoch: Epoch) -> tuple[float, ...]:
         """Return the validation scores of the epochs before: means over the replicates that train."""

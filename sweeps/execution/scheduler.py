@@ -6,10 +6,11 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray.tune.execution import class_cache
 from ray.tune.search import Searcher
 
@@ -22,6 +23,7 @@ from sweeps.execution.shared_data import SharedData
 from sweeps.execution.tracker_actor import TrackerActor
 from sweeps.execution.worker import Worker
 from sweeps.reporting.display import Display
+from trainables.footprint import Images
 
 TUNE_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow is the store of record
@@ -38,6 +40,7 @@ TUNE_SETTINGS = {
 def execute(
     agenda: Agenda,
     data: SharedData,
+    images: Images,
     weights: Mapping[str, bytes],
     tracker: TrackerActor,
     display: Display,
@@ -49,14 +52,14 @@ def execute(
     A trial whose process was lost, or that hung, starts again from its last snapshot, RESTARTS times at most. One that
     finds no room on a GPU runs once more, with a GPU to itself.
 
-    `weights` are files of pretrained weights by name, `resources` is what one trial takes, `tags` are those that all
-    MLflow runs share.
+    `images` are those of the data, `weights` files of pretrained weights by name, `resources` is what one trial takes,
+    `tags` are those that all MLflow runs share.
     """
     os.environ.update({name: value for name, value in TUNE_SETTINGS.items() if name not in os.environ})
     # Tune writes what it sends to workers into logs and command lines: let it send none of the user's variables
     class_cache.ENV_VARS_TO_PROPAGATE.intersection_update(TUNE_SETTINGS)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say of its own files concerns nobody
-    dispatcher = Dispatcher(agenda, tracker, display, tags, resources.get("gpu", 0.0))
+    dispatcher = Dispatcher(agenda, tracker, display, tags, resources.get("gpu", 0.0), images)
     trainable = tune.with_resources(
         tune.with_parameters(
             Worker, data=data.reference(), weights=dict(weights), watch=agenda.study.watch, tracker=tracker
@@ -158,7 +161,7 @@ class Listener(tune.Callback):
     def on_trial_recover(self, trial: Any, **_: Any) -> None:
         """Tell that a trial lost its process."""
         if order := self._order(trial):
-            self.dispatcher.lost(order.key)
+            self.dispatcher.lost(order.key, _last_words(trial))
 
     def on_trial_result(self, trial: Any, result: dict[str, Any], **_: Any) -> None:
         """Tell of an epoch."""
@@ -175,7 +178,7 @@ class Listener(tune.Callback):
     def on_trial_error(self, trial: Any, **_: Any) -> None:
         """Tell that a trial has lost its process once too often."""
         if order := self._order(trial):
-            self.dispatcher.given_up(order.key)
+            self.dispatcher.given_up(order.key, _last_words(trial))
 
     def _order(self, trial: Any) -> Order | None:
         """Return the order that a trial of Tune's has, or gets now: a worker that cannot even start is a trial's loss.
@@ -187,3 +190,16 @@ class Listener(tune.Callback):
             order.put_into(trial.config)
             self.stopping.begin(trial)
         return Order.of(trial.config)
+
+
+def _last_words(trial: Any) -> Failure | None:
+    """Return what a trial's worker raised; None where it was lost without a word.
+
+    Tune keeps what a worker raised in a file, and leaves it there for the next loss. It is removed as it is read.
+    """
+    if trial.pickled_error_file is None:
+        return None
+    file = Path(trial.pickled_error_file)
+    error = cloudpickle.loads(file.read_bytes()) if file.exists() else None
+    file.unlink(missing_ok=True)
+    return Failure.of(error) if isinstance(error, ray.exceptions.RayTaskError) else None

@@ -9,23 +9,25 @@ import torch
 from ray import tune
 
 from sweeps.decisions.study import Watch
-from sweeps.execution.messages import Failure, Order, Place, nothing_to_do
+from sweeps.execution.messages import Failure, Order, Place, Poisoned, nothing_to_do
 from sweeps.execution.outbox import Outbox
 from sweeps.execution.running import Bench, Running
 from sweeps.execution.tracker_actor import TrackerActor
 from trainables.datasets import Dataset
+from trainables.gpu_errors import empty_cache, let_go, poisons
 
 
 class Worker(tune.Trainable):
     """Runs the trial that its order names, and reports each epoch to Tune. Without one it ends at once.
 
     An error of the trial's own is reported as its result, so that Tune's retries are left for what may pass: a lost
-    process or node.
+    process or node, or a GPU that failed under this process, which then is of no more use.
     """
 
     bench: Bench
     order: Order | None
     running: Running | None  # None before the order's first step, and after an error
+    winding_up: bool  # whether the trial is to stop, and the next step to train nothing
 
     def setup(
         self,
@@ -45,24 +47,37 @@ class Worker(tune.Trainable):
         """Let go of the trial before: the same process takes up another one."""
         self.bench.outbox.let_go()
         self.order = self.running = None
+        self.winding_up = False
         return True
 
     def take(self, order: Order | None) -> None:
         """Take up a trial. The driver calls it when Tune says that the worker has started, before the first step."""
         self.order = order
 
+    def wind_up(self) -> None:
+        """Have the next step end the trial. The driver calls it where the last epoch's snapshot is yet to come."""
+        self.winding_up = True
+
     def step(self) -> dict[str, Any]:
-        """Train one epoch and report it."""
+        """Train an epoch, or wind the trial up, and report it. Raises Poisoned where this process can do no more."""
         if self.order is None:
             return nothing_to_do()
         try:
-            self.running = self.running or Running(self.order, self.bench)
-            return self.running.step().to_result()
+            if self.running is None:
+                empty_cache()  # of the trial before; here, as Tune starts no trial again that fails in reset_config()
+                self.running = Running(self.order, self.bench)
+            return (self.running.wind_up() if self.winding_up else self.running.step()).to_result()
         except Exception as error:  # whatever it is, it is this trial's result, with its traceback kept
-            self.running = None  # with its memory
-            return Failure.of(error).to_result()
+            self.running, failure = None, Failure.of(error)
+            self.bench.kept.clear()
+            let_go(error)  # with its memory
+            if poisons(error):
+                raise Poisoned(failure) from None
+            empty_cache()
+            return failure.to_result()
 
     def cleanup(self) -> None:
         """Let go of the trial's memory."""
         self.running = None
+        self.bench.kept.clear()
         self.bench.outbox.let_go()

@@ -51,9 +51,13 @@ class Display:
         if not self.console.is_interactive and time.monotonic() - self.spoken > QUIET_SECONDS:
             self._say(self._summary())
 
+    def noted(self, task: Task, note: str) -> None:
+        """Say what the user is to know of how a trial is trained."""
+        self._say(f"warning: {task.name}: {note}")
+
     def restarted(self, task: Task, reason: str, often: int, at_most: int) -> None:
         """Note that a trial starts again."""
-        self._say(f"{task.name}: {reason}; it starts again from its last epoch ({often} of at most {at_most})")
+        self._say(f"{task.name}: {reason}; it starts again from its last snapshot ({often} of at most {at_most})")
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         """Note a trial's end."""

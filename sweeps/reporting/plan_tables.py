@@ -15,9 +15,9 @@ from trainables.plan import Layer, flops, parameters
 
 
 def print_plan(
-    study: Study, planned: Sequence[PlannedStage], seeds: int, early_stopping: bool, console: Console
+    study: Study, planned: Sequence[PlannedStage], seeds: int, early_stopping: bool, where: str, console: Console
 ) -> None:
-    """Print every stage's trials and what each of them builds."""
+    """Print every stage's trials and what each of them builds; `where` says on what they would run."""
     trials = list(distinct(planned))
     to_draw = sum(entry.to_draw for entry in planned)
     drawn = f" and {to_draw} to be drawn" if to_draw else ""
@@ -27,6 +27,7 @@ def print_plan(
         f"{study.baseline.training.epochs} epochs, seeds: {seeds}, early stopping: {stopping}",
         highlight=False,
     )
+    console.print(f"Trials run {where}.", highlight=False, soft_wrap=True)
     reachable = len({trial.key({}) for entry in planned if entry.cells for trial in entry.reachable})
     if reachable:
         console.print(f"All {reachable} trials that any winners could lead to can be built.", highlight=False)

@@ -48,7 +48,7 @@ class StageReport:
         lines += self._stopped()
         again = [f"{o.cell.label} ({'; '.join(o.restarts)})" for o in result.outcomes if o.restarts]
         if again:
-            lines.append(f"Started again, from the last epoch: {', '.join(again)}.")
+            lines.append(f"Started again, from the last snapshot: {', '.join(again)}.")
         failed = (outcome for outcome in result.outcomes if outcome.status == Status.FAILED)
         return lines + [f"Failed: {outcome.cell.label}: {outcome.reason}." for outcome in failed]
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from sweeps.interruption import held
 from sweeps.tracking.places import settle
@@ -22,6 +22,8 @@ from trainables.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+T = TypeVar("T")
 
 SQLITE = "sqlite:///"
 LONGEST_NAME = 200  # characters of a name in a message
@@ -114,17 +116,20 @@ class Connection:
             raise UserError(f"cannot read MLflow at {self.uri}: {line}") from error
 
     def wait(self, say: Callable[[str], None], patience: float = 60.0) -> None:
-        """Return when MLflow answers.
+        """Return when MLflow answers. Raises as patiently() does."""
+        self.patiently(lambda: self.client.search_experiments(max_results=1), say, patience)
 
-        Raises UserError where it has not after `patience` seconds, or where waiting will not help.
+    def patiently(self, ask: Callable[[], T], say: Callable[[str], None], patience: float = 60.0) -> T:
+        """Return what `ask` returns. Where MLflow is away, or goes away meanwhile, it is asked again once a second.
+
+        Raises UserError where that has not helped after `patience` seconds, or where waiting will not help.
         """
         until = time.monotonic() + patience
         announced = False
         while True:
             try:
                 with self.readable():
-                    self.client.search_experiments(max_results=1)
-                    return
+                    return ask()
             except UserError as error:
                 if not self._may_pass(error.__cause__) or time.monotonic() > until:
                     raise

@@ -21,7 +21,7 @@ from sweeps.decisions.status import Status
 from sweeps.tracking.artifacts import Artifacts
 from sweeps.tracking.connection import is_refusal, one_line
 from sweeps.tracking.shared import Shared, Tracked
-from sweeps.tracking.snapshot import NEWEST, STATES, next_slot, place, read_curves
+from sweeps.tracking.snapshot import NEWEST, STATES, next_slot, place
 from sweeps.tracking.spool import About, Line, Standing
 from sweeps.tracking.store import ENDED, TAG_LENGTH, Store, counts
 from trainables.history import History
@@ -136,7 +136,8 @@ class Delivery:
     def deliver(self, hurried: Callable[[], bool]) -> None:
         """Send what there is. A running trial's files wait until they are due, unless it is `hurried`."""
         trial = self.trial
-        if trial.inherited and (run := self._overtaken()):
+        run = self._find(trial.kept.about) if trial.inherited else None
+        if run and _is_ahead(self.store, run, trial.kept.state()):
             self._let_go(run)
             return
         standing = trial.kept.standing  # read first: all that came before it is delivered before it
@@ -152,18 +153,6 @@ class Delivery:
         with self.shared.lock:
             if trial.delivered and not trial.kept.running:
                 trial.retire()
-
-    def _overtaken(self) -> Run | None:
-        """Return the trial's run where MLflow has more records of it than were left here, or as many and its end.
-
-        Then another command has gone on with it, on another machine maybe.
-        """
-        run, state = self._find(self.trial.kept.about), self.trial.kept.state()
-        if run is None or not (state or _has_ended(run)):
-            return None
-        stored = read_curves(Artifacts.of(self.store.client, run.info.run_id), run.data.metrics).form
-        ahead = History.from_dict(stored or {"seeds": {}}).count - (records(state) if state else 0)
-        return run if ahead > 0 or (ahead == 0 and _has_ended(run)) else None
 
     def _let_go(self, run: Run) -> None:
         """Send nothing of what was left, but that the trial was interrupted, where the run is shown as under way."""
@@ -231,11 +220,8 @@ class Delivery:
         if size == trial.sent.size:
             return
         new = self._new_metrics(trial.kept.lines(trial.sent.size, size))
-        self._send(
-            list(new.values()),
-            lambda some: self.store.client.log_batch(trial.run_id, metrics=some),
-            METRICS_PER_CALL,
-        )
+        send, metrics = self.store.client.log_batch, list(new.values())
+        self._send(metrics, lambda some: send(trial.run_id, metrics=some), METRICS_PER_CALL)
         trial.sent.values |= {at: (metric.value, metric.timestamp) for at, metric in new.items()}
         trial.sent.size = size
 
@@ -257,11 +243,8 @@ class Delivery:
         try:
             return Line.parse(line)
         except ValueError:
-            self.shared.note(
-                self.trial,
-                "metrics:",
-                f"a line in the spool is damaged; that epoch is missing in MLflow's charts, not in {CURVES}",
-            )
+            what = f"a line in the spool is damaged; that epoch is missing in MLflow's charts, not in {CURVES}"
+            self.shared.note(self.trial, "metrics:", what)
             return None
 
     def _send_files(self) -> None:
@@ -346,3 +329,20 @@ class Delivery:
 def _has_ended(run: Run) -> bool:
     """Whether a run is shown as ended by its tag and by MLflow's own column: a delivery may have died between them."""
     return run.data.tags["status"] in ENDED and run.info.status == MLFLOW_STATUS[Status.DONE]
+
+
+def _is_ahead(store: Store, run: Run, state: bytes) -> bool:
+    """Whether MLflow has a trial further than the state that was left here, or as far and at its end.
+
+    Then another command has gone on with it, on another machine maybe.
+    """
+    ended = _has_ended(run)
+    if not (state or ended):
+        return False
+    left = records(state) if state else 0
+    stored = History.from_dict(store.curves(run).form or {"seeds": {}}).count
+    if ended or stored <= left:
+        return ended and stored >= left
+    # a trial that failed has left records that its state lacks: from those alone nobody has gone on
+    newest = store.state(run.info.run_id).content
+    return bool(newest) and records(newest) > left

@@ -54,8 +54,7 @@ class Lease:
 
     def __init__(self, store: Store, experiment: str, say: Callable[[str], None]) -> None:
         self._store, self._say = store, say
-        with store.readable():
-            self._experiment = store.experiment_id(experiment)
+        self._experiment = store.patiently(lambda: store.experiment_id(experiment), say)
         self._own = Claim(uuid.uuid4().hex, holder(), _place(), os.getpid(), 0)
         self._ended = threading.Event()
         self._lost: str | None = None
@@ -72,9 +71,8 @@ class Lease:
 
         Raises UserError, naming the holder, where another command has it, or turns out to have taken it meanwhile.
         """
-        with self._store.readable():
-            self._wait_for_another()
-            self._write()
+        self._store.patiently(self._wait_for_another, self._say)
+        self._store.patiently(self._write, self._say)
         # SIGINT may be ignored, as in the background of a script
         stopping = signal.getsignal(signal.SIGTERM)
         if not callable(stopping):  # else it is the command's

@@ -46,6 +46,7 @@ class Tracked:
     retry_due: float = 0.0  # and before which a trial that MLflow refused is not tried again
     error: str | None = None  # why the last delivery did not succeed
     inherited: bool = False  # an earlier process left it, and none has taken it up again
+    new: bool = False  # it was begun here, without a run to continue
     answered: set[str] = field(default_factory=set)  # what MLflow has taken or told in deliveries that are waited for
 
     @property

@@ -7,7 +7,7 @@ state/a.zip, state/b.zip                   the newest state and the one before, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,23 @@ SLOTS = (f"{STATES}/a.zip", f"{STATES}/b.zip")
 NEWEST = "newest_state"  # the tag
 ARTIFACTS = (CURVES, PER_CLASS, CHECKPOINT, STATES)  # a run's artifacts beside these are findings
 WITNESS = "train_loss"  # the record that MLflow has as a metric too, by the same name: a mean over the replicates
+
+
+@dataclass(frozen=True)
+class Witness:
+    """What a run's metrics say of where its records end."""
+
+    newest: float | None = None  # None: nothing, or it is not to be asked
+    at: Callable[[int], Collection[float]] = lambda _: ()  # all values that the metric of an epoch has had
+
+    def has_as_newest(self, history: History) -> bool:
+        """Whether a history's last epoch is the newest that MLflow has as metrics."""
+        return self.newest in (None, _last_epoch(history).mean(WITNESS))
+
+    def has(self, history: History) -> bool:
+        """Whether MLflow has a history's last epoch as it is there."""
+        last = _last_epoch(history)
+        return last.mean(WITNESS) in self.at(last.number)
 
 
 @dataclass(frozen=True)
@@ -83,21 +100,27 @@ def read_state(run: Artifacts) -> StoredState:
     return StoredState(*kept, tuple(damaged))
 
 
-def read_curves(run: Artifacts, metrics: Mapping[str, float]) -> StoredCurves:
+def read_curves(run: Artifacts, witness: Witness) -> StoredCurves:
     """Return a run's curves: its curves.json, or where something is wrong with that, the state's.
 
-    Wrong is also one that does not end in the newest of the run's `metrics`, as it is when records are missing; then
-    the state's are taken if they are no fewer, and not wrong in this way.
+    Wrong is also one that does not end in the newest of the run's metrics, as it is when records are missing; then the
+    state's are taken if they are no fewer, and not wrong in this way.
+
+    A trial that lost epochs since its last snapshot, and was then stopped before it came to them again, has metrics
+    beyond its end. So where neither ends in the newest, both may end in the metric of their own last epoch.
     """
     form, own, wrong = _own_curves(run)
-    if form and _ends_in(own, metrics):
+    if form and witness.has_as_newest(own):
         return StoredCurves(form)
     wrong = wrong or f"its {CURVES} does not fit its metrics"
     state = read_state(run)
     if state.content:
         content = curves(state.content)
         other = History.from_dict(unsealed(content))
-        if other.count >= max(own.count, 1) and _ends_in(other, metrics):
+        no_fewer = other.count >= max(own.count, 1)
+        if no_fewer and (witness.has_as_newest(other) or witness.has(other)):
+            if form and other.count == own.count and witness.has(own):
+                return StoredCurves(form)
             return StoredCurves(unsealed(content), wrong, content)
     return StoredCurves(form, f"{wrong}, and {'; '.join(state.damaged) or 'it has no state with them'}")
 
@@ -116,9 +139,8 @@ def _own_curves(run: Artifacts) -> tuple[dict[str, Any] | None, History, str | N
     return (form, own, None) if own.count else (None, nothing, f"its {CURVES} holds no record")
 
 
-def _ends_in(history: History, metrics: Mapping[str, float]) -> bool:
-    """Whether the last epoch, over the replicates that have come so far, is the newest that MLflow has as metrics."""
+def _last_epoch(history: History) -> Epoch:
+    """Return the last epoch, over the replicates that have come so far."""
     last = max(map(len, history.records.values()))
     ended = {seed: rows[-1] for seed, rows in sorted(history.records.items()) if len(rows) == last}
-    epoch = Epoch(last, tuple(ended), tuple(ended.values()))
-    return metrics.get(WITNESS) in (None, epoch.mean(WITNESS))
+    return Epoch(last, tuple(ended), tuple(ended.values()))

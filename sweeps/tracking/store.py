@@ -22,7 +22,7 @@ from sweeps.decisions.status import Status
 from sweeps.tracking import snapshot
 from sweeps.tracking.artifacts import Artifacts, Unreadable, folder_of
 from sweeps.tracking.connection import Connection, one_line, pages
-from sweeps.tracking.snapshot import StoredCurves, StoredState
+from sweeps.tracking.snapshot import WITNESS, StoredCurves, StoredState, Witness
 from sweeps.tracking.spool import check_name
 from trainables.errors import UserError, suggest
 from trainables.files import parsed
@@ -145,6 +145,18 @@ class Store(Connection):
         """Return the run's snapshot: artifact → content. Raises Unreadable."""
         return snapshot.read_files(Artifacts.of(self.client, run_id))
 
+    def curves(self, run: Run) -> StoredCurves:
+        """Return a run's curves as it has them."""
+        run_id, witness = run.info.run_id, Witness()
+        if run.data.tags["status"] in ENDED:  # metrics of one under way may be ahead of its files
+            witness = Witness(
+                run.data.metrics.get(WITNESS),
+                lambda step: [
+                    each.value for each in self.client.get_metric_history(run_id, WITNESS) if each.step == step
+                ],
+            )
+        return snapshot.read_curves(Artifacts.of(self.client, run_id), witness)
+
     def state(self, run_id: str) -> StoredState:
         """Return what the run has for training to go on from."""
         return snapshot.read_state(Artifacts.of(self.client, run_id))
@@ -244,10 +256,7 @@ class Store(Connection):
 
     def _curves(self, run: Run) -> StoredCurves:
         """Return a run's curves. Of one that has ended they are mended in MLflow, where its state still has them."""
-        ended = run.data.tags["status"] in ENDED
-        # metrics of one under way may be ahead of its files
-        files = Artifacts.of(self.client, run.info.run_id)
-        found = snapshot.read_curves(files, run.data.metrics if ended else {})
+        found, ended = self.curves(run), run.data.tags["status"] in ENDED
         if ended and found.from_state is not None:
             self._mend(run, found.from_state, str(found.wrong))
         elif ended and found.wrong and found.form:

@@ -89,7 +89,7 @@ class Tracker:
             before = self._shared.trials.get(key)
             run_id = entry.run_id or (before.known_run if before else None)
             about = About(key, self.experiment, entry.name, params, dict(entry.tags), run_id, now, worker)
-            trial = before or Tracked(Spooled(self.spool / key, about, standing))
+            trial = before or Tracked(Spooled(self.spool / key, about, standing), new=run_id is None)
             self._shared.trials[key] = trial
             trial.kept.about, trial.kept.standing, trial.kept.left = about, standing, False
             trial.retry_due, trial.inherited = 0.0, False
@@ -98,7 +98,9 @@ class Tracker:
     def epoch(
         self, key: str, step: int, metrics: Mapping[str, float], files: Mapping[str, bytes], worker: str = ""
     ) -> None:
-        """Record one epoch: metrics (those that are not finite stay missing), and the files that have changed.
+        """Record one epoch: metrics (those that are not finite stay missing), and the files that have changed, if any.
+
+        Files of a snapshot come together, all of one epoch, when it is due.
 
         It is dropped where the trial is another worker's by now, or was interrupted meanwhile: it is, or will be,
         trained again. Raises OSError where the disk does not take it; the call can be repeated.
@@ -126,15 +128,15 @@ class Tracker:
     def state(self, key: str) -> bytes:
         """Return what a started trial needs to go on: its newest state that is whole, from the spool, else from MLflow.
 
-        Empty where it has none, and where it was started without a run to continue. Damage is noted, also in the run.
-        Raises OSError where MLflow is away; the call can be repeated.
+        Empty where it has none, and where it was started without a run to continue and has sent no state since. Damage
+        is noted, also in the run. Raises OSError where MLflow is away; the call can be repeated.
         """
         with self._shared.lock:
             trial = self._trial(key)
             if state := trial.kept.state():
                 return state
             run_id = trial.known_run
-        if not run_id:
+        if not run_id or (trial.new and not trial.sent.slot):  # else a new one would wait for an MLflow that is away
             return b""
         try:
             stored = self.store.state(run_id)

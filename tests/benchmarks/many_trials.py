@@ -1,5 +1,5 @@
-"""A study of very many trials: the driver's memory, the time of a start that finds all done, and MLflow's answers to
-its own UI.
+"""A study of very many trials: the memory of driver, workers and Tracker over time, the time of a start that finds all
+done, and MLflow's answers to its own UI.
 
     python -m tests.benchmarks.many_trials [--trials 1000]
 
@@ -8,6 +8,7 @@ machine.
 """
 
 import argparse
+import contextlib
 import io
 import os
 import resource
@@ -15,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -69,6 +71,38 @@ def timed_run(study: Study, options: RunOptions) -> tuple[float, str]:
     return time.perf_counter() - begin, text.getvalue()
 
 
+class Memory(threading.Thread):
+    """Looks once a second at the memory that each process of the study has for itself, in MB."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.seen: dict[str, list[float]] = {}  # by process, over time
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        while not self.over.wait(1.0):
+            for folder in Path("/proc").glob("[1-9]*"):
+                with contextlib.suppress(OSError):  # it has ended
+                    title = (folder / "cmdline").read_bytes().partition(b"\0")[0].decode()
+                    driver = folder.name == str(os.getpid())
+                    if driver or title.startswith(("ray::Tracker", "ray::Worker")):
+                        who = "driver" if driver else f"{title.split('.')[0]} {folder.name}"
+                        self.seen.setdefault(who, []).append(_own(folder))
+
+    def report(self) -> str:
+        """Return, for each process, its memory at five moments of its life."""
+        lines = []
+        for who, seen in self.seen.items():
+            moments = [seen[round(part * (len(seen) - 1) / 4)] for part in range(5)]
+            lines.append(f"  {who}: {', '.join(f'{each:.0f}' for each in moments)} MB in {len(seen)} s")
+        return "\n".join(lines)
+
+
+def _own(folder: Path) -> float:
+    lines = (folder / "smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--trials", type=int, default=1000)
@@ -82,12 +116,16 @@ def main() -> None:
             rates = tuple(round(0.001 + 0.0001 * number, 6) for number in range(count))
             study = Study("many", base, (Stage("lr", {"training.lr": rates}),))
             options = RunOptions(output=folder / "results", tracking_uri=address, early_stopping=False)
+            watch = Memory()
+            watch.start()
             seconds, _ = timed_run(study, options)
+            watch.over.set()
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             print(
                 f"{count} trials: {seconds:.0f} s, all of it in MLflow; the driver's memory at most {memory:.0f} MB",
                 flush=True,
             )
+            print(watch.report(), flush=True)
             seconds, said = timed_run(study, options)
             assert "nothing to run" in said
             print(f"the same command again: {seconds:.1f} s", flush=True)

@@ -205,6 +205,7 @@ def main() -> int:
     longer = "of each of the four trials: the more, the more often they are hurt (default: %(default)s)"
     parser.add_argument("--epochs", type=int, default=24, help=longer)
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a script it is ignored
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     status = soak(folder, 60 * options.minutes, options.seed, options.epochs, lambda line: print(line, flush=True))
     if status == 0:

@@ -30,7 +30,7 @@ def test_a_study_that_is_asked_to_stop_says_how_to_go_on(site, undisturbed, how)
     os.kill(process.pid, how)
     status, said = site.end(process, timeout=60)
     assert status == 130, said
-    assert "interrupted: finished epochs are kept; the same command goes on from there" in said
+    assert "interrupted: each trial's last snapshot is kept; the same command goes on from there" in said
     assert not list(site.spool.glob("*/trial.json"))  # MLflow has it all
     assert "RUNNING" not in {status for _, status, _ in site.outcome()["runs"]}
     assert site.run()[0] == 0

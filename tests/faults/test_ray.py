@@ -10,9 +10,7 @@ from tests.faults.site import FAULT, TRAINING, until
 
 pytestmark = FAULT
 # by the command, or in its place where Ray's C++ part ended it first
-LINE = (
-    r"Ray on this machine (has ended \(its {} is gone\)|, or this command with it, was killed): finished epochs are .*"
-)
+LINE = r"Ray on this machine (has ended \(its {} is gone\)|, or this command with it, was killed): each trial's .*"
 RAYLET, GCS = "raylet/raylet", "gcs/gcs_server"
 
 

@@ -119,7 +119,7 @@ def test_a_job_that_is_stopped_keeps_what_it_has_and_another_goes_on(lab):
     lab.submit(f"{study} 1000", name="stopped")
     until(lambda: lab.head("cat ~/results/small/.spool/*/metrics.jsonl || true").count('"step": 3,') == 2, 300)
     said = lab.operator("ray job stop stopped; ray job logs stopped")
-    assert "interrupted: finished epochs are kept; the same command goes on from there" in said
+    assert "interrupted: each trial's last snapshot is kept; the same command goes on from there" in said
     before = lab.told("small")
     assert [each["status"] for each in before] == [["KILLED", "interrupted"]] * 2
 

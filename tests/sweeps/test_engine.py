@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    with connect(Machines(num_cpus=2)):
+    with connect(Machines(num_gpus=0, num_cpus=2)):
         yield
 
 

@@ -38,8 +38,8 @@ def mistake() -> int:
         (lambda: 0, 0, ""),
         (lambda: 1, 1, ""),
         (mistake, 2, "error: --epochs is 0, but must be at least 1\n"),
-        (half_an_import, 130, "interrupted: finished epochs are kept; the same command goes on from there\n"),
-        (interrupt, 130, "interrupted: finished epochs are kept; the same command goes on from there\n"),
+        (half_an_import, 130, "interrupted: each trial's last snapshot is kept; the same command goes on from there\n"),
+        (interrupt, 130, "interrupted: each trial's last snapshot is kept; the same command goes on from there\n"),
     ],
 )
 def test_each_end_has_its_status_and_at_most_a_line(command, end, said, capsys):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.engine import chosen
+from sweeps.execution import gpus
 from sweeps.main import status
 from sweeps.options import RunOptions, _parser, parse
 from sweeps.study import Stage, Study
@@ -26,7 +27,7 @@ def test_without_flags_the_contract_of_the_design_holds(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert read() == RunOptions()
     assert RunOptions() == RunOptions(
-        num_gpus=0,
+        num_gpus=None,
         trials_per_gpu=None,
         num_cpus=None,
         dataset=None,
@@ -89,6 +90,23 @@ def test_a_mistake_is_one_line_and_exit_status_2(arguments, message, capsys, tmp
     assert len(printed.err.splitlines()) == 1
     assert re.match(message if ".*" in message else re.escape(message), printed.err)
     assert printed.out == ""
+
+
+def test_the_plan_says_where_trials_would_run_and_what_does_not_fit(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(gpus, "count", lambda: 2)
+    monkeypatch.setattr(gpus, "memory", lambda _: 2 * 10**9)
+    monkeypatch.setattr(gpus, "mps", lambda: False)
+    assert status(STUDY, ["--dry-run", "--trials-per-gpu", "2"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    share = "Trials run on 2 GPUs (all that torch sees): 2 share each: at most 1.1 GB and the data set each of 2.0 GB; "
+    assert share + "MPS is not running." in shown
+    assert shown.endswith(
+        "warning: --trials-per-gpu is 2, but a trial of stage conv_layers takes an estimated 1.1 GB of a GPU's 2.0 GB: "
+        "1 fits"
+    )
+    assert status(STUDY, ["--dry-run", "--num-gpus", "0"]) == 0
+    assert "Trials run on the CPU." in capsys.readouterr().out
 
 
 def test_a_dry_run_prints_the_plan_and_starts_nothing(capsys, tmp_path, monkeypatch):

@@ -8,13 +8,14 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 
 from tests.damage import any_of, flipped, foreign, make_huge, survey, swapped, truncated
-from trainables.checkpoint import CheckpointError, history, load, pack, unpack
+from trainables.checkpoint import CheckpointError, history, load, pack, pack_records, size, unpack
 from trainables.config import CNN, Training, Trial
 from trainables.devices import random_numbers_after
 from trainables.errors import UserError
 from trainables.files import unsealed, unzipped, zipped
+from trainables.history import History
 from trainables.replicate import replicate
-from trainables.snapshot import CURVES, STATE, TRIAL, WEIGHTS
+from trainables.snapshot import CURVES, PER_CLASS, STATE, TRIAL, WEIGHTS
 from trainables.train import evaluate, train
 
 CPU = torch.device("cpu")
@@ -256,6 +257,23 @@ def test_the_snapshot_shows_each_replicate_at_its_best_validation_score(tiny):
         for name, tensor in model.state_dict().items():
             assert torch.equal(tensor, members[index].best[name])
         assert not model.training
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_the_size_is_that_of_the_tensors_in_a_snapshot(tiny, optimizer):
+    members = [replicate(trial(1, optimizer), tiny, seed, CPU) for seed in (0, 1)]
+    files = run(trial(1, optimizer), tiny, members)
+    inside = unzipped(files[STATE])
+    stored = [files[WEIGHTS], *(content for name, content in inside.items() if name.endswith(".safetensors"))]
+    tensors = [(name, tensor) for content in stored for name, tensor in load_tensors(content).items()]
+    assert size(members) == sum(tensor.nbytes for name, tensor in tensors if name != "rng")
+
+
+def test_records_alone_are_as_in_the_snapshot(tiny):
+    members = [replicate(trial(2), tiny, seed, CPU) for seed in (0, 1)]
+    files = run(trial(2), tiny, members)
+    rows = History({member.seed: tuple(member.records) for member in members})
+    assert pack_records(rows, tiny) == {name: files[name] for name in (CURVES, PER_CLASS)}
 
 
 def test_an_empty_state_gives_untrained_replicates(tiny):

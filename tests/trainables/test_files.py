@@ -48,6 +48,24 @@ def test_files_zipped_come_back_and_damage_anywhere_is_seen():
                 unzipped(damaged)
 
 
+def test_a_zip_s_bytes_are_those_that_earlier_versions_wrote():
+    """So a file that has not changed keeps its digest in a spool."""
+    for files in ({}, {"empty": b""}, {"x": b"123", "y/z": bytes(range(256)) * 100, "ä": b"1"}):
+        assert zipped(files) == made(
+            lambda archive, files=files: [archive.writestr(zipfile.ZipInfo(name), files[name]) for name in files]
+        )
+
+
+def test_files_are_zipped_with_one_copy_of_them():
+    content = bytes(8 << 20)
+    tracemalloc.start()
+    try:
+        whole = zipped({"a": content})
+        assert tracemalloc.get_traced_memory()[1] < 1.1 * len(whole)
+    finally:
+        tracemalloc.stop()
+
+
 def made(make):
     """Return a zip that `make` writes, with the checksum that a hand that knows of it would give it."""
     buffer = io.BytesIO()

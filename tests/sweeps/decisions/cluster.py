@@ -31,14 +31,26 @@ def quality(trial: Trial, epoch: int) -> float:
 
 
 class Cluster:
-    """Runs an agenda by hand on some workers that each take one epoch in turn, as Ray and its store would."""
+    """Runs an agenda by hand on some workers that each take one epoch in turn, as Ray and its store would.
+
+    With `winding_up` a trial that is to pause ends only with its worker's next turn.
+    """
 
     def __init__(
-        self, stage, width=1, known=None, drawn=None, image_shape=(3, 32, 32), break_after=10**6, failing=None
+        self,
+        stage,
+        width=1,
+        known=None,
+        drawn=None,
+        image_shape=(3, 32, 32),
+        break_after=10**6,
+        failing=None,
+        winding_up=False,
     ):
         study = Study("s", BASE, (stage,))
         self.agenda = Agenda(study, terms(image_shape=image_shape), lambda _: None, known, drawn)
         self.width, self.failing = width, failing
+        self.winding_up, self.wound_up = winding_up, set()
         self.store = {key: (each.history, each.status) for key, each in (known or {}).items()}
         self.drawn = {each.key: each for each in (drawn or {}).get(stage.name, ())}
         self.epochs = 0
@@ -48,6 +60,7 @@ class Cluster:
         at_work = []
         while not self.agenda.over:
             while len(at_work) < self.width and (task := self.agenda.next()):
+                assert task.key not in {each.key for each, _ in at_work}, "one trial on two workers"
                 at_work.append(self.started(task))
             if not at_work:
                 assert self.agenda.over, "nothing to run, yet not over"
@@ -69,6 +82,8 @@ class Cluster:
 
     def step(self, task, so_far) -> bool:
         trial = task.cell.trial
+        if task.key in self.wound_up:
+            return self.ended(task)
         behind = min(len(so_far[seed]) for seed in task.seeds)
         for seed, records in so_far.items():
             if seed in task.seeds and len(records) == behind:
@@ -80,6 +95,14 @@ class Cluster:
         full = whole.covers(task.seeds, trial.training.epochs)
         if not reason and not full and self.agenda.goes_on(task.key, behind + 1, quality(trial, behind + 1)):
             return False
+        if self.winding_up and not reason and not full:
+            self.wound_up.add(task.key)
+            return False
+        return self.ended(task, reason)
+
+    def ended(self, task, reason=None) -> bool:
+        self.wound_up.discard(task.key)
+        whole = self.store[task.key][0]
         outcome = self.agenda.finish(task.key, whole, reason=reason)
         self.store[task.key] = (whole, outcome.status)
         self.agenda.advance()

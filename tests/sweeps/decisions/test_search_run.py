@@ -43,6 +43,32 @@ def test_by_asha_a_trial_is_paused_and_runs_on_when_it_is_seen_to_be_among_the_b
     assert all(told[draw.attempt].state == Status.CENSORED and told[draw.attempt].objectives is None for draw in paused)
 
 
+@pytest.mark.parametrize("trials", [12, 40])
+@pytest.mark.parametrize("width", [2, 3, 4])
+@pytest.mark.parametrize("rule", rules.RULES)
+def test_a_trial_that_is_called_due_before_its_pause_is_complete_runs_on_once_it_is(rule, width, trials):
+    cluster = Cluster(search(trials, rule=rule), width, winding_up=True)
+    assert cluster.result.winner
+    ends = {each["number"]: each["runs_on_to"] for each in cluster.search.decisions if each["decision"] == "due"}
+    reached = {draw.number: len(draw.scores) for draw in cluster.search.draws.values()}
+    assert all(reached[number] >= end for number, end in ends.items())
+
+
+def test_a_trial_that_loses_its_process_before_its_pause_is_complete_runs_on_to_where_it_is_due_by_then():
+    agenda = Agenda(Study("s", BASE, (search(4),)), terms(), lambda _: None)
+    first = agenda.next()
+    assert not agenda.goes_on(first.key, 1, 0.9)  # to be paused
+    for score in (0.1, 0.2):
+        other = agenda.next()
+        assert not agenda.goes_on(other.key, 1, score)
+        agenda.finish(other.key, history([score]))
+    fourth = agenda.next()  # by now the first is due again, and still at work
+    assert fourth.key not in {first.key, other.key}
+    assert [agenda.goes_on(first.key, epoch, 0.9) for epoch in (1, 2, 3)] == [True, True, False]
+    agenda.finish(first.key, history([0.9, 0.9, 0.9]))
+    assert agenda.next() is None
+
+
 @pytest.mark.parametrize("rule", ["asha", "hyperband", "median", "none"])
 @pytest.mark.parametrize("break_after", [1, 5, 17, 40])
 def test_a_search_that_broke_off_goes_on_as_if_it_had_not(rule, break_after):

@@ -8,24 +8,20 @@ import pytest
 import torch
 
 from sweeps import interruption
-from sweeps.execution import cluster
-from sweeps.execution.cluster import connect, trial_resources
+from sweeps.execution import cluster, gpus
+from sweeps.execution.cluster import connect
 from sweeps.execution.machines import Machines
 from trainables.errors import UserError
 
-
-def test_a_trial_takes_a_core_and_its_share_of_a_gpu():
-    assert trial_resources(Machines()) == {"cpu": 1}
-    assert trial_resources(Machines(num_gpus=2, trials_per_gpu=4)) == {"cpu": 1, "gpu": 0.25}
-    assert trial_resources(Machines(num_gpus=1, num_cpus=3)).get("gpu", 0) >= 1 / 3
+SEEN = torch.cuda.device_count()
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (
-            Machines(num_gpus=torch.cuda.device_count() + 1),
-            "--num-gpus is .*, but this machine has .* that torch can use",
+            Machines(num_gpus=SEEN + 1),
+            rf"^--num-gpus is {SEEN + 1}, but this machine has {SEEN} that torch can use$",
         ),
         (Machines(address="127.0.0.1:9"), "no Ray cluster answers at 127.0.0.1:9: "),
         (Machines(address="ray://127.0.0.1:head"), "no Ray cluster answers at ray://127.0.0.1:head: "),
@@ -42,9 +38,10 @@ def ray_starts(monkeypatch):
     did = SimpleNamespace(start=lambda: None, left=[])
 
     @contextmanager
-    def started(_):
+    def started(machines):
         try:
             did.start()
+            did.machines = machines
             yield
         finally:
             did.left.append(True)
@@ -53,6 +50,25 @@ def ray_starts(monkeypatch):
     monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
     interruption.listen()
     return did
+
+
+def test_without_a_word_ray_gets_all_gpus_of_this_machine(ray_starts, monkeypatch):
+    monkeypatch.setattr(gpus, "count", lambda: 2)
+    with connect(Machines(num_cpus=4)) as found:
+        assert found == ray_starts.machines == Machines(num_gpus=2, num_cpus=4)
+    with connect(Machines(num_gpus=0)) as found:
+        assert found == ray_starts.machines == Machines(num_gpus=0)
+
+
+@pytest.mark.parametrize(("resources", "count"), [({"CPU": 8.0, "GPU": 4.0}, 4), ({"CPU": 8.0}, 0)])
+def test_without_a_word_the_gpus_count_that_the_cluster_has(resources, count, monkeypatch):
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(cluster.ray, "cluster_resources", lambda: resources)
+    asked = Machines(address="head:1")
+    with connect(asked) as found:
+        assert found == asked.with_gpus(count)
+    with connect(asked.with_gpus(9)) as found:  # an autoscaler may bring them
+        assert found == asked.with_gpus(9)
 
 
 def test_ray_s_processes_do_not_end_with_a_terminal(ray_starts):
@@ -102,4 +118,4 @@ sys.exit(guarded(command))
 """
     end = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (end.returncode, end.stdout) == (130, "")
-    assert end.stderr == "interrupted: finished epochs are kept; the same command goes on from there\n"
+    assert end.stderr == "interrupted: each trial's last snapshot is kept; the same command goes on from there\n"

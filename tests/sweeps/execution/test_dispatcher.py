@@ -13,12 +13,13 @@ from sweeps.execution.tracker_actor import TrackerActor
 from sweeps.study import Stage, Study
 from tests.sweeps.outcomes import history, record, terms
 from trainables.config import CNN, Training, Trial
+from trainables.footprint import Images
 
 STUDY = Study(
     "s", Trial(model=CNN(conv_layers=1), training=Training(epochs=2)), (Stage("lr", {"training.lr": (0.1, 0.2)}),)
 )
 SHARED = Place(0.25)
-NO_ROOM = Failure("OutOfMemoryError: CUDA out of memory", "Traceback", out_of_memory=True)
+NO_ROOM = Failure("OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", "Traceback", out_of_memory=True)
 
 
 class Notes:
@@ -35,7 +36,9 @@ class Notes:
 @pytest.fixture
 def dispatcher():
     agenda = Agenda(STUDY, terms(images=100, early_stopping=False), lambda _: None)
-    return Dispatcher(agenda, TrackerActor(Notes()), Notes(), {"study": "s"}, gpu=0.25)
+    return Dispatcher(
+        agenda, TrackerActor(Notes()), Notes(), {"study": "s"}, gpu=0.25, images=Images((3, 32, 32), 10, 100)
+    )
 
 
 def handle(actor):
@@ -89,6 +92,18 @@ def test_a_failure_is_kept_with_its_traceback(dispatcher):
     assert dispatcher.tracker.handle.calls == [("finish", order.key, Status.FAILED, "Diverged: nan", files)]
 
 
+def test_what_workers_have_to_say_is_said_once(dispatcher):
+    order = begin(dispatcher)
+    for number, notes in ((1, ("slow", "odd")), (2, ("slow",))):
+        new = NewRecords(number - 1, (record(0.5),))
+        dispatcher.progressed(order.key, Progress(number, 0.5, number == 2, (), {0: new}, notes=notes))
+    task = dispatcher.agenda.tasks[order.key]
+    assert [call for call in dispatcher.display.calls if call[0] == "noted"] == [
+        ("noted", task, "slow"),
+        ("noted", task, "odd"),
+    ]
+
+
 def test_a_trial_that_finds_no_room_runs_once_more_with_a_gpu_to_itself_and_then_fails(dispatcher):
     assert dispatcher.place([]) == SHARED
     order = begin(dispatcher)
@@ -100,7 +115,9 @@ def test_a_trial_that_finds_no_room_runs_once_more_with_a_gpu_to_itself_and_then
     assert again.trial == order.trial  # the same batch
     dispatcher.ended(order.key, NO_ROOM)
     [outcome] = dispatcher.agenda.failed
-    assert outcome.reason == "OutOfMemoryError: CUDA out of memory"
+    assert outcome.reason == (
+        "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.; it was estimated to take 1.1 GB at most"
+    )
     assert outcome.restarts == ("it ran out of GPU memory beside others",)
     assert dispatcher.place([]) == SHARED  # for the other trial
 
@@ -117,8 +134,9 @@ def test_as_many_places_are_asked_for_as_trials_are_ready(dispatcher):
     assert dispatcher.next(Place(1.0, alone=True)).key == key
 
 
-def test_on_the_cpu_there_is_no_more_room_to_be_had(dispatcher):
-    dispatcher.gpu = 0.0
+@pytest.mark.parametrize("gpu", [0.0, 1.0])
+def test_on_the_cpu_or_with_whole_gpus_there_is_no_more_room_to_be_had(gpu, dispatcher):
+    dispatcher.gpu = gpu
     dispatcher.ended(begin(dispatcher).key, NO_ROOM)
     assert len(dispatcher.agenda.failed) == 1
 
@@ -132,6 +150,21 @@ def test_a_lost_process_is_a_restart_and_one_too_many_is_a_failure(dispatcher):
         dispatcher.started(order.key, handle("b2"))
     dispatcher.given_up(order.key)
     assert [outcome.reason for outcome in dispatcher.agenda.failed] == ["its process was lost, again after 2 restarts"]
+
+
+def test_a_worker_that_gave_itself_up_said_why(dispatcher):
+    order = begin(dispatcher)
+    fault = Failure("AcceleratorError: CUDA error: device-side assert triggered", "Traceback …", out_of_memory=False)
+    dispatcher.lost(order.key, fault)
+    dispatcher.started(order.key, handle("b2"))
+    dispatcher.lost(order.key)  # for another reason, or none
+    assert dispatcher.agenda.restarts[order.key] == [fault.reason, "its process was lost"]
+    dispatcher.started(order.key, handle("c3"))
+    dispatcher.given_up(order.key, fault)
+    reason = "AcceleratorError: CUDA error: device-side assert triggered, again after 2 restarts"
+    assert [outcome.reason for outcome in dispatcher.agenda.failed] == [reason]
+    files = {"error.txt": "Traceback …".encode()}
+    assert dispatcher.tracker.handle.calls == [("finish", order.key, Status.FAILED, reason, files)]
 
 
 def test_a_hung_trial_s_loss_has_the_watchdog_s_reason(dispatcher):

@@ -8,7 +8,7 @@ import pytest
 from sweeps.execution import last_word
 
 ROOT = Path(__file__).resolve().parents[3]
-LINE = "Ray on this machine has ended (its {} is gone): finished epochs are kept; the same command goes on from there\n"
+LINE = f"Ray on this machine has ended (its {{}} is gone): {last_word.GO_ON}\n"
 BEGIN = """
 import os, signal, subprocess, sys, time
 from sweeps.execution.head import watched

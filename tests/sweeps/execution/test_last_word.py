@@ -7,8 +7,8 @@ from sweeps.execution import last_word
 
 COMMAND = [sys.executable, "-I", "-S", last_word.__file__]
 LINE = (
-    b"Ray on this machine, or this command with it, was killed: finished epochs are kept; the same command goes on "
-    b"from there\n"
+    b"Ray on this machine, or this command with it, was killed: each trial's last snapshot is kept; the same command "
+    b"goes on from there\n"
 )
 
 

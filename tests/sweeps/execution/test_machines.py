@@ -1,9 +1,26 @@
+import os
+
+from sweeps.execution import gpus
 from sweeps.execution.machines import Machines
 from sweeps.options import RunOptions
 
 
-def test_without_a_word_it_is_this_machine_s_cpu():
-    assert Machines() == Machines(num_gpus=0, trials_per_gpu=None, num_cpus=None, address=None)
+def test_without_a_word_it_is_this_machine_with_all_its_gpus(monkeypatch):
+    assert Machines() == Machines(num_gpus=None, trials_per_gpu=None, num_cpus=None, address=None)
+    monkeypatch.setattr(gpus, "count", lambda: 3)
+    assert Machines(num_cpus=4).here() == Machines(num_gpus=3, num_cpus=4)
+    assert Machines(num_gpus=0).here() == Machines(num_gpus=0)
+    assert Machines(num_gpus=1).here() == Machines(num_gpus=1)
+
+
+def test_how_many_a_cluster_has_is_not_known_here(monkeypatch):
+    monkeypatch.setattr(gpus, "count", lambda: 3)
+    assert Machines(address="head:1").here() == Machines(num_gpus=None, address="head:1")
+
+
+def test_its_cores_are_all_or_those_named(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    assert (Machines().cores, Machines(num_cpus=4).cores) == (16, 4)
 
 
 def test_the_options_name_the_machines():

@@ -4,7 +4,7 @@ import pytest
 import ray
 import torch
 
-from sweeps.execution.messages import Failure, NewRecords, Order, Place, Progress, message, nothing_to_do
+from sweeps.execution.messages import Failure, NewRecords, Order, Place, Poisoned, Progress, message, nothing_to_do
 from sweeps.tracking.entry import Entry
 from tests.sweeps.outcomes import record
 from trainables.config import Trial
@@ -68,6 +68,12 @@ def test_an_error_of_an_actor_goes_by_its_own_name():
     inner = OSError("the disk is full")
     wrapped = ray.exceptions.RayTaskError("epoch", "Traceback of the actor", inner)
     assert failure(wrapped).reason == "OSError: the disk is full"
+
+
+def test_why_a_worker_gave_its_process_up_reaches_the_driver_as_it_was():
+    first = failure(RuntimeError("CUDA error: unspecified launch failure"))
+    raised = pickle.loads(pickle.dumps(Poisoned(first)))  # noqa: S301
+    assert Failure.of(ray.exceptions.RayTaskError("step", "Traceback of the actor", raised)) == first
 
 
 def test_out_of_memory_is_the_gpu_s():

@@ -13,9 +13,10 @@ from analysis.jobs.compare import Compare
 from analysis.jobs.contact_sheet import ContactSheet
 from analysis.jobs.mistakes import Mistakes
 from sweeps.decisions.status import Status
-from sweeps.execution import analysis_tasks, questions
+from sweeps.execution import analysis_tasks, gpus, questions
 from sweeps.execution.answers import Answer, Question
 from sweeps.execution.machines import Machines
+from sweeps.execution.messages import Failure, Poisoned
 from sweeps.execution.questions import Workers, _answer, _refuse_wrong_options, about, ask
 from sweeps.execution.shared_data import SharedData
 from sweeps.tracking.store import StoredTrial
@@ -61,6 +62,12 @@ def test_a_task_that_fails_is_told_with_its_reason_and_keeps_nothing():
     shelf = Shelf()
     answer = _answer(QUESTION, ended(error=RuntimeError("the disk\nis full")), shelf)
     assert (answer.failed, answer.impossible, shelf.kept) == ("RuntimeError: the disk is full", None, [])
+
+
+def test_a_task_that_poisons_every_process_is_told_with_the_reason():
+    fault = Failure("AcceleratorError: CUDA error: device-side assert triggered", "Traceback", out_of_memory=False)
+    error = ray.exceptions.RayTaskError("compute", "Traceback", Poisoned(fault))
+    assert _answer(QUESTION, ended(error=error), Shelf()).failed == fault.reason
 
 
 def test_what_a_job_cannot_do_is_no_failure():
@@ -180,7 +187,7 @@ def test_what_fits_one_model_as_its_finding_shows_is_not_insisted_on(answered, m
 @pytest.fixture
 def no_ray(monkeypatch):
     """Have nothing started: tasks are never run, and what is put is itself."""
-    monkeypatch.setattr(questions.cluster, "connect", lambda _: nullcontext())
+    monkeypatch.setattr(questions.cluster, "connect", lambda _: nullcontext(Machines(0)))
     monkeypatch.setattr(ray, "put", lambda content: content)
     monkeypatch.setattr(Workers, "count", lambda *_: [1])
     monkeypatch.setattr(Workers, "conduct", lambda *_: {"x": b"1"})
@@ -196,6 +203,22 @@ def whole(tiny) -> dict[str, bytes]:
 
 def lost(run_id):
     raise MlflowException(f"no such artifact of {run_id}")
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_on_a_gpu_each_task_takes_its_share_and_that_is_said(monkeypatch, tiny):
+    monkeypatch.setattr(questions.cluster, "connect", lambda asked: nullcontext(asked.with_gpus(1)))
+    monkeypatch.setattr(ray, "get", lambda reference: reference)
+    monkeypatch.setattr(gpus, "count", lambda: 1)
+    monkeypatch.setattr(gpus, "memory", lambda _: 80 * 10**9)
+    monkeypatch.setattr(gpus, "mps", lambda: False)
+    seen = []
+    monkeypatch.setattr(Workers, "count", lambda workers, _: seen.append(workers) or [1])
+    shelf = Shelf(store=SimpleNamespace(checkpoint=lambda _: whole(tiny)))
+    ask(about([ContactSheet()], [TRIAL]), SharedData(tiny), shelf, Machines(num_cpus=8))
+    assert seen[0].resources == {"num_cpus": 1, "num_gpus": 1 / 3}
+    assert seen[0].models["run"].device == "cuda"
+    assert shelf.said[0].startswith("analyses run on 1 GPU (all that torch sees): 3 share each, the most without MPS: ")
 
 
 @pytest.mark.usefixtures("no_ray")
@@ -219,4 +242,4 @@ def test_a_model_that_cannot_be_had_costs_the_questions_on_it_alone(spoil, why, 
         answer.failed.startswith(f"run run 2 (lr: 0.2) has no model that can be read: {why}") for answer in bad
     ] == [True, True]
     assert all("\n" not in line for line in shelf.said)
-    assert sorted(map(str, (good, *bad))) == sorted(shelf.said)
+    assert sorted(["analyses run on the CPU", *map(str, (good, *bad))]) == sorted(shelf.said)

@@ -5,10 +5,12 @@ import signal
 from types import SimpleNamespace
 
 import pytest
+import ray
+from ray import cloudpickle
 from ray.tune.search import Searcher
 
 from sweeps import interruption
-from sweeps.execution.messages import Failure, Order, Place, Progress, nothing_to_do
+from sweeps.execution.messages import Failure, Order, Place, Poisoned, Progress, nothing_to_do
 from sweeps.execution.scheduler import Listener, Places
 from sweeps.tracking.entry import Entry
 from trainables.config import Trial
@@ -50,7 +52,11 @@ class Actor:
 
 def tune_s(config, last_result=None):
     return SimpleNamespace(
-        trial_id="a", config=config, last_result=last_result, temporary_state=SimpleNamespace(ray_actor=Actor())
+        trial_id="a",
+        config=config,
+        last_result=last_result,
+        temporary_state=SimpleNamespace(ray_actor=Actor()),
+        pickled_error_file=None,
     )
 
 
@@ -106,14 +112,14 @@ def test_a_worker_that_cannot_even_start_is_the_next_trial_s_loss(event, call):
     listener = listening(dispatcher)
     trial = tune_s(listener.places.suggest("a"))
     getattr(listener, event)(iteration=1, trials=[], trial=trial)
-    assert dispatcher.calls == [("begin", trial), (call, ORDER.key)]
+    assert dispatcher.calls == [("begin", trial), (call, ORDER.key, None)]
 
 
 @pytest.mark.parametrize(
     ("event", "result", "call"),
     [
-        ("on_trial_recover", None, ("lost", ORDER.key)),
-        ("on_trial_error", None, ("given_up", ORDER.key)),
+        ("on_trial_recover", None, ("lost", ORDER.key, None)),
+        ("on_trial_error", None, ("given_up", ORDER.key, None)),
         ("on_trial_complete", FAILURE.to_result(), ("ended", ORDER.key, FAILURE)),
         ("on_trial_complete", PROGRESS.to_result(), ("ended", ORDER.key, None)),
         ("on_trial_complete", {}, ("ended", ORDER.key, None)),
@@ -123,6 +129,35 @@ def test_each_event_of_tune_s_reaches_the_dispatcher(event, result, call):
     dispatcher = Told()
     getattr(listening(dispatcher), event)(iteration=1, trials=[], trial=with_order(result))
     assert dispatcher.calls == [call]
+
+
+def task_error(cause):
+    return ray.exceptions.RayTaskError("step", "Traceback:\n  File of the worker\nOSError: x", cause)
+
+
+@pytest.mark.parametrize(("event", "call"), [("on_trial_recover", "lost"), ("on_trial_error", "given_up")])
+def test_what_a_worker_raised_is_told_once_and_not_for_the_next_loss(event, call, tmp_path):
+    """Tune keeps it in a file, which it leaves there where a process is lost for another reason."""
+    dispatcher, trial = Told(), with_order()
+    trial.pickled_error_file = str(tmp_path / "error.pkl")
+    for error, told in (
+        (task_error(Poisoned(FAILURE)), FAILURE),
+        (None, None),  # nothing new
+        (ray.exceptions.RayActorError(), None),
+    ):
+        if error:
+            (tmp_path / "error.pkl").write_bytes(cloudpickle.dumps(error))
+        getattr(listening(dispatcher), event)(iteration=1, trials=[], trial=trial)
+        assert dispatcher.calls.pop() == (call, ORDER.key, told)
+
+
+def test_what_else_a_worker_raised_goes_by_its_own_name(tmp_path):
+    dispatcher, trial = Told(), with_order()
+    trial.pickled_error_file = str(tmp_path / "error.pkl")
+    (tmp_path / "error.pkl").write_bytes(cloudpickle.dumps(task_error(OSError("no such object"))))
+    listening(dispatcher).on_trial_recover(iteration=1, trials=[], trial=trial)
+    [(_, _, failure)] = dispatcher.calls
+    assert (failure.reason, "File of the worker" in failure.traceback) == ("OSError: no such object", True)
 
 
 def test_only_progress_is_an_epoch():

@@ -1,14 +1,20 @@
 """A worker between Tune and the trial that it runs, without either."""
 
+import gc
+from unittest.mock import Mock
+
 import pytest
 import torch
 
 from sweeps.execution import worker
-from sweeps.execution.messages import Failure, Order, Place, Progress, message
+from sweeps.execution.messages import Failure, Order, Place, Poisoned, Progress, Stopped, message
 from sweeps.execution.worker import Worker
 from sweeps.study import Watch
 from sweeps.tracking.entry import Entry
-from trainables.config import Trial
+from trainables.config import CNN, Training, Trial
+from trainables.models import ConvNet
+from trainables.replicate import replicate
+from trainables.train import train
 
 PROGRESS = Progress(1, 0.5, False, (), {})
 
@@ -28,6 +34,9 @@ class Trained:
         if isinstance(end, Exception):
             raise end
         return end
+
+    def wind_up(self):
+        return Stopped()
 
 
 class Tracker:
@@ -65,6 +74,92 @@ def test_an_error_is_the_trial_s_result_and_its_memory_is_let_go(at_work):
     assert at_work.running is None
 
 
+SMALL = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1), training=Training(epochs=2, batch_size=16))
+
+
+class Full(ConvNet):
+    def forward(self, pixels):
+        logits = super().forward(pixels)  # noqa: F841 it is in memory
+        raise OnTheCpu.kind
+
+
+class OnTheCpu:
+    """Stands for a trial under way: trains, and in its second epoch meets an error once it has a batch's logits."""
+
+    kind: type[Exception]
+
+    def __init__(self, _order, bench):
+        cpu = torch.device("cpu")
+        self.replicates = [replicate(SMALL, bench.data, 0, cpu)]
+        self.epochs = train(SMALL, bench.data, self.replicates, cpu, None, bench.kept)
+
+    def step(self):
+        epoch = next(self.epochs)
+        self.replicates[0].model.__class__ = Full
+        return Progress(epoch.number, 0.5, False, (), {})
+
+
+@pytest.fixture
+def tensors():
+    """Return how many tensors there are beside those before the test; garbage is not collected meanwhile."""
+
+    def count():
+        return sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    before = count()
+    yield lambda: count() - before
+    gc.enable()
+
+
+@pytest.mark.parametrize("kind", [torch.OutOfMemoryError, ValueError])
+def test_all_that_a_failed_trial_had_is_free_at_once(kind, at_work, monkeypatch, tensors):
+    """Else it lay on the GPU until the next collection of garbage, to which the GPU's memory is nothing."""
+    emptied = []
+    monkeypatch.setattr(worker, "empty_cache", lambda: emptied.append(tensors()))
+    monkeypatch.setattr(worker, "Running", OnTheCpu)
+    monkeypatch.setattr(OnTheCpu, "kind", kind, raising=False)
+    at_work.step()
+    assert tensors() > 10  # weights, images, labels
+    assert isinstance(message(at_work.step()), Failure)
+    assert tensors() == 0
+    assert emptied == [0, 0]  # before it, and once it was free, so that others can have it
+
+
+def test_all_that_a_stopped_trial_had_is_free_before_the_next(at_work, monkeypatch, tensors):
+    emptied = []
+    monkeypatch.setattr(worker, "empty_cache", lambda: emptied.append(tensors()))
+    monkeypatch.setattr(worker, "Running", OnTheCpu)
+    at_work.step()
+    at_work.reset_config(Place(0.0).to_config())
+    at_work.take(order("b"))
+    at_work.step()
+    assert emptied == [0, 6]  # before each: images and labels of three parts stay, as the next one needs them too
+
+
+def test_where_the_gpu_failed_between_two_trials_the_second_starts_again(at_work, monkeypatch):
+    """Tune would fail it at once for an error in reset_config()."""
+    Trained.steps = [PROGRESS]
+    at_work.step()
+    monkeypatch.setattr(worker, "empty_cache", Mock(side_effect=torch.AcceleratorError("CUDA error: unknown error")))
+    assert at_work.reset_config(Place(0.0).to_config())
+    at_work.take(order("b"))
+    with pytest.raises(Poisoned):
+        at_work.step()
+
+
+def test_where_the_gpu_failed_the_process_is_given_up_with_the_reason(at_work):
+    Trained.steps = [PROGRESS, torch.AcceleratorError("CUDA error: device-side assert triggered\nCompile with …")]
+    at_work.step()
+    with pytest.raises(Poisoned) as raised:
+        at_work.step()
+    assert raised.value.failure.reason == "AcceleratorError: CUDA error: device-side assert triggered"
+    assert "Compile with" in raised.value.failure.traceback
+    assert at_work.running is None
+    at_work.cleanup()  # as Tune does
+
+
 def test_the_same_process_takes_up_another_trial(at_work):
     Trained.steps = [PROGRESS, PROGRESS]
     at_work.step()
@@ -75,6 +170,17 @@ def test_the_same_process_takes_up_another_trial(at_work):
     assert Trained.begun == ["a" * 64, "b" * 64]
     at_work.cleanup()
     assert at_work.running is None
+
+
+def test_a_trial_that_is_wound_up_ends_with_the_next_step_and_the_one_after_it_does_not(at_work):
+    Trained.steps = [PROGRESS, PROGRESS]
+    at_work.step()
+    at_work.wind_up()
+    result = at_work.step()
+    assert (message(result), result["done"], len(Trained.steps)) == (Stopped(), True, 1)
+    at_work.reset_config(Place(0.0).to_config())
+    at_work.take(order("b"))
+    assert message(at_work.step()) == PROGRESS
 
 
 def test_without_an_order_it_ends_at_once(at_work):

@@ -51,11 +51,13 @@ def watched(monkeypatch):
 
 def test_every_end_and_every_restart_is_a_line(watched):
     first, second = watched.start(), watched.start()
+    watched.display.noted(first, "steps are not captured")
     watched.display.restarted(first, "its process was lost", 1, 2)
     watched.end(first, 0.5, 0.6, 0.8, 0.7)
     watched.end(second, 0.3, reason="Diverged: nan")
     assert watched.lines() == [
-        "lr: 0.1: its process was lost; it starts again from its last epoch (1 of at most 2)",
+        "warning: lr: 0.1: steps are not captured",
+        "lr: 0.1: its process was lost; it starts again from its last snapshot (1 of at most 2)",
         "lr: 0.1: done, 4 epochs: validation 80.0 %, test 50.0 %",
         "lr: 0.2: failed: Diverged: nan",
     ]

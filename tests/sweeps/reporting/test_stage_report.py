@@ -46,7 +46,7 @@ def test_the_words_begin_with_the_stage_s_note_and_tell_of_restarts():
     restarted = replace(FULL, restarts=("its process was lost", "it hung"))
     words = report_on(result(restarted, stage=replace(STAGE, note="Why."))).words(BY)
     assert words[0] == "Why."
-    assert words[-1] == "Started again, from the last epoch: 1 (its process was lost; it hung)."
+    assert words[-1] == "Started again, from the last snapshot: 1 (its process was lost; it hung)."
 
 
 def test_a_stage_without_a_full_trial_has_no_winner_and_one_that_was_skipped_says_why():

@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import requests
@@ -129,6 +130,31 @@ def test_a_server_that_does_not_come_is_waited_for_as_long_as_asked(monkeypatch:
         Connection("http://127.0.0.1:1").wait(said.append, patience=1.5)
     assert 1.5 < time.monotonic() - began < 15
     assert said == ["MLflow at http://127.0.0.1:1 does not answer; waiting for it, up to 2 s"]
+
+
+def test_a_server_cut_off_in_the_middle_of_a_question_is_asked_again_and_a_refusal_is_not() -> None:
+    answers: list[Any] = [
+        MlflowException("Connection broken: IncompleteRead(0 bytes read, 317 more expected)"),
+        UserError("its own"),
+        7,
+        MlflowException("no", databricks_pb2.RESOURCE_DOES_NOT_EXIST),
+        8,
+    ]
+    answers[1].__cause__ = ConnectionError("cut off, and told by the question itself")
+    said: list[str] = []
+
+    def ask() -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    connection = Connection("http://127.0.0.1:1")
+    assert connection.patiently(ask, said.append) == 7
+    assert said == ["MLflow at http://127.0.0.1:1 does not answer; waiting for it, up to 60 s"]
+    with pytest.raises(UserError, match=r"cannot read MLflow at http://127\.0\.0\.1:1: MlflowException: no"):
+        connection.patiently(ask, pytest.fail)
+    assert answers == [8]
 
 
 @pytest.mark.parametrize(

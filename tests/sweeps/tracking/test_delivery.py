@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,21 @@ from sweeps.tracking import delivery
 from sweeps.tracking.entry import Entry
 from sweeps.tracking.store import Store
 from sweeps.tracking.tracker import Tracker, deliver
-from tests.sweeps.tracking.trials import FILES, KEY, NOBODY, OTHER, folders, in_mlflow, points, run_of, snapshot, start
+from tests.sweeps.tracking.trials import (
+    FILES,
+    KEY,
+    NOBODY,
+    OTHER,
+    RECORD,
+    folders,
+    in_mlflow,
+    points,
+    run_of,
+    snapshot,
+    start,
+)
+from trainables.files import zipped
+from trainables.history import History
 from trainables.snapshot import STATE
 
 # MLflow 3.17's own mapping, on SQLAlchemy 2.1; nothing of ours.
@@ -394,9 +409,19 @@ def test_what_is_delivered_again_and_again_is_no_progress(
     assert time.monotonic() - began < 10
 
 
-@pytest.mark.parametrize(("theirs", "let_go"), [(3, True), (2, True), (1, False)])
+@pytest.mark.parametrize(
+    ("theirs", "status", "let_go"),
+    [
+        (3, Status.DONE, True),
+        (2, Status.DONE, True),
+        (1, Status.INTERRUPTED, False),
+        (2, Status.INTERRUPTED, False),
+        (3, Status.INTERRUPTED, True),
+        (3, Status.FAILED, True),
+    ],
+)
 def test_what_another_command_has_come_further_with_is_not_spoiled_by_what_was_left_here(
-    tracker: Callable[..., Tracker], store: Store, tmp_path: Path, theirs: int, let_go: bool
+    tracker: Callable[..., Tracker], store: Store, tmp_path: Path, theirs: int, status: Status, let_go: bool
 ) -> None:
     """Two epochs lie here that MLflow never got; another command, with a spool of its own, has trained it meanwhile."""
     ours = tracker(NOBODY)
@@ -407,16 +432,66 @@ def test_what_another_command_has_come_further_with_is_not_spoiled_by_what_was_l
         other.start(KEY, Entry("depth=2"), worker="theirs")
         for epoch in range(1, theirs + 1):
             other.epoch(KEY, epoch, {"loss": 1.0 / epoch}, snapshot(epoch), worker="theirs")
-        other.finish(KEY, Status.DONE if let_go else Status.INTERRUPTED)
+        other.finish(KEY, status)
         assert other.drain(20) == []
     ours.close()
     line = f"depth=2 ({KEY[:12]}): what was left of it is let go: another command has gone on with it"
     assert deliver(store, tmp_path / "spool") == ([], [line] if let_go else [])
     assert folders(tmp_path) == []
     run = run_of(store)
-    assert run.data.tags["status"] == ("done" if let_go else "interrupted")
+    assert run.data.tags["status"] == (status if let_go else "interrupted")
     assert points(store, "loss") == [(epoch, 1.0 / epoch) for epoch in range(1, max(2, theirs) + 1)]
     assert store.files(run.info.run_id)["curves.json"] == snapshot(max(2, theirs))["curves.json"]
+
+
+def test_a_trial_that_failed_with_records_that_no_state_has_is_not_taken_for_another_command_s(
+    tracker: Callable[..., Tracker], store: Store, tmp_path: Path
+) -> None:
+    """It failed in epoch 4, with its last snapshot of epoch 1, and ran again from there until this process died."""
+    first = tracker()
+    first.start(KEY, Entry("depth=2"))
+    first.epoch(KEY, 1, {"loss": 1.0}, snapshot(1))
+    first.epoch(KEY, 3, {}, {"curves.json": snapshot(3)["curves.json"]})
+    first.finish(KEY, Status.FAILED, "Diverged")
+    assert first.drain(20) == []
+    assert store.trials([KEY])[KEY].curves == json.loads(snapshot(3)["curves.json"])
+    first.start(KEY, Entry("depth=2"))
+    first.epoch(KEY, 2, {"loss": 0.5}, snapshot(2))
+    shutil.copytree(tmp_path / "spool" / KEY, tmp_path / "left")
+    first.close()
+    shutil.rmtree(tmp_path / "spool" / KEY, ignore_errors=True)
+    shutil.copytree(tmp_path / "left", tmp_path / "spool" / KEY)
+    assert deliver(store, tmp_path / "spool") == ([], [])
+    assert points(store, "loss") == [(1, 1.0), (2, 0.5)]
+    assert store.state(run_of(store).info.run_id).content == snapshot(2)[STATE]
+
+
+def test_metrics_may_be_ahead_of_the_snapshot_and_come_again(tracker: Callable[..., Tracker], store: Store) -> None:
+    """The process is lost after epoch 4 with a snapshot of epoch 2; then the trial is stopped after epoch 3."""
+    first = tracker()
+    first.start(KEY, Entry("depth=2"), worker="1")
+    for epoch in (1, 2, 3, 4):
+        first.epoch(KEY, epoch, {"train_loss": 1 / epoch}, snapshot_with_losses(epoch) if epoch == 2 else {}, "1")
+    assert first.drain(20) == []
+    first.close()
+    second = tracker()
+    assert store.trials([KEY])[KEY].curves == json.loads(snapshot_with_losses(2)["curves.json"])
+    second.start(KEY, Entry("depth=2", run_id=run_of(store).info.run_id), worker="2")
+    assert second.state(KEY) == snapshot_with_losses(2)[STATE]
+    second.epoch(KEY, 3, {"train_loss": 1 / 3}, {}, worker="2")
+    second.epoch(KEY, 3, {}, snapshot_with_losses(3), worker="2")
+    second.finish(KEY, Status.CENSORED)
+    assert (second.drain(20), second.problems()) == ([], [])
+    assert points(store, "train_loss") == [(1, 1.0), (2, 0.5), (3, 1 / 3), (4, 0.25)]
+    found = store.curves(run_of(store))
+    assert (found.form, found.wrong) == (json.loads(snapshot_with_losses(3)["curves.json"]), None)
+
+
+def snapshot_with_losses(epochs: int) -> dict[str, bytes]:
+    """Return a snapshot whose training loss falls as 1, 1/2, 1/3, …."""
+    rows = tuple(replace(RECORD, train_loss=1 / epoch) for epoch in range(1, epochs + 1))
+    curves = json.dumps(History({0: rows}).to_dict()).encode()
+    return {"curves.json": curves, STATE: zipped({"curves.json": curves})}
 
 
 def test_a_tracker_that_is_started_again_in_the_middle_of_a_study_lets_nothing_go(

@@ -11,6 +11,7 @@ from sweeps.tracking.snapshot import (
     SLOTS,
     StoredCurves,
     StoredState,
+    Witness,
     next_slot,
     place,
     read_curves,
@@ -25,6 +26,7 @@ from trainables.snapshot import CURVES, STATE, WEIGHTS
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 
+NOBODY = Witness()
 OLD, NEW = snapshot(1)[STATE], snapshot(2)[STATE]
 
 
@@ -77,8 +79,8 @@ def curves(epochs, loss=1.0):
 def test_curves_are_those_of_the_run_s_own_file(store, run_id, run):
     store.attach(run_id, "", {CURVES: curves(1)})
     store.attach(run_id, "state", {"a.zip": NEW})  # of a run under way the state may even be ahead
-    assert read_curves(run, {}) == StoredCurves(json.loads(curves(1)))
-    assert read_curves(run, {"train_loss": 1.0}) == StoredCurves(json.loads(curves(1)))
+    assert read_curves(run, NOBODY) == StoredCurves(json.loads(curves(1)))
+    assert read_curves(run, Witness(1.0)) == StoredCurves(json.loads(curves(1)))
 
 
 @pytest.mark.parametrize(
@@ -97,29 +99,56 @@ def test_of_curves_that_are_wrong_those_of_the_state_are_taken(store, run_id, ru
     if own is not None:
         store.attach(run_id, "", {CURVES: own})
     store.attach(run_id, "state", {"a.zip": OLD, "b.zip": NEW})
-    found = read_curves(run, {"train_loss": 1.0})
+    found = read_curves(run, Witness(1.0))
     assert found == StoredCurves(json.loads(curves(2)), wrong, curves(2))
+
+
+@pytest.mark.parametrize(
+    ("own", "wrong", "taken"),
+    [
+        (curves(2), None, curves(2)),
+        (None, "its curves.json is missing", curves(2)),
+        (curves(1), "its curves.json does not fit its metrics", curves(2)),  # the second record is missing
+        (curves(2, loss=3.0), "its curves.json does not fit its metrics", curves(2)),  # another run's
+    ],
+)
+def test_metrics_beyond_the_end_hide_no_damage(store, run_id, run, own, wrong, taken):
+    """Two more epochs were trained, lost before a snapshot had them, and not trained again."""
+    if own is not None:
+        store.attach(run_id, "", {CURVES: own})
+    store.attach(run_id, "state", {"a.zip": OLD, "b.zip": NEW})
+    witness = Witness(0.25, lambda step: {1: [1.0], 2: [4.0, 1.0], 3: [0.5], 4: [0.25]}[step])
+    found = read_curves(run, witness)
+    assert (found.form, found.wrong) == (json.loads(taken), wrong)
+    assert found.from_state == (curves(2) if wrong else None)
+
+
+def test_curves_that_no_metric_has_are_told_whatever_the_state_has(store, run_id, run):
+    store.attach(run_id, "", {CURVES: curves(2)})
+    store.attach(run_id, "state", {"a.zip": NEW})
+    found = read_curves(run, Witness(0.25, lambda _: [0.5]))
+    assert found.wrong == "its curves.json does not fit its metrics, and it has no state with them"
 
 
 def test_curves_are_kept_where_the_state_has_fewer_records(store, run_id, run):
     store.attach(run_id, "", {CURVES: curves(2, loss=2.0)})
     store.attach(run_id, "state", {"a.zip": OLD})
-    found = read_curves(run, {"train_loss": 1.0})
+    found = read_curves(run, Witness(1.0))
     wrong = "its curves.json does not fit its metrics, and it has no state with them"
     assert found == StoredCurves(json.loads(curves(2, loss=2.0)), wrong)
 
 
 def test_a_state_that_is_another_run_s_is_not_taken(store, run_id, run):
     store.attach(run_id, "state", {"a.zip": NEW})
-    assert read_curves(run, {"train_loss": 7.0}) == StoredCurves(
+    assert read_curves(run, Witness(7.0)) == StoredCurves(
         None, "its curves.json is missing, and it has no state with them"
     )
 
 
 def test_what_is_nowhere_is_none_and_it_is_said_why(store, run_id, run):
-    assert read_curves(run, {}) == StoredCurves(None, "its curves.json is missing, and it has no state with them")
+    assert read_curves(run, NOBODY) == StoredCurves(None, "its curves.json is missing, and it has no state with them")
     store.attach(run_id, "state", {"a.zip": NEW[:-1]})
-    found = read_curves(run, {})
+    found = read_curves(run, NOBODY)
     assert found.form is None
     assert found.wrong.startswith("its curves.json is missing, and state/a.zip is damaged (ValueError: not whole: ")
 
@@ -132,7 +161,7 @@ def curves_and_shelf(tmp_path):
 
     def read(content):
         shelf.files[CURVES] = content
-        return read_curves(Artifacts(shelf), {"train_loss": 1.0})
+        return read_curves(Artifacts(shelf), Witness(1.0))
 
     return form, read
 
@@ -161,7 +190,7 @@ def test_curves_that_are_huge_are_not_read(store, run_id, run):
     store.attach(run_id, "", {CURVES: curves(2)})
     store.attach(run_id, "state", {"a.zip": NEW})
     make_huge(Path(store.client.get_run(run_id).info.artifact_uri) / CURVES)
-    found = read_curves(run, {})
+    found = read_curves(run, NOBODY)
     assert "curves.json has 1,099,511,627,776 bytes" in found.wrong
     assert found.from_state == curves(2)
 

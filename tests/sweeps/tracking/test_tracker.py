@@ -228,6 +228,18 @@ def test_a_state_comes_back_from_the_spool_and_from_mlflow(tracker: Callable[...
     assert store.files(run_of(store).info.run_id).keys() == in_mlflow(FILES).keys()
 
 
+def test_a_trial_that_has_no_state_yet_begins_anew_without_asking_an_mlflow_that_may_be_away(
+    tracker: Callable[..., Tracker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = tracker()
+    start(writer, worker="1")
+    writer.epoch(KEY, 1, {"loss": 1.0}, {}, worker="1")
+    assert writer.drain(20) == []  # its run is known by now
+    monkeypatch.setattr(Store, "state", lambda *_: pytest.fail("MLflow was asked"))
+    start(writer, worker="2")
+    assert writer.state(KEY) == b""
+
+
 @pytest.mark.parametrize("how", ["truncated", "garbled", "gone"])
 def test_of_a_damaged_state_the_one_before_is_used_and_it_is_said(
     tracker: Callable[..., Tracker], store: Store, monkeypatch: pytest.MonkeyPatch, how: str

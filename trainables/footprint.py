@@ -1,0 +1,165 @@
+"""How much of a GPU's memory a trial takes, known before it runs: an upper bound, by arithmetic on the plan.
+
+Checked against what torch keeps on the CPU (`tests/trainables/test_footprint.py`). What only a GPU can show is a
+constant here, with its source, and is yet to be measured on one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trainables.config import CNN, Model, Trial
+from trainables.datasets import Dataset
+from trainables.plan import Layer, parameters, plan
+
+# What a process takes before its first tensor: the context, and the kernels of torch, cuBLAS and cuDNN that it loads.
+# torch's own messages of GPUs that ran out of memory, as people report them, put it at 0.3 to 0.6 GB. Not measured yet.
+CONTEXT = 600_000_000
+# What cuBLAS keeps for each stream on Hopper, as torch sets it: 32 MiB. Smaller GPUs have 8 MiB.
+CUBLAS_WORKSPACE = 32 * 2**20
+VALUE = 4  # bytes of a weight, and the most that one of an activation takes: in bfloat16 it is half of that
+INDEX = 8  # bytes that max pooling keeps of each of its values, to know where it came from
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a data set, by number and shape; none where it has not been read yet."""
+
+    shape: tuple[int, int, int]  # (channels, height, width)
+    classes: int
+    train: int = 0
+    val: int = 0
+    test: int = 0
+
+    @classmethod
+    def of(cls, data: Dataset) -> Images:
+        """Return those of a data set that was read."""
+        return cls(data.image_shape, data.classes, len(data.train), len(data.val), len(data.test))
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """The bytes that a trial takes of a GPU at most, by what takes them."""
+
+    context: int
+    data: int  # images as they are kept, and labels
+    network: int  # weights, gradients and the optimizer's slots, of all replicates
+    # what a batch keeps for the way back, and what is on that way: of each replicate in the captured step, and of one
+    # that takes a step alone
+    activations: int
+    evaluation: int  # what the largest batch in evaluation takes
+
+    @property
+    def total(self) -> int:
+        """All that there is at once."""
+        return self.data + self.without_data
+
+    @property
+    def without_data(self) -> int:
+        """What the trial takes whose data lies in the memory of the host."""
+        return self.context + self.network + self.activations + self.evaluation
+
+
+def footprint(trial: Trial, images: Images, replicates: int) -> Footprint:
+    """Return what a trial with so many replicates takes of a GPU, all of them trained side by side.
+
+    Raises UserError where the network cannot be built.
+    """
+    shape, layers = _built(trial, images)
+    kept, moving = _kept(trial, shape, layers), 3 * _widest(shape, layers)
+    return Footprint(
+        CONTEXT,
+        _data(trial, images, shape),
+        replicates * VALUE * _network(trial, layers),
+        (replicates + 1) * (VALUE * (kept + moving) * trial.training.batch_size + CUBLAS_WORKSPACE),
+        VALUE * (math.prod(shape) + moving) * _evaluated_at_once(images, shape),
+    )
+
+
+def examination(trial: Trial, images: Images) -> Footprint:
+    """Return what an analysis of a trial's model takes of a GPU, which looks at all features of a batch of evaluation.
+
+    Raises UserError where the network cannot be built.
+    """
+    shape, layers = _built(trial, images)
+    looked_at = _kept(trial, shape, layers) + 3 * _widest(shape, layers)
+    at_once = VALUE * looked_at * _evaluated_at_once(images, shape) + CUBLAS_WORKSPACE
+    return Footprint(CONTEXT, _data(trial, images, shape), VALUE * parameters(layers), 0, at_once)
+
+
+def _built(trial: Trial, images: Images) -> tuple[tuple[int, int, int], tuple[Layer, ...]]:
+    """Return the shape in which the network gets images, and its layers."""
+    shape = trial.training.input_shape(images.shape)
+    return shape, plan(trial.model, shape, images.classes)
+
+
+def _evaluated_at_once(images: Images, shape: Sequence[int]) -> int:
+    """Return how many images there are in the largest batch of evaluation."""
+    import torch  # takes seconds, which a plan without a GPU saves
+
+    from trainables.train import evaluation_batch
+
+    batch = evaluation_batch(shape[1:], torch.device("cuda"))
+    return min(batch, max(images.val, images.test) or batch)
+
+
+def slots(trial: Trial) -> int:
+    """Return how many values the optimizer keeps of each weight."""
+    if trial.training.optimizer == "sgd":
+        return 1 if trial.training.momentum else 0
+    return 2
+
+
+def _network(trial: Trial, layers: tuple[Layer, ...]) -> int:
+    """Return how many values a network is: weights, gradients and slots, and one layer's gradient as it is made."""
+    running = sum(layer.parameters for layer in layers if _is_norm(layer))  # mean and variance: as many as parameters
+    return (2 + slots(trial)) * parameters(layers) + running + max(layer.parameters for layer in layers)
+
+
+def _data(trial: Trial, images: Images, shape: Sequence[int]) -> int:
+    """Return the bytes of the data as it stays on the device.
+
+    Training images are cropped anew in each epoch and stay as they are, those of evaluation are cropped once.
+    """
+    read = math.prod(images.shape)
+    resized = images.shape[0] * trial.training.resize**2 if trial.training.resize else read
+    label = max(8, images.classes)  # an int64, or an int8 of each class
+    kept = images.train * resized + (images.val + images.test) * math.prod(shape)
+    return kept + (images.train + images.val + images.test) * label
+
+
+def _kept(trial: Trial, shape: Sequence[int], layers: Sequence[Layer]) -> int:
+    """Return how many values of one image are kept for the way back: each layer's output, and what is made of it.
+
+    That is an activation, a dropout (a mask, and its product), and what each value of max pooling was chosen from.
+    """
+    values = math.prod(shape)
+    dropped = _dropped(trial.model)
+    for layer, after in zip(layers, [*layers[1:], None], strict=True):
+        activated = layer.parameters and not (after and _is_norm(after))
+        chosen = INDEX // VALUE if "pool" in layer.name else 0
+        values += (1 + bool(activated) + chosen + 2 * (layer.name in dropped)) * math.prod(layer.shape)
+    return values
+
+
+def _is_norm(layer: Layer) -> bool:
+    return layer.parameters > 0 and layer.flops == 0
+
+
+def _dropped(model: Model) -> set[str]:
+    """Return the layers behind whose output there is dropout."""
+    if not isinstance(model, CNN):
+        return set()
+    ends = (
+        f"pool{block}" if model.pools(block) else f"conv{block * model.convs_per_block}"
+        for block in range(1, model.blocks + 1)
+    )
+    hidden = (f"fc{number}" for number in range(1, model.fc_layers))
+    return {*(ends if model.conv_dropout else ()), *(hidden if model.fc_dropout else ())}
+
+
+def _widest(shape: Sequence[int], layers: Sequence[Layer]) -> int:
+    """Return how many values of one image the largest output of a layer has, the input being one."""
+    return max(math.prod(shape), *(math.prod(each.shape) for each in layers))
