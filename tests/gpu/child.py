@@ -29,6 +29,7 @@ from tests.gpu.workload import (  # noqa: E402
     trained,
     verdict,
 )
+from trainables import gpu_errors  # noqa: E402
 from trainables.devices import on_gpu  # noqa: E402
 from trainables.group import Group  # noqa: E402
 from trainables.kept import Kept  # noqa: E402
@@ -63,8 +64,6 @@ def capture_fails(setting: Setting) -> Result:
 
 def out_of_memory(setting: Setting) -> Result:
     """Train what does not fit into the memory that this process may take."""
-    from trainables import gpu_errors
-
     device, (trial, data) = setting.device, small(setting, "cnn")
     first = trained(trial, data, device)
     gpu_errors.empty_cache()
@@ -89,8 +88,6 @@ def out_of_memory(setting: Setting) -> Result:
 
 def device_assert(setting: Setting) -> Result:
     """Train on labels that no class has."""
-    from trainables import gpu_errors
-
     trial, data = small(setting, "cnn")
     wrong = replace(data, train=replace(data.train, labels=np.full_like(data.train.labels, 10)))
     raised = None

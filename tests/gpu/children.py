@@ -21,7 +21,6 @@ from tests.gpu.rows import FAST, RATE, RIGHT, LeftOut, Result, Setting, row
 
 PIPES = "CUDA_MPS_PIPE_DIRECTORY"
 COUNTS = (1, 2, 4, 8)
-START = 120.0  # seconds that a process may take until it trains
 
 
 class Child:
@@ -61,7 +60,7 @@ class Child:
     def __exit__(self, *_: object) -> None:
         cast("IO[str]", self.process.stdin).close()
         try:
-            self.process.wait(10)
+            self.process.wait(5)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -81,13 +80,13 @@ def capture_fails(setting: Setting) -> Result:
     return in_child(setting, "capture-fails")
 
 
-@row("out-of-memory", RIGHT, 60, needs=("gpu", "trainables.gpu_errors"))
+@row("out-of-memory", RIGHT, 60, needs=("gpu",))
 def out_of_memory(setting: Setting) -> Result:
     """A trial that runs out of memory gives all of it back, and the next one trains as if it had not been."""
     return in_child(setting, "out-of-memory")
 
 
-@row("device-assert", RIGHT, 45, needs=("gpu", "trainables.gpu_errors"))
+@row("device-assert", RIGHT, 45, needs=("gpu",))
 def device_assert(setting: Setting) -> Result:
     """A device assert is recognised as the end of the process, which computes no more."""
     return in_child(setting, "device-assert")

@@ -10,6 +10,7 @@ import torch
 from tests.gpu import child, children, measure, rivals, verify
 from tests.gpu.report import FAILED, LEFT_OUT, read
 from tests.gpu.rows import RATE, RIGHT, LeftOut, Setting
+from tests.gpu.workload import small, trained
 from tests.pretended import pretended_gpu
 from trainables import checkpoint, graphs, lane, scoring
 from trainables.resident import Feed
@@ -124,6 +125,47 @@ def test_a_step_that_cannot_be_captured_is_said_and_trained_eagerly(gpu, monkeyp
     assert (result.ok, result.values) == (True, {"largest difference": 0.0})
     why = "RuntimeError: operation not permitted when stream is capturing"
     assert result.note == f"steps are not captured as a CUDA graph, which is slower: {why}"
+
+
+def runs_out(trial, data, device, *more):
+    if trial.training.batch_size == 2048:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    return trained(trial, data, device, *more)
+
+
+@pytest.mark.parametrize(("left", "right"), [(150, True), (170, False)])
+def test_memory_that_does_not_come_back_is_found(left, right, gpu, monkeypatch):
+    reserved, limits = iter([0, left * 2**20]), []
+    monkeypatch.setattr(child, "trained", runs_out)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: next(reserved))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 0)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2**40, 2**40))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", limits.append)
+    result = child.out_of_memory(Setting(gpu.device, tiny=True))
+    assert (result.ok, result.note, limits) == (right, "raised: OutOfMemoryError", [2**-11, 1.0])
+    assert result.values["largest difference"] == 0
+
+
+def test_a_trial_that_runs_through_has_not_run_out_of_memory(gpu, monkeypatch):
+    for name, value in (("memory_reserved", 0), ("memory_allocated", 0), ("set_per_process_memory_fraction", None)):
+        monkeypatch.setattr(torch.cuda, name, lambda _, value=value: value)
+    monkeypatch.setattr(child, "trial_and_data", lambda setting, *_: small(setting, "cnn"))
+    result = child.out_of_memory(Setting(gpu.device, tiny=True))
+    assert (result.ok, result.note) == (False, "raised: nothing was raised")
+
+
+@pytest.mark.parametrize("words", ["CUDA error: device-side assert triggered", "the labels are out of range"])
+@pytest.mark.parametrize("dead", [True, False])
+def test_a_device_assert_is_recognised_and_leaves_nothing_to_compute_with(words, dead, gpu, monkeypatch):
+    def asserts(*_, **__):
+        raise RuntimeError(words)
+
+    monkeypatch.setattr(child, "trained", asserts)
+    if dead:
+        monkeypatch.setattr(torch, "ones", asserts)
+    result = child.device_assert(Setting(gpu.device, tiny=True))
+    assert result.ok == (dead and words.startswith("CUDA error"))
+    assert result.note == f"RuntimeError: {words}"
 
 
 @pytest.fixture
