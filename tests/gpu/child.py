@@ -8,6 +8,7 @@ import json  # noqa: E402 the clock runs from before torch
 import sys  # noqa: E402
 from collections.abc import Callable, Iterator, Sequence  # noqa: E402
 from dataclasses import asdict, replace  # noqa: E402
+from functools import partial  # noqa: E402
 from unittest.mock import patch  # noqa: E402
 
 import numpy as np  # noqa: E402
@@ -20,6 +21,7 @@ from tests.gpu.workload import (  # noqa: E402
     FLOAT_ERROR,
     MANY,
     apart,
+    captured,
     captures,
     dataset,
     eager,
@@ -31,6 +33,7 @@ from tests.gpu.workload import (  # noqa: E402
 )
 from trainables import gpu_errors  # noqa: E402
 from trainables.devices import on_gpu  # noqa: E402
+from trainables.footprint import Images, footprint  # noqa: E402
 from trainables.group import Group  # noqa: E402
 from trainables.kept import Kept  # noqa: E402
 from trainables.lane import Lane  # noqa: E402
@@ -143,10 +146,25 @@ def throughput(groups: Sequence[Group], images: int, span: float) -> float:
     return epochs * images / (time.perf_counter() - start)
 
 
-HURT: dict[str, Callable[[Setting], Result]] = {
+def footprint_holds(setting: Setting, network: str, batch: int, replicates: int) -> Result:
+    """Train an epoch and see what torch has kept of the GPU at most."""
+    trial, data = trial_and_data(setting, network, batch)
+    trial = replace(trial, training=replace(trial.training, epochs=1))
+    estimate = footprint(trial, Images.of(data), replicates)
+    captured(setting.device, lambda: trained(trial, data, setting.device, range(replicates)))
+    taken, most = torch.cuda.max_memory_reserved(setting.device), estimate.total - estimate.context
+    return Result(
+        taken <= most, {"taken MiB": taken / 2**20, "estimated MiB": most / 2**20, "share %": 100 * taken / most}
+    )
+
+
+TASKS: dict[str, Callable[[Setting], Result]] = {
     "capture-fails": capture_fails,
     "out-of-memory": out_of_memory,
     "device-assert": device_assert,
+    "footprint-R0": partial(footprint_holds, network="R0", batch=64, replicates=3),
+    "footprint-R1": partial(footprint_holds, network="R1", batch=64, replicates=1),
+    "footprint-ResNet-18": partial(footprint_holds, network="ResNet-18", batch=32, replicates=1),
 }
 
 
@@ -157,7 +175,7 @@ def main() -> None:
     if task == "train":
         train_when_asked(setting, sys.stdin)
     else:
-        say(**asdict(HURT[task](setting)))
+        say(**asdict(TASKS[task](setting)))
 
 
 if __name__ == "__main__":

@@ -13,11 +13,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
+from unittest.mock import patch
 
 import torch
 
+from sweeps.execution import gpus
 from tests.gpu.hardware import CONTROL, ROOT
 from tests.gpu.rows import FAST, RATE, RIGHT, LeftOut, Result, Setting, row
+from trainables.footprint import CONTEXT
 
 PIPES = "CUDA_MPS_PIPE_DIRECTORY"
 COUNTS = (1, 2, 4, 8)
@@ -92,6 +95,14 @@ def device_assert(setting: Setting) -> Result:
     return in_child(setting, "device-assert")
 
 
+@row("footprint-ResNet-18", RIGHT, 60, needs=("gpu",), network="ResNet-18")
+@row("footprint-R1", RIGHT, 60, needs=("gpu",), network="R1")
+@row("footprint-R0", RIGHT, 45, needs=("gpu",), network="R0")
+def footprint_holds(setting: Setting, network: str) -> Result:
+    """What a trial of {network} takes of the GPU is no more than the plan reckons with."""
+    return in_child(setting, f"footprint-{network}")
+
+
 @row("context", FAST, 60, turn=3, needs=("gpu",))
 def context(setting: Setting) -> Result:
     """What a process takes before it trains: memory outside torch's, and seconds."""
@@ -101,6 +112,7 @@ def context(setting: Setting) -> Result:
         whole = time.perf_counter() - child.begun
         taken = (before - torch.cuda.mem_get_info(setting.device)[0]) / 2**20
     values = {"context MiB": taken - ready["reserved MiB"], "torch's MiB": ready["reserved MiB"]}
+    values |= {"reckoned MiB": CONTEXT / 2**20}
     return Result(None, values | {"import s": ready["import s"], "context s": ready["context s"], "start s": whole})
 
 
@@ -137,15 +149,18 @@ def daemon() -> Iterator[dict[str, str]]:
 @row("processes", FAST, 75, turn=5, needs=("gpu",), shared=False)
 def processes(setting: Setting, shared: bool) -> Result:
     """R0 in 1, 2, 4 and 8 processes, images/s of them all, eager and captured (MPS: {shared})."""
-    counts, span, values = COUNTS, setting.size(2, 0), {}
+    span, values = setting.size(2, 0), {}
     with daemon() if shared else no_daemon() as env, ExitStack() as stack:
-        children = [stack.enter_context(Child(setting, "train", env)) for _ in range(counts[-1])]
+        children = [stack.enter_context(Child(setting, "train", env)) for _ in range(COUNTS[-1])]
         captured = [child.answer()["captured"] for child in children]
+        with patch.dict(os.environ, env):
+            if gpus.mps() != shared:
+                raise AssertionError(f"the plan would {'not ' * shared}say that MPS runs here")
         for way in ("eager", "graph"):
-            for count in counts:
+            for count in COUNTS:
                 for child in children[:count]:
                     child.ask(way=way, seconds=span)
                 values[f"{way} x{count}"] = sum(child.answer()[RATE] for child in children[:count])
-            most = f"{way} x{counts[-1]}"
+            most = f"{way} x{COUNTS[-1]}"
             values[f"{most} / x1"] = values[most] / values[f"{way} x1"]
     return Result(None if all(captured) else False, values, "" if all(captured) else "its steps are not captured")

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from sweeps.execution import gpus
 from tests.gpu.rows import RIGHT, Result, Setting, row
 from trainables.devices import computing_dtype, on_gpu
 
@@ -51,10 +52,10 @@ def _gpu(device: torch.device) -> dict[str, Any]:
 
 
 def mps() -> str:
-    """Tell whether NVIDIA's process sharing is there, and whether a daemon answers."""
-    if not shutil.which(CONTROL):
-        return "not installed"
-    return "installed" if _output(CONTROL, given="get_server_list\n") is None else "running"
+    """Tell whether NVIDIA's process sharing is there, and whether it runs."""
+    if gpus.mps():
+        return "running"
+    return "installed" if shutil.which(CONTROL) else "not installed"
 
 
 @row("hardware", RIGHT, 10, turn=0)
@@ -75,10 +76,10 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _output(*command: str, given: str = "") -> str | None:
+def _output(*command: str) -> str | None:
     """Return what a command prints, None where it is missing or fails."""
     try:
-        done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -13,9 +13,11 @@ from tests.gpu.rows import RATE, RIGHT, LeftOut, Setting
 from tests.gpu.workload import small, trained
 from tests.pretended import pretended_gpu
 from trainables import checkpoint, graphs, lane, scoring
+from trainables.footprint import CONTEXT, Footprint
 from trainables.resident import Feed
 
 ELSEWHERE = {"capture-fails", "out-of-memory", "device-assert"}  # in processes of their own
+ELSEWHERE |= {"footprint-R0", "footprint-R1", "footprint-ResNet-18"}
 ELSEWHERE |= {"features-and-neighbours", "every-analysis"}  # tests/analysis/test_on_a_gpu.py
 MEASURED = {"graph-tf32", "branches-4", "images-on-the-host", "transport", "epoch-end", "grouped-4", "unfold-bmm-4"}
 SELECTED = [row for row in verify.IN_TURN if row.group == RIGHT and row.name not in ELSEWHERE]
@@ -168,6 +170,16 @@ def test_a_device_assert_is_recognised_and_leaves_nothing_to_compute_with(words,
     assert result.note == f"RuntimeError: {words}"
 
 
+@pytest.mark.parametrize("over", [0, 1])
+def test_a_trial_that_takes_more_than_the_plan_reckons_with_is_found(over, gpu, monkeypatch):
+    estimate = Footprint(context=10, data=1, network=2, activations=4, evaluation=8)
+    monkeypatch.setattr(child, "footprint", lambda *_: estimate)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda _: 15 + over)
+    result = child.TASKS["footprint-R0"](Setting(gpu.device, tiny=True))
+    assert result.ok == (not over)
+    assert result.values["share %"] == pytest.approx(100 * (15 + over) / 15)
+
+
 @pytest.fixture
 def control(tmp_path, monkeypatch):
     """A daemon of MPS that writes down how it is called, and ends with the status in the file `status`."""
@@ -236,4 +248,5 @@ def test_a_process_s_context_is_what_it_takes_beside_torchs_memory(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: next(free))
     values = dict(children.context(Setting(torch.device("cuda"), tiny=True)).values)
     assert values.pop("start s") > 0
+    assert values.pop("reckoned MiB") == CONTEXT / 2**20
     assert values == {"context MiB": 600.0, "torch's MiB": 100.0, "import s": 2.0, "context s": 1.0}
