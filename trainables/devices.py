@@ -102,6 +102,10 @@ class RandomNumbers:
     def state(self, state: Tensor) -> None:
         self.generator.set_state(state)
 
+    def renew(self) -> None:
+        """Take another generator in the place of one that is spoilt; its state is to be set."""
+        self.generator = torch.Generator(self.device)
+
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Draw from this stream meanwhile; the process's own goes on where it was."""

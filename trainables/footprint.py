@@ -17,8 +17,9 @@ from trainables.plan import Layer, parameters, plan
 # What a process takes before its first tensor: the context, and the kernels of torch, cuBLAS and cuDNN that it loads.
 # torch's own messages of GPUs that ran out of memory, as people report them, put it at 0.3 to 0.6 GB. Not measured yet.
 CONTEXT = 600_000_000
-# What cuBLAS keeps for each stream on Hopper, as torch sets it: 32 MiB. Smaller GPUs have 8 MiB.
-CUBLAS_WORKSPACE = 32 * 2**20
+# What cuBLAS keeps for each stream on Hopper, as torch sets it: 32 MiB in each of two threads, as the way back has its
+# own. Smaller GPUs have 8 MiB.
+CUBLAS_WORKSPACE = 2 * 32 * 2**20
 VALUE = 4  # bytes of a weight, and the most that one of an activation takes: in bfloat16 it is half of that
 INDEX = 8  # bytes that max pooling keeps of each of its values, to know where it came from
 

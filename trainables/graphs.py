@@ -6,6 +6,7 @@ Source: NVIDIA, "CUDA C++ Programming Guide", CUDA Graphs; torch.cuda.CUDAGraph.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -36,17 +37,25 @@ def can_capture(device: torch.device) -> bool:
 def capture(branches: Sequence[Branch], device: torch.device) -> Replay:
     """Return what takes one step of every branch, side by side.
 
-    The branches take a few steps before it: whoever calls it undoes them. Raises what a step raises, or CUDA.
+    The branches take a few steps before it: whoever calls it undoes them. Raises what a step raises, or CUDA; then the
+    branches need other generators, as theirs wait for the end of the capture for ever.
     """
-    streams = [torch.cuda.Stream(device) for _ in branches]
+    streams = [_stream(device, number) for number in range(1, len(branches) + 1)]
     for _ in range(WARM_UP):
         _fork(branches, streams)
     graph = torch.cuda.CUDAGraph()
     for branch in branches:
         graph.register_generator_state(branch.random.generator)
-    with torch.cuda.graph(graph, stream=torch.cuda.Stream(device)):
+    # the outer one takes the current stream back where a capture fails, which torch before 2.15 does not
+    with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, stream=_stream(device, 0)):
         _fork(branches, streams)
     return graph.replay
+
+
+@functools.cache
+def _stream(device: torch.device, number: int) -> torch.cuda.Stream:  # noqa: ARG001
+    """Return one of this process's streams, always the same: cuBLAS keeps memory for each that it was used on."""
+    return torch.cuda.Stream(device)
 
 
 def _fork(branches: Sequence[Branch], streams: Sequence[torch.cuda.Stream]) -> None:

@@ -66,6 +66,8 @@ class Group:
             try:
                 self.replay = graphs.capture(self.lanes, self.device)
             except Exception as error:  # whatever it is, the same steps can be taken without a capture
+                for lane in self.lanes:
+                    lane.random.renew()
                 why = " ".join(f"{type(error).__name__}: {error}".split())
                 self.say(f"steps are not captured as a CUDA graph, which is slower: {why}")
 

@@ -1,8 +1,7 @@
 """Occlusion sensitivity: the class's probability while a window hides a part of the image, as a map over the window's
 position.
 
-Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV 2014. Everything is computed in float32,
-on a GPU with cuDNN's own default for convolutions (TF32).
+Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV 2014. Everything is computed in float32.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from trainables import graphs
 from trainables.graphs import WARM_UP, can_capture, capture
 
 GPU = torch.device("cuda")
@@ -51,7 +52,10 @@ def calls(monkeypatch):
         yield
         calls.append("captured")
 
-    current = SimpleNamespace(record_event=lambda: "event", wait_stream=lambda each: calls.append(f"join {each.name}"))
+    graphs._stream.cache_clear()
+    current = SimpleNamespace(
+        name="the current one", record_event=lambda: "event", wait_stream=lambda each: calls.append(f"join {each.name}")
+    )
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", on)
     monkeypatch.setattr(torch.cuda, "graph", graph)
@@ -61,7 +65,8 @@ def calls(monkeypatch):
         replay=lambda: calls.append("replay"),
     )
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: replayed)
-    return calls
+    yield calls
+    graphs._stream.cache_clear()
 
 
 def test_each_branch_is_captured_on_a_stream_and_with_random_numbers_of_its_own(calls):
@@ -73,10 +78,14 @@ def test_each_branch_is_captured_on_a_stream_and_with_random_numbers_of_its_own(
 
     fork = [*branch("one", "A"), *branch("two", "B"), "join A", "join B"]
     registered = ["register numbers of one", "register numbers of two"]
-    assert calls == [*fork * WARM_UP, *registered, "capture on C", *fork, "captured"]
+    captured = ["on the current one", "capture on C", *fork, "captured", "off the current one"]
+    assert calls == [*fork * WARM_UP, *registered, *captured]
     calls.clear()
     replay()
     assert calls == ["replay"]
+    calls.clear()
+    capture([Branch("one", calls)], GPU)
+    assert calls[: len(branch("one", "A"))] == branch("one", "A")  # the same streams again
 
 
 def test_only_a_gpu_s_steps_can_be_captured():

@@ -130,13 +130,20 @@ def test_steps_that_are_watched_are_the_same_and_show_the_first_replicate(captur
 
 @pytest.mark.usefixtures("captures")
 def test_a_capture_that_fails_is_said_once_and_costs_nothing_else(monkeypatch):
+    spoilt = []
+
     def fails(branches, _):
         branches[0].step()
+        spoilt.extend(branch.random.generator for branch in branches)
+        for generator in spoilt:
+            generator.manual_seed(99)
         raise RuntimeError("CUDA error: operation not permitted\nwhen stream is capturing")
 
     monkeypatch.setattr(graphs, "capture", fails)
     said = []
     assert same(outcome(TRIAL, fresh(TRIAL), kept=Kept(said.append)), alone(TRIAL))
+    numbers = torch.Generator().manual_seed(99).get_state()
+    assert all(torch.equal(generator.get_state(), numbers) for generator in spoilt)  # they are not used again
     why = "RuntimeError: CUDA error: operation not permitted when stream is capturing"
     assert said == [f"steps are not captured as a CUDA graph, which is slower: {why}"]
 
