@@ -1,6 +1,7 @@
 """sweeps.tracking.store against a real sqlite store, and against one that does not answer. No Ray, no server."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -248,7 +249,8 @@ def test_a_draw_that_cannot_be_read_is_left_out_and_said(store: Store, caplog: p
     assert store.drawn("study") == {"first": [Drawn(KEY, 1, 3, {"lr": 0.1})]}
     [line] = caplog.messages
     assert line.startswith(f"run {run_id} (")
-    assert line.endswith("its draw is damaged and left out: ValueError: nested too deeply (4,000 bytes)")
+    # what is too deep depends on Python: from 3.13 on this is not, and is no JSON all the same
+    assert re.search(r"\): its draw is damaged and left out: \w+Error: (nested too deeply|Expecting value)", line)
 
 
 def test_what_is_attached_comes_back_and_lies_beside_the_snapshot(store: Store) -> None:
