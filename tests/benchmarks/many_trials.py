@@ -85,7 +85,7 @@ class Memory(threading.Thread):
                 with contextlib.suppress(OSError):  # it has ended
                     title = (folder / "cmdline").read_bytes().partition(b"\0")[0].decode()
                     driver = folder.name == str(os.getpid())
-                    if driver or title.startswith(("ray::Tracker", "ray::Worker")):
+                    if driver or title.startswith(("ray::Tracker", "ray::ResourceTrainable")):
                         who = "driver" if driver else f"{title.split('.')[0]} {folder.name}"
                         self.seen.setdefault(who, []).append(_own(folder))
 
