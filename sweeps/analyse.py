@@ -52,6 +52,7 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
 
     jobs = _jobs(options.jobs, options.set, given)
     machines = Machines(num_gpus=options.num_gpus, num_cpus=options.num_cpus, address=options.address)
+    machines.check()
     say = partial(console.print, highlight=False, soft_wrap=True)
     store = Store(resolve_uri(options.tracking_uri))
     store.wait(say)

@@ -61,6 +61,7 @@ def run_study(study: Study, options: RunOptions, console: Console) -> int:
         for line in sharing.warnings:
             console.print(f"warning: {line}", highlight=False, soft_wrap=True)
         return 0
+    options.machines.check()
     course = _prepared(study, planned, options, console)
     course.store.wait(course.say)
     lease = Lease(course.store, study.name, course.say)

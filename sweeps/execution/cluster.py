@@ -11,7 +11,7 @@ from pathlib import Path
 
 import ray
 
-from sweeps.execution import gpus, local_ray
+from sweeps.execution import local_ray
 from sweeps.execution.machines import Machines
 from sweeps.interruption import held, tidy
 from trainables.errors import UserError
@@ -83,7 +83,7 @@ def _joined(address: str) -> Iterator[None]:
 
 @contextmanager
 def _started(machines: Machines) -> Iterator[None]:
-    _check_gpus(machines.num_gpus or 0)
+    machines.check()
     with local_ray.running(machines):
         yield
 
@@ -97,8 +97,3 @@ def _check_address(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, ValueError) as error:
         raise UserError(f"no Ray cluster answers at {address}: {error}") from error
-
-
-def _check_gpus(wanted: int) -> None:
-    if wanted and wanted > (found := gpus.count()):
-        raise UserError(f"--num-gpus is {wanted}, but this machine has {found} that torch can use")

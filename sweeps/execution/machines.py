@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, replace
 
 from sweeps.execution import gpus
+from trainables.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,11 @@ class Machines:
     def cores(self) -> int:
         """The CPU cores to use of this machine."""
         return self.num_cpus or os.cpu_count() or 1
+
+    def check(self) -> None:
+        """Raise UserError where this machine has fewer GPUs than asked for; what a cluster has is not known here."""
+        if not self.address and self.num_gpus and self.num_gpus > (found := gpus.count()):
+            raise UserError(f"--num-gpus is {self.num_gpus}, but this machine has {found} that torch can use")
 
     def here(self) -> Machines:
         """Return the same with the number of GPUs filled in, where this machine knows it."""
