@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from tests.pretended import pretended_gpu
 from trainables import devices
 from trainables.devices import (
     RandomNumbers,
@@ -12,8 +13,10 @@ from trainables.devices import (
     fits,
     new_random_numbers,
     on_gpu,
+    pinned,
     prepare,
     random_numbers_after,
+    sent,
     training_dtype,
 )
 
@@ -112,11 +115,49 @@ def test_random_numbers_begin_anew_by_seed_and_epoch():
 
 
 def test_half_of_a_gpu_s_free_memory_is_for_images(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 4000))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 4000) if device == GPU else None)
     assert fits(GPU, 500)
     assert not fits(GPU, 501)
     assert fits(CPU, 10**15)
     assert (on_gpu(GPU), on_gpu(CPU)) == (True, False)
+
+
+def test_what_is_sent_is_pinned_first_and_nobody_waits_for_it():
+    with pretended_gpu() as gpu:
+        tensor = torch.arange(5)
+        with gpu.no_waits():
+            there = sent(tensor, gpu.device)
+            staged = Staged(there)
+            staged.buffer().fill_(7)
+            staged.send(there)
+        assert there.is_cuda
+        assert there.tolist() == [7] * 5
+        assert staged.buffer().is_pinned()
+        assert pinned(tensor, gpu.device).is_pinned()
+        assert not pinned(tensor, CPU).is_pinned()
+        assert not sent(tensor, CPU).is_cuda
+
+
+def test_a_gpu_s_random_numbers_are_its_own():
+    with pretended_gpu(own_random_numbers=True) as gpu:
+        assert random_numbers_after(0, 1, gpu.device).shape == (16,)
+        streams = {}
+        for device in (gpu.device, torch.device("cuda")):
+            streams[device] = RandomNumbers(device)
+            streams[device].state = random_numbers_after(0, 1, gpu.device)
+        torch.manual_seed(5)
+        others = torch.rand(2, device="cuda").tolist()
+        torch.manual_seed(5)
+        drawn = []
+        for stream in streams.values():
+            with stream.in_use():
+                drawn.append(torch.rand(3, device="cuda").tolist())
+        assert drawn[0] == drawn[1]
+        assert torch.rand(2, device="cuda").tolist() == others
+        renewed, spoilt = streams[gpu.device], streams[gpu.device].generator
+        renewed.renew()
+        assert renewed.generator is not spoilt
+        assert renewed.generator.device == gpu.device
 
 
 def test_what_is_staged_is_fetched_before_its_place_is_filled_again(monkeypatch):

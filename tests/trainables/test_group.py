@@ -155,21 +155,3 @@ def test_a_capture_is_made_where_there_are_steps_enough_for_it(captures, monkeyp
     trial = replace(TRIAL, training=replace(RECIPE, batch_size=batch, epochs=epochs))
     assert same(outcome(trial, fresh(trial)), alone(trial))
     assert captures == made
-
-
-def test_the_next_trial_with_the_same_steps_is_not_captured_again(captures):
-    kept = Kept()
-    assert same(outcome(TRIAL, fresh(TRIAL), kept=kept), alone(TRIAL))
-    faster = replace(TRIAL, training=replace(RECIPE, lr=0.05, schedule="constant", epochs=4))
-    assert same(outcome(faster, fresh(faster, (2, 3)), kept=kept), alone(faster, (2, 3)))
-    assert captures == [2]
-    for number, other in enumerate(
-        [
-            replace(TRIAL, training=replace(RECIPE, momentum=0.5)),
-            replace(TRIAL, model=replace(MODEL, fc_dropout=0.1)),
-        ]
-    ):
-        assert same(outcome(other, fresh(other), kept=kept), alone(other))
-        assert len(captures) == number + 2
-    assert same(outcome(TRIAL, fresh(TRIAL, (0,)), kept=kept), alone(TRIAL, (0,)))
-    assert captures[-1] == 1

@@ -23,7 +23,8 @@ def lane(seed=0, recipe=RECIPE, count=40):
 def run(each):
     each.begin()
     with each.random.in_use():
-        for _ in range(each.whole):
+        for step in range(each.whole):
+            each.load(step)
             each.step()
         each.rest()
     return each.score()
@@ -100,6 +101,26 @@ def test_what_is_undone_leaves_no_trace():
     with pytest.raises(RuntimeError, match="captured"), disturbed.undone():  # nor does one that breaks off
         breaks_off(disturbed)
     assert same(tensors(disturbed), tensors(plain))
+
+
+@pytest.mark.parametrize("count", [40, 33])
+def test_images_beside_the_device_are_loaded_batch_by_batch(monkeypatch, count):
+    here = lane(count=count)
+    expected = run(here)
+    monkeypatch.setattr("trainables.resident.Part.on_device", False)
+    beside = lane(count=count)
+    assert beside.feed.batch.shape == (16, 12, 12, 3)
+    assert run(beside) == expected
+    assert same(tensors(beside), tensors(here))
+
+
+def test_all_of_a_step_s_forward_pass_is_in_the_dtype_of_training():
+    each, seen = lane(), []
+    each.dtype = torch.bfloat16
+    each.member.model.head.register_forward_hook(lambda _, __, out: seen.append(out.dtype))
+    run(each)
+    assert seen == [torch.bfloat16] * 3
+    assert each.logits.dtype == torch.float32
 
 
 @pytest.mark.parametrize("trained", [False, True])

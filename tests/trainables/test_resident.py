@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.conftest import make_dataset
+from tests.pretended import pretended_gpu
 from trainables import devices
 from trainables.config import Training
 from trainables.resident import Feed, parts
@@ -34,12 +35,24 @@ def test_images_of_the_host_are_not_on_a_device_where_the_labels_are(tiny):
     assert not replace(part, labels=part.labels.to("meta")).on_device
 
 
+@pytest.mark.parametrize(("free", "there"), [(None, True), (0, False)])
+def test_images_lie_on_a_gpu_or_pinned_beside_it_and_labels_always_on_it(tiny, free, there):
+    how = {} if free is None else {"free": free}
+    with pretended_gpu(**how) as gpu:
+        for part in vars(parts(tiny, Training(), gpu.device)).values():
+            assert (part.images.is_cuda, part.labels.is_cuda) == (there, True)
+            assert part.images.is_pinned() == (not there)
+            assert part.on_device == there
+
+
 def test_batches_come_to_the_same_place_in_turn():
     images = torch.arange(6, dtype=torch.uint8)[:, None, None, None].expand(6, 2, 2, 3)
     feed = Feed(images, 2, CPU)
-    place = feed.batch.data_ptr()
+    place, staged = feed.batch.data_ptr(), list(feed.staged)
+    assert len(staged) == 2
     for pair in ((4, 1), (0, 5), (2, 2)):
         feed.load(torch.tensor(pair))
         assert feed.batch.data_ptr() == place
         assert feed.batch[:, 1, 1, 2].tolist() == list(pair)
-    assert feed.staged[0] is not feed.staged[1]
+        staged.reverse()
+        assert all(mine is other for mine, other in zip(feed.staged, staged, strict=True))

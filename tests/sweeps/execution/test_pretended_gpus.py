@@ -15,8 +15,9 @@ from ray import cloudpickle
 from rich.console import Console
 
 from sweeps.engine import run_study
-from sweeps.execution import gpus, local_ray, messages, scheduler, worker
+from sweeps.execution import gpus, messages, scheduler, worker
 from sweeps.execution.analysis_tasks import SharedModel, compute
+from sweeps.execution.cluster import connect
 from sweeps.execution.machines import Machines
 from sweeps.execution.running import Running
 from sweeps.execution.worker import Worker
@@ -115,7 +116,7 @@ def notes(tmp_path_factory):
         patch.setattr(messages.Place, "device", "cpu")  # which the driver writes into orders
         patch.setattr(gpus, "count", lambda: 1)
         patch.setattr(gpus, "memory", lambda _: 80 * 10**9)
-        with local_ray.running(Machines(num_gpus=1, num_cpus=BESIDE + 1)):
+        with connect(Machines(num_gpus=1, num_cpus=BESIDE + 1)):
             yield folder
     cloudpickle.unregister_pickle_by_value(here)
 
