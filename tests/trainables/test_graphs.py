@@ -31,7 +31,8 @@ def calls(monkeypatch):
     calls, names = [], iter("ABCDEF")
 
     class Stream:
-        def __init__(self, _):
+        def __init__(self, device):
+            assert device == GPU
             self.name = next(names)
 
         def wait_event(self, event):
@@ -47,7 +48,8 @@ def calls(monkeypatch):
         return scope()
 
     @contextmanager
-    def graph(_, stream):
+    def graph(captured, stream):
+        assert captured is replayed
         calls.append(f"capture on {stream.name}")
         yield
         calls.append("captured")

@@ -118,14 +118,21 @@ class Now:
         return progress in (5 / 23, 1 + 22 / 23)
 
     def look(self, progress, network, images):
-        self.seen.append((progress, network, len(images)))
+        self.seen.append((progress, network, images.clone()))
 
 
-def test_steps_that_are_watched_are_the_same_and_show_the_first_replicate(captures):
+def test_steps_that_are_watched_are_the_same_and_show_the_first_replicate(captures, monkeypatch):
     members, observer = fresh(TRIAL), Now()
     assert same(outcome(TRIAL, members, observer=observer), alone(TRIAL))
     assert captures == [2]
-    assert observer.seen == [(5 / 23, members[0].model, 4), (1 + 22 / 23, members[0].model, 2)]
+    shown = [(progress, network, len(images)) for progress, network, images in observer.seen]
+    assert shown == [(5 / 23, members[0].model, 4), (1 + 22 / 23, members[0].model, 2)]
+    monkeypatch.setattr(graphs, "can_capture", lambda _: False)
+    by_itself = Now()
+    outcome(TRIAL, fresh(TRIAL, (0,)), observer=by_itself)
+    for (at, _, images), (other, _, expected) in zip(observer.seen, by_itself.seen, strict=True):
+        assert at == other
+        assert torch.equal(images, expected)
 
 
 @pytest.mark.usefixtures("captures")

@@ -1,12 +1,56 @@
 import pytest
 import torch
 
+from tests.pretended import pretended_gpu
+from tests.sweeps.outcomes import record
 from trainables.config import CNN, Training, Trial
-from trainables.replicate import learning_rate, optimizer_tensors, replicate, restore_optimizer
+from trainables.models import build
+from trainables.replicate import Replicate, learning_rate, optimizer_tensors, replicate, restore_optimizer
 from trainables.train import train
 
 CPU = torch.device("cpu")
 MODEL = CNN(conv_layers=1, channels=4, fc_layers=2, fc_widths=8, fc_dropout=0.2)
+
+
+def test_a_replicate_has_its_seed_s_weights_channels_last_and_leaves_the_caller_s_random_numbers_alone(tiny):
+    trial = Trial(model=MODEL)
+    with pretended_gpu(own_random_numbers=True) as gpu:
+        for device, state in ((CPU, torch.get_rng_state), (gpu.device, torch.cuda.get_rng_state)):
+            before = state()
+            member = replicate(trial, tiny, 3, device)
+            assert member.seed == 3
+            assert member.model.blocks[0].convs[0].weight.is_contiguous(memory_format=torch.channels_last)
+            assert torch.equal(state(), before)
+    torch.manual_seed(3)
+    expected = build(MODEL, (3, 12, 12), 3).state_dict()
+    assert torch.equal(replicate(trial, tiny, 3, CPU).model.head.weight, expected["head.weight"])
+
+
+RECIPES = {
+    "sgd": (torch.optim.SGD, {"momentum": 0.8, "weight_decay": 0.25, "fused": True}),
+    "adam": (torch.optim.Adam, {"weight_decay": 0.25, "fused": True, "decoupled_weight_decay": False}),
+    "adamw": (torch.optim.AdamW, {"weight_decay": 0.25, "fused": True, "decoupled_weight_decay": True}),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_optimizer_is_the_recipe_s_and_on_a_gpu_can_be_captured(tiny, name):
+    recipe = Training(optimizer=name, lr=0.03, momentum=0.8, weight_decay=0.25)
+    kind, settings = RECIPES[name]
+    with pretended_gpu() as gpu:
+        for device, precision in ((CPU, torch.float64), (gpu.device, torch.float32)):
+            optimizer = replicate(Trial(model=MODEL, training=recipe), tiny, 0, device).optimizer
+            [group] = optimizer.param_groups
+            assert type(optimizer) is kind
+            assert {key: group[key] for key in settings} == settings
+            assert (group["lr"].dtype, group["lr"].is_cuda) == (precision, device != CPU)
+            assert float(group["lr"]) == pytest.approx(0.03)
+            assert group.get("capturable", device != CPU) == (device != CPU)
+
+
+def test_chosen_is_the_first_of_the_best_on_validation():
+    member = Replicate(0, None, None, None, [record(0.5), record(0.7), record(0.7), record(0.6)])
+    assert (member.epoch, member.chosen is member.records[1]) == (4, True)
 
 
 def test_pretrained_weights_are_where_training_starts(tiny):
