@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from analysis.figures import colours
@@ -14,6 +16,9 @@ from analysis.figures.page import as_png, check_labels, page, slant, tick_words
 from analysis.figures.text import NOTE, SMALL, plain, tallest, widest, width, write
 
 Words = Sequence[Sequence[str]]
+
+MOST_WRITTEN = 4000  # cells in which numbers can be read
+LONGEST = 9.0  # inches of the longer side, where there are more
 
 
 @as_png
@@ -33,10 +38,13 @@ def matrix(
     """Draw (rows, columns) values as a heat map with a number in each cell: as it is, or `text` of the same shape.
 
     `percent` writes fractions times 100. A cell without a finite value is gray and empty. `emphasise_rows` sets the
-    largest cell of each row in bold. Raises ValueError where shapes do not match.
+    largest cell of each row in bold. Of more than MOST_WRITTEN cells only the colours are drawn, whose scale the
+    caption tells. Raises ValueError where shapes do not match.
     """
     _check(values, row_labels, column_labels, text)
     rows, columns = values.shape
+    if values.size > MOST_WRITTEN:
+        return _colours_alone(values, title, caption, xlabel, ylabel, percent)
     known = (100 if percent else 1) * colours.finite(values)
     words = _numbers(known, percent) if text is None else text
     flat = [word for line in words for word in line]
@@ -48,10 +56,44 @@ def matrix(
     figure, place = page(left + columns * wide + max(0, overhang - wide / 2), rows * tall + head + 0.3, title, caption)
     axes = place(left, 0, columns * wide, rows * tall)
     _draw_cells(axes, known, words, emphasise_rows)
-    _name_sides(axes, row_labels, column_labels, slanted)
+    _name_cells(axes, row_labels, column_labels, slanted)
+    _name_sides(axes, xlabel, ylabel)
+    return figure
+
+
+def _colours_alone(values: np.ndarray, title: str, caption: str, xlabel: str, ylabel: str, percent: bool) -> Figure:
+    known = (100 if percent else 1) * colours.finite(values)
+    rows, columns = known.shape
+    side = LONGEST / max(rows, columns)
+    scale = _scale(known)
+    shown = f"{rows:,} × {columns:,} cells: white is {scale.vmin:.3g}, the darkest blue {scale.vmax:.3g}"
+    figure, place = page(columns * side + 0.5, rows * side + 0.4, title, f"{caption} {shown}{' %' if percent else ''}.")
+    axes = place(0.35, 0, columns * side, rows * side)
+    _colour_cells(axes, known, scale, 0)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.xaxis.set_label_position("top")
+    _name_sides(axes, xlabel, ylabel)
+    return figure
+
+
+def _name_sides(axes: Axes, xlabel: str, ylabel: str) -> None:
     axes.set_xlabel(plain(xlabel), fontsize=NOTE)
     axes.set_ylabel(plain(ylabel), fontsize=NOTE)
-    return figure
+
+
+def _scale(known: np.ndarray) -> Normalize:
+    """Return a scale of colour that has 0."""
+    return colours.scale([known, np.zeros((1, 1))], None)
+
+
+def _colour_cells(axes: Axes, known: np.ndarray, scale: Normalize, gap: float) -> mpl.colors.Colormap:
+    """Colour the cells, the first row at the top, with `gap` points of white between them; return the colours."""
+    shades = mpl.colormaps["Blues"].with_extremes(bad="0.88")
+    edges: dict[str, Any] = {"edgecolors": "white", "linewidth": gap} if gap else {}
+    axes.pcolormesh(np.ma.masked_invalid(known), cmap=shades, norm=scale, **edges)
+    axes.invert_yaxis()
+    return shades
 
 
 def _check(values: np.ndarray, row_labels: Sequence[str], column_labels: Sequence[str], text: Words | None) -> None:
@@ -67,11 +109,9 @@ def _check(values: np.ndarray, row_labels: Sequence[str], column_labels: Sequenc
 
 
 def _draw_cells(axes: Axes, known: np.ndarray, words: Words, emphasise_rows: bool) -> None:
-    """Colour the cells on a scale that has 0, and write in those that are known, dark on light or light on dark."""
-    scale = colours.scale([known, np.zeros((1, 1))], None)
-    shades = mpl.colormaps["Blues"].with_extremes(bad="0.88")
-    axes.pcolormesh(np.ma.masked_invalid(known), cmap=shades, norm=scale, edgecolors="white", linewidth=0.6)
-    axes.invert_yaxis()
+    """Colour the cells, and write in those that are known, dark on light or light on dark."""
+    scale = _scale(known)
+    shades = _colour_cells(axes, known, scale, 0.6)
     for row, column in zip(*np.nonzero(np.isfinite(known)), strict=True):
         dark = np.dot(shades(scale(known[row, column]))[:3], (0.299, 0.587, 0.114)) < 0.55
         bold = emphasise_rows and np.nanmin(known[row]) < known[row, column] == np.nanmax(known[row])
@@ -79,7 +119,7 @@ def _draw_cells(axes: Axes, known: np.ndarray, words: Words, emphasise_rows: boo
         write(axes, column + 0.5, row + 0.5, words[row][column], **look)
 
 
-def _name_sides(axes: Axes, row_labels: Sequence[str], column_labels: Sequence[str], slanted: bool) -> None:
+def _name_cells(axes: Axes, row_labels: Sequence[str], column_labels: Sequence[str], slanted: bool) -> None:
     """Write the rows' labels on the left and the columns' above."""
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")

@@ -48,6 +48,26 @@ def test_a_matrix_counts_in_whole_numbers_measures_in_three_digits_or_says_what_
     assert {text.get_fontweight() for text in table(np.zeros((2, 2)), emphasise_rows=True).axes[0].texts} == {"normal"}
 
 
+@pytest.mark.parametrize("percent", [False, True])
+def test_of_very_many_cells_the_colours_alone_are_drawn_and_their_scale_is_told(percent: bool):
+    values = np.eye(300) / 2
+    values[0, 5] = np.nan
+    figure = table(values, xlabel="predicted", ylabel="true", percent=percent)
+    assert max(figure.get_size_inches()) < 11  # as large as a page, however many there are
+    [axes] = figure.axes
+    [mesh] = axes.collections
+    most = 50 if percent else 0.5
+    assert (mesh.norm.vmin, mesh.norm.vmax) == (0, most)
+    assert np.array_equal(mesh.get_array().filled(-1), np.where(np.isnan(values), -1, values * (100 if percent else 1)))
+    assert strings(figure) == []
+    assert not axes.get_xticklabels()
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
+    said = " ".join(figure.texts[1].get_text().split())
+    assert said == f"c 300 × 300 cells: white is 0, the darkest blue {most}{' %' if percent else ''}."
+    assert len(strings(table(np.ones((40, 100))))) == 4000
+    assert strings(table(np.ones((4001, 1)))) == []
+
+
 @pytest.mark.parametrize(("rows", "cols"), [(1, 1), (10, 10), (64, 10), (3, 20)])
 def test_words_of_a_matrix_do_not_overlap(rows: int, cols: int):
     labels = {
