@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,6 +81,7 @@ def stops_without_a_lock(site: Site, process: subprocess.Popen) -> bool:
     pids = [process.pid, *everything_below(site, process)]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
+    until(lambda: all(map(stands_still, pids)))  # one that waits for the disk goes on until it has it
     try:
         with closing(sqlite3.connect(site.uri.removeprefix("sqlite:///"), timeout=0.1)) as database:
             database.execute("begin exclusive")
@@ -89,6 +91,14 @@ def stops_without_a_lock(site: Site, process: subprocess.Popen) -> bool:
             os.kill(pid, signal.SIGCONT)
         return False
     return True
+
+
+def stands_still(pid: int) -> bool:
+    """Tell whether a process is stopped, or gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "TtZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def everything_below(site: Site, process: subprocess.Popen) -> list[int]:
