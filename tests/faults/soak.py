@@ -30,6 +30,8 @@ from tests.faults.site import TRAINING, Server, Site
 
 PAUSES = (0.5, 8.0)  # seconds between two faults, at least and at most
 PROMISED = (0, 1, 130, -signal.SIGKILL)  # exit statuses that the faults below may lead to
+# and the line, with status 2, where it is Ray's own start that is hurt: Ray gives its processes 30 seconds
+NO_RAY = "error: Ray does not start on this machine: "
 PATIENCE = 600.0  # seconds for the end of a command that is not hurt any more
 STARTS = 4  # of the same command, once nothing hurts it, until it must have come to its end
 
@@ -181,7 +183,8 @@ def _undisturbed(folder: Path, epochs: int) -> dict[str, Any]:
 
 def _check(hurt: Round, status: int) -> None:
     said = hurt.site.said.read_text()
-    assert status in PROMISED, f"exit status {status} after {hurt.done}: {said}"
+    promised = status in PROMISED or (status == 2 and said.splitlines()[-1].startswith(NO_RAY))
+    assert promised, f"exit status {status} after {hurt.done}: {said}"
     assert "Traceback" not in said, f"a traceback after {hurt.done}: {said}"
 
 
