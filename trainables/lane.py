@@ -15,7 +15,7 @@ from torch import Tensor
 from trainables.augment import augmented
 from trainables.config import Training
 from trainables.devices import RandomNumbers, sent
-from trainables.replicate import Replicate, learning_rate, optimizer_tensors
+from trainables.replicate import Replicate, Weights, learning_rate, optimizer_tensors
 from trainables.resident import Feed, Part
 from trainables.scoring import Score, loss, score
 
@@ -102,32 +102,33 @@ class Lane:
 
         What the optimizer lacked before becomes zeros, from which its first step is the same.
         """
-        before = {name: tensor.clone() for name, tensor in self._tensors().items()}
-        random = self.random.state
+        before = {name: tensor.clone() for name, tensor in _tensors(self.member).items()}
+        at, random = self.at.clone(), self.random.state
         try:
             yield
         finally:
-            with torch.no_grad():
-                for name, tensor in self._tensors().items():
-                    tensor.copy_(before[name]) if name in before else tensor.zero_()
+            _write(before, self.member)
+            self.at.copy_(at)
             self.random.state = random
 
     def take_over(self, member: Replicate, recipe: Training) -> None:
         """Train another replicate of a trial with the same steps from now on: it gets this one's tensors."""
-        mine, model, optimizer = self._tensors(), self.member.model, self.member.optimizer
-        self.member = member
-        with torch.no_grad():
-            theirs = self._tensors()
-            for name, tensor in mine.items():
-                tensor.copy_(theirs[name]) if name in theirs else tensor.zero_()
-        member.model, member.optimizer, self.recipe = model, optimizer, recipe
+        _write(_tensors(member), self.member)
+        member.model, member.optimizer = self.member.model, self.member.optimizer
+        self.member, self.recipe = member, recipe
 
-    def _tensors(self) -> dict[str, Tensor]:
-        """Return all that a step changes, by name."""
-        model, optimizer = self.member.model, self.member.optimizer
-        named = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-        named |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(optimizer).items()}
-        return named | {"at": self.at}
+
+def _tensors(member: Replicate) -> Weights:
+    """Return the weights, statistics and optimizer's slots of a replicate, by name."""
+    named = {f"model.{name}": tensor for name, tensor in member.model.state_dict().items()}
+    return named | {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(member.optimizer).items()}
+
+
+def _write(tensors: Weights, member: Replicate) -> None:
+    """Give a replicate's own tensors these values; the slots that are not among them become zeros."""
+    with torch.no_grad():
+        for name, tensor in _tensors(member).items():
+            tensor.copy_(tensors[name]) if name in tensors else tensor.zero_()
 
 
 def whole_batches(count: int, size: int) -> int:
