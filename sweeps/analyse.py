@@ -55,10 +55,8 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
     machines.check()
     say = partial(console.print, highlight=False, soft_wrap=True)
     store = Store(resolve_uri(options.tracking_uri))
-    store.wait(say)
-    with store.readable():
-        trials = _trials(store, options.what, options.top)
-        dataset = _dataset(store, trials)
+    trials = store.patiently(lambda: _trials(store, options.what, options.top), say)
+    dataset = store.patiently(lambda: _dataset(store, trials), say)
     data = SharedData(datasets.load(dataset, options.data_dir))
     place = options.output / folder_name(trials[0].experiment)
     kept = Answers(store, place, say)

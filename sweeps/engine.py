@@ -63,7 +63,6 @@ def run_study(study: Study, options: RunOptions, console: Console) -> int:
         return 0
     options.machines.check()
     course = _prepared(study, planned, options, console)
-    course.store.wait(course.say)
     lease = Lease(course.store, study.name, course.say)
     with tidy(), locked(course.spool / "driver.lock"), lease.held():
         course.warn(*deliver(course.store, course.spool))

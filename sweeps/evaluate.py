@@ -42,9 +42,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
 
     say = partial(console.print, highlight=False, soft_wrap=True)
     store = Store(resolve_uri(options.tracking_uri))
-    store.wait(say)
-    with store.readable():
-        [trial] = best(store.finished(options.run), 1)
+    [trial] = store.patiently(lambda: best(store.finished(options.run), 1), say)
     loaded = load(store, trial)
     shape, multi_label = tuple(loaded.info["image_shape"]), loaded.info["multi_label"]
     split = datasets.labelled(options.dataset, options.data_dir, loaded.class_names, shape, multi_label)
