@@ -29,6 +29,7 @@ class Job:
 
     name: ClassVar[str]
     together: ClassVar[bool] = False
+    edition: ClassVar[int] = 1  # raised where its findings come to say more, or other, than stored ones of before
 
     def check(self, subject: Subject) -> None:
         """Raise UserError, in one line, where the job cannot be done on this model or data."""

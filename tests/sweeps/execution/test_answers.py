@@ -122,6 +122,15 @@ def test_stored_findings_are_found_again():
     assert Question(ablation, (TRIAL,)).folder == "analysis/ablation-c4b7cb59"
 
 
+def test_findings_of_a_later_edition_are_of_the_model_as_it_is_now(monkeypatch):
+    """What is stored of before says less; and a run may have gone on since, to more epochs or seeds."""
+    first = QUESTION.folder
+    monkeypatch.setattr(ContactSheet, "edition", 2)
+    runs = [replace(TRIAL, curves={"seeds": seeds}) for seeds in ({"0": [{}]}, {"0": [{}, {}]}, {"0": [{}], "1": [{}]})]
+    assert len({first, *(Question(ContactSheet(), (run,)).folder for run in (TRIAL, *runs))}) == 5
+    assert Question(ContactSheet(), (runs[0],)).folder == Question(ContactSheet(), (replace(runs[0]),)).folder
+
+
 @pytest.mark.parametrize(
     ("end", "said", "settled"),
     [
