@@ -4,11 +4,11 @@ T is the variance over seeds of the score on these images, w that which the imag
 images of the variance over seeds of each, divided by their number N. What seeds add is E = max(0, T - w).
 
 A variance of three seeds is known badly, so that it is pooled over the study's J trials that have several (P, ν degrees
-of freedom). But where a trial scatters more than the others' pool explains, it keeps its own: above F's quantile at
-1 - 2 / ν, which rises with what is known, so that of three seeds about one trial of a study does by chance. For that
-choice it pays with its degrees of freedom: (n - 1)(1 - 2 / ν), at least ½. How unlike the true variances are, τ², shows
-in how much more the measured ones differ than so few seeds explain; a trial that borrows from the pool may be any of
-these. A trial of one seed takes the mean E.
+of freedom). But a trial that scatters more than the others' pool explains keeps its own: above F's upper quartile, as
+even three times the standard deviation, of three seeds, is beyond its 99th percentile in half the cases only. For that
+choice it pays with a degree of freedom: n - 2, at least ½. How unlike the true variances are, τ², shows in how much
+more the measured ones differ than so few seeds explain; a trial that borrows from the pool may be any of these. A trial
+of one seed takes the mean E.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Scatter:
 
     def doubt_of_pairs(self) -> np.ndarray:
         """Return half the variance of that, (K, K)."""
-        own = (self.own / self.seeds) ** 2 / np.maximum((self.seeds - 1) * (1 - 2 / self.freedom), 0.5)
+        own = (self.own / self.seeds) ** 2 / np.maximum(self.seeds - 2, 0.5)
         borrowed = np.where(self.own > 0, 0, 1 / self.seeds)
         pool = self.pooled**2 / self.freedom + self.unlike / self.trials / 2
         return _sums(borrowed) ** 2 * pool + _sums(own + borrowed**2 * self.unlike / 2)
@@ -100,7 +100,7 @@ def _stands_out(total: np.ndarray, freedom: np.ndarray) -> np.ndarray:
         return np.zeros(len(total), dtype=bool)
     others = freedom.sum() - freedom
     pool = (freedom @ total - freedom * total) / others
-    return total > pool * fdtri(freedom, others, 1 - 2 / freedom.sum())
+    return total > pool * fdtri(freedom, others, 0.75)
 
 
 def _unlike(total: np.ndarray, freedom: np.ndarray) -> float:

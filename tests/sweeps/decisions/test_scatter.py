@@ -51,21 +51,24 @@ def test_images_that_explain_all_leave_nothing_to_seeds():
 
 @pytest.mark.parametrize(("above", "keeps"), [(1.01, True), (0.99, False)])
 def test_a_trial_keeps_its_own_variance_where_the_others_pool_does_not_explain_it(above, keeps):
-    """Five trials of three seeds: ν = 10, so that the limit is at 1 - 2 / 10, against the 8 of the others."""
-    limit = 5.0 * stats.f.ppf(0.8, 2, 8)
+    """The limit is F's upper quartile for 2 degrees of freedom and the 8 of the others."""
+    limit = 5.0 * stats.f.ppf(0.75, 2, 8)
     seeds = scatter(of(limit * above, 5.0, 5.0, 5.0, 5.0, images=1.0), [])
     pooled = (limit * above + 20) / 5
     assert seeds.added == pytest.approx([(limit * above if keeps else pooled) - 1] + [pooled - 1] * 4)
-    own = (limit * above / 3) ** 2 / (2 * 0.8)
+    own = (limit * above / 3) ** 2 / 1
     borrowed = (pooled**2 / 10 + seeds.unlike / 10, seeds.unlike / 2)
     expected = own + borrowed[0] / 9 + borrowed[1] / 9 if keeps else 4 * borrowed[0] / 9 + 2 * borrowed[1] / 9
     assert seeds.doubt_of_pairs()[0, 1] == pytest.approx(expected)
 
 
-def test_of_two_trials_with_two_seeds_each_keeps_its_own_with_half_a_degree_of_freedom():
-    seeds = scatter(of(2.0, 6.0, seeds=2), [])
-    assert seeds.own.tolist() == [2, 6]
-    assert seeds.doubt_of_pairs()[0, 1] == pytest.approx((1 + 9) / 0.5)
+@pytest.mark.parametrize(("seeds", "freedom"), [(2, 0.5), (3, 1), (6, 4)])
+def test_an_own_variance_counts_a_degree_of_freedom_less(seeds, freedom):
+    found = scatter(of(60.0, 60.0, 1.0, 1.0, 1.0, 1.0, seeds=seeds), [])
+    borrowed = (found.pooled**2 / found.freedom + found.unlike / 12 + found.unlike / 2) / seeds**2
+    assert found.own.tolist() == [60, 60, 0, 0, 0, 0]
+    assert found.doubt_of_pairs()[0, 1] == pytest.approx(2 * (60 / seeds) ** 2 / freedom)
+    assert found.doubt_of_pairs()[2, 1] == pytest.approx((60 / seeds) ** 2 / freedom + borrowed)
 
 
 def test_the_variance_of_the_true_variances_is_found():
