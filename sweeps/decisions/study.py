@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sweeps.decisions.stages import AnyStage
+from sweeps.decisions.winner import BEST, RULES
 from trainables.config import Trial
 from trainables.errors import UserError, suggest
+from trainables.fields import check_known
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,14 @@ class Study:
     # The analyses at the end: job → its options (see analysis/jobs). A job examines the best trial on validation, or,
     # where it compares models, the winner of every stage.
     analyses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    winner: str = BEST  # by which rule: RULES
     # What `--quick` changes, in all trials and in searches
     quick: Mapping[str, Any] = field(default_factory=lambda: {"dataset": "shapes", "training.epochs": 6})
     quick_search: Mapping[str, Any] = field(default_factory=lambda: {"trials": 8, "confirm": 2, "seeds": 2})
 
     def __post_init__(self) -> None:
         _check_name("study", self.name)
+        check_known("winner", self.winner, RULES)
         if not self.stages:
             raise UserError(f"study {self.name} has no stages")
         earlier: dict[str, AnyStage] = {}

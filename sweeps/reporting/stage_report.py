@@ -15,6 +15,7 @@ from sweeps.decisions.search_run import SearchResult
 from sweeps.decisions.status import Status
 from sweeps.reporting.leaderboard import account, search_tables, what_mattered
 from sweeps.reporting.tables import Facts, published_table, stage_table
+from sweeps.reporting.winner_words import winner_sentences
 
 if TYPE_CHECKING:
     from analysis.figures import Curve  # imports Matplotlib, which a plan does not need
@@ -41,10 +42,7 @@ class StageReport:
             return [f"Not run: {result.skipped}."]
         lines = [result.stage.note] if result.stage.note else []
         lines += self._course()
-        if result.winner:
-            lines.append(f"Winner on validation ({by.images:,} images): {result.winner.why}.")
-        else:
-            lines.append("No winner: no trial ran in full.")
+        lines += winner_sentences(result, by)
         lines += self._stopped()
         again = [f"{o.cell.label} ({'; '.join(o.restarts)})" for o in result.outcomes if o.restarts]
         if again:

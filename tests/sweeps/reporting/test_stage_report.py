@@ -36,7 +36,9 @@ def found():
 def test_the_words_name_the_winner_what_was_stopped_and_every_failure():
     words = report_on(result(FULL, SHORT, BROKEN)).words(BY)
     assert words == [
-        "Winner on validation (100 images): 1: validation accuracy 75.00 %, the only trial that is ranked.",
+        "Winner on validation (100 images): 1: validation accuracy 75.0 % (1 seed).",
+        "Not compared: 2 (stopped at epoch 1, level there).",
+        "Not compared: 1, as what they made of each image was not kept (--fresh trains them again).",
         "Stopped early, and not ranked: 2. Their later epochs are unknown (--no-early-stopping runs them).",
         "Failed: 3: it broke.",
     ]
