@@ -1,7 +1,7 @@
 """How often a stage's sentences are wrong: trials that are equal, and one that is a point better, by the rule of today
 and by the one before it.
 
-    python -m tests.benchmarks.inference [--repetitions 2000]
+    python -m tests.benchmarks.inference [--repetitions 2000] [--jobs 2]
 
 Simulated: 5,000 images of their own difficulty, on which trials of 75 % disagree in 20 % and two seeds of one trial in
 17 %. What images do not explain of a seed's score has a standard deviation of 0.2 or 0.4 points, so that seeds scatter
@@ -16,7 +16,9 @@ last, whichever is the oftener. Power: the last, a point better, is told ahead o
 import argparse
 import itertools
 import math
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import optimize, stats
@@ -137,19 +139,21 @@ def measure(case: Case, repetitions: int) -> dict[str, np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repetitions", type=int, default=2000)
+    parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
     error = 100 * math.sqrt(0.05 * 0.95 / options.repetitions)
     print(f"{options.repetitions} repetitions; the Monte Carlo error at 5 % is {error:.1f} (one standard deviation)\n")
     print("| K | n | seed sd | first | beside | false before | false | dropped | power before | power |")
     print("|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|")
-    for case in itertools.starmap(Case, itertools.product((2, 5), (1, 3, 5), (0.002, 0.004), (1, 2, 3))):
-        for beside, row in measure(case, options.repetitions).items():
-            false_before, false, first, last, power_before, power = row
-            print(
-                f"| {case.trials} | {case.seeds} | {100 * case.seed_sd:.1f} | × {case.times} | {beside} "
-                f"| {false_before:.1f} | {false:.1f} | {max(first, last):.1f} | {power_before:.0f} | {power:.0f} |",
-                flush=True,
-            )
+    cases = list(itertools.starmap(Case, itertools.product((2, 5), (1, 3, 5), (0.002, 0.004), (1, 2, 3))))
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for case, rows in zip(cases, pool.map(partial(measure, repetitions=options.repetitions), cases), strict=True):
+            for beside, (false_before, false, first, last, power_before, power) in rows.items():
+                print(
+                    f"| {case.trials} | {case.seeds} | {100 * case.seed_sd:.1f} | × {case.times} | {beside} "
+                    f"| {false_before:.1f} | {false:.1f} | {max(first, last):.1f} | {power_before:.0f} | {power:.0f} |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
