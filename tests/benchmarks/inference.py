@@ -1,28 +1,30 @@
 """How often a stage's sentences are wrong: trials that are equal, and one that is a point better, by the rule of today
 and by the one before it.
 
-    python -m tests.benchmarks.inference [--repetitions 2000]
+    python -m tests.benchmarks.inference [--repetitions 2000] [--jobs 2]
 
 Simulated: 5,000 images of their own difficulty, on which trials of 75 % disagree in 20 % and two seeds of one trial in
 17 %. What images do not explain of a seed's score has a standard deviation of 0.2 or 0.4 points, so that seeds scatter
-by 0.46 or 0.57 points in all; one trial's by one, two or three times as much. Beside the stage: nothing; ten other
-trials of three seeds, of which as large a share scatters so; or ten that all scatter as the quiet ones do.
+by 0.46 or 0.57 points in all; the first trial's by one, two or three times as much. Beside the stage: nothing; ten
+other trials of three seeds, of which as large a share scatters so ("alike"); or ten that all scatter as the quiet ones
+do. Of these only the variances over seeds are drawn, which of so many images are chi-square.
 
-False: any pair told apart though all are equal. Dropped: the trial that scatters more (or, the larger figure, the last)
-is not among those that may be best. Power: the last, a point better, is told ahead of all others. All in percent.
+False: any pair told apart though all are equal. Dropped: the first trial is not among those that may be best, or the
+last, whichever is the oftener. Power: the last, a point better, is told ahead of all others. All in percent.
 """
 
 import argparse
 import itertools
 import math
-from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import optimize, stats
 
 from sweeps.decisions.inference import Comparison, compare
-from sweeps.decisions.scatter import spread
+from sweeps.decisions.scatter import Spread
 
 IMAGES, SCORE, OTHERS, POINT = 5000, 0.75, 10, 0.01
 APART, WITHIN = 0.20, 0.17  # of the images on which two trials, and two seeds of one, disagree
@@ -50,17 +52,22 @@ class Case:
     seeds: int
     seed_sd: float  # beyond what images explain
     times: float  # the first trial's standard deviation over seeds to the others'
-    beside: str  # nothing, such, quiet
 
     @property
-    def loud(self) -> float:
-        """The first trial's own `seed_sd`."""
-        return math.sqrt(self.times**2 * (self.seed_sd**2 + EXPLAINED) - EXPLAINED)
+    def sds(self) -> list[float]:
+        """Each trial's own `seed_sd`."""
+        loud = math.sqrt(self.times**2 * (self.seed_sd**2 + EXPLAINED) - EXPLAINED)
+        return [loud] + [self.seed_sd] * (self.trials - 1)
 
-    @property
-    def others(self) -> list[float]:
-        share = OTHERS // self.trials if self.beside == "such" else 0
-        return [self.loud] * share + [self.seed_sd] * (OTHERS - share) if self.beside != "nothing" else []
+    def beside(self, rng: np.random.Generator) -> dict[str, list[Spread]]:
+        """Draw the others."""
+        alike = (self.sds * OTHERS)[:OTHERS]
+        found = {"nothing": [], "alike": alike, "quiet": [self.seed_sd] * OTHERS}
+        return {
+            name: [Spread(3, (sd**2 + EXPLAINED) * rng.chisquare(2) / 2, EXPLAINED) for sd in sds]
+            for name, sds in found.items()
+            if name != "quiet" or self.times > 1
+        }
 
 
 @dataclass(frozen=True)
@@ -101,55 +108,52 @@ def ahead(found: Comparison) -> np.ndarray:
     return np.array([[found.difference(a, b).ahead for b in trials] for a in trials])
 
 
-def repetition(case: Case, rng: np.random.Generator) -> tuple[bool, ...]:
-    """Return, of equal trials, whether any are told apart (before, now) and the first or the last dropped; and whether
-    the last is ahead of all if better (before, now)."""
+def repetition(case: Case, rng: np.random.Generator) -> dict[str, tuple[bool, ...]]:
+    """Return, by what lies beside the stage, of equal trials whether any are told apart (before, now), and whether the
+    first and the last are dropped; and whether the last is ahead of all if better (before, now)."""
     world = World.drawn(rng)
-    also = [spread(world.trial(3, sd)) for sd in case.others]
-    sds = [case.loud] + [case.seed_sd] * (case.trials - 1)
-    equal = [world.trial(case.seeds, sd) for sd in sds]
-    found = compare(equal, also)
+    equal = [world.trial(case.seeds, sd) for sd in case.sds]
     unequal = [*equal[:-1], world.trial(case.seeds, case.seed_sd, POINT)]
-    best = np.arange(case.trials - 1)
-    return (
-        bool(before(equal).any()),
-        bool(ahead(found).any()),
-        not found.may_be_best[0],
-        not found.may_be_best[-1],
-        bool(before(unequal)[-1, best].all()),
-        bool(ahead(compare(unequal, also))[-1, best].all()),
-    )
+    rivals = np.arange(case.trials - 1)
+    result = {}
+    for beside, also in case.beside(rng).items():
+        found = compare(equal, also)
+        result[beside] = (
+            bool(before(equal).any()),
+            bool(ahead(found).any()),
+            not found.may_be_best[0],
+            not found.may_be_best[-1],
+            bool(before(unequal)[-1, rivals].all()),
+            bool(ahead(compare(unequal, also))[-1, rivals].all()),
+        )
+    return result
 
 
-def cases() -> Iterator[Case]:
-    for trials, seeds, sd, times, beside in itertools.product(
-        (2, 5), (1, 3, 5), (0.002, 0.004), (1, 2, 3), ("nothing", "such", "quiet")
-    ):
-        if beside != "quiet" or times > 1:
-            yield Case(trials, seeds, sd, times, beside)
-
-
-def measure(case: Case, repetitions: int, seed: int) -> np.ndarray:
-    """Return the share of repetitions in which each thing `repetition` returns holds."""
-    rng = np.random.default_rng(seed)
-    return np.mean([repetition(case, rng) for _ in range(repetitions)], axis=0)
+def measure(case: Case, repetitions: int) -> dict[str, np.ndarray]:
+    """Return the percentage of repetitions in which each thing that `repetition` returns holds."""
+    rng = np.random.default_rng([case.trials, case.seeds, round(1000 * case.seed_sd), case.times])
+    found = [repetition(case, rng) for _ in range(repetitions)]
+    return {beside: 100 * np.mean([each[beside] for each in found], axis=0) for beside in found[0]}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--repetitions", type=int, default=2000)
+    parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
     error = 100 * math.sqrt(0.05 * 0.95 / options.repetitions)
     print(f"{options.repetitions} repetitions; the Monte Carlo error at 5 % is {error:.1f} (one standard deviation)\n")
-    print("| K | n | seed sd | one trial | others | false before | false | dropped | power before | power |")
+    print("| K | n | seed sd | first | beside | false before | false | dropped | power before | power |")
     print("|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|")
-    for seed, case in enumerate(cases()):
-        false_before, false, first, last, power_before, power = 100 * measure(case, options.repetitions, seed)
-        print(
-            f"| {case.trials} | {case.seeds} | {100 * case.seed_sd:.1f} | × {case.times} | {case.beside} "
-            f"| {false_before:.1f} | {false:.1f} | {max(first, last):.1f} | {power_before:.0f} | {power:.0f} |",
-            flush=True,
-        )
+    cases = list(itertools.starmap(Case, itertools.product((2, 5), (1, 3, 5), (0.002, 0.004), (1, 2, 3))))
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for case, rows in zip(cases, pool.map(partial(measure, repetitions=options.repetitions), cases), strict=True):
+            for beside, (false_before, false, first, last, power_before, power) in rows.items():
+                print(
+                    f"| {case.trials} | {case.seeds} | {100 * case.seed_sd:.1f} | × {case.times} | {beside} "
+                    f"| {false_before:.1f} | {false:.1f} | {max(first, last):.1f} | {power_before:.0f} | {power:.0f} |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
