@@ -173,7 +173,7 @@ class _Course:
         shown = report_on(result)
         for table in shown.on_screen(self._facts({})):
             self.console.print(table.to_rich())
-        for line in shown.words(self.terms.yardstick):
+        for line in shown.words(self.terms):
             self.console.print(line, highlight=False)
 
     def _execute(self, agenda: Agenda, runs: dict[str, str], connection: ExitStack, lease: Lease) -> bool:

@@ -24,7 +24,7 @@ import logging
 import math
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +231,8 @@ def _pack_marks(name: str, held: Held | None) -> Weights:
     """Return the marks of what is held, as a tensor of bytes; none where it has none."""
     if held is None or held.marks is None:
         return {}
-    content = json.dumps(held.marks.to_dict()).encode()
+    # not the score on the training images: of an epoch that was never chosen it is not known either
+    content = json.dumps(replace(held.marks, fit=None).to_dict()).encode()
     return {f"{name}.marks": torch.frombuffer(bytearray(content), dtype=torch.uint8)}
 
 

@@ -66,22 +66,30 @@ KINDS: dict[str, type[Right] | type[Logits]] = {"right": Right, "logits": Logits
 
 @dataclass(frozen=True)
 class Marks:
-    """What a replicate made of the validation and the test images at the end of an epoch."""
+    """What a replicate made of the validation and the test images at the end of an epoch.
+
+    `fit` is its score on the training images, seen as in evaluation; it is taken of the chosen epoch alone, once all
+    epochs have run. What Record.train_score has is taken as the weights move, with dropout and augmentation.
+    """
 
     epoch: int  # from 1
     val: Seen
     test: Seen
+    fit: float | None = None  # 0..1
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return {"epoch": self.epoch, "val": _form(self.val), "test": _form(self.test)}
+        return {"epoch": self.epoch, "val": _form(self.val), "test": _form(self.test), "fit": self.fit}
 
     @classmethod
     def from_dict(cls, form: Mapping[str, Any]) -> Marks:
         """Build marks from to_dict()'s form. Raises ValueError, TypeError or KeyError where they are of another."""
         if type(form["epoch"]) is not int or form["epoch"] < 1:
             raise ValueError(f"marks are of epoch {form['epoch']!r:.40}")
-        return cls(form["epoch"], _seen(form["val"]), _seen(form["test"]))
+        fit = form.get("fit")
+        if fit is not None and not (type(fit) in (int, float) and math.isfinite(fit)):
+            raise ValueError(f"the score on the training images is {fit!r:.40}")
+        return cls(form["epoch"], _seen(form["val"]), _seen(form["test"]), fit)
 
 
 def _form(seen: Seen) -> dict[str, Any]:

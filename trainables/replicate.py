@@ -66,6 +66,13 @@ class Replicate:
         weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
         self.newest = Held(self.epoch, weights, marks)
 
+    def replace(self, held: Held, other: Held) -> None:
+        """Hold something else of an epoch that is held."""
+        if held is self.newest:
+            self.newest = other
+        else:
+            self.settled = other
+
     def _better(self, *held: Held | None) -> Held:
         scores = smoothed(np.array([record.val_score for record in self.records]))
         return max(filter(None, held), key=lambda each: scores[each.epoch - 1])  # of equals the earlier

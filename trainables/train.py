@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from trainables.config import Trial
+from trainables.augment import as_evaluated
+from trainables.config import Training, Trial
 from trainables.datasets import Dataset
 from trainables.devices import on_gpu, prepare
 from trainables.group import Group, Observer
@@ -24,6 +26,8 @@ from trainables.marks import Logits, Marks, Right, Seen
 from trainables.replicate import Replicate
 from trainables.resident import Parts
 from trainables.scoring import Score, score
+
+FITTED = 4096  # training images that are cut out and put through the network at a time
 
 
 class Diverged(RuntimeError):
@@ -55,6 +59,9 @@ def train(
         for group in groups:
             watched = group.lanes[0].member is replicates[0]
             _run_epoch(group, parts, trial, observer if watched else None)
+        if behind and number == trial.training.epochs:
+            for member in replicates:
+                _fit(member, parts, trial.training)
         if behind:
             yield Epoch(number, tuple(m.seed for m in replicates), tuple(m.records[number - 1] for m in replicates))
 
@@ -89,6 +96,19 @@ def _finish_epoch(lane: Lane, learned: Score, parts: Parts, trained: float) -> N
         seconds=trained + time.perf_counter() - begin,
     )
     member.hold(record, Marks(member.epoch + 1, val_seen, test_seen))
+
+
+def _fit(member: Replicate, parts: Parts, recipe: Training) -> None:
+    """Add the score on the training images to what is held of the chosen epoch."""
+    held, newest = member.chosen, member.newest
+    if newest is None or held.marks is None or held.marks.fit is not None:
+        return
+    member.model.load_state_dict(held.weights)
+    chunks = parts.train.images.split(FITTED)
+    logits = torch.cat([predict(member.model, as_evaluated(chunk, recipe)) for chunk in chunks])
+    member.model.load_state_dict(newest.weights)
+    marks = replace(held.marks, fit=score(logits, parts.train.labels, recipe.ap_rule).value)
+    member.replace(held, replace(held, marks=marks))
 
 
 def evaluate(model: nn.Module, images: Tensor, labels: Tensor, ap_rule: str) -> tuple[Score, Seen]:

@@ -28,10 +28,16 @@ class Contest:
         """Return a trial's number among those compared; None where it is not one of them."""
         return next((at for at, each in enumerate(self.compared) if each.key == outcome.key), None)
 
+    @property
+    def best_set(self) -> tuple[Outcome, ...]:
+        """The trials that may be the best, as far as the data can tell; none where it tells nothing."""
+        if self.comparison is None or not self.told:
+            return ()
+        return tuple(each for each, may in zip(self.compared, self.comparison.may_be_best, strict=True) if may)
+
     def may_be_best(self, outcome: Outcome) -> bool:
-        """Tell whether a trial may be the best, as far as is known; one that is not compared is not known to be."""
-        at = self.place(outcome)
-        return self.comparison is not None and at is not None and bool(self.comparison.may_be_best[at])
+        """Tell whether a trial is in the best set."""
+        return outcome.key in [each.key for each in self.best_set]
 
     def difference(self, one: Outcome, other: Outcome) -> Difference | None:
         """Return how much higher one scores than another, None where one of them is not compared."""

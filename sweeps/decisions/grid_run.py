@@ -23,7 +23,7 @@ class GridRun:
     decisions: ClassVar[Sequence[Decision]] = ()
 
     def __init__(self, stage: Stage, start: Trial, ledger: Ledger, before: StageResult | None = None) -> None:
-        self.stage, self.ledger, self.before = stage, ledger, before
+        self.stage, self.start, self.ledger, self.before = stage, start, ledger, before
         self.cells = [(cell, ledger.terms.key(cell.trial)) for cell in stage.cells(start)]
         for cell, key in self.cells:
             self._note(cell, key)
@@ -53,7 +53,7 @@ class GridRun:
         if not all(key in outcomes for _, key in self.cells):
             return None
         found = tuple(outcomes[key].labelled(cell) for cell, key in self.cells)
-        return StageResult(self.stage, found, self.ledger.terms.choose(found, self.before))
+        return StageResult(self.stage, found, self.ledger.terms.choose(found, self.before), start=self.start)
 
     def _note(self, cell: Cell, key: str) -> None:
         """Take a trial's outcome from the store, or have it run, unless another stage has seen to that."""

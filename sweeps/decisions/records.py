@@ -94,12 +94,13 @@ class Task:
 
 @dataclass(frozen=True)
 class StageResult:
-    """A stage that is decided. `skipped` says why none of its trials ran."""
+    """A stage that is decided. `skipped` says why none of its trials ran; a grid's values were put into `start`."""
 
     stage: AnyStage
     outcomes: tuple[Outcome, ...] = ()
     winner: Winner | None = None
     skipped: str | None = None
+    start: Trial | None = None
 
 
 OnStage = Callable[[StageResult], None]

@@ -42,7 +42,6 @@ def choose(
         return None
     contest = hold(full, by, before=before)
     winner = max(full, key=lambda outcome: outcome.score)
-    if rule == CHEAPEST and cost and contest.told and contest.may_be_best(winner):
-        members = [outcome for outcome in full if contest.may_be_best(outcome)]
-        winner = min(members, key=lambda outcome: (cost(outcome), -outcome.score))
+    if rule == CHEAPEST and cost and contest.may_be_best(winner):
+        winner = min(contest.best_set, key=lambda outcome: (cost(outcome), -outcome.score))
     return Winner(winner, contest, rule)

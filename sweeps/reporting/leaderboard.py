@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from analysis.report import Column, Measured, Table, Value
+from sweeps.decisions.contest import Contest
 from sweeps.decisions.labels import label
 from sweeps.decisions.samplers import importance, pareto
 from sweeps.decisions.search_run import SearchRun
@@ -16,20 +17,21 @@ ROWS = 15  # of the leaderboard in the report; all trials, with a column for eac
 PRICES = ("parameters",)  # what a score is held against where the search itself has no second objective
 
 
-def search_tables(search: SearchRun, rows: int = ROWS) -> list[Table]:
+def search_tables(search: SearchRun, contest: Contest | None, rows: int = ROWS) -> list[Table]:
     """Return all tables of a search, the leaderboard with so many rows."""
-    return [table for table in (leaderboard(search, rows), importance_table(search), front(search)) if table]
+    tables = (leaderboard(search, contest, rows), importance_table(search), front(search))
+    return [table for table in tables if table]
 
 
-def leaderboard(search: SearchRun, most: int = ROWS) -> Table:
-    """Return the best trials: those confirmed with all seeds, then the others by how far they came.
+def leaderboard(search: SearchRun, contest: Contest | None, most: int = ROWS) -> Table:
+    """Return the best trials: those confirmed with fresh seeds, then the others by how far they came.
 
-    Only the first are ranked.
+    Only the first are ranked; in their contest some may be best, and are marked.
     """
     columns = (
-        Column("trial"),
+        Column("trial", best="marked"),
         Column("status"),
-        Column("validation %", best="max", digits=1),
+        Column("validation %", best="marked", digits=1),
         Column("epochs"),
         Column("seeds"),
         Column("drawn"),
@@ -44,7 +46,10 @@ def leaderboard(search: SearchRun, most: int = ROWS) -> Table:
         status = "confirmed" if confirmed else "stopped early" if draw.state == Status.CENSORED else draw.state.value
         rows.append((draw.cell.label, status, score, seen.epochs or None, len(seen.seeds) or None, drawn))
         eligible.append(confirmed)
-    return Table(f"{search.stage.name}: the best of {len(search.draws)} trials", columns, tuple(rows), tuple(eligible))
+    keys = [outcome.key for outcome in contest.best_set] if contest else []
+    marked = tuple(draw.key in keys for draw in search.ranking()[:most])
+    title = f"{search.stage.name}: the best of {len(search.draws)} trials"
+    return Table(title, columns, tuple(rows), tuple(eligible), marked)
 
 
 def what_mattered(search: SearchRun) -> tuple[int, dict[str, float]] | None:

@@ -93,7 +93,7 @@ def markdown(agenda: Agenda) -> str:
 
     Names and notes are shown as they stand.
     """
-    stages = ((result.stage.title, report_on(result).words(agenda.terms.yardstick)) for result in agenda.results)
+    stages = ((result.stage.title, report_on(result).words(agenda.terms)) for result in agenda.results)
     return "\n\n".join(f"**{_literally(name)}**\n\n" + "\n\n".join(map(_literally, lines)) for name, lines in stages)
 
 
@@ -104,7 +104,7 @@ def _literally(text: str) -> str:
 
 def _section(folder: Path, result: StageResult, facts: Facts, data: DataSummary, agenda: Agenda) -> Section:
     shown = report_on(result)
-    text = tuple(shown.words(agenda.terms.yardstick))
+    text = tuple(shown.words(agenda.terms))
     if not result.outcomes:
         return Section(result.stage.title, text)
     name = result.stage.name

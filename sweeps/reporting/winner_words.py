@@ -75,7 +75,7 @@ def _what_is_told(contest: Contest) -> list[str]:
     comparison = contest.comparison
     if comparison is None or comparison.resolution is None:
         return ["One seed each, and no other trial with several: nothing is told apart."]
-    members = [outcome.cell.label for outcome in contest.compared if contest.may_be_best(outcome)]
+    members = [outcome.cell.label for outcome in contest.best_set]
     lines = [
         (
             "In brackets: the lead in points and its simultaneous 95 % interval over seeds and images. May be best: "

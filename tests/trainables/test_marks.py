@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 
 import numpy as np
 import pytest
@@ -31,14 +32,15 @@ def test_logits_are_kept_in_half_precision():
 
 @pytest.mark.parametrize("seen", [Right.of(RIGHT), Logits.of(np.arange(12.0).reshape(4, 3))])
 def test_marks_are_plain_data_and_back(seen):
-    marks = Marks(7, seen, Right.of(RIGHT[:3]))
-    assert Marks.from_dict(json.loads(json.dumps(marks.to_dict()))) == marks
+    for fit in (None, 0.75):
+        marks = Marks(7, seen, Right.of(RIGHT[:3]), fit)
+        assert Marks.from_dict(json.loads(json.dumps(marks.to_dict()))) == marks
 
 
 def test_a_replicate_on_cifar_10_takes_two_and_a_half_kilobytes():
     rng = np.random.default_rng(0)
     marks = Marks(15, *(Right.of(rng.random(images) < 0.7) for images in (5_000, 10_000)))
-    assert len(json.dumps(marks.to_dict())) < 2_600
+    assert len(json.dumps(marks.to_dict())) < 2_620
 
 
 GOOD = {"right": base64.b64encode(b"\xff\x80").decode(), "images": 9}
@@ -50,6 +52,9 @@ GOOD = {"right": base64.b64encode(b"\xff\x80").decode(), "images": 9}
         {"epoch": 0},
         {"epoch": 1.0},
         {"epoch": True},
+        {"fit": "0.5"},
+        {"fit": True},
+        {"fit": math.nan},
         {"val": {}},
         {"val": GOOD | {"images": 8}},
         {"val": GOOD | {"images": 17}},
@@ -63,7 +68,7 @@ GOOD = {"right": base64.b64encode(b"\xff\x80").decode(), "images": 9}
     ],
 )
 def test_what_is_not_of_this_form_is_refused(change):
-    form = {"epoch": 1, "val": GOOD, "test": GOOD}
+    form = {"epoch": 1, "val": GOOD, "test": GOOD, "fit": 0.5}
     Marks.from_dict(form)
     with pytest.raises((ValueError, TypeError, KeyError)):
         Marks.from_dict(form | change)

@@ -220,6 +220,28 @@ def test_what_is_held_of_the_chosen_epoch_is_the_network_that_its_record_is_of(s
             np.testing.assert_array_equal(marks.unpacked(), logits.astype(np.float16))
         else:
             np.testing.assert_array_equal(marks.unpacked(), logits.argmax(1) == part.labels)
+    train_images, train_labels = torch.from_numpy(data.train.images), torch.from_numpy(data.train.labels)
+    assert held.marks.fit == evaluate(member.model, train_images, train_labels, "11-point")[0].value
+
+
+def test_the_fit_is_that_of_the_chosen_weights_and_leaves_the_newest_in_the_network(tiny, monkeypatch):
+    """Cut out as in evaluation, and with the rest of the last batch of images."""
+    monkeypatch.setattr(module, "FITTED", 37)
+    trial = Trial(model=MODEL, training=Training(epochs=4, batch_size=16, lr=0.05, crop=8, flip=True))
+    scores = iter([0.5, 0.5, 0.9, 0.5, 0.2, 0.5, 0.1, 0.5])
+    real = module.evaluate
+    falling = lambda *given: (replace(real(*given)[0], value=next(scores)), real(*given)[1])  # noqa: E731
+    monkeypatch.setattr(module, "evaluate", falling)
+    member = replicate(trial, tiny, 0, CPU)
+    for epoch in train(trial, tiny, [member], CPU):
+        assert (member.chosen.marks.fit is None) == (epoch.number < 4)
+    after = {name: tensor.clone() for name, tensor in member.model.state_dict().items()}
+    assert member.chosen is member.settled
+    assert all(torch.equal(after[name], tensor) for name, tensor in member.newest.weights.items())
+    member.model.load_state_dict(member.chosen.weights)
+    centre = torch.from_numpy(tiny.train.images)[:, 2:10, 2:10].contiguous()
+    right = predict(member.model, centre).argmax(1) == torch.from_numpy(tiny.train.labels)
+    assert member.chosen.marks.fit == int(right.sum()) / 96
 
 
 def test_random_numbers_that_others_draw_between_epochs_change_nothing(tiny):
@@ -263,8 +285,8 @@ def test_training_sees_random_crops_and_evaluation_the_centre_of_validation_then
     seen = []
     member.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].permute(0, 2, 3, 1)))
     (epoch,) = train(trial, tiny, [member], CPU)
-    training, val, test = seen
-    for images, part in ((val, tiny.val), (test, tiny.test)):
+    training, val, test, fitted = seen
+    for images, part in ((val, tiny.val), (test, tiny.test), (fitted, tiny.train)):
         assert torch.equal(images, torch.from_numpy(part.images)[:, 2:10, 2:10])
     windows = torch.from_numpy(tiny.train.images).unfold(1, 8, 1).unfold(2, 8, 1)  # (96, 5, 5, 3, 8, 8)
     windows = windows.permute(0, 1, 2, 4, 5, 3).flatten(0, 2).flatten(1)
@@ -309,7 +331,7 @@ def test_evaluation_is_in_float32_even_where_training_is_not(tiny, monkeypatch):
     member = replicate(trial, tiny, 0, CPU)
     member.model.head.register_forward_hook(lambda net, _, logits: kinds.append((net.training, logits.dtype)))
     list(train(trial, tiny, [member], CPU))
-    assert kinds == [(True, torch.bfloat16), (False, torch.float32), (False, torch.float32)]
+    assert kinds == [(True, torch.bfloat16), *[(False, torch.float32)] * 3]  # validation, test, training images
 
 
 @pytest.mark.gpu

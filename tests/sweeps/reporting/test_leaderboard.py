@@ -15,7 +15,7 @@ def found():
 
 
 def test_the_leaderboard_ranks_the_confirmed_and_shows_the_others_behind_them(found):
-    table = leaderboard(found)
+    table = leaderboard(found, None)
     status = [column.name for column in table.columns].index("status")
     assert [row[status] for row in table.rows[:2]] == ["confirmed", "confirmed"]
     assert "confirmed" not in [row[status] for row in table.rows[2:]]

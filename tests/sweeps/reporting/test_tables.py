@@ -11,7 +11,7 @@ from sweeps.reporting.display import describe
 from sweeps.reporting.stage_report import report_on
 from sweeps.reporting.tables import Facts, published_table, stage_table
 from sweeps.study import Published, Stage
-from tests.sweeps.outcomes import record
+from tests.sweeps.outcomes import record, terms
 from trainables.config import CNN, Trial
 from trainables.history import History
 
@@ -90,7 +90,7 @@ def test_a_censored_trial_is_marked_and_not_ranked():
     table = stage_table(result, FACTS)
     assert table.eligible == (True, False)
     assert [curve.censored for curve in report_on(result).curves("test_score")] == [False, True]
-    assert any("Stopped early, and not ranked: 2." in line for line in report_on(result).words(BY))
+    assert any("Stopped early, and not ranked: 2." in line for line in report_on(result).words(terms()))
     assert describe(short) == "stopped early after 1 of 15 epochs: validation 50.0 %, test 45.0 %"
 
 
