@@ -105,7 +105,6 @@ def test_stored_findings_are_found_again():
         "mistakes-c57747d6",
         "occlusion-74984147",
         "grad_cam-9ea98b6a",
-        "filters-be5e58d8",
         "ablation-d69d1a56",
         "filters_drawn-ef3f6c6a",
         "feature_maps-2dafd8e8",
