@@ -279,7 +279,7 @@ def test_a_filter_that_is_exactly_blue_is_told_to_answer_to_colour():
         f"conv1:0: class1 {count} of 60, more than chance (27), but no more than high mean blue alone ({count}): "
     )
     assert line.endswith("it answers to colour, which explains 100 % of its response.")
-    assert finding.tables["filters-claims"].rows[0][-1] == "chance"
+    assert "colour" not in finding.tables["filters-claims"].rows[0][-1]
 
 
 def test_many_filters_have_their_sentences_in_the_table_alone(monkeypatch):
