@@ -23,7 +23,7 @@ class Outcome:
     restarts: tuple[str, ...] = ()  # why each was needed
 
     def chosen(self, metric: str) -> np.ndarray:
-        """Return one metric of each replicate at its best validation epoch, (replicates,)."""
+        """Return one metric of each replicate at its chosen epoch, (replicates,)."""
         return np.array([getattr(record, metric) for record in self.history.chosen()])
 
     @property
@@ -33,7 +33,7 @@ class Outcome:
 
     @property
     def score(self) -> float:
-        """The mean over replicates of the best validation score."""
+        """The mean over replicates of the validation score at the chosen epoch."""
         return self.history.score()
 
     def labelled(self, cell: Cell) -> Outcome:

@@ -151,7 +151,8 @@ def _about(agenda: Agenda, data: DataSummary, score: str) -> str:
         f"{data.name}: {data.train:,} training, {data.val:,} validation and {data.test:,} test "
         f"images; {len(agenda.terms.seeds)} seed(s) per trial; early stopping {stopping}. Winners are chosen on "
         f"validation; the test set is only read. “Best test {score}” is the reports' own protocol (the best test "
-        "epoch); “chosen epoch” is the best on validation, and test scores there and per class are what to quote."
+        "epoch); “chosen epoch” is the best on validation, by the centred mean of three; test scores there and per "
+        "class are what to quote."
     )
     if not data.multi_label:
         return text

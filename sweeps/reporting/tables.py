@@ -35,7 +35,7 @@ class Facts:
 def stage_table(result: StageResult, facts: Facts, fields: Sequence[str] = ()) -> Table:
     """Return a stage's table, a row per trial, with a column for each of `fields`.
 
-    Scores are in percent, per class at the best validation epoch.
+    Scores are in percent, per class at the chosen epoch.
     """
     published = [outcome.cell.published for outcome in result.outcomes if outcome.cell.published]
     part = published[0].part if published else None
