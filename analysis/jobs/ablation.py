@@ -204,7 +204,7 @@ class Ablation(Job):
             f"One at a time, {worse} of the {len(flips)} filters of {self.each_of} cost accuracy by more than chance, "
             f"{better} gain some (McNemar's exact test, Holm over {len(flips)} filters)."
         )
-        figure = _most_lost(flips, f"{source}. {text}", f"{subject.name}: which filters of {self.each_of} matter")
+        figure = _most_lost(flips, f"{source}. {text[:-1]}", f"{subject.name}: which filters of {self.each_of} matter")
         arrays = {"each_before": before, "each": each}
         return _part((text,), {"ablation-each": Table(source, columns, rows)}, {"ablation-each": figure}, arrays)
 
