@@ -31,10 +31,10 @@ def mixed(responses: np.ndarray, channels: np.ndarray) -> tuple[np.ndarray, np.n
     """Return the mix of the channels' means that comes closest to each response, and how much of it that explains.
 
     `responses` (N, filters), `channels` from means(): the least squares fit, (N, filters), and its R², (filters,) in
-    0..1, NaN for a response that is the same for all images. A filter of the first convolution, summed over the map
-    before the activation, is such a mix but for the border.
+    0..1, NaN for a response that is the same for all images, or is not always a finite number. A filter of the first
+    convolution, summed over the map before the activation, is such a mix but for the border.
     """
-    values = responses.astype(np.float64)
+    values = np.where(np.isfinite(responses).all(axis=0), responses.astype(np.float64), 0)
     terms = np.column_stack([channels, np.ones(len(channels))])
     fitted = terms @ np.linalg.lstsq(terms, values, rcond=None)[0]
     spread = ((values - values.mean(axis=0)) ** 2).sum(axis=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -112,7 +112,7 @@ def _mcnemar(own: np.ndarray, rival: np.ndarray) -> np.ndarray:
     return np.array([_test(*pair) for pair in zip(*(side.tolist() for side in only), strict=True)])
 
 
-_test = cache(mcnemar)  # many rows have the same counts
+_test = lru_cache(10_000)(mcnemar)  # many rows have the same counts
 
 
 @dataclass(frozen=True)
@@ -127,13 +127,9 @@ def sentence(
     row: str, claims: Claims, at: int, nulls: Nulls, class_names: Sequence[str], untrained: Untrained | None
 ) -> str:
     """Return what may be said of row number `at`: what its class count beats, and what not."""
-    chance, colour, name = (
-        int(nulls.chance[claims.leading[at]]),
-        int(claims.colour[at]),
-        class_names[claims.leading[at]],
-    )
-    count = int(claims.own[at])
-    said = f"{row}: {name} {count} of {nulls.top:,}"
+    leading, count, colour = int(claims.leading[at]), int(claims.own[at]), int(claims.colour[at])
+    chance = int(nulls.chance[leading])
+    said = f"{row}: {class_names[leading]} {count} of {nulls.top:,}"
     if not claims.beats_chance[at]:
         return f"{said}, {_not_more(count, chance)} chance ({chance})."
     by = (*nulls.rankings, MIX)[claims.ranking[at]]
@@ -146,7 +142,7 @@ def sentence(
     best = f"colour alone ({colour}, {by})"
     if untrained is None:
         return f"{beaten} and {best}."
-    theirs = int(untrained.largest[claims.leading[at]])
+    theirs = int(untrained.largest[leading])
     if not claims.beats_untrained(untrained.largest)[at]:
         return f"{beaten} and {best}, but no more than the most of {untrained.what} ({theirs})."
     return f"{beaten}, {best} and the most of {untrained.what} ({theirs})."
@@ -163,14 +159,15 @@ def claims_table(
     """Return of each row the class that is most above chance, what it is set against, and what it is beyond."""
     body = []
     for at, (row, reached) in enumerate(zip(rows, untrained, strict=True)):
-        leading, explained = int(claims.leading[at]), float(claims.explained[at])
+        leading = int(claims.leading[at])
+        explained = 100 * float(claims.explained[at]) if np.isfinite(claims.explained[at]) else None
         beyond = {"chance": claims.beats_chance[at], "colour": claims.beats_colour[at]}
         if reached:
             beyond["untrained"] = claims.beats_untrained(reached.largest)[at]
         named = [name for name, is_so in beyond.items() if is_so]
         cells = (class_names[leading], int(claims.own[at]), int(nulls.chance[leading]), float(claims.adjusted[at]))
         colour = (int(claims.colour[at]), (*nulls.rankings, MIX)[claims.ranking[at]], float(claims.colour_adjusted[at]))
-        last = (100 * explained, int(reached.largest[leading]) if reached else None, ", ".join(named) or "nothing")
+        last = (explained, int(reached.largest[leading]) if reached else None, ", ".join(named) or "nothing")
         body.append((row, *cells, *colour, *last))
     heads = [*map(Column, ("filter", "class", "images", "chance, most")), Column("p (Holm)")]
     heads += [Column("colour alone"), Column("by"), Column("p against it (Holm)")]

@@ -38,11 +38,8 @@ class LayerClaims:
     @property
     def what(self) -> str:
         """Which filters these are, in words."""
-        return (
-            f"{self.layer}, {self.filters:,} filters"
-            if self.filters == self.total
-            else (f"{self.layer}, the first {self.filters:,} of {self.total:,} filters")
-        )
+        first = "" if self.filters == self.total else f"the first {self.filters:,} of "
+        return f"{self.layer}, {first}{self.total:,} filters"
 
     def largest_counts(self, networks: Sequence[Claims]) -> np.ndarray:
         """Return the count of each filter's largest class, in all these networks, (filters,)."""

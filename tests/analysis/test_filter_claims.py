@@ -129,6 +129,9 @@ def test_the_table_says_what_each_row_is_beyond(world, judged):
     none = claims_table(rows, judged, world[0], NAMES, [None] * 4, "t")
     assert [row[-1] for row in none.rows] == ["chance", "chance", "chance, colour", "nothing"]
     assert [row[1] for row in none.rows][:3] == ["plane", "cat", "car"]
+    assert none.rows[0][-3:-1] == (pytest.approx(100), None)
+    dead = judged._replace(explained=np.full(4, np.nan))
+    assert claims_table(rows, dead, world[0], NAMES, [None] * 4, "t").rows[0][-3] is None
     reached = [Untrained(np.array([100, 0, 0]), "x")] * 4
     assert claims_table(rows, judged, world[0], NAMES, reached, "t").rows[2][-2:] == (0, "chance, colour, untrained")
 
