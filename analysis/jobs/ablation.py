@@ -11,13 +11,14 @@ import torch
 
 from analysis.chance import LEVEL
 from analysis.confusion import confusion
-from analysis.features import main_class
+from analysis.features import main_class, presence
 from analysis.figures import Panel, bars, matrix, panels, strips
 from analysis.filters import FilterChoice, Filters, chosen, filter_count, written
 from analysis.finding import Arrays, Figure, Finding
 from analysis.flips import Flips, grown, per_class
 from analysis.holm import holm
 from analysis.job import Job
+from analysis.jobs.mistakes import check_labels
 from analysis.lost import over_seeds, over_seeds_and_images
 from analysis.random_sets import Standing, how_many, other_sets, stratified
 from analysis.report import Column, Measured, Table
@@ -73,8 +74,11 @@ class Ablation(Job):
             raise UserError(f"sets is {self.sets!r}, but must be a whole number from 0 to 10000")
 
     def check(self, subject: Subject) -> None:
-        """Raise UserError where the network has no such filter or layer, and for `each_of` on multi-label data."""
+        """Raise UserError where the network has no such filter or layer, for `each_of` on multi-label data, and on such
+        data in which no class is known to be present.
+        """
         chosen(self.filters, subject)
+        check_labels(subject)
         if self.each_of is None:
             return
         if subject.multi_label:
@@ -155,7 +159,9 @@ class Ablation(Job):
         names = [layer.name for layer in subject.layers]
         behind = subject.layers[min(map(names.index, filters)) + 1 :]
         images = int(SET_FLOPS / (self.sets * max(1, flops(behind))))
-        return stratified(main_class(subject), min(max(round(images, -2), FEWEST), MOST))
+        index = stratified(main_class(subject), min(max(round(images, -2), FEWEST), MOST))
+        # of few labels all could be left out, and nothing could be scored
+        return index if presence(subject)[index].any() else np.arange(len(subject.images))
 
     def _against_sets(self, subject: Subject, parts: Sequence[Arrays], source: str) -> Finding:
         """Say where among the other sets the asked-for one lies."""

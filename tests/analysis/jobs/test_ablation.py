@@ -391,3 +391,16 @@ def test_several_labels_are_set_against_other_sets_by_map():
     row = finding.tables["ablation-classes"].rows[-1]
     assert float(finding.arrays["sets_own"]) == pytest.approx(-row[3], abs=1e-4)
     assert any(line.startswith("mAP of 1 seed: ") and line.endswith("points lost.") for line in finding.text)
+
+
+def test_labels_that_are_few_are_not_all_left_out(monkeypatch):
+    monkeypatch.setattr(ablation, "FEWEST", 6)
+    monkeypatch.setattr(ablation, "SET_FLOPS", 0)
+    subject, job = make_subject(SMALL, count=30), Ablation(filters="conv1:0")
+    labels = np.zeros((30, 3), np.int8)
+    with pytest.raises(UserError, match="no image of random is known to have any of the classes"):
+        job.parts(replace(subject, labels=labels))
+    labels[4, 1] = 1
+    assert len(job._images(replace(subject, labels=labels), {"conv1": (0,)})) == 30
+    labels[::2, 1] = 1
+    assert len(job._images(replace(subject, labels=labels), {"conv1": (0,)})) == 6
