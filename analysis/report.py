@@ -59,6 +59,11 @@ class Measured:
                 f"n is {self.n} with sd {self.sd}, but n must be at least 1, and the sd of a single value is None"
             )
 
+    def __format__(self, form: str) -> str:
+        """Return mean ± sd (n) in words, each number in a form such as `.2f`; of one replicate the mean alone."""
+        spread = "" if self.sd is None else f" ± {self.sd:{form}} ({self.n})"
+        return f"{self.mean:{form}}{spread}"
+
     @classmethod
     def of(cls, values: Sequence[float] | np.ndarray) -> Measured:
         """Return the mean of values (n,) and their standard deviation, with the divisor n − 1.
