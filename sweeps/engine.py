@@ -104,7 +104,7 @@ class _Course:
     summary: DataSummary
     weights: Mapping[str, bytes]
     terms: Terms
-    reachable: Iterable[str]  # the keys of the trials that the grid stages can lead to
+    reachable: Iterable[str]  # the keys of the trials that grids and the recheck can lead to
     store: Store
     folder: Path
     options: RunOptions
@@ -305,7 +305,7 @@ def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions
         early_stopping=options.early_stopping,
         winner=study.winner,
     )
-    reachable = {terms.key(trial) for stage in planned if stage.cells for trial in stage.reachable}
+    reachable = {terms.key(trial) for stage in planned if not stage.stage.open_ended for trial in stage.reachable}
     shared, summary = SharedData(data), DataSummary.of(data)
     images = Images.of(data)
     return _Course(

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from sweeps.decisions.grid_run import GridRun
 from sweeps.decisions.ledger import Ledger
+from sweeps.decisions.opening import opening
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Decision, Drawn, Known, OnStage, StageResult, Task, Terms
 from sweeps.decisions.search_run import SearchRun
@@ -69,12 +70,12 @@ class Agenda:
     @property
     def over(self) -> bool:
         """Whether every stage is decided."""
-        return len(self._results) == len(self.study.stages)
+        return len(self._results) == len(self.study.all_stages)
 
     @property
     def results(self) -> list[StageResult]:
         """The decided stages, in the study's order."""
-        return [self._results[stage.name] for stage in self.study.stages if stage.name in self._results]
+        return [self._results[stage.name] for stage in self.study.all_stages if stage.name in self._results]
 
     @property
     def decisions(self) -> dict[str, Sequence[Decision]]:
@@ -149,7 +150,7 @@ class Agenda:
         They are those in the queue, and for stages that are not open yet their trials from the baseline.
         """
         ahead = [task.cell.trial for task in (*self.ledger.alone, *self.ledger.queue)]
-        for stage in self.study.stages:
+        for stage in self.study.all_stages:
             if stage.name in self._runs and not stage.open_ended:
                 continue
             foreseen = () if stage.name in self._results else stage.foreseen(self.study.base(stage))
@@ -165,17 +166,14 @@ class Agenda:
         return [run for name, run in self._runs.items() if name not in self._results]
 
     def _open_next(self) -> bool:
-        for stage in self.study.stages:
+        for stage in self.study.all_stages:
             if stage.name in self._runs or stage.name in self._results or self._must_wait(stage):
                 continue
-            parent = self.study.parent(stage)
-            before = self._results.get(parent) if parent else None
-            if before and not before.winner:
-                self._decide(StageResult(stage, skipped=f"stage {parent} has no winner to start from"))
-            elif before and before.winner:
-                self._runs[stage.name] = self._begin(stage, before.winner.outcome.cell.trial, before)
-            elif not parent:
-                self._runs[stage.name] = self._begin(stage, self.study.base(stage), None)
+            found = opening(stage, self.study, self._results, self.terms)
+            if isinstance(found, StageResult):
+                self._decide(found)
+            elif found:
+                self._runs[stage.name] = self._begin(found.stage, found.start, found.before)
             else:
                 continue
             return True

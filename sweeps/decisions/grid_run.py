@@ -8,7 +8,7 @@ from typing import ClassVar
 from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Decision, StageResult, Task
-from sweeps.decisions.stages import Cell, Stage
+from sweeps.decisions.stages import Cell, Recheck, Stage
 from trainables.config import Trial
 from trainables.history import History
 
@@ -22,7 +22,7 @@ class GridRun:
     judges: ClassVar[bool] = False
     decisions: ClassVar[Sequence[Decision]] = ()
 
-    def __init__(self, stage: Stage, start: Trial, ledger: Ledger, before: StageResult | None = None) -> None:
+    def __init__(self, stage: Stage | Recheck, start: Trial, ledger: Ledger, before: StageResult | None = None) -> None:
         self.stage, self.start, self.ledger, self.before = stage, start, ledger, before
         self.cells = [(cell, ledger.terms.key(cell.trial)) for cell in stage.cells(start)]
         for cell, key in self.cells:

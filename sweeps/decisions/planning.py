@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeps.decisions.space import Row, buildable
-from sweeps.decisions.stages import AnyStage, Cell, Search, Stage
+from sweeps.decisions.stages import AnyStage, Cell, Recheck, Search, Stage
 from sweeps.decisions.study import Study
 from trainables.config import Trial
 from trainables.errors import UserError
@@ -20,7 +21,8 @@ Winners = tuple[str, ...]  # those that lead to a trial, in words
 class PlannedStage:
     """A stage before anything has run: its cells from the start that is assumed, and all that any winner could lead to.
 
-    The trials that a search could draw are not laid out: it has its `space` in words in their place.
+    The trials that a search could draw are not laid out: it has its `space` in words in their place. A recheck has no
+    cells before all else is decided.
     """
 
     stage: AnyStage
@@ -30,6 +32,8 @@ class PlannedStage:
     space: tuple[Row, ...] = ()
     about: str = ""  # of a search: how it draws, and from how much
     to_draw: int = 0  # trials of a search
+    # of a recheck: the stages, and the values in words of which it tries one each
+    to_recheck: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,19 +46,29 @@ class _Images:
     def build(self, trial: Trial) -> Layers:
         return plan(trial.model, trial.training.input_shape(self.shape), self.classes)
 
+    def can_build(self, trial: Trial) -> bool:
+        try:
+            self.build(trial)
+        except UserError:
+            return False
+        return True
+
 
 def plan_study(study: Study, image_shape: tuple[int, int, int], classes: int) -> list[PlannedStage]:
     """Lay out every trial that the study can reach.
 
     Where a stage starts from a winner that is not known yet, its cells are shown for the baseline's own values. Raises
     UserError, naming the stage, the cell and the winners before it, where any trial that some winner could lead to
-    cannot be built.
+    cannot be built. What a recheck could lead to and cannot be built is left out: it will be left out there.
     """
     images = _Images(image_shape, classes)
     ends: dict[str, dict[Trial, Winners]] = {}  # by stage, what may win it
     assumed: dict[str, Trial] = {}
-    planned = []
-    for stage in study.stages:
+    planned: list[PlannedStage] = []
+    for stage in study.all_stages:
+        if isinstance(stage, Recheck):
+            planned.append(_planned_recheck(stage, study, planned, images))
+            continue
         parent = study.parent(stage)
         starts = ends[parent] if parent else {study.base(stage): ()}
         start = assumed[parent] if parent else study.base(stage)
@@ -121,3 +135,43 @@ def _planned_search(
     about = f"{stage.trials} trials by {stage.sampler}, {stage.rule}; {size}, {share}"
     space = tuple(stage.space.describe())
     return PlannedStage(stage, words, reachable=starts, space=space, about=about, to_draw=stage.trials)
+
+
+def _planned_recheck(stage: Recheck, study: Study, planned: Sequence[PlannedStage], images: _Images) -> PlannedStage:
+    """Return the recheck's plan; what other stages reach, too, is left to them where that is known beforehand."""
+    entries = {entry.stage.name: entry for entry in planned}
+    swapped = (
+        trial
+        for rechecked in study.lineage
+        if rechecked.vary
+        for last in study.lineage
+        if not _reaches_it(study.path(last), rechecked)
+        for start in entries[last.name].reachable
+        for trial in _with_each_value(rechecked, start)
+    )
+    return PlannedStage(
+        stage,
+        "the final winner",
+        reachable=tuple(filter(images.can_build, dict.fromkeys(swapped))),
+        to_recheck=tuple((name, tuple(cell.label for cell, _ in entries[name].cells)) for name in stage.of),
+    )
+
+
+def _reaches_it(path: Sequence[AnyStage], stage: Stage) -> bool:
+    """Tell whether other winners of a stage on the path lead to the same as its other values at the path's end.
+
+    They do unless a later stage changes the same field.
+    """
+    if stage not in path:
+        return False
+    later = path[path.index(stage) + 1 :]
+    return not any(isinstance(each, Stage) and stage.vary.keys() & each.vary.keys() for each in later)
+
+
+def _with_each_value(stage: Stage, start: Trial) -> Iterator[Trial]:
+    for values in itertools.product(*stage.vary.values()):
+        try:
+            trial = start.with_values(dict(zip(stage.vary, values, strict=True)))
+        except UserError:
+            continue  # what the start has beside it does not go with this value
+        yield trial

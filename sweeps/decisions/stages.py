@@ -1,4 +1,4 @@
-"""The stages that a study is made of: a grid over some fields, or a free search of a space. Pure."""
+"""The stages that a study is made of: a grid over some fields, or a free search of a space; and its recheck. Pure."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from sweeps.decisions.space import Space
 from trainables.config import Trial
 from trainables.errors import UserError
 
+RECHECK = "recheck"  # the name of a study's last stage, where it has one
+FINAL = "final winner"  # the name of a recheck's first trial
 FIXED = {"dataset", "weights", "training.epochs"}  # what a search does not draw
 
 
@@ -178,4 +180,42 @@ class Search:
         return self
 
 
-AnyStage = Stage | Search
+class Swap(NamedTuple):
+    """The final winner with another value of a stage. `behind`: that stage told the value to be behind its winner's."""
+
+    cell: Cell
+    behind: bool
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """A study's last stage: the final winner again, and beside it with other values of the stages that it is `of`.
+
+    Which values these are is known once all other stages are decided (see recheck.py).
+    """
+
+    open_ended: ClassVar[bool] = False
+    start: ClassVar[None] = None
+    name: ClassVar[str] = RECHECK
+    title: ClassVar[str] = RECHECK
+    note: ClassVar[str] = (
+        "Each stage took the best value of one factor and kept it. Here the final winner takes, one at a time, the "
+        "best value of each stage that it does not have."
+    )
+
+    of: tuple[str, ...]
+    winner: str = ""  # the final winner in words
+    swaps: tuple[Swap, ...] = ()
+    left_out: tuple[str, ...] = ()  # the other stages, each with the reason
+
+    def cells(self, start: Trial) -> list[Cell]:
+        """Return the final winner, which is `start`, and those with another value."""
+        return [Cell(FINAL, (), start), *(swap.cell for swap in self.swaps)]
+
+    def foreseen(self, start: Trial) -> list[Trial]:
+        """Return as many trials as it may run; each is taken to be like `start`."""
+        return [start] * len(self.of)
+
+
+Declared = Stage | Search  # what a study is written in
+AnyStage = Declared | Recheck

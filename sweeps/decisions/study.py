@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sweeps.decisions.claims import Claim
-from sweeps.decisions.stages import AnyStage
+from sweeps.decisions.stages import RECHECK, AnyStage, Declared, Recheck, Stage
 from sweeps.decisions.winner import BEST, RULES
 from trainables.config import Trial
 from trainables.errors import UserError, suggest
@@ -38,12 +38,15 @@ class Study:
 
     name: str
     baseline: Trial
-    stages: tuple[AnyStage, ...]
+    stages: tuple[Declared, ...]
     watch: Watch = Watch()
     # The analyses at the end: job → its options (see analysis/jobs). A job examines the best trial on validation, or,
     # where it compares models, the winner of every stage.
     analyses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     winner: str = BEST  # by which rule: RULES
+    # Whether at last the best value of each stage that the final winner lacks is tried in it: what did one factor at a
+    # time miss? (sweeps/decisions/recheck.py)
+    recheck: bool = False
     # What a report says of these stages, to be held against what is measured (sweeps/decisions/claims.py)
     claims: tuple[Claim, ...] = ()
     # What `--quick` changes, in all trials and in searches
@@ -55,7 +58,7 @@ class Study:
         check_known("winner", self.winner, RULES)
         if not self.stages:
             raise UserError(f"study {self.name} has no stages")
-        earlier: dict[str, AnyStage] = {}
+        earlier: dict[str, Declared] = {}
         for stage in self.stages:
             _check_name("stage", stage.name)
             if stage.name in earlier:
@@ -70,20 +73,40 @@ class Study:
                     f"stage {stage.name} starts from {parent}, but must not: no plan can know where a search ends"
                 )
             earlier[stage.name] = stage
+        if self.recheck and RECHECK in earlier:
+            raise UserError(f"study {self.name} has a stage named {RECHECK!r}, but its own recheck has that name")
         for claim in self.claims:
             claim.check(self.stages)
+
+    @property
+    def all_stages(self) -> tuple[AnyStage, ...]:
+        """The stages, and last the recheck, where it is asked for and has anything to recheck."""
+        of = tuple(stage.name for stage in self.lineage if stage.vary) if self.recheck else ()
+        return (*self.stages, Recheck(of)) if of else self.stages
+
+    @property
+    def lineage(self) -> list[Stage]:
+        """The grids that start from the baseline, or from the winner of such a one."""
+        grids = (stage for stage in self.stages if isinstance(stage, Stage))
+        return [stage for stage in grids if self.base(self.path(stage)[0]) == self.baseline]
 
     @property
     def open_ended(self) -> bool:
         """Whether which trials it runs shows only as it runs, since a stage is a search."""
         return any(stage.open_ended for stage in self.stages)
 
-    def parent(self, stage: AnyStage) -> str | None:
+    def parent(self, stage: Declared) -> str | None:
         """Return the name of the stage whose winner `stage` starts from, None where its start is known beforehand."""
         if isinstance(stage.start, Trial):
             return None
         at = self.stages.index(stage)
         return stage.start or (self.stages[at - 1].name if at else None)
+
+    def path(self, stage: Declared) -> tuple[Declared, ...]:
+        """Return the stages whose winners lead to a stage, the first one first, and last itself."""
+        parent = self.parent(stage)
+        before = next((each for each in self.stages if each.name == parent), None)
+        return (*self.path(before), stage) if before else (stage,)
 
     def base(self, stage: AnyStage) -> Trial:
         """Return the start of a stage without a parent."""
@@ -146,11 +169,11 @@ class Study:
         claims = tuple(claim for claim in self.claims if claim.stage in wanted)
         return replace(self, stages=tuple(stage for stage in self.stages if stage.name in wanted), claims=claims)
 
-    def _with_stages(self, change: Callable[[AnyStage], AnyStage]) -> Study:
+    def _with_stages(self, change: Callable[[Declared], Declared]) -> Study:
         return replace(self, stages=tuple(map(change, self.stages)))
 
     def _with_trials(self, change: Callable[[Trial], Trial]) -> Study:
-        def started(stage: AnyStage) -> AnyStage:
+        def started(stage: Declared) -> Declared:
             return replace(stage, start=change(stage.start)) if isinstance(stage.start, Trial) else stage
 
         return replace(self, baseline=change(self.baseline), stages=tuple(map(started, self.stages)))

@@ -21,10 +21,12 @@ def print_plan(
     trials = list(distinct(planned))
     to_draw = sum(entry.to_draw for entry in planned)
     drawn = f" and {to_draw} to be drawn" if to_draw else ""
+    to_recheck = sum(len(entry.to_recheck) for entry in planned)
+    rechecked = f" and at most {to_recheck} to recheck" if to_recheck else ""
     stopping = "on" if early_stopping else "off"
     console.print(
-        f"Study {study.name} on {study.baseline.dataset}: {len(planned)} stages, {len(trials)} distinct trials{drawn}, "
-        f"{study.baseline.training.epochs} epochs, seeds: {seeds}, early stopping: {stopping}",
+        f"Study {study.name} on {study.baseline.dataset}: {len(planned)} stages, {len(trials)} distinct trials{drawn}"
+        f"{rechecked}, {study.baseline.training.epochs} epochs, seeds: {seeds}, early stopping: {stopping}",
         highlight=False,
     )
     console.print(f"Trials run {where}.", highlight=False, soft_wrap=True)
@@ -48,6 +50,7 @@ def as_data(planned: Sequence[PlannedStage]) -> list[dict[str, Any]]:
             "stage": entry.stage.name,
             "starts_from": entry.start,
             **({"space": [row._asdict() for row in entry.space]} if entry.space else {}),
+            **({"rechecks": dict(entry.to_recheck)} if entry.to_recheck else {}),
             "trials": [
                 {
                     "value": cell.label,
@@ -68,6 +71,10 @@ def _table(entry: PlannedStage) -> Table:
     if entry.space:
         fields = tuple((row.field, row.range, row.when or "always") for row in entry.space)
         return Table(f"{title}; {entry.about}", (Column("field"), Column("drawn from"), Column("when")), fields)
+    if entry.to_recheck:
+        values = tuple((name, "; ".join(labels)) for name, labels in entry.to_recheck)
+        heads = (Column("stage"), Column("the best value that the final winner does not have, of"))
+        return Table(f"{title}; at most {len(values)} trials", heads, values)
     columns = (Column(entry.stage.name), Column("shapes"), Column("parameters"), Column("MFLOPs", digits=2))
     rows = tuple((cell.label, shapes(layers), parameters(layers), flops(layers) / 1e6) for cell, layers in entry.cells)
     return Table(title, columns, rows)

@@ -63,7 +63,7 @@ def write(folder: Path, agenda: Agenda, facts: Facts, data: DataSummary, finding
     sections = [*stages, *([claims] if claims else []), *findings]
     decision_files.write(folder, agenda.decisions)
     decided = {result.stage.name for result in agenda.results}
-    undecided = [stage.name for stage in agenda.study.stages if stage.name not in decided]
+    undecided = [stage.name for stage in agenda.study.all_stages if stage.name not in decided]
     intro = [_about(agenda, data, facts.score)]
     if undecided:
         intro.append(f"Not decided yet: {', '.join(undecided)}. The same command goes on.")

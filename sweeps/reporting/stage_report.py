@@ -13,9 +13,11 @@ from sweeps.decisions.contest import Contest
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import StageResult, Terms
 from sweeps.decisions.search_run import SearchResult
+from sweeps.decisions.stages import Recheck
 from sweeps.decisions.status import Status
 from sweeps.reporting.effects import effects_sentences, effects_table
 from sweeps.reporting.leaderboard import account, search_tables, what_mattered
+from sweeps.reporting.recheck_words import recheck_sentences
 from sweeps.reporting.tables import Facts, published_table, stage_table
 from sweeps.reporting.winner_words import winner_sentences
 
@@ -28,7 +30,9 @@ ON_SCREEN = 5  # rows of a search's leaderboard in the terminal
 
 def report_on(result: StageResult) -> StageReport:
     """Return what there is to show of a decided stage."""
-    return SearchReport(result) if isinstance(result, SearchResult) else StageReport(result)
+    if isinstance(result, SearchResult):
+        return SearchReport(result)
+    return RecheckReport(result, result.stage) if isinstance(result.stage, Recheck) else StageReport(result)
 
 
 class StageReport:
@@ -44,7 +48,7 @@ class StageReport:
             return [f"Not run: {result.skipped}."]
         lines = [result.stage.note] if result.stage.note else []
         lines += self._course()
-        lines += winner_sentences(result, terms.yardstick)
+        lines += self._verdict(terms)
         lines += self._effects(terms)
         lines += self._stopped()
         again = [f"{o.cell.label} ({'; '.join(o.restarts)})" for o in result.outcomes if o.restarts]
@@ -108,6 +112,9 @@ class StageReport:
     def _course(self) -> list[str]:
         return []
 
+    def _verdict(self, terms: Terms) -> list[str]:
+        return winner_sentences(self.result, terms.yardstick)
+
     def _effects(self, terms: Terms) -> list[str]:
         return effects_sentences(self.result, terms)
 
@@ -124,6 +131,24 @@ class StageReport:
 
     def _drawn_outcomes(self) -> Sequence[Outcome]:
         return self.result.outcomes
+
+
+class RecheckReport(StageReport):
+    """What there is to show of a recheck: whether another value is ahead of the final winner's."""
+
+    def __init__(self, result: StageResult, stage: Recheck) -> None:
+        super().__init__(result)
+        self.stage = stage
+
+    def tables(self, facts: Facts) -> list[Table]:
+        """Return the table of its trials."""
+        return [self.table(facts)]
+
+    def _verdict(self, terms: Terms) -> list[str]:
+        return recheck_sentences(self.stage, self.result, terms.yardstick)
+
+    def _effects(self, terms: Terms) -> list[str]:  # noqa: ARG002
+        return []  # its trials differ in different factors
 
 
 class SearchReport(StageReport):

@@ -23,13 +23,13 @@ def winner_sentences(result: StageResult, by: Yardstick) -> list[str]:
     if winner is None:
         return ["No winner: no trial ran in full."]
     best, contest = winner.outcome, winner.contest
-    score = f"validation {by.metric} {100 * best.score:.1f} % ({_seeds(best)})"
+    score = f"validation {by.metric} {100 * best.score:.1f} % ({seeds(best)})"
     first = f"Winner on validation ({by.images:,} images): {best.cell.label}: {score}"
     rivals = [outcome for outcome in contest.compared if outcome.key != best.key]
     lines = [f"{first}{_lead(winner, rivals)}."]
     if contest.place(best) is not None and rivals:
-        lines += _what_is_told(contest)
-    return [*lines, *_not_compared(result.outcomes, winner)]
+        lines += what_is_told(contest)
+    return [*lines, *not_compared(result.outcomes, best, contest)]
 
 
 def interval(difference: Difference) -> str:
@@ -50,7 +50,8 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
-def _seeds(outcome: Outcome) -> str:
+def seeds(outcome: Outcome) -> str:
+    """Return the number of a trial's seeds in words."""
     count = len(outcome.history.seeds)
     return f"{count} seeds" if count > 1 else "1 seed"
 
@@ -71,7 +72,8 @@ def _lead(winner: Winner, rivals: Sequence[Outcome]) -> str:
     return how + (f"; not told apart from {listed(level)}" if level else "")
 
 
-def _what_is_told(contest: Contest) -> list[str]:
+def what_is_told(contest: Contest) -> list[str]:
+    """Return which trials may be best, and which differences the stage can show; of one trial alone nothing is told."""
     comparison = contest.comparison
     if comparison is None or comparison.resolution is None:
         return ["One seed each, and no other trial with several: nothing is told apart."]
@@ -85,19 +87,20 @@ def _what_is_told(contest: Contest) -> list[str]:
     resolution = f"Differences under {100 * comparison.resolution:.1f} points cannot be seen in this stage"
     if comparison.resolution <= SEEN:
         return [*lines, f"{resolution}."]
-    seeds = comparison.seeds_for(SEEN)
-    more = f"about {seeds:,} seeds" if seeds else "no number of seeds"
-    return [*lines, f"{resolution}; {more} would show one of 1 point" + ("." if seeds else ": it takes more images.")]
+    needed = comparison.seeds_for(SEEN)
+    more = f"about {needed:,} seeds" if needed else "no number of seeds"
+    return [*lines, f"{resolution}; {more} would show one of 1 point" + ("." if needed else ": it takes more images.")]
 
 
-def _not_compared(outcomes: Sequence[Outcome], winner: Winner) -> list[str]:
+def not_compared(outcomes: Sequence[Outcome], best: Outcome, contest: Contest) -> list[str]:
+    """Return which trials were not compared with the best, and why."""
     stopped = [
-        _where_it_stood(outcome, winner.outcome)
+        _where_it_stood(outcome, best)
         for outcome in outcomes
         if outcome.status == Status.CENSORED and outcome.history.epochs
     ]
     lines = [f"Not compared: {listed(stopped)}."] if stopped else []
-    if missing := [outcome.cell.label for outcome in winner.contest.left_out]:
+    if missing := [outcome.cell.label for outcome in contest.left_out]:
         lines.append(
             f"Not compared: {listed(missing)}, as what they made of each image was not kept "
             "(--fresh trains them again)."

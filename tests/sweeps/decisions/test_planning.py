@@ -140,3 +140,29 @@ def test_a_trial_that_only_an_unlikely_winner_leads_to_is_checked_too():
     stages = (Stage("depth", {"model.conv_layers": (2, 3)}), Stage("kernel", {"model.kernel": (3, 5)}))
     with pytest.raises(UserError, match=r"^stage kernel, 5: conv3 cannot be built"):
         plan_study(Study("s", BASE, stages), (3, 28, 28), 10)
+
+
+def test_a_recheck_is_shown_by_the_values_of_which_it_tries_one_a_stage():
+    study = Study("s", BASE, (DEPTH, WIDTH), recheck=True)
+    *_, entry = plan_study(study, SHAPE, 10)
+    assert (entry.stage, entry.start, entry.cells) == (study.all_stages[-1], "the final winner", ())
+    assert entry.to_recheck == (("depth", ("1", "3")), ("width", ("4-8", "8-16")))
+    # by depth alone 1 or 3 layers win, and width may be tried in both
+    assert len(entry.reachable) == 4
+
+
+def test_what_a_recheck_could_lead_to_and_cannot_be_built_is_no_error():
+    """A window of 31 fits one layer, not the two of the other branch."""
+    one = BASE.with_values({"model.conv_layers": 1})
+    kernel, depth = Stage("kernel", {"model.kernel": (3, 31)}), Stage("depth", {"model.conv_layers": (1, 2)}, start=one)
+    *_, entry = plan_study(Study("s", one, (kernel, depth), recheck=True), SHAPE, 10)
+    reached = {(trial.model.conv_layers, trial.model.kernel) for trial in entry.reachable}
+    assert reached == {(1, 3), (2, 3), (1, 31)}
+
+
+def test_a_field_that_two_stages_vary_is_rechecked_where_only_the_first_has_been():
+    first, second = Stage("lr", {"training.lr": (0.1, 0.2)}), Stage("fine", {"training.lr": (0.3, 0.4)})
+    *_, entry = plan_study(Study("s", BASE, (first, second), recheck=True), SHAPE, 10)
+    assert {trial.training.lr for trial in entry.reachable} >= {0.1, 0.2}
+    *_, entry = plan_study(Study("s", BASE, (first,), recheck=True), SHAPE, 10)
+    assert entry.reachable == ()  # they are the stage's own

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweeps.decisions.stages import Cell
+from sweeps.decisions.stages import FINAL, Cell, Recheck, Swap
 from sweeps.study import Choice, Published, Search, Space, Stage, Whole
 from trainables.config import CNN, Trial
 from trainables.errors import UserError
@@ -160,3 +160,11 @@ def test_what_is_just_allowed():
     Search("find", SPACE, rule="hyperband")
     Search("find", SPACE, sampler="gp", rule="none")
     Search("find", SPACE, objectives=("score", "seconds"), rule="none")
+
+
+def test_a_recheck_has_the_final_winner_and_what_it_swaps_and_before_that_is_known_a_trial_a_stage():
+    other = Cell("lr 0.1", (0.1,), BASE.with_values({"training.lr": 0.1}))
+    recheck = Recheck(("lr", "depth"), swaps=(Swap(other, behind=True),))
+    assert recheck.cells(BASE) == [Cell(FINAL, (), BASE), other]
+    assert Recheck(("lr", "depth")).foreseen(BASE) == [BASE, BASE]
+    assert (recheck.name, recheck.title, recheck.open_ended) == ("recheck", "recheck", False)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from sweeps.decisions.stages import Recheck
 from sweeps.study import Choice, Claim, Published, Search, Space, Stage, Study
 from trainables.config import CNN, Trial
 from trainables.errors import UserError
@@ -34,6 +35,38 @@ def test_a_chain_starts_at_the_baseline_and_goes_on_from_the_stage_before_or_the
     assert [CHAIN.parent(stage) for stage in CHAIN.stages] == [None, "depth", "depth", None]
     assert CHAIN.base(CHAIN.stages[0]) is BASE
     assert CHAIN.base(CHAIN.stages[3]).model.fc_layers == 1
+
+
+def test_a_path_leads_from_the_first_stage_and_the_lineage_is_of_those_grids_whose_path_starts_at_the_baseline():
+    assert [[each.name for each in CHAIN.path(stage)] for stage in CHAIN.stages] == [
+        ["depth"],
+        ["depth", "width"],
+        ["depth", "pooling"],
+        ["own"],
+    ]
+    assert [stage.name for stage in CHAIN.lineage] == ["depth", "width", "pooling"]
+    after_own = Stage("after_own", {"model.kernel": (3, 5)})
+    again = Stage("again", {"model.kernel": (3, 5)}, start=BASE)
+    study = Study("s", BASE, (*CHAIN.stages, after_own, again, FIND))
+    assert [stage.name for stage in study.lineage] == ["depth", "width", "pooling", "again"]
+
+
+def test_a_recheck_is_the_last_stage_and_of_the_lineage_that_varies_something():
+    assert CHAIN.all_stages == CHAIN.stages
+    stages = (*CHAIN.stages, Stage("curve", start="width"))
+    study = Study("s", BASE, stages, recheck=True)
+    assert study.all_stages == (*stages, Recheck(("depth", "width", "pooling")))
+    assert study.only(["pooling"]).all_stages[-1] == Recheck(("depth", "pooling"))
+    assert study.changed({"training.epochs": 2}).all_stages[-1] == Recheck(("depth", "width", "pooling"))
+    for nothing in ([stages[3]], [Stage("curve")], [FIND]):
+        assert Study("s", BASE, tuple(nothing), recheck=True).all_stages == tuple(nothing)
+
+
+def test_a_stage_may_be_named_recheck_only_without_one():
+    stages = (Stage("recheck", {"model.conv_layers": (1, 2)}),)
+    assert Study("s", BASE, stages).stages == stages
+    with pytest.raises(UserError, match=r"^study s has a stage named 'recheck', but its own recheck has that name$"):
+        Study("s", BASE, stages, recheck=True)
 
 
 def test_a_study_is_open_ended_where_a_stage_is_a_search():

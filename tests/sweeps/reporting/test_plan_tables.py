@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -48,6 +49,25 @@ def test_a_search_s_plan_is_its_space():
     assert "find: from the baseline; 5 trials by random, asha; 8 points" in " ".join(text.split())
     rows = [line.split() for line in text.splitlines() if line.strip().startswith("model.")]
     assert [(row[0], row[-1]) for row in rows] == [("model.conv_layers", "always"), ("model.pooling", "always")]
+
+
+def test_a_recheck_s_plan_is_the_values_that_it_chooses_from_and_how_many_it_tries():
+    text = printed(replace(GRID, recheck=True))
+    assert text.startswith("Study small on shapes: 3 stages, 4 distinct trials and at most 2 to recheck, 3 epochs")
+    assert "All 6 trials that any winners could lead to can be built." in text
+    assert "recheck: from the final winner; at most 2 trials" in text
+    _, table = text.split("recheck: from")
+    assert [line.split() for line in table.splitlines() if line.startswith(("  depth", "  lr"))] == [
+        ["depth", "1;", "2"],
+        ["lr", "0.1;", "0.2"],
+    ]
+    *_, entry = as_data(plan_study(replace(GRID, recheck=True), (3, 32, 32), 10))
+    assert entry == {
+        "stage": "recheck",
+        "starts_from": "the final winner",
+        "rechecks": {"depth": ("1", "2"), "lr": ("0.1", "0.2")},
+        "trials": [],
+    }
 
 
 def test_as_data_it_holds_the_whole_configuration_and_each_layer():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from sweeps.decisions.records import StageResult
+from sweeps.decisions.stages import FINAL, Cell, Recheck, Swap
 from sweeps.decisions.winner import choose
-from sweeps.reporting.stage_report import LEADERS, ON_SCREEN, SearchReport, StageReport, report_on
+from sweeps.reporting.stage_report import LEADERS, ON_SCREEN, RecheckReport, SearchReport, StageReport, report_on
 from sweeps.reporting.tables import Facts
 from sweeps.study import Published, Stage
 from tests.sweeps.decisions.test_search_run import Cluster, search
@@ -88,6 +89,23 @@ def test_a_grid_has_no_files_beside_its_table():
     assert type(shown) is StageReport
     assert (shown.files(), shown.figures("s", "shapes")) == ({}, {})
     assert shown.tables(FACTS) == [shown.table(FACTS)] == shown.on_screen(FACTS)
+
+
+def test_a_recheck_tells_what_one_factor_at_a_time_missed_and_has_a_table_of_its_trials():
+    stage = Recheck(("depth",), "width 8", (Swap(Cell("depth 1", (1,), BROKEN.cell.trial), behind=False),))
+    shown = report_on(result(outcome(FINAL, [0.5, 0.75]), outcome("depth 1", [0.5], status="failed"), stage=stage))
+    assert type(shown) is RecheckReport
+    assert shown.words(TERMS) == [
+        Recheck.note,
+        "Final winner on validation (100 images): width 8: validation accuracy 75.0 % (1 seed).",
+        f"Not compared: {FINAL}, as what they made of each image was not kept (--fresh trains them again).",
+        "Whether one factor at a time missed an interaction cannot be told.",
+        "Failed: depth 1: it broke.",
+    ]
+    assert [row[0] for row in shown.table(FACTS).rows] == [FINAL, "depth 1"]
+    assert shown.tables(FACTS) == [shown.table(FACTS)]
+    skipped = StageResult(Recheck(("depth",)), skipped="no stage has a winner")
+    assert report_on(skipped).words(TERMS) == ["Not run: no stage has a winner."]
 
 
 def test_a_search_shows_its_leaders_and_keeps_optuna_s_view(found):

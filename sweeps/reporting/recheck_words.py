@@ -1,0 +1,65 @@
+"""What one factor at a time missed, in sentences that say no more than the data carries."""
+
+from __future__ import annotations
+
+from sweeps.decisions.inference import Difference
+from sweeps.decisions.outcome import Outcome, Yardstick
+from sweeps.decisions.records import StageResult
+from sweeps.decisions.stages import Recheck
+from sweeps.decisions.status import Status
+from sweeps.reporting.winner_words import interval, listed, not_compared, seeds, what_is_told
+
+
+def recheck_sentences(stage: Recheck, result: StageResult, by: Yardstick) -> list[str]:
+    """Return how each rechecked value compares with the final winner's, what was not rechecked, and what follows."""
+    best, *rechecked = result.outcomes
+    if result.winner is None or best.status != Status.DONE:
+        return ["The final winner did not run in full here: nothing can be told."]
+    contest = result.winner.contest
+    found = [(each, contest.difference(each, best)) for each in rechecked]
+    leads = {each.cell.label: lead for each, lead in found if lead}
+    lines = [f"{_about(stage, best, by)}{_standing(leads)}."]
+    if leads:
+        lines += what_is_told(contest)
+    lines += not_compared(rechecked, best, contest)
+    if stage.left_out:
+        lines.append(f"Not rechecked: {listed(stage.left_out)}.")
+    return [*lines, *_conclusion(stage, leads)]
+
+
+def _about(stage: Recheck, best: Outcome, by: Yardstick) -> str:
+    return (
+        f"Final winner on validation ({by.images:,} images): {stage.winner}: validation {by.metric} "
+        f"{100 * best.score:.1f} % ({seeds(best)})"
+    )
+
+
+def _standing(leads: dict[str, Difference]) -> str:
+    """Say which values are ahead of the final winner, not told apart from it, and behind it."""
+    told = {label: lead for label, lead in leads.items() if lead.low is not None and lead.high is not None}
+    ahead = [label for label, lead in told.items() if lead.ahead]
+    behind = [label for label, lead in told.items() if lead.high is not None and lead.high < 0]
+    level = [label for label in told if label not in (*ahead, *behind)]
+    groups = {"ahead of it": ahead, "not told apart from it": level, "behind it": behind}
+    return "".join(
+        f"; {how}: {listed([f'{label} ({interval(told[label])})' for label in labels])}"
+        for how, labels in groups.items()
+        if labels
+    )
+
+
+def _conclusion(stage: Recheck, leads: dict[str, Difference]) -> list[str]:
+    if not any(lead.low is not None for lead in leads.values()):
+        return ["Whether one factor at a time missed an interaction cannot be told."]
+    ahead = [label for label, lead in leads.items() if lead.ahead]
+    if not ahead:
+        return ["No interaction seen: no rechecked value is ahead of the final winner."]
+    was_behind = {swap.cell.label for swap in stage.swaps if swap.behind}
+    return [
+        f"{label} is ahead of the final winner, and was behind in its own stage: one factor at a time missed an "
+        "interaction."
+        if label in was_behind
+        else f"{label} is ahead of the final winner: one factor at a time missed it. Whether by an interaction is "
+        "open, as its own stage did not tell it to be behind."
+        for label in ahead
+    ]
