@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from sweeps.decisions.recheck import final_winner, swaps
+from sweeps.decisions.recheck import final_winner, in_words, swaps
 from sweeps.decisions.records import StageResult, Terms
 from sweeps.decisions.stages import AnyStage, Recheck, Swap
 from sweeps.decisions.study import Study
@@ -53,7 +53,7 @@ def _of_recheck(
     tried = swaps(study, results, start, terms)
     known = replace(
         stage,
-        winner=f"{before.stage.name} {winner.outcome.cell.label}",
+        winner=in_words(study, results, before.stage.name),
         swaps=tuple(each for each in tried if isinstance(each, Swap)),
         left_out=tuple(each for each in tried if isinstance(each, str)),
     )

@@ -30,6 +30,13 @@ def final_winner(study: Study, results: Mapping[str, StageResult]) -> tuple[Stag
     return max(reversed(won), key=lambda each: each[1].outcome.score, default=None)
 
 
+def in_words(study: Study, results: Mapping[str, StageResult], last: str) -> str:
+    """Return the winners that lead to that of the stage `last`, and itself: `depth 2, lr 0.1`."""
+    [end] = [stage for stage in study.lineage if stage.name == last]
+    path = [(stage, results[stage.name].winner) for stage in study.path(end) if isinstance(stage, Stage) and stage.vary]
+    return ", ".join(f"{stage.name} {won.outcome.cell.label}" for stage, won in path if won) or "the baseline"
+
+
 def swaps(study: Study, results: Mapping[str, StageResult], start: Trial, terms: Terms) -> list[Swap | str]:
     """Return what to try for each stage in the lineage that varies something; a text where it has nothing, and why."""
     return [_swap(stage, results[stage.name], start, terms) for stage in study.lineage if stage.vary]

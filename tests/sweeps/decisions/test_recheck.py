@@ -75,7 +75,7 @@ def test_at_last_the_final_winner_takes_the_second_best_value_of_each_stage_in_t
     rechecked = course.results[RECHECK]
     wide = BASE.with_values({"model.channels": (16, 32)})
     assert rechecked.start == wide
-    assert rechecked.stage.winner == "curve as it starts"
+    assert rechecked.stage.winner == "depth 2, width 16-32"
     assert [outcome.cell for outcome in rechecked.outcomes] == [
         Cell(FINAL, (), wide),
         Cell("depth 1", (1,), wide.with_values({"model.conv_layers": 1})),
@@ -98,6 +98,13 @@ def test_the_best_winner_is_the_final_one_unless_it_is_of_another_lineage_and_of
     found, winner = final_winner(STUDY, course.results)
     assert (found.stage.name, winner) == ("curve", course.results["curve"].winner)
     assert final_winner(STUDY.only(["own"]), course.results) is None
+
+
+def test_a_baseline_that_nothing_beats_is_the_final_winner():
+    stages = Stage("base"), Stage("lr", {"training.lr": (0.1, 0.2)}, start=BASE)
+    course = Course(Study("s", BASE, stages, recheck=True), by=lambda trial: 0.7 - trial.training.lr)
+    assert course.results[RECHECK].stage.winner == "the baseline"
+    assert course.swaps == ["lr 0.1"]
 
 
 def test_a_branch_that_did_not_lead_to_the_final_winner_is_tried_with_its_own():
