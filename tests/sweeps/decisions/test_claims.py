@@ -189,6 +189,17 @@ def test_what_is_undecided_says_how_many_seeds_would_decide(lead, needs):
     assert why.endswith(f"; about {found.seeds_for(needs)} seeds would decide, if it is as measured")
 
 
+def test_of_several_rivals_the_closest_one_says_how_many_seeds():
+    rng = np.random.default_rng(1)
+    samples = list(rng.normal(size=(3, 3, 1)) * 0.01 + np.zeros((3, 3, 5000)))
+    for sample, score in zip(samples, (0.01, 0.006, 0.0), strict=True):
+        sample += score - sample.mean()
+    found = compare(samples)
+    why = judged(Claim("s", "a", source=WHERE), found)[1]
+    assert found.seeds_for(0.004, (0, 1)) > found.seeds_for(0.01, (0, 2))
+    assert why.endswith(f"; about {found.seeds_for(0.004, (0, 1))} seeds would decide, if it is as measured")
+
+
 def test_what_the_images_leave_open_no_seeds_decide():
     rng = np.random.default_rng(1)
     samples = [np.tile(rng.random(50) < 0.5, (3, 1)) for _ in range(2)]
