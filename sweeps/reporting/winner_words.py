@@ -82,6 +82,8 @@ def _what_is_told(contest: Contest) -> list[str]:
             f"{', '.join(members)}."
         )
     ]
+    if any(len(outcome.history.seeds) == 1 for outcome in contest.compared):
+        lines.append("A trial of one seed is taken to scatter as the study's others do, which cannot be checked.")
     resolution = f"Differences under {100 * comparison.resolution:.1f} points cannot be seen in this stage"
     if comparison.resolution <= SEEN:
         return [*lines, f"{resolution}."]

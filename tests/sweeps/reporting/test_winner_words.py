@@ -54,6 +54,12 @@ def test_with_one_seed_each_nothing_is_told_apart_and_it_is_said():
     assert first.endswith("(1 seed), by the score: nothing is told apart.")
 
 
+def test_a_trial_of_one_seed_rests_on_the_others():
+    lines = said(A, B, marked("d", *draws(0.5, 1, number=8)))
+    assert "A trial of one seed is taken to scatter as the study's others do, which cannot be checked." in lines
+    assert not any("one seed" in line for line in said(A, B))
+
+
 def test_a_trial_alone_has_nobody_to_be_ahead_of():
     [line] = said(A)
     assert line.endswith(f"{100 * A.score:.1f} % (3 seeds), the only trial that is ranked.")
