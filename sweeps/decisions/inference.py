@@ -28,6 +28,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sweeps.decisions.labels import interval
 from sweeps.decisions.quantiles import lead, widest
 from sweeps.decisions.scatter import Scatter, Spread, scatter, spread
 
@@ -41,6 +42,11 @@ class Difference:
     value: float
     low: float | None
     high: float | None
+
+    @property
+    def words(self) -> str:
+        """In points, with the interval where it is known: `+1.2 [−0.1, +2.5]`."""
+        return interval(self.value, self.low, self.high)
 
     @property
     def ahead(self) -> bool:
