@@ -7,7 +7,9 @@ from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.records import StageResult
 from sweeps.decisions.stages import Recheck
 from sweeps.decisions.status import Status
-from sweeps.reporting.winner_words import interval, listed, not_compared, seeds, what_is_told
+from sweeps.reporting.winner_words import not_compared, seeds, what_is_told
+
+AHEAD, LEVEL, BEHIND = "ahead of it", "not told apart from it", "behind it"
 
 
 def recheck_sentences(stage: Recheck, result: StageResult, by: Yardstick) -> list[str]:
@@ -23,7 +25,7 @@ def recheck_sentences(stage: Recheck, result: StageResult, by: Yardstick) -> lis
         lines += what_is_told(contest)
     lines += not_compared(rechecked, best, contest)
     if stage.left_out:
-        lines.append(f"Not rechecked: {listed(stage.left_out)}.")
+        lines.append(f"Not rechecked: {'; '.join(stage.left_out)}.")
     return [*lines, *_conclusion(stage, leads)]
 
 
@@ -36,20 +38,21 @@ def _about(stage: Recheck, best: Outcome, by: Yardstick) -> str:
 
 def _standing(leads: dict[str, Difference]) -> str:
     """Say which values are ahead of the final winner, not told apart from it, and behind it."""
-    told = {label: lead for label, lead in leads.items() if lead.low is not None and lead.high is not None}
-    ahead = [label for label, lead in told.items() if lead.ahead]
-    behind = [label for label, lead in told.items() if lead.high is not None and lead.high < 0]
-    level = [label for label in told if label not in (*ahead, *behind)]
-    groups = {"ahead of it": ahead, "not told apart from it": level, "behind it": behind}
-    return "".join(
-        f"; {how}: {listed([f'{label} ({interval(told[label])})' for label in labels])}"
-        for how, labels in groups.items()
-        if labels
-    )
+    words = ""
+    for place in (AHEAD, LEVEL, BEHIND):
+        those = [f"{label} ({lead.words})" for label, lead in leads.items() if _place(lead) == place]
+        words += f"; {place}: {', '.join(those)}" if those else ""
+    return words
+
+
+def _place(lead: Difference) -> str | None:
+    if lead.low is None or lead.high is None:
+        return None
+    return AHEAD if lead.low > 0 else BEHIND if lead.high < 0 else LEVEL
 
 
 def _conclusion(stage: Recheck, leads: dict[str, Difference]) -> list[str]:
-    if not any(lead.low is not None for lead in leads.values()):
+    if not any(map(_place, leads.values())):
         return ["Whether one factor at a time missed an interaction cannot be told."]
     ahead = [label for label, lead in leads.items() if lead.ahead]
     if not ahead:

@@ -158,6 +158,23 @@ def test_a_study_from_the_first_run_to_more_epochs_and_seeds(tmp_path, images):
     )
 
 
+def test_a_recheck_comes_last_and_is_not_run_again(tmp_path, images):
+    """Whichever of the two branches wins, the best value of the other is new in it."""
+    bench, small = Bench(tmp_path), study(images, epochs=1)
+    width = Stage("width", {"model.channels": (6, 8)}, start=small.baseline)
+    rechecked = replace(small, stages=(small.stages[0], width), recheck=True)
+    status, said = bench.run(rechecked)
+    assert (status, "5 trials run, 0 taken from earlier runs" in said) == (0, True)
+    [name] = [name for name in bench.runs() if name.startswith("recheck")]
+    first, *others = bench.rows("recheck")
+    assert first["recheck"] == "final winner"
+    assert len(others) == 2
+    assert name.removeprefix("recheck: ") in [row["recheck"] for row in others]
+    assert "Whether one factor at a time missed an interaction cannot be told." in said
+    status, said = bench.run(rechecked)
+    assert (status, "nothing to run: all 5 trials are done already" in said) == (0, True)
+
+
 def test_a_trial_that_fails_is_shown_with_its_reason_and_the_rest_is_kept(tmp_path, images):
     bench = Bench(tmp_path)
     status, said = bench.run(study(images, values=(0.05, 1e3)))

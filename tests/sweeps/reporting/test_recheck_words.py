@@ -7,7 +7,6 @@ from sweeps.decisions.records import StageResult
 from sweeps.decisions.stages import FINAL, Cell, Recheck, Swap
 from sweeps.decisions.winner import choose
 from sweeps.reporting.recheck_words import recheck_sentences
-from sweeps.reporting.winner_words import interval
 from tests.sweeps.outcomes import draws, marked, outcome
 from trainables.config import Trial
 
@@ -29,7 +28,7 @@ def said(*rechecked, best=0.7, behind=(), left_out=(), seeds=3):
     outcomes = (final, *rechecked)
     winner = choose(outcomes, BY)
     lines = recheck_sentences(stage, StageResult(stage, outcomes, winner), BY)
-    return lines, [interval(lead) if (lead := winner.contest.difference(each, final)) else None for each in rechecked]
+    return lines, [lead.words if (lead := winner.contest.difference(each, final)) else None for each in rechecked]
 
 
 def test_each_value_is_ahead_of_the_final_winner_or_level_with_it_or_behind_it():
@@ -89,7 +88,7 @@ def test_what_is_not_compared_is_named_and_where_nothing_is_nothing_is_told():
 
 def test_what_was_left_out_is_said_with_its_reason():
     lines, _ = said(trial("lr 0.1", 0.5), left_out=("depth 9 (conv9 cannot be built)", "b (none)"))
-    assert lines[-2] == "Not rechecked: depth 9 (conv9 cannot be built) and b (none)."
+    assert lines[-2] == "Not rechecked: depth 9 (conv9 cannot be built); b (none)."
 
 
 @pytest.mark.parametrize("others", [(), (trial("lr 0.1", 0.5),)])
