@@ -166,3 +166,5 @@ def test_a_field_that_two_stages_vary_is_rechecked_where_only_the_first_has_been
     assert {trial.training.lr for trial in entry.reachable} >= {0.1, 0.2}
     *_, entry = plan_study(Study("s", BASE, (first,), recheck=True), SHAPE, 10)
     assert entry.reachable == ()  # they are the stage's own
+    *_, entry = plan_study(Study("s", BASE, (first, Stage("curve")), recheck=True), SHAPE, 10)
+    assert entry.reachable == ()

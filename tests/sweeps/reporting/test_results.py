@@ -108,6 +108,21 @@ def test_once_all_is_decided_nothing_is_said_to_be_missing(tmp_path):
     assert len(json.loads((tmp_path / "report.json").read_text())["intro"]) == 1
 
 
+def test_a_recheck_is_missing_until_it_is_decided_and_then_has_its_files(tmp_path):
+    study = replace(STUDY, recheck=True)
+    begun = decided([history([0.5, 0.7]), history([0.6, 0.5]), None], study)
+    write(tmp_path, begun, facts(begun), DATA)
+    assert "Not decided yet: width, recheck." in (tmp_path / "report.html").read_text()
+    ended = decided([history([0.5, 0.7]), history([0.6, 0.5]), None], study)
+    while not ended.over:
+        ended.finish(ended.next().key, history([0.5, 0.8]))
+        ended.advance()
+    write(tmp_path, ended, facts(ended), DATA)
+    assert [row["recheck"] for row in rows(tmp_path, "recheck")] == ["final winner", "lr 0.2", "width 4"]
+    assert "Final winner on validation (137 images): lr 0.1, width 6" in (tmp_path / "report.html").read_text()
+    assert (tmp_path / "recheck-accuracy.png").exists()
+
+
 def test_curves_are_of_the_epochs_and_a_failed_trial_s_goes_as_far_as_it_came(tmp_path, agenda, drawn):
     write(tmp_path, agenda, facts(agenda), DATA)
     curves, how = drawn["lr: test accuracy"]

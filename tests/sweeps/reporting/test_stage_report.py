@@ -103,7 +103,9 @@ def test_a_recheck_tells_what_one_factor_at_a_time_missed_and_has_a_table_of_its
         "Failed: depth 1: it broke.",
     ]
     assert [row[0] for row in shown.table(FACTS).rows] == [FINAL, "depth 1"]
-    assert shown.tables(FACTS) == [shown.table(FACTS)]
+    ended = report_on(result(outcome(FINAL, [0.5, 0.75]), outcome("depth 1", [0.5, 0.6]), stage=stage))
+    assert ended.tables(FACTS) == [ended.table(FACTS)]
+    assert not any(line.startswith("Each effect holds") for line in ended.words(TERMS))
     skipped = StageResult(Recheck(("depth",)), skipped="no stage has a winner")
     assert report_on(skipped).words(TERMS) == ["Not run: no stage has a winner."]
 
