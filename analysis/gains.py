@@ -7,7 +7,7 @@ Radiology 1992, have readers and cases for seeds and images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ Spread = Callable[[np.ndarray], np.ndarray]  # what is known of images (M, …) 
 class Scores:
     """What the networks of one model, one a seed, score: `values` (n, K), NaN where unknown.
 
-    `images` (n, M, …) are the same scores image by image, or on each resample of the images.
+    `images` (n, M, …) are the same scores image by image; or on resamples of the images, less `values`.
     """
 
     values: np.ndarray
@@ -202,10 +202,22 @@ def _prior(variances: np.ndarray, freedom: float) -> tuple[float, float]:
     return prior, float(np.exp(logs.mean() + digamma(prior / 2) - np.log(prior / 2)))
 
 
-def over_resamples(values: np.ndarray) -> np.ndarray:
-    """Return the variance over resamples (R, K), the Spread of what was drawn again: (K,), NaN where it has none."""
-    known = np.isfinite(values)
+def reach(seeds: Mapping[str, int]) -> str:
+    """Return how far what is said of differences reaches, in a sentence, for models of so many seeds each."""
+    single = [name for name, count in seeds.items() if count == 1]
+    if not single:
+        return "Intervals and tests are over seeds and images, both."
+    if len(single) == len(seeds):
+        return "One seed each: what is said of differences holds for these networks alone, not for what the models are."
+    return f"One seed: {', '.join(single)}; what others would make is taken from the models of several."
+
+
+def over_resamples(apart: np.ndarray) -> np.ndarray:
+    """Return the Spread of scores on resamples of the images, less the scores themselves, (R, K) → (K,): their mean
+    square, NaN where nothing is known.
+
+    It counts what resamples smooth: precision at a recall jumps, but its mean over resamples does not.
+    """
+    known = np.isfinite(apart)
     count = known.sum(axis=0)
-    total = np.where(known, values, 0).sum(axis=0)
-    apart = np.where(known, values - total / np.maximum(count, 1), 0)
-    return np.where(count > 1, (apart**2).sum(axis=0) / np.maximum(count - 1, 1), np.nan)
+    return np.where(count > 0, (np.where(known, apart, 0) ** 2).sum(axis=0) / np.maximum(count, 1), np.nan)

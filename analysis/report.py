@@ -107,10 +107,7 @@ class Table:
             return MISSING
         if isinstance(cell, str):
             return cell
-        if not isinstance(cell, Measured):
-            return _number(cell, digits)
-        spread = "" if cell.sd is None else f" ± {_number(cell.sd, digits)}"
-        return f"{_number(cell.mean, digits)}{spread}" + (f" ({cell.n})" if cell.n > 1 else "")
+        return in_words(cell, digits) if isinstance(cell, Measured) else _number(cell, digits)
 
     @cached_property
     def best(self) -> frozenset[tuple[int, int]]:
@@ -213,6 +210,12 @@ class Section:
     tables: tuple[Table, ...] = ()
     figures: tuple[tuple[Path, str], ...] = ()
     captioned: bool = False  # whether the pictures bear their captions themselves
+
+
+def in_words(value: Measured, digits: int | None) -> str:
+    """Return "mean ± sd (n)", of a single replicate the value alone."""
+    spread = "" if value.sd is None else f" ± {_number(value.sd, digits)}"
+    return f"{_number(value.mean, digits)}{spread}" + (f" ({value.n})" if value.n > 1 else "")
 
 
 def write_html(path: Path, title: str, intro: Sequence[str], sections: Sequence[Section]) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.gains import Comparison, Estimate, Scores, moderated, over_resamples
+from analysis.gains import Comparison, Estimate, Scores, moderated, over_resamples, reach
 from analysis.holm import holm
 
 
@@ -74,15 +74,15 @@ def test_a_model_that_varies_far_more_than_the_others_keeps_its_own_variance():
 
 def test_columns_that_are_not_known_stay_so():
     values = np.array([[0.5, np.nan], [0.6, np.nan]])
-    images = np.stack([np.stack([value + np.arange(-5, 6) / 100 for value in row], axis=-1) for row in values])
+    images = np.stack([np.outer(np.arange(-5, 6) / 100, [each, np.nan]) for each in (1, 2)])
     gain = Comparison([Scores(values, images)] * 2, over_resamples, np.array([9.0, 9.0])).gain(1, 0)
     np.testing.assert_array_equal(np.isnan(gain.p), [False, True])
     assert np.isfinite(gain.by_chance())
 
 
-def test_spread_over_resamples_is_the_variance_of_what_is_known():
-    values = np.array([[1.0, np.nan, 2.0], [2.0, np.nan, np.nan], [4.0, 5.0, 4.0]])
-    np.testing.assert_allclose(over_resamples(values), [values[:, 0].var(ddof=1), np.nan, 2.0])
+def test_spread_over_resamples_is_the_mean_square_of_what_is_known():
+    apart = np.array([[1.0, np.nan, 2.0], [2.0, np.nan, np.nan], [4.0, np.nan, 4.0]])
+    np.testing.assert_allclose(over_resamples(apart), [21 / 3, np.nan, 20 / 2])
 
 
 def test_simultaneous_intervals_and_what_the_largest_of_equal_gains_comes_to():
@@ -153,3 +153,9 @@ def test_a_class_that_gains_is_found():
     found = np.array([simulated(rng, 3, np.full(10, 0.03), 0.25) <= 0.05 for _ in range(50)])
     assert found[:, 0].mean() > 0.8  # about 6 points
     assert found[:, 1:].any(axis=1).mean() <= 0.1
+
+
+def test_how_far_it_reaches_is_said():
+    assert reach({"a": 2, "b": 3}) == "Intervals and tests are over seeds and images, both."
+    assert reach({"a": 1, "b": 1}).startswith("One seed each: what is said of differences holds for these networks")
+    assert reach({"a": 1, "b": 3}).startswith("One seed: a; what others would make")
