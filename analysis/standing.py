@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis import figures
 from analysis.bootstrap import means
-from analysis.features import FeatureSpace, by_chance, of_pixels, sharing
+from analysis.features import by_chance, of_pixels, sharing
 from analysis.finding import Figure
 from analysis.gains import Comparison, Estimate, Scores, over_resamples, reach
 from analysis.report import Column, Measured, Table, Value, in_words
@@ -138,7 +138,7 @@ class Standing:
         if not self.known.size:
             return None
         levels = {id(entry): self.compared.level(number) for number, entry in enumerate(self.entries)}
-        kinds = {"model": self.models, "untrained": self.untrained, "pixels": (self.pixels,) * len(self.models)}
+        kinds = {"model": self.models, "untrained": self.untrained, self.pixels.name: (self.pixels,) * len(self.models)}
         if not any(self.untrained):
             del kinds["untrained"]
         ends = {
@@ -184,7 +184,7 @@ def network(subject: Subject, number: int) -> Subject:
 
 def standing_of(
     subjects: Sequence[Subject],
-    spaces: Sequence[FeatureSpace],
+    spaces: Sequence[str],
     present: np.ndarray,
     nearest: Sequence[Sequence[np.ndarray]],
     in_pixels: np.ndarray,
@@ -197,9 +197,9 @@ def standing_of(
     for subject, space, each in zip(subjects, spaces, nearest, strict=True):
         shares = np.stack([sharing(present, of_network).mean(axis=1) for of_network in each])
         seeds = len(subject.replicates)
-        models.append(Shares(subject.name, str(space), shares[:seeds]))
+        models.append(Shares(subject.name, space, shares[:seeds]))
         others = shares[seeds:]
-        untrained.append(Shares(f"{subject.name}, untrained", str(space), others, False) if len(others) else None)
+        untrained.append(Shares(f"{subject.name}, untrained", space, others, False) if len(others) else None)
     pixels = Shares("pixels", of_pixels(subjects[0].images), sharing(present, in_pixels).mean(axis=1)[None], False)
     chance = by_chance(present)
     known = chance[np.isfinite(chance)]

@@ -97,7 +97,7 @@ class Neighbours(Job):
         ]
         nearest_each = [[arrays["neighbours"] for arrays in each] for each in found]
         in_pixels = nearest_of_pixels(first, self.count, self.metric)
-        standing = standing_of(subjects, [each.space for each in seen], present, nearest_each, in_pixels)
+        standing = standing_of(subjects, [str(each.space) for each in seen], present, nearest_each, in_pixels)
         images, count = seen[0].neighbours.shape
         rule = (
             f"{first.dataset}: the {count} nearest of all {images:,} test images by {self.metric} distance, the "
