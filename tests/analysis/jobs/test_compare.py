@@ -1,7 +1,6 @@
 """Models side by side against numbers worked out by hand."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from analysis.jobs.compare import Compare
 from analysis.mcnemar import mcnemar
 from analysis.report import Measured
 from analysis.subject import Subject
-from tests.analysis.jobs.test_mistakes import sure, told
+from tests.analysis.jobs.test_mistakes import networks, sure, told
 from trainables.errors import UserError
 from trainables.metrics import average_precisions
 
@@ -90,16 +89,6 @@ def test_the_bars_are_in_the_table_s_order(monkeypatch: pytest.MonkeyPatch):
     low = [row[5] for row in found.tables["compare"].rows[1:3]]
     np.testing.assert_allclose(gains["two"][1]["plain"][:2] - gains["errors"]["plain"][:2], low)
     assert f"±{gains['band']:.1f} points" in gains["caption"]
-
-
-def networks(name: str, *logits: np.ndarray, labels: Sequence, **more) -> Subject:
-    """Return a model that has a network of these logits for each seed."""
-    first, *others = [replace(told(each[:1], labels, name, **more), seed=seed) for seed, each in enumerate(logits)]
-    for network, own in zip((first, *others), logits, strict=True):
-        vars(network)["logits"] = own.astype(np.float32)
-    found = replace(first, others=tuple(others))
-    vars(found)["logits"] = first.logits
-    return found
 
 
 def drawn_networks(name: str, seed: int, shares: Sequence[float], seeds: int = 3, count: int = 300) -> Subject:
