@@ -67,7 +67,7 @@ def agreement_table(agreed: Mapping[str, Agreement], about: str) -> Table:
 def drawn_agreement(agreed: Mapping[str, Agreement], what: str, about: str) -> Figure:
     """Draw how many mistakes how many seeds make, leaving out those that none makes."""
     caption = (
-        f"{about}: {what} by how many of the seeds make them. By chance: were each seed's to fall at random on a "
+        f"{about}: mistakes by how many of the seeds make them. By chance: were each seed's to fall at random on a "
         "class's images."
     )
     series: dict[str, np.ndarray] = {}

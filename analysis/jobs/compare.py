@@ -189,8 +189,9 @@ def _table(seen: _Seen) -> Table:
     rows += [row(first.class_names[label], first.training_images[label], label + 1) for label in seen.order]
     columns = [Column("class"), Column("training images"), *(Column(name, digits=2) for name in seen.names)]
     for name in seen.names[1:]:
-        columns += [Column(f"gain of {name}", digits=2), Column("from", digits=2), Column("to", digits=2)]
-        columns.append(Column("p (Holm)", digits=4))
+        gain = f"gain of {name}"
+        columns += [Column(head, digits=2) for head in (gain, f"{gain}, from", f"{gain}, to")]
+        columns.append(Column(f"{gain}, p (Holm)", digits=4))
     title = (
         f"{seen.metric}, % and gain over {seen.names[0]} in points, with simultaneous 95 % intervals {seen.over}: "
         f"{seen.about}"

@@ -34,7 +34,8 @@ def test_classes_come_by_their_gain_with_the_number_of_training_images():
     table = find(FIRST, SECOND, THIRD).tables["compare"]
     assert [column.name for column in table.columns] == [
         "class", "training images", "plain", "deep", "stuck",
-        "gain of deep", "from", "to", "p (Holm)", "gain of stuck", "from", "to", "p (Holm)",
+        "gain of deep", "gain of deep, from", "gain of deep, to", "gain of deep, p (Holm)",
+        "gain of stuck", "gain of stuck, from", "gain of stuck, to", "gain of stuck, p (Holm)",
     ]  # fmt: skip
     values = [[row[at] for at in (*range(6), 9)] for row in table.rows]
     assert values == [
