@@ -10,7 +10,7 @@ import torch
 from analysis import figures
 from analysis.confusion import confusion, confusion_table
 from analysis.finding import Figure, Finding
-from analysis.report import Column, Measured, Table, in_words
+from analysis.report import Column, Measured, Table
 from trainables.augment import as_evaluated
 from trainables.checkpoint import Checkpoint
 from trainables.datasets import Split
@@ -34,7 +34,7 @@ def evaluation(checkpoint: Checkpoint, split: Split, dataset: str, name: str, de
     metric = "mAP" if labels.ndim == 2 else "accuracy"
     about = f"{name} on {len(split):,} images of {dataset}" + (f", {len(scores)} seeds" if len(scores) > 1 else "")
     value, loss = Measured.of([100 * each.value for each in scores]), Measured.of([each.loss for each in scores])
-    text = (f"{about}: {metric} {in_words(value, 2)} %, loss {in_words(loss, 3)}.",)
+    text = (f"{about}: {metric} {value:.2f} %, loss {loss:.3f}.",)
     tables = {"evaluation": _table(scores, names, split.labels, about)}
     if labels.ndim == 2:
         return Finding("evaluation", "Evaluation", text, tables)

@@ -16,7 +16,7 @@ from analysis.bootstrap import means
 from analysis.features import by_chance, of_pixels, sharing
 from analysis.finding import Figure
 from analysis.gains import Comparison, Estimate, Scores, over_resamples, reach
-from analysis.report import Column, Measured, Table, Value, in_words
+from analysis.report import Column, Measured, Table, Value
 from analysis.subject import Subject
 
 # name, over, gain, from, to
@@ -164,9 +164,9 @@ class Standing:
             [(_, _, _, least, most)] = [row for row in self.gains if row[:2] == (model.name, other.name)][:1]
             verdict = "more than" if least > 0 else "less than" if most < 0 else "not told apart from"
             name = other.name if other is self.pixels else "untrained"
-            against.setdefault(verdict, []).append(f"{name} ({in_words(self._share(other), 1)} %)")
+            against.setdefault(verdict, []).append(f"{name} ({self._share(other):,.1f} %)")
         beaten = "; ".join(f"{verdict} {' and '.join(names)}" for verdict, names in against.items())
-        share = f"{in_words(self._share(model), 1)} % [{low:.1f}, {high:.1f}]"
+        share = f"{self._share(model):,.1f} % [{low:.1f}, {high:.1f}]"
         chance = f"by chance {self.chance:.1f} %"
         return f"{model.name}, {model.space}: {share} of the neighbours share a class, {beaten}; {chance}."
 

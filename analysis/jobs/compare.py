@@ -19,7 +19,7 @@ from analysis.gains import reach
 from analysis.job import Job, by_model
 from analysis.jobs.mistakes import check_labels
 from analysis.mcnemar import mcnemar
-from analysis.report import Column, Measured, Table, Value, in_words
+from analysis.report import Column, Measured, Table, Value
 from analysis.subject import Subject
 from trainables.errors import UserError
 from trainables.scoring import score
@@ -124,7 +124,7 @@ class _Seen:
     def scores(self) -> list[str]:
         """The values over all, in words."""
         over_all = [Measured.of(values[:, 0]) for values in self.values]
-        return [f"{name} {in_words(value, 2)} %" for name, value in zip(self.names, over_all, strict=True)]
+        return [f"{name} {value:,.2f} %" for name, value in zip(self.names, over_all, strict=True)]
 
     @cached_property
     def means(self) -> np.ndarray:

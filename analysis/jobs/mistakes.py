@@ -15,7 +15,7 @@ from analysis.confusion import confusion, confusion_table
 from analysis.figures import Panel, in_rows
 from analysis.finding import Arrays, Figure, Finding
 from analysis.job import Job
-from analysis.report import Column, Measured, Table, Value, in_words
+from analysis.report import Column, Measured, Table, Value
 from analysis.subject import Subject
 from trainables.errors import UserError
 from trainables.scoring import score
@@ -161,7 +161,7 @@ def _right(wrong: np.ndarray, about: str) -> str:
     mistaken, accuracy = Measured.of(wrong.sum(axis=1)), Measured.of(100 * (1 - wrong.mean(axis=1)))
     right = Measured(images - mistaken.mean, mistaken.sd, mistaken.n)
     counts = f"{_counted(right)} right, {_counted(mistaken)} wrong"
-    return f"{about}, {images:,} test images: {counts} ({in_words(accuracy, 2)} % right)."
+    return f"{about}, {images:,} test images: {counts} ({accuracy:,.2f} % right)."
 
 
 def _precision(
@@ -169,10 +169,10 @@ def _precision(
 ) -> list[str]:
     """Return mean average precision, and how many classes each seed falsely predicts and misses, in words."""
     false, lost = (Measured.of([len(each[kind]) for each in mistakes]) for kind in (0, 1))
-    mean = in_words(Measured.of([100 * value for value in values]), 2)
+    mean = Measured.of([100 * value for value in values])
     at = f"At a probability of {THRESHOLD}: {_counted(false)} classes falsely predicted, {_counted(lost)} missed."
     return [
-        f"{about}, {len(subject.labels):,} test images: mAP {mean} % ({subject.ap_rule} rule).",
+        f"{about}, {len(subject.labels):,} test images: mAP {mean:.2f} % ({subject.ap_rule} rule).",
         f"{at} Unknown labels count nowhere.",
     ]
 
@@ -189,7 +189,7 @@ def _whose(subject: Subject) -> str:
 
 def _counted(value: Measured) -> str:
     """Return a count over the seeds in words; of one seed it is a whole number."""
-    return in_words(value, 0 if value.n == 1 else 1)
+    return f"{value:,.0f}" if value.n == 1 else f"{value:,.1f}"
 
 
 def _means(counts: np.ndarray) -> str:

@@ -26,7 +26,7 @@ from analysis.features import (
 )
 from analysis.finding import Arrays, Figure, Finding
 from analysis.job import Job, by_model
-from analysis.report import Column, Measured, Table, in_words
+from analysis.report import Column, Measured, Table
 from analysis.standing import Shares, Standing, network, networks, standing_of
 from analysis.subject import Subject
 from trainables.errors import UserError
@@ -233,7 +233,7 @@ def _of_pictures(seen: Sequence[_Seen], standing: Standing) -> list[str]:
     """Return what neighbours in the pictures share, and how far they are those of the features, in words."""
     text = standing.sentences
     for each in seen:
-        whose = f"{each.subject.name}: of an image's {each.count} nearest in the picture, {in_words(each.kept, 1)} %"
+        whose = f"{each.subject.name}: of an image's {each.count} nearest in the picture, {each.kept:,.1f} %"
         again = "" if each.repeated is None else f"; two t-SNE seeds have {each.repeated:.1f} % in common"
         text.append(f"{whose} are those by features{again}.")
     return text

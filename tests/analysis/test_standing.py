@@ -1,7 +1,6 @@
 """Where models stand: shares by hand, intervals that hold, and what the sentences say was beaten."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ import pytest
 from analysis.report import Measured
 from analysis.standing import Shares, Standing, network, networks, standing_of
 from tests.analysis.test_filters import SMALL, make_subject
-from trainables.models import build
 
 IMAGES = 400
 
@@ -92,7 +90,7 @@ def test_images_without_a_class_do_not_count():
 
 
 def test_shares_are_counted_of_all_networks():
-    subject = replace(make_subject(SMALL, count=5), blank=partial(build, SMALL, (3, 12, 12), 3))
+    subject = make_subject(SMALL, count=5)
     subject = replace(subject, others=(subject.untrained(4),))
     assert networks(subject) == 3
     assert network(subject, 0) is subject

@@ -1,7 +1,6 @@
 """Nearest neighbours: which queries, what is said of them, and models side by side against counts by hand."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from tests.analysis.test_features import multi_label
 from tests.analysis.test_filters import SMALL, make_subject
 from trainables.config import CNN, ResNet
 from trainables.errors import UserError
-from trainables.models import build
 
 
 def looked(job, *subjects):
@@ -34,8 +32,8 @@ def test_default_queries_are_the_first_images_of_the_first_classes():
 
 
 def test_models_side_by_side():
-    subject = make_subject(replace(SMALL, fc_layers=2), count=30)
-    twin, other = replace(subject, name="twin"), replace(make_subject(ResNet(), count=30), name="other")
+    subject = replace(make_subject(replace(SMALL, fc_layers=2), count=30), blank=None)
+    twin, other = replace(subject, name="twin"), replace(make_subject(ResNet(), count=30), name="other", blank=None)
     computed, finding = looked(Neighbours(layer="flat", count=4), subject, twin, other)
     ours, theirs = computed[0]["neighbours"], computed[2]["neighbours"]
     shared = [float((subject.labels[found] == subject.labels[:, None]).mean()) for found in (ours, theirs)]
@@ -110,8 +108,7 @@ def test_queries_must_be_given_where_no_image_has_a_class():
 
 
 def test_all_seeds_count_and_a_network_that_has_learned_nothing_is_set_beside_them():
-    blank = partial(build, SMALL, (3, 12, 12), 3)
-    first = replace(make_subject(SMALL, count=60), blank=blank)
+    first = make_subject(SMALL, count=60)
     seeds = [replace(first.untrained(seed), name="net") for seed in (1, 2)]
     subject = replace(first, others=tuple(seeds))
     computed, finding = looked(Neighbours(count=3), subject)

@@ -1,7 +1,6 @@
 """t-SNE keeps what is apart apart, and is the same each time."""
 
 from dataclasses import replace
-from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -17,7 +16,6 @@ from analysis.subject import Subject
 from tests.analysis.test_filters import SMALL, make_subject
 from trainables.config import ResNet
 from trainables.errors import UserError
-from trainables.models import build
 
 
 def noise(count: int, side: int = 12) -> np.ndarray:
@@ -75,8 +73,8 @@ def looked(job: TSNE, *subjects: Subject) -> tuple[list[Arrays], Finding]:
 
 
 def test_models_side_by_side():
-    subject = make_subject(SMALL, count=60)
-    subjects = [subject, replace(make_subject(ResNet(), count=60), name="other")]
+    subject = replace(make_subject(SMALL, count=60), blank=None)
+    subjects = [subject, replace(make_subject(ResNet(), count=60), name="other", blank=None)]
     computed, finding = looked(TSNE(layer="flat", perplexity=5, repeats=1), *subjects)
     assert np.array_equal(computed[0]["start"], computed[1]["start"])
     own, _ = nearest(torch.from_numpy(computed[1]["embedding"]), COUNTED, "euclidean")
@@ -110,7 +108,7 @@ def test_models_side_by_side():
 
 def test_several_t_sne_seeds_all_networks_and_one_that_has_learned_nothing():
     """Parts: three t-SNE of the first network, the features of the second, a t-SNE of the untrained one."""
-    first = replace(make_subject(SMALL, count=45), blank=partial(build, SMALL, (3, 12, 12), 3))
+    first = make_subject(SMALL, count=45)
     subject = replace(first, others=(replace(first.untrained(1), name="net"),))
     job = TSNE(perplexity=5, images=45)
     computed, finding = looked(job, subject)
