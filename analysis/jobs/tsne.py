@@ -33,6 +33,7 @@ from trainables.errors import UserError
 
 COUNTED = 10  # neighbours that the numbers beside the picture are about, as in Kobak and Berens 2019
 MOST_REPEATS = 20
+SEEDS = 2**32  # that there are
 SIDE = 32  # pixels; larger images are reduced to it before the layout that all start from is made of them
 
 
@@ -59,7 +60,7 @@ class TSNE(Job):
     repeats: int = 3
 
     def __post_init__(self) -> None:
-        if type(self.seed) is not int or not 0 <= self.seed < 2**32:
+        if type(self.seed) is not int or not 0 <= self.seed < SEEDS:
             raise UserError(f"seed is {self.seed!r}, but must be a whole number from 0 to 2³² − 1")
         if type(self.images) is not int or self.images < 7:
             raise UserError(f"images is {self.images!r}, but must be a whole number from 7 on")
@@ -90,7 +91,7 @@ class TSNE(Job):
         in_features, _ = nearest(vectors, COUNTED, "euclidean")
         if 0 < number < len(subject.replicates):
             return {"features": in_features}
-        seed = self.seed + repeat * (number == 0)
+        seed = (self.seed + repeat * (number == 0)) % SEEDS
         start = initial_layout(subject.images[shown], seed)
         embedding = embed(vectors, start, self.perplexity, seed)
         in_picture, _ = nearest(torch.from_numpy(embedding), COUNTED, "euclidean")

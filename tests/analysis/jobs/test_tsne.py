@@ -184,6 +184,12 @@ def test_what_cannot_be_is_named(options, message):
     assert str(error.value) == message
 
 
+def test_after_the_last_seed_comes_the_first():
+    subject, job = make_subject(SMALL, count=7), TSNE(images=7, perplexity=2, seed=2**32 - 1, repeats=2)
+    again = replace(job, seed=0).compute(subject, 0)
+    assert np.array_equal(job.compute(subject, 1)["embedding"], again["embedding"])
+
+
 def test_fewest_images():
     subject = make_subject(SMALL, count=7)
     embedding = TSNE(images=7, perplexity=2).compute(subject, 0)["embedding"]
