@@ -15,10 +15,10 @@ def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
     figure.draw(renderer)
     beyond = set()  # ticks outside of the view keep their words, but are not drawn
     for axes in figure.axes:
-        low, high = sorted(axes.get_ylim())
-        beyond |= {
-            label for label in axes.get_yticklabels() if not (axes.axison and low <= label.get_position()[1] <= high)
-        }
+        ends = (axes.get_xlim(), axes.get_ylim())
+        for way, labels in enumerate((axes.get_xticklabels(), axes.get_yticklabels())):
+            low, high = sorted(ends[way])
+            beyond |= {label for label in labels if not (axes.axison and low <= label.get_position()[way] <= high)}
     shown = [
         text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip() and text not in beyond
     ]

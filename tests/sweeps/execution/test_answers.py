@@ -103,8 +103,6 @@ def test_stored_findings_are_found_again():
     known = (
         "contact_sheet-4d4f4afa",
         "mistakes-c57747d6",
-        "occlusion-74984147",
-        "grad_cam-9ea98b6a",
         "filters-be5e58d8",
         "ablation-d69d1a56",
         "filters_drawn-ef3f6c6a",
@@ -115,10 +113,7 @@ def test_stored_findings_are_found_again():
     )
     jobs = make({name.partition("-")[0]: {} for name in known})
     assert [Question(job, (TRIAL,)).folder for job in jobs] == [f"analysis/{name}" for name in known]
-    [occlusion, ablation] = make(
-        {"occlusion": {"windows": (5, 9), "stride": 2}, "ablation": {"filters": "conv1:2,0-1", "each_of": "conv2"}}
-    )
-    assert Question(occlusion, (TRIAL,)).folder == "analysis/occlusion-d51f0277"
+    [ablation] = make({"ablation": {"filters": "conv1:2,0-1", "each_of": "conv2"}})
     assert Question(ablation, (TRIAL,)).folder == "analysis/ablation-c4b7cb59"
 
 
