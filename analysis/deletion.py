@@ -15,6 +15,7 @@ import torch
 from analysis.figures import lines
 from analysis.holm import holm
 from analysis.permutation import LIKELY, paired
+from analysis.pointing import stretched
 from analysis.recognised import recognised
 from analysis.report import Column, Table
 from analysis.seeds import measured, said
@@ -24,6 +25,7 @@ from trainables.train import evaluation_batch
 ORDERS = ("the map's order", "random patches", "rings from the centre outwards")
 WAYS = ("deletion", "insertion")
 STEPS = 20
+MOMENT = 2**23  # pixels that go through a network in no time
 
 
 def ranks(scores: np.ndarray, ties: np.ndarray) -> np.ndarray:
@@ -79,6 +81,22 @@ def probabilities(subject: Subject, number: int, label: int, order: np.ndarray, 
             for chunk in hidden.split(evaluation_batch(image.shape[:2], image.device))
         ]
     return recognised(subject, torch.cat(logits), label)[0].reshape(2, len(order), STEPS + 1)
+
+
+def curves_of(
+    subject: Subject, number: int, label: int, values: np.ndarray, patch: int, shown: np.ndarray
+) -> np.ndarray:
+    """Return probabilities() in the order of a map, its `values` (h, w) stretched over the image, and in those that it
+    is held against: (2, ORDERS, STEPS + 1).
+    """
+    order = orders(stretched(values[None], *subject.images.shape[1:3])[0], patch, number)
+    return probabilities(subject, number, label, order, shown)
+
+
+def cheap(subject: Subject, images: int) -> bool:
+    """Say whether the curves of so many images take no longer than to classify all test images, or no time."""
+    pixels = subject.images[0, ..., 0].size
+    return images * len(WAYS) * len(ORDERS) * (STEPS + 1) * pixels <= max(len(subject.images) * pixels, MOMENT)
 
 
 def areas(curves: np.ndarray) -> np.ndarray:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.deletion import ORDERS, STEPS, WAYS, orders, probabilities
+from analysis.deletion import ORDERS, STEPS, WAYS, curves_of
 from analysis.fills import Fills
 from analysis.finding import Arrays
-from analysis.pointing import stretched
 from analysis.recognised import recognised
+from analysis.seeds import counted
 from analysis.subject import Subject
 from analysis.windows import FILLS, Grid, colour, occluded_logits
 
@@ -82,9 +82,8 @@ def _controls(
     """
     control = grid.thinned(THIN, grid.middle)
     [window] = control.windows
-    order = orders(stretched(drops[None], *network.images.shape[1:3])[0], window, number)
     others = [_look(network, number, label, control, colours[each])["maps"][0] for each in FILLS if each != fill]
-    return others, probabilities(network, number, label, order, colours[fill])
+    return others, curves_of(network, number, label, drops, window, colours[fill])
 
 
 @dataclass(frozen=True)
@@ -114,9 +113,8 @@ class Occluded:
     @property
     def counted(self) -> str:
         """Say what the numbers of a table are means over."""
-        seeds = self.maps.shape[1]
-        spread = f" at {self.grid.places()}, ± standard deviation (n) over {seeds} seeds" if seeds > 1 else ""
-        return f"means over {len(self.images)} images{spread}"
+        where = f" at {self.grid.places()}" if self.subject.others else ""
+        return counted(self.subject, len(self.images), where)
 
 
 def occluded(subject: Subject, arrays: Arrays, grid: Grid, fill: str) -> Occluded:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
+from analysis.figures import bars
 from analysis.holm import holm
 from analysis.permutation import LIKELY, Matched, matched
-from analysis.seeds import known_mean
+from analysis.report import Measured
+from analysis.seeds import known_mean, measured, said
 
 
 def on_object(maps: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -65,13 +68,14 @@ class Pointing:
 
     `share` and `others` (images, seeds) of each map's mass are on its own image's object, and on average under the
     masks of the other images; `points` (images, seeds) as on_object() has them. `test` asks whether the own ones have
-    more, of the mean over the seeds.
+    more, of the mean over the seeds. `area` (images,) is the object's share of the image.
     """
 
     share: np.ndarray
     others: np.ndarray
     points: np.ndarray
     test: Matched | None
+    area: np.ndarray
 
 
 def pointing(maps: np.ndarray, masks: np.ndarray) -> Pointing:
@@ -82,7 +86,7 @@ def pointing(maps: np.ndarray, masks: np.ndarray) -> Pointing:
     apart = np.where(np.eye(len(masks), dtype=bool)[..., None], np.nan, under)
     others = np.where(np.isfinite(own), known_mean(apart, axis=1), np.nan)
     points = np.stack([on_object(maps[:, seed], masks)[1] for seed in seeds], axis=1)
-    return Pointing(own, others, points, matched(known_mean(under, axis=2)))
+    return Pointing(own, others, points, matched(known_mean(under, axis=2)), masks.mean(axis=(1, 2)))
 
 
 def verdicts(found: Sequence[Matched | None], partners: str = "other images' masks") -> list[str]:
@@ -102,3 +106,46 @@ def _verdict(test: Matched | None, p: float, partners: str) -> str:
     if p > LIKELY:
         return f"not told apart from {partners} (p = {p:.2g})"
     return f"{'more' if test.own > test.others else 'less'} than with {partners} (p = {p:.2g})"
+
+
+def sentence(located: Mapping[str, Pointing], what: str, images: str) -> str:
+    """Say of maps by name how much of `what` is on the object, and whether it is more than under other masks.
+
+    `images` are those among which masks are permuted.
+    """
+    parts = []
+    for (name, each), words in zip(located.items(), verdicts([each.test for each in located.values()]), strict=True):
+        if each.test is None:
+            parts.append(f"{name}: none in any image")
+            continue
+        others = f" with {said(100 * each.others, 1)} %" if each.test.p is not None else ""
+        where = f"the largest there in {hits(each.points)} maps"
+        parts.append(f"{name}: {said(100 * each.share, 1)} %, {words}{others}, {where}")
+    many = "; Holm's adjustment counts the tests" if len(located) > 1 else ""
+    return (
+        f"Object or surroundings? Share of {what} on the object: {'; '.join(parts)}. Masks are permuted among "
+        f"{images}, whatever their class{many}."
+    )
+
+
+def figure(located: Mapping[str, Pointing], title: str, caption: str, ylabel: str) -> bytes:
+    """Draw the shares by name, on the image's own object and under other images' masks; error bars are ± 1 sd over the
+    seeds where there are several.
+    """
+    found = {
+        "on the image's own object": [measured(each.share) for each in located.values()],
+        "under other images' masks": [measured(each.others) for each in located.values()],
+    }
+    return bars(
+        list(located),
+        {name: np.array([math.nan if each is None else each.mean for each in of]) for name, of in found.items()},
+        title=title,
+        caption=f"{caption} A network that is blind to where the object is has the same share on both.",
+        ylabel=ylabel,
+        errors={name: np.array([_spread(each) for each in of]) for name, of in found.items()},
+        percent=True,
+    )
+
+
+def _spread(of: Measured | None) -> float:
+    return math.nan if of is None or of.sd is None else of.sd

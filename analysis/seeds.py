@@ -40,3 +40,10 @@ def whose(subject: Subject, drawn: str) -> str:
         f"Numbers are means over the networks of {len(seeds)} seeds ± their standard deviation; {drawn} are of the "
         f"first, seed {seeds[0]}."
     )
+
+
+def counted(subject: Subject, images: int, where: str = "") -> str:
+    """Say what numbers are means over, and what their spread is."""
+    seeds = len(subject.replicates)
+    spread = f", ± standard deviation (n) over {seeds} seeds" if seeds > 1 else ""
+    return f"means over {images} images{where}{spread}"

@@ -6,21 +6,21 @@ Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV 20
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from analysis.deletion import Deletion
-from analysis.figures import Panel, bars, panels
+from analysis.figures import Panel, panels
 from analysis.finding import Arrays, Figure, Finding
 from analysis.job import Job, WrongOption
 from analysis.occluded import Occluded, examine, occluded
-from analysis.pointing import Pointing, hits, pointing, verdicts
+from analysis.pointing import Pointing, figure, hits, pointing, sentence
 from analysis.recognised import first_right, of_class, right_images
 from analysis.report import Column, Measured, Table, Value
-from analysis.seeds import known_mean, measured, said, whose
+from analysis.seeds import measured, said, whose
 from analysis.subject import Subject
 from analysis.windows import FILLS, Grid
 from trainables.errors import UserError, suggest
@@ -101,11 +101,18 @@ class Occlusion(Job):
         tables = {"occlusion-windows": _window_table(seen), "occlusion-images": _image_table(subject, arrays, grid)}
         figures = self._figures(subject, arrays, grid)
         if seen.masks is not None:
-            located = [pointing(seen.drops[:, :, at], seen.masks) for at in range(len(grid.windows))]
-            text.append(_object_or_surroundings(seen, located))
-            tables["occlusion-object"] = _object_table(seen, seen.masks, located)
-            figures["occlusion-object"] = _object_figure(seen, located)
-            arrays |= _object_arrays(seen.masks, located)
+            located = {
+                f"{window}×{window}": pointing(seen.drops[:, :, at], seen.masks)
+                for at, window in enumerate(grid.windows)
+            }
+            text.append(sentence(located, "the drop at windows centred", f"the {len(seen.images)} images"))
+            tables["occlusion-object"] = _object_table(seen, located)
+            caption = (
+                f"{subject.name} on {subject.dataset}, occlusion: share of the probability's drop, {seen.counted}."
+            )
+            drawn = figure(located, f"Object or surroundings? {subject.name}", caption, "% of the drop")
+            figures["occlusion-object"] = Figure(drawn, caption)
+            arrays |= _object_arrays(list(located.values()))
         text += [seen.fills.sentence(), deletion.sentence(), missing]
         tables["occlusion-fills"] = seen.fills.table(f"{subject.name}: other fills, {seen.counted}")
         tables["occlusion-deletion"] = deletion.table(f"{subject.name}: deletion and insertion, {seen.counted}")
@@ -174,29 +181,6 @@ class Occlusion(Job):
             )
             figures[f"occlusion-{number}"] = Figure(png, caption + part)
         return figures
-
-
-def _object_figure(seen: Occluded, located: Sequence[Pointing]) -> Figure:
-    """Draw the share of the drop on the object beside that under other images' masks."""
-    found = {
-        "on the image's own object": np.stack([known_mean(each.share, axis=0) for each in located]),
-        "under other images' masks": np.stack([known_mean(each.others, axis=0) for each in located]),
-    }
-    seeds = seen.maps.shape[1]
-    caption = (
-        f"{seen.subject.name} on {seen.subject.dataset}, occlusion: share of the probability's drop, {seen.counted}. A "
-        "network that is blind to where the object is would have the same on both."
-    )
-    png = bars(
-        [f"{window}×{window}" for window in seen.grid.windows],
-        {name: values.mean(axis=1) for name, values in found.items()},
-        title=f"Object or surroundings? {seen.subject.name}",
-        caption=caption,
-        ylabel="% of the drop",
-        errors={name: values.std(axis=1, ddof=1) for name, values in found.items()} if seeds > 1 else None,
-        percent=True,
-    )
-    return Figure(png, caption)
 
 
 def _fill_figure(seen: Occluded) -> Figure:
@@ -294,35 +278,34 @@ def _by_window(seen: Occluded) -> str:
     )
 
 
-def _object_arrays(masks: np.ndarray, located: Sequence[Pointing]) -> Arrays:
+def _object_arrays(located: Sequence[Pointing]) -> Arrays:
     """Return `object_area` (n,), the object's share of the positions, and of each Pointing `drop_on_object`,
     `drop_on_other_objects` and `drop_points_at_object` (n, seeds, windows).
     """
     return {
-        "object_area": masks.mean(axis=(1, 2)),
+        "object_area": located[0].area,
         "drop_on_object": np.stack([each.share for each in located], axis=2),
         "drop_on_other_objects": np.stack([each.others for each in located], axis=2),
         "drop_points_at_object": np.stack([each.points for each in located], axis=2),
     }
 
 
-def _object_table(seen: Occluded, masks: np.ndarray, located: Sequence[Pointing]) -> Table:
+def _object_table(seen: Occluded, located: Mapping[str, Pointing]) -> Table:
     """Return drop on the object, per class and over all, beside that under other images' masks."""
     columns = [Column("class"), Column("images", show=False), Column("object's area %", digits=1)]
-    for window in seen.grid.windows:
-        size = f"{window}×{window}"
+    for window in located:
         columns += [
-            Column(f"{size} drop on it %", digits=1),
-            Column(f"{size} on other images' %", digits=1, show=False),
+            Column(f"{window} drop on it %", digits=1),
+            Column(f"{window} on other images' %", digits=1, show=False),
+            Column(f"{window} largest on it"),
         ]
-        columns.append(Column(f"{size} largest on it"))
     groups = {name: seen.classes == number for number, name in enumerate(seen.subject.class_names)}
-    areas = 100 * masks.mean(axis=(1, 2))
+    area = 100 * next(iter(located.values())).area
     rows = []
     for name, members in (groups | {"all": np.ones(len(seen.classes), bool)}).items():
         row: list[Value | Measured] = [name, int(members.sum())]
-        row.append(float(areas[members].mean()) if members.any() else None)
-        for each in located:
+        row.append(float(area[members].mean()) if members.any() else None)
+        for each in located.values():
             row += [measured(100 * each.share[members]), measured(100 * each.others[members])]
             row.append(hits(each.points[members]))
         rows.append(tuple(row))
@@ -331,23 +314,3 @@ def _object_table(seen: Occluded, masks: np.ndarray, located: Sequence[Pointing]
         f"object, and maps whose largest drop is there; {seen.counted}"
     )
     return Table(title, tuple(columns), tuple(rows))
-
-
-def _object_or_surroundings(seen: Occluded, located: Sequence[Pointing]) -> str:
-    """Answer the question, for each window."""
-    parts = []
-    for window, each, verdict in zip(
-        seen.grid.windows, located, verdicts([each.test for each in located]), strict=True
-    ):
-        if each.test is None:
-            parts.append(f"with {window}×{window} no drop in any image")
-            continue
-        others = f" with {said(100 * each.others, 1)} %" if each.test.p is not None else ""
-        parts.append(
-            f"with {window}×{window} {said(100 * each.share, 1)} % of the drop, {verdict}{others}, and the largest in "
-            f"{hits(each.points)} maps"
-        )
-    return (
-        f"Object or surroundings? Windows centred on the image's object make: {'; '.join(parts)}. Masks are permuted "
-        f"among the {len(seen.images)} images, whatever their class; Holm's adjustment counts the windows."
-    )

@@ -4,7 +4,20 @@ import numpy as np
 import pytest
 
 import analysis.deletion
-from analysis.deletion import ORDERS, STEPS, Deletion, areas, orders, outwards, patches, probabilities, ranks
+from analysis.deletion import (
+    ORDERS,
+    STEPS,
+    Deletion,
+    areas,
+    cheap,
+    curves_of,
+    orders,
+    outwards,
+    patches,
+    probabilities,
+    ranks,
+)
+from analysis.pointing import stretched
 from tests.analysis.jobs.test_occlusion import make_subject
 
 
@@ -48,6 +61,21 @@ def test_curves_of_a_linear_network_by_hand():
                 assert found[way, at, step] == pytest.approx(odds[2] / odds.sum(), abs=1e-5)
     np.testing.assert_allclose(found[0, :, 0], subject.probabilities[5, 2], atol=1e-6)
     np.testing.assert_array_equal(found[0, :, -1], found[1, :, 0])
+
+
+def test_a_map_s_curves_are_those_of_the_map_stretched_over_the_image():
+    subject, shown, values = make_subject(), np.full(3, 0.5, np.float32), np.random.default_rng(0).random((3, 4))
+    order = orders(stretched(values[None], 12, 12)[0], 4, 9)
+    found = curves_of(subject, 9, 1, values, 4, shown)
+    np.testing.assert_array_equal(found, probabilities(subject, 9, 1, order, shown))
+
+
+def test_curves_are_cheap_where_they_are_fewer_images_than_the_test_images_or_take_no_time(monkeypatch):
+    subject = make_subject(count=252)  # 126 images go through the network for the curves of one
+    assert cheap(subject, 400)
+    monkeypatch.setattr(analysis.deletion, "MOMENT", 0)
+    assert cheap(subject, 2)
+    assert not cheap(subject, 3)
 
 
 def test_areas_are_means_over_the_share_of_pixels():

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from analysis import pointing as module
 from analysis.permutation import Matched, matched
-from analysis.pointing import hits, on_object, shares, verdicts
+from analysis.pointing import figure, hits, on_object, pointing, sentence, shares, stretched, verdicts
 
 
 def test_mass_and_peak_on_the_object():
@@ -97,3 +98,55 @@ def test_verdicts_count_the_tests():
         "of a single image, so that there are no guesses",
         "less than with guesses (p = 0.04)",
     ]
+
+
+def test_maps_are_stretched_by_pixel_edges():
+    np.testing.assert_allclose(stretched(np.array([[[0.0, 1.0]]]), 1, 4), [[[0, 0.25, 0.75, 1]]])
+
+
+def test_pointing_of_several_seeds_by_hand():
+    """Two images with the left and the right half as objects, of a third the object is not known; two seeds."""
+    maps = np.zeros((3, 2, 1, 4))
+    maps[0, 0, 0], maps[0, 1, 0] = [3, 1, 0, 0], [0, 1, 1, 0]
+    maps[1, 0, 0] = [0, 0, 0, 1]  # the second network has nothing there
+    maps[2] = 1
+    masks = np.zeros((3, 1, 4), bool)
+    masks[0, 0, :2] = masks[1, 0, 2:] = True
+    found = pointing(maps, masks)
+    np.testing.assert_array_equal(found.share, [[1, 0.5], [1, np.nan], [np.nan, np.nan]])
+    np.testing.assert_array_equal(found.others, [[0, 0.5], [0, np.nan], [np.nan, np.nan]])
+    np.testing.assert_array_equal(found.points, [[1, 1], [1, np.nan], [np.nan, np.nan]])
+    assert (found.test.own, found.test.others, found.test.images) == (0.875, 0.125, 2)
+    assert found.area.tolist() == [0.5, 0.5, 0]
+
+
+def test_words_and_bars_of_names_with_different_seeds_and_of_none(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(module, "bars", lambda *given, **words: drawn.append((given, words)) or b"png")
+    rng = np.random.default_rng(0)
+    masks = photographs(rng)
+    two = pointing(rng.random((20, 2, SIDE, SIDE)) * (1 + 9 * masks[:, None]), masks)
+    one = pointing(np.random.default_rng(2).random((20, 1, SIDE, SIDE)), masks)
+    none = pointing(np.zeros((20, 1, SIDE, SIDE)), masks)
+    located = {"two": two, "one": one, "none": none}
+    words = sentence(located, "the mass", "the images of a kind")
+    assert words.startswith("Object or surroundings? Share of the mass on the object: two: ")
+    by_seed = 100 * two.share.mean(axis=0)
+    assert (
+        f"two: {by_seed.mean():.1f} ± {by_seed.std(ddof=1):.1f} %, more than with other images' masks (p = 0.002)"
+        in words
+    )
+    assert f"; one: {100 * one.share.mean():.1f} %, not told apart from other images' masks (p = " in words
+    assert words.endswith(
+        "; none: none in any image. Masks are permuted among the images of a kind, whatever their class; Holm's "
+        "adjustment counts the tests."
+    )
+    assert "Holm" not in sentence({"one": one}, "the mass", "the images")
+    assert figure(located, "title", "caption.", "%") == b"png"
+    [((names, heights), look)] = drawn
+    assert names == ["two", "one", "none"]
+    own = "on the image's own object"
+    np.testing.assert_allclose(heights[own], [two.share.mean(), one.share.mean(), np.nan])
+    np.testing.assert_allclose(look["errors"][own], [by_seed.std(ddof=1) / 100, np.nan, np.nan])
+    monkeypatch.undo()
+    assert figure(located, "title", "caption.", "%").startswith(b"\x89PNG")

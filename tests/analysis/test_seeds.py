@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.report import Measured
-from analysis.seeds import known_mean, measured, said, whose
+from analysis.seeds import counted, known_mean, measured, said, whose
 from tests.analysis.jobs.test_occlusion import make_subject, with_seeds
 
 VALUES = np.array([[1.0, 4.0], [3.0, np.nan]])  # two images, two seeds
@@ -30,4 +30,12 @@ def test_whose_the_numbers_are():
     assert whose(subject, "the maps").startswith("All numbers are of one network, that of seed 0: ")
     assert whose(with_seeds(subject, 2), "the maps") == (
         "Numbers are means over the networks of 2 seeds ± their standard deviation; the maps are of the first, seed 0."
+    )
+
+
+def test_what_numbers_are_means_over():
+    subject = make_subject()
+    assert counted(subject, 20) == "means over 20 images"
+    assert counted(with_seeds(subject, 2), 20, " at dawn") == (
+        "means over 20 images at dawn, ± standard deviation (n) over 2 seeds"
     )
