@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from analysis.figures import bars
+from analysis.finding import Figure
 from analysis.holm import holm
 from analysis.permutation import LIKELY, Matched, matched
 from analysis.report import Measured
@@ -128,23 +129,25 @@ def sentence(located: Mapping[str, Pointing], what: str, images: str) -> str:
     )
 
 
-def figure(located: Mapping[str, Pointing], title: str, caption: str, ylabel: str) -> bytes:
-    """Draw the shares by name, on the image's own object and under other images' masks; error bars are ± 1 sd over the
-    seeds where there are several.
+def figure(located: Mapping[str, Pointing], model: str, caption: str, ylabel: str) -> Figure:
+    """Draw a model's shares by name, on the image's own object and under other images' masks; error bars are ± 1 sd
+    over the seeds where there are several.
     """
     found = {
         "on the image's own object": [measured(each.share) for each in located.values()],
         "under other images' masks": [measured(each.others) for each in located.values()],
     }
-    return bars(
+    caption += " A network that is blind to where the object is has the same share on both."
+    png = bars(
         list(located),
         {name: np.array([math.nan if each is None else each.mean for each in of]) for name, of in found.items()},
-        title=title,
-        caption=f"{caption} A network that is blind to where the object is has the same share on both.",
+        title=f"Object or surroundings? {model}",
+        caption=caption,
         ylabel=ylabel,
         errors={name: np.array([_spread(each) for each in of]) for name, of in found.items()},
         percent=True,
     )
+    return Figure(png, caption)
 
 
 def _spread(of: Measured | None) -> float:

@@ -29,6 +29,7 @@ TRAINED = "none"  # the layers at random in the trained network
 HARDLY = 0.7  # maps whose ranks are correlated so much have half of their variance in common
 TITLE = "Do the maps show what the network has learned?"
 EXAMPLES = 3  # images whose maps are drawn
+MOST = 10  # layers whose maps are drawn, as more do not fit on a page
 
 # The layer that a tensor belongs to: a convolution or FC layer with its batch norm, or a residual block.
 _LAYER = re.compile(r"blocks\.\d+\.[a-z]+(\.\d+)?|hidden\.\d+|layer\d+\.\d+|\w+")
@@ -174,8 +175,9 @@ class Randomised:
         scale of its own.
         """
         rows = []
+        shown = np.unique(np.linspace(0, len(self.layers), MOST + 1).round().astype(int))
         for number, image in enumerate(images[:EXAMPLES]):
-            maps = self.maps[:, number, 0]
+            maps = self.maps[shown, number, 0]
             tops = np.maximum(maps.max(axis=(1, 2), keepdims=True), np.finfo(np.float32).tiny)
             overlays = stretched((maps / tops).astype(np.float32), *image.shape[:2])
             gray = image.mean(2).round().astype(np.uint8)  # colour is left to the map
@@ -185,7 +187,7 @@ class Randomised:
             title=TITLE,
             caption=caption,
             row_labels=names[:EXAMPLES],
-            column_labels=["image", "trained", *self.layers],
+            column_labels=["image", "trained", *(self.layers[level - 1] for level in shown[1:])],
             colormap="inferno",
             limits=(0, 1),
             colour_label="map, over its maximum",

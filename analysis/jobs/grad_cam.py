@@ -83,14 +83,15 @@ class GradCam(Job):
         images, targets = np.array([entry[1:] for entry in wanted], int).reshape(-1, 2).T
         kinds = np.array([kind for kind, _, _ in wanted], str)
         maps, right = maps_of(subject, subject.model, images, targets, self.layer), kinds == RIGHT
-        return {
+        found = {
             "maps": maps,
             "kinds": kinds,
             "images": images,
             "targets": targets,
             "predicted": subject.predicted[images],
             "probabilities": subject.probabilities[images],
-        } | self._controls(subject, images[right], targets[right], maps[right])
+        }
+        return found | (self._controls(subject, images[right], targets[right], maps[right]) if right.any() else {})
 
     def _controls(self, subject: Subject, images: np.ndarray, targets: np.ndarray, maps: np.ndarray) -> Arrays:
         """Return what the maps of right predictions are held against."""
@@ -236,8 +237,8 @@ def _on_objects(located: Mapping[str, Pointing], subject: Subject, arrays: Array
     """Show how much of each kind's maps is on the object."""
     number = (arrays["kinds"] == RIGHT).sum()
     caption = f"{about}Share of the maps' mass; right predictions: {counted(subject, number)}."
-    drawn = figure(located, f"Object or surroundings? {subject.name}", caption, "% of the mass")
-    return sentence(located, "a map's mass", "the images of a kind"), {}, {"objects": Figure(drawn, caption)}
+    drawn = figure(located, subject.name, caption, "% of the mass")
+    return sentence(located, "a map's mass", "the images of a kind"), {}, {"objects": drawn}
 
 
 def _randomised(subject: Subject, arrays: Arrays, about: str) -> Control:

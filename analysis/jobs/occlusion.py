@@ -110,8 +110,7 @@ class Occlusion(Job):
             caption = (
                 f"{subject.name} on {subject.dataset}, occlusion: share of the probability's drop, {seen.counted}."
             )
-            drawn = figure(located, f"Object or surroundings? {subject.name}", caption, "% of the drop")
-            figures["occlusion-object"] = Figure(drawn, caption)
+            figures["occlusion-object"] = figure(located, subject.name, caption, "% of the drop")
             arrays |= _object_arrays(list(located.values()))
         text += [seen.fills.sentence(), deletion.sentence(), missing]
         tables["occlusion-fills"] = seen.fills.table(f"{subject.name}: other fills, {seen.counted}")

@@ -142,11 +142,11 @@ def test_words_and_bars_of_names_with_different_seeds_and_of_none(monkeypatch):
         "adjustment counts the tests."
     )
     assert "Holm" not in sentence({"one": one}, "the mass", "the images")
-    assert figure(located, "title", "caption.", "%") == b"png"
+    assert figure(located, "title", "caption.", "%").png == b"png"
     [((names, heights), look)] = drawn
     assert names == ["two", "one", "none"]
     own = "on the image's own object"
     np.testing.assert_allclose(heights[own], [two.share.mean(), one.share.mean(), np.nan])
     np.testing.assert_allclose(look["errors"][own], [by_seed.std(ddof=1) / 100, np.nan, np.nan])
     monkeypatch.undo()
-    assert figure(located, "title", "caption.", "%").startswith(b"\x89PNG")
+    assert figure(located, "title", "caption.", "%").png.startswith(b"\x89PNG")

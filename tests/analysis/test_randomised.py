@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+import analysis.randomised
+from analysis.pointing import stretched
 from analysis.randomised import DRAW, Randomised, cascade, layers
 from tests.analysis.test_filters import make_subject
 from trainables.config import CNN, ResNet
@@ -136,3 +138,15 @@ def test_figures_are_of_the_levels_and_the_first_images():
     images = np.zeros((12, 16, 16, 3), np.uint8)
     for png in (found.curve(curve), found.examples(images, [f"image {at}" for at in range(12)], examples)):
         assert png.startswith(b"\x89PNG")
+
+
+def test_of_many_layers_some_are_drawn_the_last_among_them(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(analysis.randomised, "panels", lambda rows, **look: drawn.append((rows, look)) or b"png")
+    found = of(*(noise(2, seed) for seed in range(31)))  # 30 layers
+    found.examples(np.zeros((2, 16, 16, 3), np.uint8), ["one", "two"], "caption")
+    [(rows, look)] = drawn
+    assert look["column_labels"] == ["image", "trained", *(f"layer {number}" for number in range(3, 31, 3))]
+    assert [len(row) for row in rows] == [12, 12]
+    expected = found.maps[30, 1, 0] / found.maps[30, 1, 0].max()
+    np.testing.assert_allclose(rows[1][-1].overlay, stretched(expected[None], 16, 16)[0])

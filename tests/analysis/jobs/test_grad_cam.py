@@ -253,6 +253,14 @@ def test_curves_that_would_take_longer_than_all_test_images_are_left_out(monkeyp
     )
 
 
+def test_without_right_predictions_there_are_no_controls():
+    of = with_seeds(subject(np.zeros(12, np.int64), masks=np.ones((12, 20, 20), bool)), 2)
+    of.labels[:] = (of.predicted + 1) % 3
+    found = find(GradCam(), of)
+    assert set(found.figures) == {"wrong", "objects"}
+    assert "randomised" not in found.arrays
+
+
 def test_without_anything_to_look_at_tables_are_empty_and_it_is_said():
     of = subject(np.zeros(4, np.int64), masks=np.ones((4, 20, 20), bool))
     of.labels[:] = (of.predicted + 1) % 3  # all wrong
