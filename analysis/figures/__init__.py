@@ -10,5 +10,6 @@ from analysis.figures.lines import lines
 from analysis.figures.matrix import matrix
 from analysis.figures.panels import Panel, in_rows, panels
 from analysis.figures.scatter import scatter
+from analysis.figures.strips import strips
 
-__all__ = ["Curve", "Panel", "bars", "curves", "in_rows", "lines", "matrix", "panels", "scatter"]
+__all__ = ["Curve", "Panel", "bars", "curves", "in_rows", "lines", "matrix", "panels", "scatter", "strips"]

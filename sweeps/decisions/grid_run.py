@@ -9,19 +9,21 @@ from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Decision, StageResult, Task
 from sweeps.decisions.stages import Cell, Stage
-from sweeps.decisions.winner import choose
 from trainables.config import Trial
 from trainables.history import History
 
 
 class GridRun:
-    """The trials of a stage from its start. Those that nobody has run go to the ledger's queue."""
+    """The trials of a stage from its start. Those that nobody has run go to the ledger's queue.
+
+    `before` is the stage whose winner it starts from.
+    """
 
     judges: ClassVar[bool] = False
     decisions: ClassVar[Sequence[Decision]] = ()
 
-    def __init__(self, stage: Stage, start: Trial, ledger: Ledger) -> None:
-        self.stage, self.ledger = stage, ledger
+    def __init__(self, stage: Stage, start: Trial, ledger: Ledger, before: StageResult | None = None) -> None:
+        self.stage, self.start, self.ledger, self.before = stage, start, ledger, before
         self.cells = [(cell, ledger.terms.key(cell.trial)) for cell in stage.cells(start)]
         for cell, key in self.cells:
             self._note(cell, key)
@@ -51,7 +53,7 @@ class GridRun:
         if not all(key in outcomes for _, key in self.cells):
             return None
         found = tuple(outcomes[key].labelled(cell) for cell, key in self.cells)
-        return StageResult(self.stage, found, choose(found, self.ledger.terms.yardstick))
+        return StageResult(self.stage, found, self.ledger.terms.choose(found, self.before), start=self.start)
 
     def _note(self, cell: Cell, key: str) -> None:
         """Take a trial's outcome from the store, or have it run, unless another stage has seen to that."""

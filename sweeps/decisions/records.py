@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.decisions.outcome import Outcome, Winner, Yardstick
+from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.stages import AnyStage, Cell
 from sweeps.decisions.status import Status
+from sweeps.decisions.winner import BEST, Winner, choose
 from trainables.config import Trial
 from trainables.history import History
+from trainables.plan import flops, plan
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,17 @@ class Terms:
     image_shape: tuple[int, int, int]  # (C, H, W)
     classes: int
     early_stopping: bool = True
+    winner: str = BEST  # the rule by which winners are chosen
+
+    def flops(self, outcome: Outcome) -> int:
+        """Return what a trial's network takes for an image, forward."""
+        trial = outcome.cell.trial
+        return flops(plan(trial.model, trial.training.input_shape(self.image_shape), self.classes))
+
+    def choose(self, outcomes: Sequence[Outcome], before: StageResult | None) -> Winner | None:
+        """Return the winner of a stage that starts from the winner of the one `before`; see winner.choose()."""
+        spreads = before.winner.contest.spreads if before and before.winner else None
+        return choose(outcomes, self.yardstick, rule=self.winner, cost=self.flops, before=spreads)
 
     def key(self, trial: Trial) -> str:
         """Return a trial's key."""
@@ -81,12 +94,13 @@ class Task:
 
 @dataclass(frozen=True)
 class StageResult:
-    """A stage that is decided. `skipped` says why none of its trials ran."""
+    """A stage that is decided. `skipped` says why none of its trials ran; a grid's values were put into `start`."""
 
     stage: AnyStage
     outcomes: tuple[Outcome, ...] = ()
     winner: Winner | None = None
     skipped: str | None = None
+    start: Trial | None = None
 
 
 OnStage = Callable[[StageResult], None]

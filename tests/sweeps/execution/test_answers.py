@@ -103,8 +103,6 @@ def test_stored_findings_are_found_again():
     known = (
         "contact_sheet-4d4f4afa",
         "mistakes-c57747d6",
-        "filters-be5e58d8",
-        "ablation-d69d1a56",
         "filters_drawn-ef3f6c6a",
         "feature_maps-2dafd8e8",
         "neighbours-92e9674c",
@@ -113,8 +111,8 @@ def test_stored_findings_are_found_again():
     )
     jobs = make({name.partition("-")[0]: {} for name in known})
     assert [Question(job, (TRIAL,)).folder for job in jobs] == [f"analysis/{name}" for name in known]
-    [ablation] = make({"ablation": {"filters": "conv1:2,0-1", "each_of": "conv2"}})
-    assert Question(ablation, (TRIAL,)).folder == "analysis/ablation-c4b7cb59"
+    [feature_maps] = make({"feature_maps": {"layers": ("conv1", "conv2")}})
+    assert Question(feature_maps, (TRIAL,)).folder == "analysis/feature_maps-4bd816fc"
 
 
 def test_findings_of_a_later_edition_are_of_the_model_as_it_is_now(monkeypatch):
