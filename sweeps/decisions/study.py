@@ -31,9 +31,9 @@ class Watch:
 class Study:
     """A chain of stages.
 
-    Raises UserError where a name could not be a file's, two stages share one, a stage is empty, or a start is not an
-    earlier stage. No stage starts from a search: its winner could be anything, so that nothing after it could be
-    checked beforehand.
+    Raises UserError where a name could not be a file's, two stages share one, one has that of the recheck, a stage is
+    empty, or a start is not an earlier stage. No stage starts from a search: its winner could be anything, so that
+    nothing after it could be checked beforehand.
     """
 
     name: str
