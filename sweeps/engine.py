@@ -151,7 +151,7 @@ class _Course:
     def _agenda(self) -> tuple[Agenda, dict[str, str]]:
         """Return what is to be done after what MLflow has, and the runs there, by key."""
         drawn, stored = self.store.patiently(self._stored, self.say)
-        decided = decision_files.read(self.folder, drawn, self.say)
+        decided = decision_files.read(self.folder, [stage.name for stage in self.study.stages], self.say)
         if self.options.fresh:
             self.store.patiently(lambda: self.store.supersede(stored), self.say)
             stored, drawn = {}, {}
@@ -302,6 +302,7 @@ def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions
         image_shape=data.image_shape,
         classes=data.classes,
         early_stopping=options.early_stopping,
+        rule=options.grid_rule,
     )
     reachable = {terms.key(trial) for stage in planned if stage.cells for trial in stage.reachable}
     shared, summary = SharedData(data), DataSummary.of(data)

@@ -1,45 +1,73 @@
-"""A grid under way: all its trials are known from the start. Pure."""
+"""A grid under way: all its trials are known from the start, and some may stop early. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
+from sweeps.decisions.judge import Judge
 from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Decision, StageResult, Task
 from sweeps.decisions.stages import Cell, Stage
+from sweeps.decisions.status import Status
+from sweeps.decisions.stopping import ASHA, Behind
 from sweeps.decisions.winner import choose
 from trainables.config import Trial
 from trainables.history import History
 
 
 class GridRun:
-    """The trials of a stage from its start. Those that nobody has run go to the ledger's queue."""
+    """The trials of a stage from its start. Those that nobody has run go to the ledger's queue.
 
-    judges: ClassVar[bool] = False
-    decisions: ClassVar[Sequence[Decision]] = ()
+    `decided` is what earlier runs of it decided.
+    """
 
-    def __init__(self, stage: Stage, start: Trial, ledger: Ledger) -> None:
+    def __init__(self, stage: Stage, start: Trial, ledger: Ledger, decided: Sequence[Decision] = ()) -> None:
         self.stage, self.ledger = stage, ledger
         self.cells = [(cell, ledger.terms.key(cell.trial)) for cell in stage.cells(start)]
+        self.judges = not (ledger.terms.early_stopping and ledger.terms.rule == ASHA)
+        self._made_before = decided
+        self._judge = self._appointed(start.training.epochs)
         for cell, key in self.cells:
             self._note(cell, key)
 
+    @property
+    def decisions(self) -> Sequence[Decision]:
+        """All decisions in order, those of earlier runs first."""
+        made = self._judge.decisions if self._judge else []
+        resumed: list[Decision] = [{"decision": "resumed"}] if self._made_before and made else []
+        return [*self._made_before, *resumed, *made]
+
     def next(self) -> Task | None:
-        """Return None: all trials are in the queue."""
-        return None
+        """Return the best of the trials that wait to run on; the others are in the queue."""
+        waiting = self._waiting()
+        if not self._judge or not waiting:
+            return None
+        return self.ledger.waiting.pop(self._judge.first_of(waiting)).task
 
     def ready(self) -> int:
-        """Return 0, likewise."""
-        return 0
+        """Return how many trials wait to run on."""
+        return len(self._waiting())
 
-    def goes_on(self, key: str, epoch: int, score: float) -> bool:  # noqa: ARG002
-        """Return True: all trials run in full, unless ASHA stops them."""
-        return True
+    def goes_on(self, key: str, epoch: int, score: float) -> bool:
+        """Take a running trial's score; return whether it runs on. One that does not has stopped, or waits."""
+        if not self._judge:
+            return True
+        self._take_over_ended(self._judge)
+        return self._judge.goes_on(key, epoch, score, wanted=bool(self.ledger.queue))
 
-    def ended(self, key: str, history: History, reason: str | None) -> None:
-        """Do nothing: the ledger has it."""
+    def waits(self, key: str) -> bool:
+        """Tell whether a trial that does not go on now is to do so later."""
+        return self._judge is not None and self._judge.waits(key)
+
+    def let_go(self) -> Sequence[str]:
+        """Return the keys of the trials that wait no longer, as others have meanwhile shown that they are behind."""
+        return self._judge.let_go(self._waiting()) if self._judge else ()
+
+    def ended(self, key: str, history: History, reason: str | None) -> None:  # noqa: ARG002
+        """Take a trial's end; the ledger has it."""
+        if self._judge and reason:
+            self._judge.failed(key, reason)
 
     def blames(self, outcome: Outcome) -> bool:  # noqa: ARG002
         """Return True: every trial was asked for by name."""
@@ -67,6 +95,8 @@ class GridRun:
         else:
             ledger.tasks[key] = Task(self.stage.name, cell, key, known, ledger.terms.seeds)
             ledger.queue.append(ledger.tasks[key])
+            if known and self._judge and set(ledger.terms.seeds) <= set(known.history.seeds):
+                self._take_over(self._judge, key, known.history)
 
     def _was_only_screened(self, cell: Cell, key: str) -> bool:
         """Tell whether a search has run the trial, with fewer seeds or epochs than are asked for here."""
@@ -74,3 +104,27 @@ class GridRun:
         if task is None or task.drawn is None:
             return False
         return not self.ledger.outcomes[key].history.covers(terms.seeds, cell.trial.training.epochs)
+
+    def _appointed(self, epochs: int) -> Judge | None:
+        """Return who says which trial stops early; None where all run in full, or Ray's ASHA decides.
+
+        Without a formula for what the images add to a score's noise, as for mAP, all run in full.
+        """
+        terms = self.ledger.terms
+        if not (terms.early_stopping and self.judges and terms.yardstick.metric == "accuracy"):
+            return None
+        return Judge(Behind(epochs, terms.yardstick.images), {key: cell.label for cell, key in self.cells})
+
+    def _waiting(self) -> list[str]:
+        return [key for _, key in self.cells if key in self.ledger.waiting and self.waits(key)]
+
+    def _take_over_ended(self, judge: Judge) -> None:
+        """Hold trials also against those that other stages have run in full, or earlier starts."""
+        for _, key in self.cells:
+            outcome = self.ledger.outcomes.get(key)
+            if outcome and outcome.status == Status.DONE and not judge.knows(key):
+                self._take_over(judge, key, outcome.history)
+
+    def _take_over(self, judge: Judge, key: str, history: History) -> None:
+        seen = history.cut(self.ledger.terms.seeds, judge.rule.epochs)
+        judge.take_over(key, [float(score) for score in seen.curve("val_score").mean(axis=0)])

@@ -10,6 +10,7 @@ from typing import Any
 from sweeps.decisions.outcome import Outcome, Winner, Yardstick
 from sweeps.decisions.stages import AnyStage, Cell
 from sweeps.decisions.status import Status
+from sweeps.decisions.stopping import BEHIND
 from trainables.config import Trial
 from trainables.history import History
 
@@ -24,6 +25,7 @@ class Terms:
     image_shape: tuple[int, int, int]  # (C, H, W)
     classes: int
     early_stopping: bool = True
+    rule: str = BEHIND  # by which a grid's trials stop early
 
     def key(self, trial: Trial) -> str:
         """Return a trial's key."""
@@ -90,4 +92,4 @@ class StageResult:
 
 
 OnStage = Callable[[StageResult], None]
-Decision = Mapping[str, Any]  # of a search, as plain data for JSON: what was decided, about which trial, and how
+Decision = Mapping[str, Any]  # of a stage, as plain data for JSON: what was decided, about which trial, and how

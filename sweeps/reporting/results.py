@@ -55,7 +55,7 @@ def prepare(folder: Path, planned: Sequence[PlannedStage]) -> Path:
 
 def write(folder: Path, agenda: Agenda, facts: Facts, data: DataSummary, findings: Sequence[Section] = ()) -> None:
     """Write the decided stages' tables and figures and the report over them, with what analyses found at its end, and
-    what searches have decided so far.
+    what stages have decided so far.
     """
     sections = [*(_section(folder, result, facts, data, agenda) for result in agenda.results), *findings]
     decision_files.write(folder, agenda.decisions)

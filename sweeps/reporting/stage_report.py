@@ -13,6 +13,7 @@ from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.records import StageResult
 from sweeps.decisions.search_run import SearchResult
 from sweeps.decisions.status import Status
+from sweeps.decisions.stopping import behind
 from sweeps.reporting.leaderboard import account, search_tables, what_mattered
 from sweeps.reporting.tables import Facts, published_table, stage_table
 
@@ -104,15 +105,26 @@ class StageReport:
         return []
 
     def _stopped(self) -> list[str]:
-        censored = [outcome.cell.label for outcome in self.result.outcomes if outcome.status == Status.CENSORED]
+        censored = [outcome for outcome in self.result.outcomes if outcome.status == Status.CENSORED]
         if not censored:
             return []
         return [
             (
-                f"Stopped early, and not ranked: {', '.join(censored)}. Their later epochs are unknown "
-                "(--no-early-stopping runs them)."
+                f"Stopped early, and not ranked: {', '.join(map(self._stood, censored))}. Their later epochs are "
+                "unknown (--no-early-stopping runs them)."
             )
         ]
+
+    def _stood(self, outcome: Outcome) -> str:
+        """Say where a trial that was stopped stood among the others: after which epoch, and how far behind whom."""
+        curves = {
+            o.cell.label: o.history.curve("val_score").mean(axis=0)
+            for o in self.result.outcomes
+            if o is not outcome and o.history.epochs
+        }
+        found = behind(outcome.history.curve("val_score").mean(axis=0), curves)
+        far = f", {100 * found[1]:.1f} points behind {found[0]}" if found and found[1] > 0 else ""
+        return f"{outcome.cell.label} (after epoch {outcome.history.epochs}{far})"
 
     def _drawn_outcomes(self) -> Sequence[Outcome]:
         return self.result.outcomes

@@ -22,6 +22,8 @@ def outcome(label: str, *replicates: list[float], status: str = "done") -> Outco
     return Outcome(Cell(label, (label,), Trial()), label, Status(status), history(*replicates), reason)
 
 
-def terms(seeds=(0,), images=1000, image_shape=(3, 32, 32), early_stopping=True) -> Terms:
+def terms(seeds=(0,), images=1000, image_shape=(3, 32, 32), early_stopping=True, rule="behind") -> Terms:
     """Return the terms of a command on ten classes whose data are known by their name alone."""
-    return Terms(seeds, {}, Yardstick("accuracy", images), image_shape, classes=10, early_stopping=early_stopping)
+    return Terms(
+        seeds, {}, Yardstick("accuracy", images), image_shape, classes=10, early_stopping=early_stopping, rule=rule
+    )

@@ -30,7 +30,11 @@ def test_trials_that_nobody_has_run_are_queued_in_order():
     ]
     assert ledger.tasks == {task.key: task for task in ledger.queue}
     assert ledger.outcomes == {}
-    assert run.judges is False
+    assert run.judges is True
+    assert GridRun(STAGE, BASE, Ledger(terms(rule="asha"))).judges is False
+    assert run.ready() == 0
+    assert run.let_go() == []
+    assert run.waits(KEYS[0]) is False
     assert run.next() is None
     assert run.goes_on(KEYS[0], 1, 0.1) is True
     assert run.blames(outcome("a", [0.1], status="failed")) is True
@@ -52,6 +56,28 @@ def test_what_another_stage_runs_or_has_run_is_left_to_it():
     tasks, queue, outcomes = dict(ledger.tasks), list(ledger.queue), dict(ledger.outcomes)
     GridRun(Stage("again", STAGE.vary), BASE, ledger)
     assert (ledger.tasks, ledger.queue, ledger.outcomes, ledger.reused) == (tasks, queue, outcomes, [])
+
+
+def test_trials_are_held_against_those_that_another_stage_has_run_in_full():
+    base = BASE.with_values({"training.epochs": 8})
+    stage = Stage("lr", {"training.lr": (0.1, 0.2, 0.3)})
+    keys = [cell.trial.key({}) for cell in stage.cells(base)]
+    ledger = Ledger(terms())
+    cells = stage.cells(base)
+    run = GridRun(stage, base, ledger)
+    short = ledger.outcome(cells[0], keys[0], history([0.8] * 5), (0,))
+    ledger.outcomes[keys[0]] = short
+    ledger.outcomes[keys[1]] = ledger.outcome(cells[1], keys[1], history([0.8] * 8), (0,))
+    ledger.queue.clear()
+    answers = [run.goes_on(keys[2], epoch, 0.3) for epoch in (1, 2, 3, 4)]
+    assert answers == [True] * 4  # one is ahead; the other was stopped itself
+    ledger.outcomes[keys[0]] = ledger.outcome(cells[0], keys[0], history([0.8] * 8), (0,))
+    assert run.goes_on(keys[2], 5, 0.3) is False
+    assert [(each["decision"], each["trial"]) for each in run.decisions if each["decision"] != "note"] == [
+        ("known", "0.2"),
+        ("known", "0.1"),
+        ("drop", "0.3"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,67 @@ def test_the_study_goes_on_as_trials_end_and_is_over_at_last(dispatcher):
     assert dispatcher.next(SHARED) is None
 
 
+def judging(study):
+    agenda = Agenda(study, terms(), lambda _: None)
+    return Dispatcher(
+        agenda, TrackerActor(Notes()), Notes(), {"study": "s"}, gpu=0.0, images=Images((3, 32, 32), 10, 100)
+    )
+
+
+ROWS = Study(
+    "s", Trial(model=CNN(conv_layers=1), training=Training(epochs=8)), (Stage("lr", {"training.lr": (0.1, 0.2, 0.3)}),)
+)
+
+
+def reach(dispatcher, order, scores, after=0):
+    """Report epochs until the trial is not to go on, and end it then or when it is done."""
+    for number, score in enumerate(scores, start=after + 1):
+        new = NewRecords(number - 1, (record(score),))
+        dispatcher.progressed(order.key, Progress(number, score, number == 8, (), {0: new}))
+        if not dispatcher.agenda.goes_on(order.key, number, score):
+            break
+    dispatcher.ended(order.key, None)
+
+
+def test_a_trial_that_waits_has_not_ended_and_goes_on_where_it_was():
+    dispatcher = judging(ROWS)
+    first = begin(dispatcher)
+    reach(dispatcher, first, [0.8] * 3)
+    assert dispatcher.watchdog.under_way() == []
+    assert dispatcher.agenda.outcomes == {}
+    assert dispatcher.tracker.handle.calls == []
+    assert dispatcher.display.calls[-1] == ("laid_aside", dispatcher.agenda.tasks[first.key])
+    second = begin(dispatcher)
+    reach(dispatcher, second, [0.7] * 3)
+    third = begin(dispatcher)
+    again = begin(dispatcher)
+    assert again.key == first.key
+    reach(dispatcher, again, [0.8] * 5, after=3)
+    assert dispatcher.agenda.outcomes[first.key].history == history([0.8] * 8)
+    dispatcher.interrupted()
+    ended = [call[1:3] for call in dispatcher.tracker.handle.calls]
+    assert ended[0] == (first.key, Status.DONE)
+    assert set(ended[1:]) == {(second.key, Status.INTERRUPTED), (third.key, Status.INTERRUPTED)}
+
+
+def test_a_trial_that_waits_ends_once_two_others_are_ahead():
+    dispatcher = judging(ROWS)
+    first = begin(dispatcher)
+    reach(dispatcher, first, [0.3] * 3)
+    second, third = begin(dispatcher), begin(dispatcher)
+    for order in (second, third):
+        reach(dispatcher, order, [0.8] * 8)
+    assert dispatcher.agenda.over
+    assert [call[1:3] for call in dispatcher.tracker.handle.calls] == [
+        (second.key, Status.DONE),
+        (third.key, Status.DONE),
+        (first.key, Status.CENSORED),
+    ]
+    outcome = dispatcher.agenda.outcomes[first.key]
+    assert ("ended", dispatcher.agenda.tasks[first.key], outcome) in dispatcher.display.calls
+    assert dispatcher.place([]) is None
+
+
 def test_a_failure_is_kept_with_its_traceback(dispatcher):
     order = begin(dispatcher)
     dispatcher.ended(order.key, Failure("Diverged: nan", "Traceback …", out_of_memory=False))

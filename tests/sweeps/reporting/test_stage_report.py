@@ -37,9 +37,18 @@ def test_the_words_name_the_winner_what_was_stopped_and_every_failure():
     words = report_on(result(FULL, SHORT, BROKEN)).words(BY)
     assert words == [
         "Winner on validation (100 images): 1: validation accuracy 75.00 %, the only trial that is ranked.",
-        "Stopped early, and not ranked: 2. Their later epochs are unknown (--no-early-stopping runs them).",
+        "Stopped early, and not ranked: 2 (after epoch 1). Their later epochs are unknown (--no-early-stopping runs "
+        "them).",
         "Failed: 3: it broke.",
     ]
+
+
+def test_the_words_say_where_each_trial_that_was_stopped_stood():
+    behind = outcome("2", [0.3, 0.3, 0.4], status="censored")
+    words = report_on(result(outcome("1", [0.5, 0.5, 0.8, 0.9]), behind, outcome("3", [0.9], status="failed"))).words(
+        BY
+    )
+    assert "not ranked: 2 (after epoch 3, 26.7 points behind 1). Their" in words[1]
 
 
 def test_the_words_begin_with_the_stage_s_note_and_tell_of_restarts():
