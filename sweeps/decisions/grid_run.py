@@ -39,7 +39,7 @@ class GridRun:
         return [*self._made_before, *resumed, *made]
 
     def next(self) -> Task | None:
-        """Return the best of the trials that wait to run on; the others are in the queue."""
+        """Return the next of the trials that wait to run on; the others are in the queue."""
         waiting = self._waiting()
         if not self._judge or not waiting:
             return None

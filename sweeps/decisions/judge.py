@@ -1,7 +1,8 @@
 """Which trials of a grid's stage run on, wait or stop, as their scores come in, with a record of it. Pure.
 
-Each trial first runs to the first epoch after which it may stop. While others want its worker it waits there, and the
-best run on first: so those that fall behind are held against curves that are known.
+Each trial first runs to the first epoch after which it may stop, and then as many at a time. While others want its
+worker it waits, and of those that wait the ones with fewest epochs run on first, of these the best: so trials are held
+against each other whatever order they came in, and no worker waits.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from sweeps.decisions.stopping import AHEAD, Behind, standing
 
 @dataclass
 class _Fate:
-    """What is decided about a trial: up to which epoch, after which it stops, and whether it waits to run on."""
+    """What is decided about a trial: up to which epoch, and after which it stops or waits."""
 
     judged: int = 0
     stops_at: int | None = None
-    waits: bool = False
+    waits_at: int | None = None
 
 
 class Judge:
@@ -50,17 +51,16 @@ class Judge:
         fate = self._fates.setdefault(key, _Fate())
         if epoch > fate.judged and fate.stops_at is None:
             self._judge(key, epoch, score, fate, wanted)
-        stopped = fate.stops_at is not None and epoch >= fate.stops_at
-        return not stopped and not (fate.waits and epoch >= self.rule.first)
+        return all(end is None or epoch < end for end in (fate.stops_at, fate.waits_at))
 
     def waits(self, key: str) -> bool:
         """Tell whether a trial that does not run on now is to do so later."""
-        return key in self._fates and self._fates[key].waits
+        return key in self._fates and self._fates[key].waits_at is not None
 
     def first_of(self, waiting: Sequence[str]) -> str:
         """Return the trial that runs on before the others, and let it."""
-        key = max(waiting, key=self._shown)
-        self._fates[key].waits = False
+        key = min(waiting, key=self._turn)
+        self._fates[key].waits_at = None
         self._decided("due", key)
         return key
 
@@ -68,12 +68,12 @@ class Judge:
         """Return those of the waiting trials that others have meanwhile shown to be behind; they wait no longer."""
         gone = [key for key in waiting if self._stops(key, self._fates[key].judged)]
         for key in gone:
-            self._fates[key].waits = False
+            self._fates[key].waits_at = None
         return gone
 
     def failed(self, key: str, reason: str) -> None:
         """Hold nobody against a trial that failed."""
-        self._fates.setdefault(key, _Fate()).waits = False
+        self._fates.setdefault(key, _Fate()).waits_at = None
         self._drop(key, reason=reason)
 
     def _judge(self, key: str, epoch: int, score: float, fate: _Fate, wanted: bool) -> None:
@@ -82,14 +82,21 @@ class Judge:
         self._decided("note", key, epoch=epoch, score=score)
         if self._stops(key, epoch):
             fate.stops_at = epoch
-        elif self._may_wait and epoch == self.rule.first and (wanted or self._better_waits(key)):
-            fate.waits = True
+        elif self._may_wait(epoch) and (wanted or any(self._turn(other) < self._turn(key) for other in self._waiting)):
+            fate.waits_at = epoch
             self._decided("wait", key)
 
+    def _may_wait(self, epoch: int) -> bool:
+        """Tell whether anything may come of it: a stage of two stops nothing."""
+        return len(self.labels) > AHEAD and epoch % self.rule.first == 0 and epoch < self.rule.epochs
+
     @property
-    def _may_wait(self) -> bool:
-        """Whether anything may come of it: a stage of two stops nothing."""
-        return len(self.labels) > AHEAD and self.rule.first < self.rule.epochs
+    def _waiting(self) -> list[str]:
+        return [key for key, fate in self._fates.items() if fate.waits_at is not None]
+
+    def _turn(self, key: str) -> tuple[int, float]:
+        """Return by what trials take turns: the least is next."""
+        return self._fates[key].judged, -standing(self.rule.curves[self.labels[key]])
 
     def _stops(self, key: str, epoch: int) -> bool:
         if not self.rule.stops(self.labels[key], epoch):
@@ -101,12 +108,6 @@ class Judge:
     def _drop(self, key: str, **how: Any) -> None:
         self.rule.drop(self.labels[key])
         self._decided("drop", key, **how)
-
-    def _better_waits(self, key: str) -> bool:
-        return any(fate.waits and self._shown(other) > self._shown(key) for other, fate in self._fates.items())
-
-    def _shown(self, key: str) -> float:
-        return standing(self.rule.curves[self.labels[key]][: self.rule.first])
 
     def _decided(self, what: str, key: str, **how: Any) -> None:
         self.decisions.append({"decision": what, "trial": self.labels[key]} | how)

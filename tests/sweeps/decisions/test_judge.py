@@ -47,6 +47,19 @@ def test_while_others_want_the_worker_a_trial_waits_after_the_first_epoch_that_c
     assert run(judge, "a", [0.6] * 2, after=3, wanted=True)
 
 
+def test_those_that_wait_take_turns_those_with_fewest_epochs_first(judge):
+    assert not run(judge, "a", [0.5] * 3, wanted=True)
+    assert run(judge, "b", [0.7] * 5)
+    assert not run(judge, "b", [0.7], after=5)  # a has had three
+    assert judge.first_of(["key a", "key b"]) == "key a"
+    assert run(judge, "a", [0.5] * 2, after=3)
+    assert not run(judge, "a", [0.5], after=5)  # b shows more
+    assert judge.first_of(["key a", "key b"]) == "key b"
+    assert run(judge, "b", [0.7] * 2, after=6)
+    assert judge.first_of(["key a"]) == "key a"
+    assert run(judge, "a", [0.5] * 2, after=6, wanted=True)
+
+
 def test_who_waits_is_let_go_once_two_others_are_seen_to_be_ahead(judge):
     assert not run(judge, "c", [0.3] * 3, wanted=True)
     assert run(judge, "a", [0.8] * 3)
@@ -89,7 +102,7 @@ def test_what_others_have_run_counts_and_is_not_judged_itself(judge):
 def test_the_decisions_are_plain_data_and_the_same_events_give_them_again(judge):
     judge.take_over("key a", [0.8] * 8)
     run(judge, "c", [0.3] * 3, wanted=True)
-    run(judge, "b", [0.8] * 8)
+    run(judge, "b", [0.8] * 5)
     run(judge, "d", [0.3] * 8)
     judge.let_go(["key c"])
     decisions = json.loads(json.dumps(judge.decisions))

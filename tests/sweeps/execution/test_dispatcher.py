@@ -97,13 +97,13 @@ ROWS = Study(
 
 
 def reach(dispatcher, order, scores, after=0):
-    """Report epochs until the trial is not to go on, and end it then or when it is done."""
+    """Report epochs; end the trial where it is not to go on, or is done."""
     for number, score in enumerate(scores, start=after + 1):
         new = NewRecords(number - 1, (record(score),))
         dispatcher.progressed(order.key, Progress(number, score, number == 8, (), {0: new}))
-        if not dispatcher.agenda.goes_on(order.key, number, score):
+        if number == 8 or not dispatcher.agenda.goes_on(order.key, number, score):
+            dispatcher.ended(order.key, None)
             break
-    dispatcher.ended(order.key, None)
 
 
 def test_a_trial_that_waits_has_not_ended_and_goes_on_where_it_was():
@@ -117,9 +117,12 @@ def test_a_trial_that_waits_has_not_ended_and_goes_on_where_it_was():
     second = begin(dispatcher)
     reach(dispatcher, second, [0.7] * 3)
     third = begin(dispatcher)
-    again = begin(dispatcher)
-    assert again.key == first.key
-    reach(dispatcher, again, [0.8] * 5, after=3)
+    assert begin(dispatcher).key == first.key
+    reach(dispatcher, first, [0.8] * 3, after=3)
+    assert begin(dispatcher).key == second.key
+    reach(dispatcher, second, [0.7] * 3, after=3)
+    assert begin(dispatcher).key == first.key
+    reach(dispatcher, first, [0.8] * 2, after=6)
     assert dispatcher.agenda.outcomes[first.key].history == history([0.8] * 8)
     dispatcher.interrupted()
     ended = [call[1:3] for call in dispatcher.tracker.handle.calls]
@@ -133,16 +136,31 @@ def test_a_trial_that_waits_ends_once_two_others_are_ahead():
     reach(dispatcher, first, [0.3] * 3)
     second, third = begin(dispatcher), begin(dispatcher)
     for order in (second, third):
-        reach(dispatcher, order, [0.8] * 8)
-    assert dispatcher.agenda.over
-    assert [call[1:3] for call in dispatcher.tracker.handle.calls] == [
-        (second.key, Status.DONE),
-        (third.key, Status.DONE),
-        (first.key, Status.CENSORED),
-    ]
+        reach(dispatcher, order, [0.8] * 3)
+    assert dispatcher.next(Place(0.0)) is None
     outcome = dispatcher.agenda.outcomes[first.key]
-    assert ("ended", dispatcher.agenda.tasks[first.key], outcome) in dispatcher.display.calls
+    assert (outcome.status, outcome.history) == (Status.CENSORED, history([0.3] * 3))
+    assert dispatcher.tracker.handle.calls == [("finish", first.key, Status.CENSORED)]
+    assert dispatcher.display.calls[-1] == ("ended", dispatcher.agenda.tasks[first.key], outcome)
+    for order in (second, third):
+        reach(dispatcher, order, [0.8] * 5, after=3)
+    assert dispatcher.agenda.over
     assert dispatcher.place([]) is None
+
+
+def test_the_last_trial_that_waits_may_end_the_stage():
+    dispatcher = judging(ROWS)
+    first = begin(dispatcher)
+    reach(dispatcher, first, [0.3] * 3)
+    second, third = begin(dispatcher), begin(dispatcher)
+    reach(dispatcher, second, [0.8] * 5)
+    reach(dispatcher, third, [0.8] * 8)  # at the sixth epoch it would wait for the first
+    assert dispatcher.agenda.waits(third.key)
+    assert dispatcher.agenda.outcomes.keys() == {first.key}
+    assert begin(dispatcher).key == third.key
+    reach(dispatcher, third, [0.8] * 2, after=6)
+    reach(dispatcher, second, [0.8] * 3, after=5)
+    assert dispatcher.agenda.over
 
 
 def test_a_failure_is_kept_with_its_traceback(dispatcher):

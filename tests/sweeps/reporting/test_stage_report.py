@@ -37,8 +37,10 @@ def test_the_words_name_the_winner_what_was_stopped_and_every_failure():
     words = report_on(result(FULL, SHORT, BROKEN)).words(BY)
     assert words == [
         "Winner on validation (100 images): 1: validation accuracy 75.00 %, the only trial that is ranked.",
-        "Stopped early, and not ranked: 2 (after epoch 1). Their later epochs are unknown (--no-early-stopping runs "
-        "them).",
+        (
+            "Stopped early, and not ranked: 2 (after epoch 1). Their later epochs are "
+            "unknown (--no-early-stopping runs them)."
+        ),
         "Failed: 3: it broke.",
     ]
 
