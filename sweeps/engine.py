@@ -154,7 +154,7 @@ class _Course:
         decided = decision_files.read(self.folder, [stage.name for stage in self.study.stages], self.say)
         if self.options.fresh:
             self.store.patiently(lambda: self.store.supersede(stored), self.say)
-            stored, drawn = {}, {}
+            stored, drawn, decided = {}, {}, {}
         self.warn(lost(stored.values()), ())
         known = {key: _known(trial) for key, trial in stored.items()}
         agenda = Agenda(self.study, self.terms, self._decided, known, drawn, decided)

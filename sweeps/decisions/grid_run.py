@@ -30,6 +30,8 @@ class GridRun:
         self._judge = self._appointed(start.training.epochs)
         for cell, key in self.cells:
             self._note(cell, key)
+        # those that another stage runs, or an earlier start has run: the judge has yet to hear of them
+        self._elsewhere = [key for _, key in self.cells if key in ledger.outcomes or not self._is_own(key)]
 
     @property
     def decisions(self) -> Sequence[Decision]:
@@ -116,14 +118,17 @@ class GridRun:
         return Judge(Behind(epochs, terms.yardstick.images), {key: cell.label for cell, key in self.cells})
 
     def _waiting(self) -> list[str]:
-        return [key for _, key in self.cells if key in self.ledger.waiting and self.waits(key)]
+        return [key for key in self.ledger.waiting if self.waits(key)]
+
+    def _is_own(self, key: str) -> bool:
+        return key in self.ledger.tasks and self.ledger.tasks[key].stage == self.stage.name
 
     def _take_over_ended(self, judge: Judge) -> None:
-        """Hold trials also against those that other stages have run in full, or earlier starts."""
-        for _, key in self.cells:
-            outcome = self.ledger.outcomes.get(key)
-            if outcome and outcome.status == Status.DONE and not judge.knows(key):
-                self._take_over(judge, key, outcome.history)
+        """Hold trials also against those that ran in full elsewhere."""
+        for key in [key for key in self._elsewhere if key in self.ledger.outcomes]:
+            self._elsewhere.remove(key)
+            if self.ledger.outcomes[key].status == Status.DONE:
+                self._take_over(judge, key, self.ledger.outcomes[key].history)
 
     def _take_over(self, judge: Judge, key: str, history: History) -> None:
         seen = history.cut(self.ledger.terms.seeds, judge.rule.epochs)

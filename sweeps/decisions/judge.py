@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps.decisions.records import Decision
-from sweeps.decisions.stopping import AHEAD, Behind, standing
+from sweeps.decisions.stopping import AHEAD, Behind
 
 
 @dataclass
@@ -42,8 +42,8 @@ class Judge:
     def take_over(self, key: str, scores: Sequence[float]) -> None:
         """Take what a trial has reached elsewhere, or earlier; its epochs so far are not judged."""
         self._fates[key] = _Fate(judged=len(scores))
-        for epoch, score in enumerate(scores, start=1):
-            self.rule.note(self.labels[key], epoch, score)
+        for score in scores:
+            self.rule.note(self.labels[key], score)
         self._decided("known", key, scores=list(scores))
 
     def goes_on(self, key: str, epoch: int, score: float, *, wanted: bool) -> bool:
@@ -78,7 +78,7 @@ class Judge:
 
     def _judge(self, key: str, epoch: int, score: float, fate: _Fate, wanted: bool) -> None:
         fate.judged = epoch
-        self.rule.note(self.labels[key], epoch, score)
+        self.rule.note(self.labels[key], score)
         self._decided("note", key, epoch=epoch, score=score)
         if self._stops(key, epoch):
             fate.stops_at = epoch
@@ -96,7 +96,7 @@ class Judge:
 
     def _turn(self, key: str) -> tuple[int, float]:
         """Return by what trials take turns: the least is next."""
-        return self._fates[key].judged, -standing(self.rule.curves[self.labels[key]])
+        return self._fates[key].judged, -self.rule.stands(self.labels[key])
 
     def _stops(self, key: str, epoch: int) -> bool:
         if not self.rule.stops(self.labels[key], epoch):

@@ -15,6 +15,7 @@ ones: see tests/benchmarks/stopping.py.
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -48,42 +49,63 @@ class Lead(NamedTuple):
         return min(self.now, self.at_end) > CERTAIN * self.noise
 
 
+class _Point(NamedTuple):
+    """A trial after an epoch: its score, what it has shown so far, and its jitter."""
+
+    score: float
+    stands: float
+    jitter: float
+
+
 class Behind:
     """The curves of a stage's trials of so many epochs, and which of them stops. `images` are those of validation."""
 
     def __init__(self, epochs: int, images: int) -> None:
         self.epochs, self.images = epochs, images
         self.first = max(LEAST, round(FIRST * epochs))  # the first epoch after which a trial may stop
-        self.curves: dict[str, list[float]] = {}
-        self.out: set[str] = set()  # stopped, or failed: nobody is held against them
+        self._courses: dict[str, list[_Point]] = {}
+        self._best: dict[int, list[tuple[float, str]]] = {}  # after each epoch, who shows most first
+        self._out: set[str] = set()  # stopped, or failed: nobody is held against them
 
-    def note(self, trial: str, epoch: int, score: float) -> None:
-        """Take a trial's validation score after an epoch, a mean over its replicates; none may be left out."""
-        self.curves.setdefault(trial, [])[epoch - 1 :] = [score]
+    def note(self, trial: str, score: float) -> None:
+        """Take a trial's validation score after its next epoch: a mean over its replicates."""
+        course = self._courses.setdefault(trial, [])
+        curve = [*(point.score for point in course), score]
+        course.append(_Point(score, standing(curve), jitter(curve)))
+        bisect.insort(self._best.setdefault(len(course), []), (-course[-1].stands, trial))
 
     def drop(self, trial: str) -> None:
         """Leave out a trial that was stopped or has failed."""
-        self.out.add(trial)
+        self._out.add(trial)
+
+    def stands(self, trial: str) -> float:
+        """Return what a trial has shown so far."""
+        return self._courses[trial][-1].stands
 
     def ahead(self, trial: str, epoch: int) -> dict[str, Lead]:
-        """Return the trials that are ahead of this one for certain after an epoch, the farthest first."""
-        own = self.curves[trial][:epoch]
-        others = {name: curve[:epoch] for name, curve in self.curves.items() if name != trial and name not in self.out}
-        leads = {name: self.lead(curve, own) for name, curve in others.items() if len(curve) == epoch}
-        ahead = sorted(leads.items(), key=lambda each: -each[1].now)
-        return {name: found for name, found in ahead if found.certain}
+        """Return the two that show most of those that are ahead of this one for certain after an epoch, or fewer."""
+        found: dict[str, Lead] = {}
+        stands = self._courses[trial][epoch - 1].stands
+        least = CERTAIN * math.sqrt(binomial(stands, self.images))  # of any lead that is certain
+        for shown, name in self._best[epoch]:
+            if len(found) == AHEAD or -shown - stands <= least:
+                break
+            if name not in self._out and (lead := self.lead(name, trial, epoch)).certain:
+                found[name] = lead
+        return found
 
     def stops(self, trial: str, epoch: int) -> bool:
         """Tell whether a trial is to stop after an epoch, by what is known of the others now."""
-        return self.first <= epoch < self.epochs and len(self.ahead(trial, epoch)) >= AHEAD
+        return self.first <= epoch < self.epochs and len(self.ahead(trial, epoch)) == AHEAD
 
-    def lead(self, theirs: Sequence[float], ours: Sequence[float]) -> Lead:
-        """Return how far `theirs` is ahead of `ours`, two curves of equally many epochs."""
-        now, gaps = standing(theirs) - standing(ours), [their - our for their, our in zip(theirs, ours, strict=True)]
-        closing = max(0.0, gaps[-1 - PACE] - gaps[-1]) / PACE if len(gaps) > PACE else 0.0
-        images = sum(binomial(standing(curve), self.images) for curve in (theirs, ours))
-        noise = math.sqrt(images + jitter(theirs) ** 2 + jitter(ours) ** 2)
-        return Lead(now, now - closing * (self.epochs - len(ours)), noise)
+    def lead(self, theirs: str, ours: str, epoch: int) -> Lead:
+        """Return how far one trial is ahead of another after an epoch that both have run."""
+        one, other = self._courses[theirs][:epoch], self._courses[ours][:epoch]
+        now, back = one[-1].stands - other[-1].stands, max(0, epoch - 1 - PACE)
+        closing = max(0.0, (one[back].score - other[back].score) - (one[-1].score - other[-1].score)) / PACE
+        images = binomial(one[-1].stands, self.images) + binomial(other[-1].stands, self.images)
+        noise = math.sqrt(images + one[-1].jitter ** 2 + other[-1].jitter ** 2)
+        return Lead(now, now - closing * (self.epochs - epoch), noise)
 
 
 def check(name: str) -> str:

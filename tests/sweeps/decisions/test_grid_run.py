@@ -64,13 +64,12 @@ def test_trials_are_held_against_those_that_another_stage_has_run_in_full():
     keys = [cell.trial.key({}) for cell in stage.cells(base)]
     ledger = Ledger(terms())
     cells = stage.cells(base)
-    run = GridRun(stage, base, ledger)
-    short = ledger.outcome(cells[0], keys[0], history([0.8] * 5), (0,))
-    ledger.outcomes[keys[0]] = short
+    for cell, key in zip(cells[:2], keys[:2], strict=True):
+        ledger.tasks[key] = Task("other", cell, key, None, (0,))
     ledger.outcomes[keys[1]] = ledger.outcome(cells[1], keys[1], history([0.8] * 8), (0,))
+    run = GridRun(stage, base, ledger)
     ledger.queue.clear()
-    answers = [run.goes_on(keys[2], epoch, 0.3) for epoch in (1, 2, 3, 4)]
-    assert answers == [True] * 4  # one is ahead; the other was stopped itself
+    assert [run.goes_on(keys[2], epoch, 0.3) for epoch in (1, 2, 3, 4)] == [True] * 4  # one is ahead
     ledger.outcomes[keys[0]] = ledger.outcome(cells[0], keys[0], history([0.8] * 8), (0,))
     assert run.goes_on(keys[2], 5, 0.3) is False
     assert [(each["decision"], each["trial"]) for each in run.decisions if each["decision"] != "note"] == [
@@ -78,6 +77,19 @@ def test_trials_are_held_against_those_that_another_stage_has_run_in_full():
         ("known", "0.1"),
         ("drop", "0.3"),
     ]
+
+
+def test_nobody_is_held_against_a_trial_that_was_stopped_elsewhere():
+    base = BASE.with_values({"training.epochs": 8})
+    stage = Stage("lr", {"training.lr": (0.1, 0.2, 0.3)})
+    cells = stage.cells(base)
+    keys = [cell.trial.key({}) for cell in cells]
+    stored = {keys[0]: known(history([0.8] * 8)), keys[1]: known(history([0.8] * 5), "censored")}
+    ledger = Ledger(terms(), stored)
+    run = GridRun(stage, base, ledger)
+    assert [task.key for task in ledger.queue] == [keys[2]]
+    ledger.queue.clear()
+    assert [run.goes_on(keys[2], epoch, 0.3) for epoch in range(1, 8)] == [True] * 7
 
 
 @pytest.mark.parametrize(

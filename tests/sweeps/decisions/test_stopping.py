@@ -31,34 +31,39 @@ def test_an_accuracy_has_a_binomial_error_and_never_none():
     assert binomial(1.0, 98) == pytest.approx(0.99 * 0.01 / 98)
 
 
-def test_a_lead_is_held_against_the_noise_of_both():
-    found = Behind(15, 5000).lead([0.75] * 8, [0.70] * 8)
-    assert found.now == found.at_end == pytest.approx(0.05)
-    assert found.noise == pytest.approx(math.sqrt((0.75 * 0.25 + 0.7 * 0.3) / 5000), rel=1e-3)
-    assert found.certain
-    assert not Behind(15, 100).lead([0.75] * 8, [0.70] * 8).certain  # 6.3 points of noise
-    wild = Behind(15, 5000).lead([0.75, 0.71, 0.75, 0.71, 0.75, 0.71, 0.75], [0.69] * 7)
-    assert wild.noise == pytest.approx(math.hypot(0.0089, 0.08 / math.sqrt(6)), rel=0.01)
-    assert not wild.certain
-
-
-def test_a_trial_that_catches_up_fast_enough_is_not_behind():
-    rule, rising = Behind(15, 5000), [0.5, 0.55, 0.6, 0.65]
-    found = rule.lead([0.75] * 4, rising)
-    assert found.now == pytest.approx(0.15)
-    assert found.at_end == pytest.approx(0.15 - 0.05 * 11)
-    assert not found.certain
-    assert Behind(5, 5000).lead([0.75] * 4, rising).certain  # one epoch is too few
-    falling_behind = rule.lead([0.5, 0.6, 0.7, 0.8], [0.5, 0.5, 0.5, 0.5])
-    assert falling_behind.now == falling_behind.at_end == pytest.approx(0.2)
-
-
 def made(curves, epochs=8, images=5000):
     rule = Behind(epochs, images)
     for name, curve in curves.items():
-        for epoch, score in enumerate(curve, start=1):
-            rule.note(name, epoch, score)
+        for score in curve:
+            rule.note(name, score)
     return rule
+
+
+def lead(theirs, ours, epochs=15, images=5000):
+    return made({"a": theirs, "b": ours}, epochs, images).lead("a", "b", len(ours))
+
+
+def test_a_lead_is_held_against_the_noise_of_both():
+    found = lead([0.75] * 8, [0.70] * 8)
+    assert found.now == found.at_end == pytest.approx(0.05)
+    assert found.noise == pytest.approx(math.sqrt((0.75 * 0.25 + 0.7 * 0.3) / 5000), rel=1e-3)
+    assert found.certain
+    assert not lead([0.75] * 8, [0.70] * 8, images=100).certain  # 6.3 points of noise
+    wild = lead([0.75, 0.71, 0.75, 0.71, 0.75, 0.71, 0.75], [0.69] * 7)
+    assert wild.noise == pytest.approx(math.hypot(0.0089, 0.08 / math.sqrt(6)), rel=0.01)
+    assert not wild.certain
+    assert lead([0.75] * 9, [0.70] * 8) == found  # what came later says nothing
+
+
+def test_a_trial_that_catches_up_fast_enough_is_not_behind():
+    rising = [0.5, 0.55, 0.6, 0.65]
+    found = lead([0.75] * 4, rising)
+    assert found.now == pytest.approx(0.15)
+    assert found.at_end == pytest.approx(0.15 - 0.05 * 11)
+    assert not found.certain
+    assert lead([0.75] * 4, rising, epochs=5).certain  # one epoch is too few
+    falling_behind = lead([0.5, 0.6, 0.7, 0.8], [0.5, 0.5, 0.5, 0.5])
+    assert falling_behind.now == falling_behind.at_end == pytest.approx(0.2)
 
 
 def test_two_others_have_to_be_ahead_at_the_same_epoch():
@@ -78,10 +83,13 @@ def test_nothing_stops_before_a_quarter_of_the_epochs_or_before_the_third_and_no
     assert [rule.stops("c", epoch) for epoch in range(1, 9)] == [False] * 2 + [True] * 5 + [False]
 
 
-def test_what_is_noted_again_takes_the_place_of_what_was_there():
-    rule = made({"a": [0.1, 0.2, 0.3]})
-    rule.note("a", 2, 0.5)
-    assert rule.curves == {"a": [0.1, 0.5]}
+def test_of_many_that_are_ahead_the_two_that_show_most_are_named_and_those_that_are_out_are_not():
+    rule = made({"a": [0.8] * 4, "b": [0.7] * 4, "c": [0.9] * 4, "d": [0.3] * 4, "e": [0.1, 0.95, 0.1, 0.95]})
+    assert list(rule.ahead("d", 4)) == ["c", "a"]  # e's lead may be jitter
+    rule.drop("c")
+    assert list(rule.ahead("d", 4)) == ["a", "b"]
+    assert rule.ahead("a", 4) == {}
+    assert rule.stands("e") == pytest.approx(2 / 3)
 
 
 def test_who_led_at_an_epoch_and_by_how_much():
