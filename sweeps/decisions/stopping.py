@@ -8,9 +8,10 @@ of two both do. The noise of a difference is made of what is known by then: the 
 they were of different images (it is wider than that of the same images by about what seeds add), and the jitter of both
 curves from epoch to epoch. For a mean average precision no formula tells what the images add, so nothing is stopped.
 
-What it risks, by simulation of stages of 3 to 8 equal trials (5,000 images, sd over seeds 0.4 points, jitter 0.4 to
-0.8): 0.3 % of the trials stop, and never the one that would have won. What curves that cross cost is measured on real
-ones: see tests/benchmarks/stopping.py.
+What it risks (tests/benchmarks/stopping.py): on 679 stages of real small networks, of which half end far behind, it
+saves 33 % of the epochs; 0.4 % of the stages lose their best trial, whose curve crossed the others' late, and 1.6 % one
+within two standard errors of it. Of 3 to 8 simulated trials that are equal (5,000 images, sd over seeds 0.4 points,
+over epochs 0.2 to 0.8) at most 0.5 % stop, with 0.8 points over seeds 5 %; never the one that shows most at the end.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from trainables.errors import UserError, suggest
 
 BEHIND, ASHA = RULES = ("behind", "asha")  # asha is Ray Tune's own: sweeps/execution/early_stopping.py
 
-FIRST = 0.25  # of the epochs: with a tenth, curves that still cross cost five times as many winners
+FIRST = 0.25  # of the epochs: with a tenth three times as many stages lose their best trial, as curves still cross
 LEAST = 3  # epochs at least: with fewer there is no jitter to see
-CERTAIN = 2.5  # times the noise; with 2 the trials that stop among equal ones are eight times as many
-AHEAD = 2  # others
+CERTAIN = 2.5  # times the noise; with 2 nearly three times as many lose a trial that is level with the best
+AHEAD = 2  # others; with one seven times as many do
 PACE = 2  # the last epochs, by which it is seen how fast a trial catches up
 RECENT = 5  # second differences that tell the jitter: earlier ones are of the steep beginning
 

@@ -117,10 +117,9 @@ class StageReport:
 
     def _stood(self, outcome: Outcome) -> str:
         """Say where a trial that was stopped stood among the others: after which epoch, and how far behind whom."""
+        others = (each for each in self.result.outcomes if each is not outcome and each.status != Status.FAILED)
         curves = {
-            o.cell.label: o.history.curve("val_score").mean(axis=0)
-            for o in self.result.outcomes
-            if o is not outcome and o.history.epochs
+            each.cell.label: each.history.curve("val_score").mean(axis=0) for each in others if each.history.epochs
         }
         found = behind(outcome.history.curve("val_score").mean(axis=0), curves)
         far = f", {100 * found[1]:.1f} points behind {found[0]}" if found and found[1] > 0 else ""

@@ -55,6 +55,14 @@ def test_a_lead_is_held_against_the_noise_of_both():
     assert lead([0.75] * 9, [0.70] * 8) == found  # what came later says nothing
 
 
+def test_a_lead_is_that_of_the_epoch_itself():
+    found = lead([0.7, 0.75, 0.8, 0.76], [0.5, 0.5, 0.5, 0.56])
+    assert found.now == pytest.approx(0.77 - 0.52)
+    assert found.at_end == pytest.approx(0.25 - (0.25 - 0.2) / 2 * 11)
+    jitters = (0.09**2 + 0.06**2) / 2 / 6
+    assert found.noise == pytest.approx(math.sqrt(binomial(0.77, 5000) + binomial(0.52, 5000) + jitters), rel=1e-9)
+
+
 def test_a_trial_that_catches_up_fast_enough_is_not_behind():
     rising = [0.5, 0.55, 0.6, 0.65]
     found = lead([0.75] * 4, rising)

@@ -47,9 +47,9 @@ def test_the_words_name_the_winner_what_was_stopped_and_every_failure():
 
 def test_the_words_say_where_each_trial_that_was_stopped_stood():
     behind = outcome("2", [0.3, 0.3, 0.4], status="censored")
-    words = report_on(result(outcome("1", [0.5, 0.5, 0.8, 0.9]), behind, outcome("3", [0.9], status="failed"))).words(
-        BY
-    )
+    words = report_on(
+        result(outcome("1", [0.5, 0.5, 0.8, 0.9]), behind, outcome("3", [0.9] * 4, status="failed"))
+    ).words(BY)
     assert "not ranked: 2 (after epoch 3, 26.7 points behind 1). Their" in words[1]
 
 
