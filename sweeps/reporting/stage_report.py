@@ -117,6 +117,8 @@ class StageReport:
 
     def _stood(self, outcome: Outcome) -> str:
         """Say where a trial that was stopped stood among the others: after which epoch, and how far behind whom."""
+        if not outcome.history.epochs:
+            return outcome.cell.label
         others = (each for each in self.result.outcomes if each is not outcome and each.status != Status.FAILED)
         curves = {
             each.cell.label: each.history.curve("val_score").mean(axis=0) for each in others if each.history.epochs

@@ -51,6 +51,8 @@ def test_the_words_say_where_each_trial_that_was_stopped_stood():
         result(outcome("1", [0.5, 0.5, 0.8, 0.9]), behind, outcome("3", [0.9] * 4, status="failed"))
     ).words(BY)
     assert "not ranked: 2 (after epoch 3, 26.7 points behind 1). Their" in words[1]
+    nothing = outcome("2", [], status="censored")
+    assert "not ranked: 2. Their" in report_on(result(outcome("1", [0.5]), nothing)).words(BY)[1]
 
 
 def test_the_words_begin_with_the_stage_s_note_and_tell_of_restarts():
