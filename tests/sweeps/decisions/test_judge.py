@@ -60,6 +60,11 @@ def test_those_that_wait_take_turns_those_with_fewest_epochs_first(judge):
     assert run(judge, "a", [0.5] * 2, after=6, wanted=True)
 
 
+def test_nobody_waits_for_a_trial_that_has_shown_the_same(judge):
+    assert not run(judge, "a", [0.5] * 3, wanted=True)
+    assert run(judge, "b", [0.5] * 3)
+
+
 def test_who_waits_is_let_go_once_two_others_are_seen_to_be_ahead(judge):
     assert not run(judge, "c", [0.3] * 3, wanted=True)
     assert run(judge, "a", [0.8] * 3)
@@ -87,6 +92,19 @@ def test_nobody_is_held_against_one_that_failed(judge):
     judge.failed("key b", "it broke")
     judge.failed("key d", "it never began")
     assert run(judge, "c", [0.3] * 8)
+
+
+def test_one_that_fails_while_it_waits_waits_no_longer_and_that_is_recorded(judge):
+    assert not run(judge, "a", [0.5] * 3, wanted=True)
+    assert not run(judge, "b", [0.6] * 3, wanted=True)
+    judge.failed("key a", "it broke")
+    assert not judge.waits("key a")
+    assert judge.waits("key b")
+    assert judge.first_of(["key b"]) == "key b"
+    assert judge.decisions[-2:] == [
+        {"decision": "drop", "trial": "a", "reason": "it broke"},
+        {"decision": "due", "trial": "b"},
+    ]
 
 
 def test_what_others_have_run_counts_and_is_not_judged_itself(judge):
