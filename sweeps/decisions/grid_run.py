@@ -31,7 +31,7 @@ class GridRun:
         for cell, key in self.cells:
             self._note(cell, key)
         # those that another stage runs, or an earlier start has run: the judge has yet to hear of them
-        self._elsewhere = [key for _, key in self.cells if key in ledger.outcomes or not self._is_own(key)]
+        self._elsewhere = [key for _, key in self.cells if not self._is_own(key)]
 
     @property
     def decisions(self) -> Sequence[Decision]:
