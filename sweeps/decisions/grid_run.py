@@ -27,7 +27,7 @@ class GridRun:
         self.cells = [(cell, ledger.terms.key(cell.trial)) for cell in stage.cells(start)]
         self.judges = not (ledger.terms.early_stopping and ledger.terms.rule == ASHA)
         self._made_before = decided
-        self._judge = self._appointed(start.training.epochs)
+        self._judge = self._appointed()
         for cell, key in self.cells:
             self._note(cell, key)
         # those that another stage runs, or an earlier start has run: the judge has yet to hear of them
@@ -107,15 +107,19 @@ class GridRun:
             return False
         return not self.ledger.outcomes[key].history.covers(terms.seeds, cell.trial.training.epochs)
 
-    def _appointed(self, epochs: int) -> Judge | None:
+    def _appointed(self) -> Judge | None:
         """Return who says which trial stops early; None where all run in full, or Ray's ASHA decides.
 
-        Without a formula for what the images add to a score's noise, as for mAP, all run in full.
+        All run in full where no formula tells what the images add to a score's noise, as for mAP, and where trials
+        differ in their number of epochs or their schedule of learning rates: then curves cross by design.
         """
-        terms = self.ledger.terms
+        terms, recipes = self.ledger.terms, [cell.trial.training for cell, _ in self.cells]
         if not (terms.early_stopping and self.judges and terms.yardstick.metric == "accuracy"):
             return None
-        return Judge(Behind(epochs, terms.yardstick.images), {key: cell.label for cell, key in self.cells})
+        if len({(recipe.epochs, recipe.schedule) for recipe in recipes}) > 1:
+            return None
+        rule = Behind(recipes[0].epochs, terms.yardstick.images)
+        return Judge(rule, {key: cell.label for cell, key in self.cells})
 
     def _waiting(self) -> list[str]:
         return [key for key in self.ledger.waiting if self.waits(key)]

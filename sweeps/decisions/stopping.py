@@ -6,7 +6,8 @@ not catching up fast enough to be level with them at the end.
 Two, as the winner needs somebody to be held against: at least two trials of a stage always run in full, and of a stage
 of two both do. The noise of a difference is made of what is known by then: the binomial error of two accuracies, as if
 they were of different images (it is wider than that of the same images by about what seeds add), and the jitter of both
-curves from epoch to epoch. For a mean average precision no formula tells what the images add, so nothing is stopped.
+curves from epoch to epoch. For a mean average precision no formula tells what the images add, so nothing is stopped;
+nor is it where trials differ in their number of epochs or their schedule.
 
 What it risks (tests/benchmarks/stopping.py): on 679 stages of real small networks, of which half end far behind, it
 saves 33 % of the epochs; 0.4 % of the stages lose their best trial, whose curve crossed the others' late, and 1.6 % one

@@ -70,7 +70,8 @@ def test_trials_are_held_against_those_that_another_stage_has_run_in_full():
     cells = stage.cells(base)
     for cell, key in zip(cells[:2], keys[:2], strict=True):
         ledger.tasks[key] = Task("other", cell, key, None, (0,))
-    ledger.outcomes[keys[1]] = ledger.outcome(cells[1], keys[1], history([0.8] * 8), (0,))
+    longer = replace(cells[1], trial=cells[1].trial.with_values({"training.epochs": 9}))
+    ledger.outcomes[keys[1]] = ledger.outcome(longer, keys[1], history([0.8] * 9), (0,))
     run = GridRun(stage, base, ledger)
     ledger.queue.clear()
     assert [run.goes_on(keys[2], epoch, 0.3) for epoch in (1, 2, 3, 4)] == [True] * 4  # one is ahead
@@ -83,6 +84,18 @@ def test_trials_are_held_against_those_that_another_stage_has_run_in_full():
         ("known", "0.1"),
         ("drop", "0.3"),
     ]
+    assert len(run.decisions[0]["scores"]) == 8
+
+
+@pytest.mark.parametrize(
+    "vary", [{"training.epochs": (7, 8, 9)}, {"training.schedule": ("constant", "cosine", "linear")}]
+)
+def test_trials_whose_curves_cross_by_design_all_run_in_full(vary):
+    stage, base = Stage("rows", vary), BASE.with_values({"training.epochs": 8})
+    run = GridRun(stage, base, Ledger(terms()))
+    for (_, key), score in zip(run.cells, (0.8, 0.8, 0.1), strict=True):
+        assert all(run.goes_on(key, epoch, score) for epoch in range(1, 7))
+    assert run.decisions == []
 
 
 LONG = BASE.with_values({"training.epochs": 8})
