@@ -12,7 +12,7 @@ nor is it where trials differ in their number of epochs or their schedule.
 What it risks (tests/benchmarks/stopping.py): on 679 stages of real small networks, of which half end far behind, it
 saves 33 % of the epochs; 0.4 % of the stages lose their best trial, whose curve crossed the others' late, and 1.6 % one
 within two standard errors of it. Of 3 to 8 simulated trials that are equal (5,000 images, sd over seeds 0.4 points,
-over epochs 0.2 to 0.8) at most 0.5 % stop, with 0.8 points over seeds 5 %; never the one that shows most at the end.
+over epochs 0.2 to 0.8) at most 0.6 % stop, with 0.8 points over seeds 5 %; never the one that shows most at the end.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from trainables.errors import UserError, suggest
 
 BEHIND, ASHA = RULES = ("behind", "asha")  # asha is Ray Tune's own: sweeps/execution/early_stopping.py
 
-FIRST = 0.25  # of the epochs: with a tenth three times as many stages lose their best trial, as curves still cross
+FIRST = 0.25  # of the epochs: with a tenth nearly three times as many stages lose their best: curves still cross
 LEAST = 3  # epochs at least: with fewer there is no jitter to see
 CERTAIN = 2.5  # times the noise; with 2 nearly three times as many lose a trial that is level with the best
 AHEAD = 2  # others; with one seven times as many do
