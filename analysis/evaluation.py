@@ -34,7 +34,7 @@ def evaluation(checkpoint: Checkpoint, split: Split, dataset: str, name: str, de
     metric = "mAP" if labels.ndim == 2 else "accuracy"
     about = f"{name} on {len(split):,} images of {dataset}" + (f", {len(scores)} seeds" if len(scores) > 1 else "")
     value, loss = Measured.of([100 * each.value for each in scores]), Measured.of([each.loss for each in scores])
-    text = (f"{about}: {metric} {_words(value)} %, loss {_words(loss, 3)}.",)
+    text = (f"{about}: {metric} {value:.2f} %, loss {loss:.3f}.",)
     tables = {"evaluation": _table(scores, names, split.labels, about)}
     if labels.ndim == 2:
         return Finding("evaluation", "Evaluation", text, tables)
@@ -72,8 +72,3 @@ def _table(scores: Sequence[Score], class_names: Sequence[str], labels: np.ndarr
         rows.append((class_name, int(counts[number]), Measured.of(known) if known else None))
     columns = (Column("class"), Column("images"), Column("AP %" if multi_label else "accuracy %", digits=1))
     return Table(title, columns, tuple(rows))
-
-
-def _words(value: Measured, digits: int = 2) -> str:
-    spread = "" if value.sd is None else f" ± {value.sd:.{digits}f} ({value.n})"
-    return f"{value.mean:.{digits}f}{spread}"

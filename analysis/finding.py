@@ -103,7 +103,16 @@ def _table(form: Mapping[str, Any]) -> Table:
     eligible = form["eligible"]
     if eligible is not None and not all(isinstance(entry, bool) for entry in _list(eligible)):
         raise TypeError(f"eligible is {eligible!r}")
-    return Table(_words(form["title"]), columns, rows, None if eligible is None else tuple(eligible))
+    marked = form.get("marked")  # tables of earlier versions have none
+    if marked is not None and not all(isinstance(entry, bool) for entry in _list(marked)):
+        raise TypeError(f"marked is {marked!r}")
+    return Table(
+        _words(form["title"]),
+        columns,
+        rows,
+        None if eligible is None else tuple(eligible),
+        None if marked is None else tuple(marked),
+    )
 
 
 def _column(form: Mapping[str, Any]) -> Column:

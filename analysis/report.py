@@ -36,13 +36,13 @@ class Column:
     """A column's header, and how its cells are printed and compared."""
 
     name: str
-    best: str | None = None  # "max" or "min": the best of the column is highlighted; None: nothing is
+    best: str | None = None  # what is highlighted: "max" or "min", the best; "marked", the marked rows; None: nothing
     digits: int | None = None  # decimals of its floats
     show: bool = True  # False: in CSV and JSON only
 
     def __post_init__(self) -> None:
-        if self.best not in ("max", "min", None):
-            raise ValueError(f'column {self.name!r}: best is {self.best!r}, but must be "max", "min" or None')
+        if self.best not in ("max", "min", "marked", None):
+            raise ValueError(f'column {self.name!r}: best is {self.best!r}, but must be "max", "min", "marked" or None')
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,11 @@ class Measured:
             raise ValueError(
                 f"n is {self.n} with sd {self.sd}, but n must be at least 1, and the sd of a single value is None"
             )
+
+    def __format__(self, form: str) -> str:
+        """Return mean ± sd (n) in words, each number in a form such as `.2f`; of one replicate the mean alone."""
+        spread = "" if self.sd is None else f" ± {self.sd:{form}} ({self.n})"
+        return f"{self.mean:{form}}{spread}"
 
     @classmethod
     def of(cls, values: Sequence[float] | np.ndarray) -> Measured:
@@ -82,23 +87,26 @@ class Measured:
 class Table:
     """Rows of cells under named columns.
 
-    Rows that are not eligible (stopped early, failed) are printed but never best.
+    Rows that are not eligible (stopped early, failed) are printed but never best. Rows that are `marked` are those that
+    may be best, as far as the data can tell.
     """
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Value | Measured, ...], ...]
     eligible: tuple[bool, ...] | None = None  # one per row; None: all are
+    marked: tuple[bool, ...] | None = None  # one per row; None: none is
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
             if len(row) != len(self.columns):
                 there_are = f"row {number} has {len(row)} cells, but there are {len(self.columns)} columns"
                 raise ValueError(f"table {self.title!r}: {there_are}")
-        if self.eligible is not None and len(self.eligible) != len(self.rows):
-            raise ValueError(
-                f"table {self.title!r}: eligible has {len(self.eligible)} entries, but there are {len(self.rows)} rows"
-            )
+        for name, entries in (("eligible", self.eligible), ("marked", self.marked)):
+            if entries is not None and len(entries) != len(self.rows):
+                raise ValueError(
+                    f"table {self.title!r}: {name} has {len(entries)} entries, but there are {len(self.rows)} rows"
+                )
 
     def text(self, row: int, col: int) -> str:
         """Return a cell as it is printed."""
@@ -114,7 +122,7 @@ class Table:
 
     @cached_property
     def best(self) -> frozenset[tuple[int, int]]:
-        """The (row, column) of the highlighted cells: those that tie for best before rounding."""
+        """The (row, column) of the highlighted cells: of marked rows, or those that tie for best before rounding."""
         return frozenset((row, col) for col in range(len(self.columns)) for row in self._best_rows(col))
 
     def to_csv(self) -> str:
@@ -182,6 +190,8 @@ class Table:
     def _best_rows(self, col: int) -> list[int]:
         if self.columns[col].best is None:
             return []
+        if self.columns[col].best == "marked":
+            return [row for row, marked in enumerate(self.marked or ()) if marked]
         values = {row: _rank(cells[col]) for row, cells in enumerate(self.rows) if self._ranked(row)}
         known = [value for value in values.values() if value is not None]
         top = (max if self.columns[col].best == "max" else min)(known, default=None)
@@ -324,8 +334,10 @@ _META = """<meta charset="utf-8">
 <meta name="viewport" content="width=device-width">"""
 
 _LEGEND = (
-    '<p class="legend"><b class="best">Bold</b>: the best of its column, decided before rounding. a ± b (n): mean and '
-    'standard deviation over n replicates. –: not known. <span class="unranked">Slanted rows</span> are not ranked.</p>'
+    '<p class="legend"><b class="best">Bold</b>: in a stage\'s table what may be best, as far as its seeds and images '
+    "can tell (95 %); in others the best of a column, before rounding. a ± b (n): mean and standard deviation over n "
+    "seeds; [a, b]: a 95 % interval. –: not known. "
+    '<span class="unranked">Slanted rows</span> are not ranked.</p>'
     "\n"
 )
 

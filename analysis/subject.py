@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from trainables.config import Training
 from trainables.datasets import Box, Dataset, Split
 from trainables.devices import prepare
 from trainables.errors import UserError, suggest
-from trainables.models import Network
+from trainables.models import Network, build
 from trainables.plan import Layer, plan
 from trainables.train import evaluation_batch, predict
 
@@ -43,6 +43,26 @@ class Subject:
     masks: np.ndarray | None = None  # (N, H, W) bool: the object's pixels, where they are known
     boxes: tuple[tuple[Box, ...], ...] | None = None  # of each image, in fractions of it, where its objects are known
     device: torch.device = field(default=torch.device("cpu"))
+    seed: int = 0
+    others: tuple[Subject, ...] = ()  # the networks that the same trial has of other seeds
+    blank: Callable[[], Network] | None = None  # makes a network of the same kind with random weights
+
+    @property
+    def replicates(self) -> tuple[Subject, ...]:
+        """All networks of the trial, a Subject each, this one first."""
+        return (self, *self.others)
+
+    def untrained(self, seed: int) -> Subject:
+        """Return a network of the same kind that has learned nothing, its weights drawn from a seed of their own.
+
+        Raises ValueError where it is not known how to build one.
+        """
+        if self.blank is None:
+            raise ValueError(f"how to build an untrained {self.name} is not known")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = self.blank().to(self.device).eval()
+        return replace(self, name=f"{self.name}, untrained", model=model, seed=seed, others=())
 
     @property
     def multi_label(self) -> bool:
@@ -147,10 +167,11 @@ class Subject:
         return [layer.name for layer in self.layers if layer.name.rpartition(".")[2].startswith("conv")]
 
 
-def subject(checkpoint: Checkpoint, data: Dataset, name: str, device: torch.device, replicate: int = 0) -> Subject:
+def subject(checkpoint: Checkpoint, data: Dataset, name: str, device: torch.device) -> Subject:
     """Return a finished trial as a Subject, examined on the test images of the data that it was trained on.
 
-    Raises UserError where the data has other classes or images of another shape.
+    It is the network of the first seed; those of the others come with it. Raises UserError where the data has other
+    classes or images of another shape.
     """
     shape = tuple(checkpoint.info["image_shape"])
     if checkpoint.class_names != data.class_names or shape != data.image_shape:
@@ -160,27 +181,35 @@ def subject(checkpoint: Checkpoint, data: Dataset, name: str, device: torch.devi
     if checkpoint.info["data_digest"] != data.digest:  # the images may have changed sides
         raise UserError(f"{name} was trained on other images than {data.name} has now, or with another split")
     prepare(device)
-    model = checkpoint.models[replicate].to(device)
-    recipe = checkpoint.trial.training
-    images = (
-        as_evaluated(torch.from_numpy(data.test.images.copy()), recipe).numpy()
-        if recipe.resize or recipe.crop
-        else data.test.images
-    )
-    return Subject(
+    trial, recipe = checkpoint.trial, checkpoint.trial.training
+    networks = [model.to(device) for model in checkpoint.models]
+    seeds = [entry["seed"] for entry in checkpoint.info["replicates"]]
+    first = Subject(
         name=name,
-        model=model,
-        layers=plan(checkpoint.trial.model, recipe.input_shape(data.image_shape), data.classes),
+        model=networks[0],
+        layers=plan(trial.model, recipe.input_shape(data.image_shape), data.classes),
         class_names=data.class_names,
         dataset=data.short_name,
-        images=images,
+        images=_as_evaluated(data.test.images, recipe),
         labels=data.test.labels,
         training_images=_counts(data.train, data.classes),
         ap_rule=recipe.ap_rule,
         masks=None if recipe.resize or recipe.crop else data.test.masks,
         boxes=_cropped(data.test.boxes, recipe, data.image_shape),
         device=device,
+        seed=seeds[0],
+        blank=partial(
+            build, trial.model, recipe.input_shape(data.image_shape), data.classes, tuple(data.mean), tuple(data.sd)
+        ),
     )
+    others = zip(networks[1:], seeds[1:], strict=True)
+    return replace(first, others=tuple(replace(first, model=model, seed=seed) for model, seed in others))
+
+
+def _as_evaluated(images: np.ndarray, recipe: Training) -> np.ndarray:
+    if not (recipe.resize or recipe.crop):
+        return images
+    return as_evaluated(torch.from_numpy(images.copy()), recipe).numpy()
 
 
 def _cropped(

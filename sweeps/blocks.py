@@ -16,7 +16,7 @@ dropout in the blocks, L2 1e-5, flips without crops: 80.5 %. So few epochs favou
 table is in the README.
 """
 
-from sweeps.study import Published, Stage, Study
+from sweeps.study import Claim, Published, Stage, Study
 from trainables.config import CNN, Training, Trial
 
 STUDY = Study(
@@ -74,6 +74,11 @@ STUDY = Study(
         ),
         Stage("weight_decay", {"training.weight_decay": (0.0, 1e-5)}, note="L2 penalty."),
         Stage("augmentation", {"training.flip": (True, False), "training.crop_padding": (4, 0)}),
+    ),
+    claims=(
+        Claim("blocks", 6, delta=1.07, source="R2", note="published on validation, as are the next two"),
+        Claim("dropout", 0.5, delta=1.73, source="R2"),
+        Claim("activation", "relu", ("none",), delta=3.6, source="R2"),
     ),
     analyses={
         "contact_sheet": {"per_class": 10},

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 
 from sweeps.decisions.agenda import Agenda
@@ -172,7 +173,7 @@ class _Course:
         shown = report_on(result)
         for table in shown.on_screen(self._facts({})):
             self.console.print(table.to_rich())
-        for line in shown.words(self.terms.yardstick):
+        for line in shown.words(self.terms):
             self.console.print(line, highlight=False)
 
     def _execute(self, agenda: Agenda, runs: dict[str, str], connection: ExitStack, lease: Lease) -> bool:
@@ -298,11 +299,12 @@ def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions
     terms = Terms(
         seeds=tuple(range(options.seeds)),
         contents={study.baseline.dataset: data.digest} | digests,
-        yardstick=Yardstick(data.metric, len(data.val)),
+        yardstick=Yardstick(data.metric, len(data.val), _labels(data)),
         image_shape=data.image_shape,
         classes=data.classes,
         early_stopping=options.early_stopping,
         rule=options.grid_rule,
+        winner=study.winner,
     )
     reachable = {terms.key(trial) for stage in planned if stage.cells for trial in stage.reachable}
     shared, summary = SharedData(data), DataSummary.of(data)
@@ -310,6 +312,11 @@ def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions
     return _Course(
         study, planned, jobs, shared, images, summary, weights, terms, reachable, store, folder, options, console
     )
+
+
+def _labels(data: Dataset) -> dict[str, np.ndarray]:
+    """Return the labels by which images with several are scored, by part of the data; none for images with one."""
+    return {"val": data.val.labels, "test": data.test.labels} if data.multi_label else {}
 
 
 def _weights(planned: Iterable[PlannedStage], data: Dataset, data_dir: Path, console: Console) -> dict[str, bytes]:

@@ -16,7 +16,7 @@ trials. Winners: 3 conv layers, 3 FC layers, channels 32-64-256 with 77.0 ± 0.3
 on validation (published best 74 %); max pooling; stride 1. The whole table is in the README.
 """
 
-from sweeps.study import Published, Stage, Study
+from sweeps.study import Claim, Published, Stage, Study
 from trainables.config import CNN, Training, Trial
 
 BASELINE = Trial(
@@ -106,6 +106,18 @@ STUDY = Study(
                 6: Published(0.927, 55, 13, (67, 61, 45, 28, 46, 54, 57, 55, 65, 61)),
             },
         ),
+    ),
+    claims=(
+        Claim("conv_layers", 3, delta=3, source="R0.1"),
+        Claim("conv_layers", 1, (0,), delta=12, source="R0.1"),
+        Claim("conv_layers", 3, (4,), delta=9, source="R0.1"),
+        Claim("fc_layers", 4, delta=2, source="R0.2"),
+        Claim("channels", (32, 64, 256), delta=5, source="R0.3"),
+        Claim("channels", (16, 32, 64), ((6, 12, 20),), delta=13, source="R0.3"),
+        Claim("pooling", "max", ("none",), delta=11, source="R0.4"),
+        Claim("stride", 1, delta=5, source="R0.6"),
+        Claim("stride", 2, (4,), delta=1, source="R0.6"),
+        Claim("stride", 4, (6,), delta=1, source="R0.6"),
     ),
     analyses={"mistakes": {"count": 40}},
 )

@@ -12,7 +12,7 @@ The recipe is ours; the report gives none. Measured 2026-11-21 on two cores of a
 images/s a core.
 """
 
-from sweeps.study import Published, Stage, Study
+from sweeps.study import Claim, Published, Stage, Study
 from trainables.config import CNN, Training, Trial
 
 FILTERS = "conv1:100,200,240 conv2:400,800,1000 conv3:1000,2000 conv4:1000,2000"
@@ -35,6 +35,7 @@ STUDY = Study(
             published={True: Published(None, 81, 13), False: Published(None, 77, None)},
         ),
     ),
+    claims=(Claim("normalize_input", True, (False,), delta=4, source="R1"),),
     # ten filters, and responses measured by the matrix norm, as in the report
     analyses={
         "occlusion": {"windows": (3, 5, 7, 9)},

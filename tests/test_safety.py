@@ -215,7 +215,7 @@ def test_the_terminal_shows_the_texts_as_they_stand(monkeypatch):
         console.print(display._panel(), soft_wrap=True)
         display.ended(task, end)
     console.print(stage_table(result, Facts(("a", "b"), (3, 32, 32), BY, {})).to_rich())
-    for line in report_on(result).words(BY):
+    for line in report_on(result).words(TERMS):
         console.print(line, highlight=False, soft_wrap=True)
     for text in HOSTILE:
         assert f"{text} : failed: {text}" in said.getvalue()

@@ -2,13 +2,14 @@
 
 A snapshot is a mapping of file name to bytes, ready for a folder, an object store or MLflow:
 
-    curves.json                      every record of every replicate
-    per_class.json                   test score per class at each replicate's best validation epoch
-    checkpoint/weights.safetensors   each replicate's weights at its best validation score; leading axis: replicate
+    curves.json                      every record of every replicate, and what it made of each image at its chosen epoch
+    per_class.json                   test score per class at each replicate's chosen epoch
+    checkpoint/weights.safetensors   each replicate's weights at its chosen epoch; leading axis: replicate
     checkpoint/trial.json            config, class names, normalisation, versions, the weights' SHA-256; by replicate:
                                      seed, epoch, metrics
     state.zip                        what training needs to go on: curves.json, the checkpoint, and for each replicate
-                                     state/seed-<n>.safetensors with its weights, optimizer and random numbers
+                                     state/seed-<n>.safetensors with its weights, optimizer and random numbers, and what
+                                     is held beside the chosen epoch (trainables/replicate.py)
 
 The state is one file with a checksum, so that all of it is of the same epoch, and it is used whole or not at all.
 curves.json and trial.json have checksums too (trainables/files.py); those of earlier versions have none, and are read.
@@ -23,7 +24,7 @@ import logging
 import math
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,11 @@ from trainables.config import Trial
 from trainables.datasets import Dataset
 from trainables.devices import random_numbers_after
 from trainables.errors import UserError
-from trainables.files import LARGEST_FILE, read, sealed, unsealed, unzipped, zipped
-from trainables.history import History, Record
+from trainables.files import LARGEST_FILE, parsed, read, sealed, unsealed, unzipped, zipped
+from trainables.history import History, chosen_epoch
+from trainables.marks import Marks
 from trainables.models import Network, build
-from trainables.replicate import Replicate, Weights, optimizer_tensors, replicate, restore_optimizer
+from trainables.replicate import Held, Replicate, Weights, optimizer_tensors, replicate, restore_optimizer
 from trainables.snapshot import CURVES, PER_CLASS, STATE, TRIAL, WEIGHTS, state_file
 
 log = logging.getLogger(__name__)
@@ -65,11 +67,13 @@ class Checkpoint:
 
 def pack(trial: Trial, data: Dataset, replicates: list[Replicate]) -> dict[str, bytes]:
     """Return the snapshot of replicates that have each run at least one epoch."""
-    best = [member.chosen for member in replicates]
-    names = replicates[0].best
-    weights = save_tensors({name: torch.stack([each.best[name] for each in replicates]).contiguous() for name in names})
-    files = pack_records(History({member.seed: tuple(member.records) for member in replicates}), data) | {
-        TRIAL: sealed(_describe(trial, data, replicates, best) | {WEIGHTS_DIGEST: _digest(weights)}, indent=1),
+    chosen = {member.seed: member.chosen for member in replicates}
+    names = replicates[0].chosen.weights
+    stacked = {name: torch.stack([held.weights[name] for held in chosen.values()]).contiguous() for name in names}
+    weights = save_tensors(stacked)
+    marks = {seed: held.marks for seed, held in chosen.items() if held.marks}
+    files = pack_records(History({member.seed: tuple(member.records) for member in replicates}, marks), data) | {
+        TRIAL: sealed(_describe(trial, data, replicates) | {WEIGHTS_DIGEST: _digest(weights)}, indent=1),
         WEIGHTS: weights,
     }
     states = {state_file(member.seed): _pack_state(member) for member in replicates}
@@ -78,15 +82,15 @@ def pack(trial: Trial, data: Dataset, replicates: list[Replicate]) -> dict[str, 
 
 def pack_records(history: History, data: Dataset) -> dict[str, bytes]:
     """Return the part of a snapshot that holds records and no weights: of replicates with at least one record each."""
-    best = {seed: max(rows, key=lambda record: record.val_score) for seed, rows in history.records.items()}
+    best = {seed: rows[chosen_epoch([row.val_score for row in rows]) - 1] for seed, rows in history.records.items()}
     per_class = {seed: dict(zip(data.class_names, at.class_score, strict=True)) for seed, at in best.items()}
     return {CURVES: sealed(history.to_dict(), indent=1), PER_CLASS: json.dumps(per_class, indent=1).encode()}
 
 
 def size(replicates: list[Replicate]) -> int:
-    """Return how many bytes pack() gives to weights and optimizers, of replicates that have run an epoch."""
+    """Return how many bytes pack() gives to weights and optimizers at most, of replicates that have run an epoch."""
     return sum(
-        2 * sum(tensor.nbytes for tensor in member.best.values())  # in the checkpoint, and in the state
+        3 * sum(tensor.nbytes for tensor in member.chosen.weights.values())  # in the checkpoint, and twice in the state
         + sum(tensor.nbytes for tensor in member.model.state_dict().values())
         + sum(tensor.nbytes for tensor in optimizer_tensors(member.optimizer).values())
         for member in replicates
@@ -124,14 +128,16 @@ def unpack(
     what = f"{STATE} is of no such trial"
     with _told(what):
         done, stacked = history(files), _tensors(files, WEIGHTS)
-        kept = [entry["seed"] for entry in _read_json(files, TRIAL)["replicates"]]
+        described = _read_json(files, TRIAL)["replicates"]
     members = [replicate(trial, data, seed, device, weights) for seed in sorted({*seeds, *done.seeds})]
     with _told(what):
         for member in members:
             if member.seed in done.seeds:
                 member.records = list(done.records[member.seed])
-                _unpack_state(_tensors(files, state_file(member.seed)), member, device, say)
-                member.best = {name: tensor[kept.index(member.seed)] for name, tensor in stacked.items()}
+                at = [entry["seed"] for entry in described].index(member.seed)
+                best = {name: tensor[at] for name, tensor in stacked.items()}
+                chosen = Held(described[at]["epoch"], best, done.marks.get(member.seed))
+                _unpack_state(_tensors(files, state_file(member.seed)), member, chosen, device, say)
     return members
 
 
@@ -186,7 +192,8 @@ def _as_described(info: dict[str, Any], stacked: Weights) -> Checkpoint:
     return Checkpoint(trial, tuple(models), names, info)
 
 
-def _describe(trial: Trial, data: Dataset, replicates: list[Replicate], best: list[Record]) -> dict[str, Any]:
+def _describe(trial: Trial, data: Dataset, replicates: list[Replicate]) -> dict[str, Any]:
+    chosen = [(member, member.chosen.epoch) for member in replicates]
     return {
         "config": trial.to_dict(),
         "data_digest": data.digest,
@@ -196,8 +203,8 @@ def _describe(trial: Trial, data: Dataset, replicates: list[Replicate], best: li
         "mean": data.mean,
         "sd": data.sd,
         "replicates": [
-            {"seed": member.seed, "epoch": member.records.index(record) + 1, "metrics": asdict(record)}
-            for member, record in zip(replicates, best, strict=True)
+            {"seed": member.seed, "epoch": epoch, "metrics": asdict(member.records[epoch - 1])}
+            for member, epoch in chosen
         ],
         "versions": {
             "python": platform.python_version(),
@@ -211,12 +218,35 @@ def _pack_state(member: Replicate) -> bytes:
     tensors = {f"model.{name}": tensor for name, tensor in member.model.state_dict().items()}
     tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(member.optimizer).items()}
     tensors |= {"rng": member.rng}
+    # what is held of the chosen epoch is in the checkpoint, and the newest one's weights are the model's
+    if member.newest is not member.chosen:
+        tensors |= _pack_marks("newest", member.newest)
+    elif member.settled:
+        tensors |= {f"settled.weights.{name}": tensor for name, tensor in member.settled.weights.items()}
+        tensors |= {"settled.epoch": torch.tensor(member.settled.epoch)} | _pack_marks("settled", member.settled)
     return save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
 
 
-def _unpack_state(tensors: Weights, member: Replicate, device: torch.device, say: Callable[[str], None]) -> None:
+def _pack_marks(name: str, held: Held | None) -> Weights:
+    """Return the marks of what is held, as a tensor of bytes; none where it has none."""
+    if held is None or held.marks is None:
+        return {}
+    # not the score on the training images: of an epoch that was never chosen it is not known either
+    content = json.dumps(replace(held.marks, fit=None).to_dict()).encode()
+    return {f"{name}.marks": torch.frombuffer(bytearray(content), dtype=torch.uint8)}
+
+
+def _unpack_marks(name: str, tensors: Weights) -> Marks | None:
+    packed = tensors.get(f"{name}.marks")
+    return None if packed is None else Marks.from_dict(parsed(packed.numpy().tobytes()))
+
+
+def _unpack_state(
+    tensors: Weights, member: Replicate, chosen: Held, device: torch.device, say: Callable[[str], None]
+) -> None:
     _load_strictly(member.model, _below("model.", tensors))
     restore_optimizer(member.optimizer, _below("optimizer.", tensors))
+    _take_held(tensors, member, chosen)
     if tensors["rng"].shape == member.rng.shape:
         member.rng = tensors["rng"]
     else:
@@ -225,6 +255,20 @@ def _unpack_state(tensors: Weights, member: Replicate, device: torch.device, say
             f"seed {member.seed} was trained on another kind of device up to epoch {member.epoch}: its random numbers "
             f"begin anew on {device.type}"
         )
+
+
+def _take_held(tensors: Weights, member: Replicate, chosen: Held) -> None:
+    """Have a replicate hold what it held: the chosen epoch, and the other that may still be chosen.
+
+    What an earlier version left has the chosen epoch alone, by the best single score, and no marks.
+    """
+    if chosen.epoch < member.epoch:
+        weights = _below("model.", tensors)
+        member.settled, member.newest = chosen, Held(member.epoch, weights, _unpack_marks("newest", tensors))
+        return
+    member.newest = chosen
+    if weights := _below("settled.weights.", tensors):
+        member.settled = Held(int(tensors["settled.epoch"]), weights, _unpack_marks("settled", tensors))
 
 
 def _below(prefix: str, tensors: Weights) -> Weights:

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from trainables.errors import UserError
+from trainables.marks import Marks
+
+
+def smoothed(scores: np.ndarray) -> np.ndarray:
+    """Return the centred mean of three epochs of scores (…, epochs); the first and the last one count twice in theirs,
+    in place of the neighbour that they lack.
+    """
+    padded = np.pad(scores, [(0, 0)] * (scores.ndim - 1) + [(1, 1)], mode="edge")
+    return (padded[..., :-2] + padded[..., 1:-1] + padded[..., 2:]) / 3
+
+
+def chosen_epoch(val_scores: Sequence[float] | np.ndarray) -> int:
+    """Return the epoch, from 1, at which the centred mean of three validation scores is first at its best.
+
+    The best single epoch would be the luckiest: among noisy epochs its score is too high by 0.3 points (epochs that
+    differ by an sd of 0.2 points) to 1.2 (0.8), and the noisier of two equal trials would mostly win.
+    """
+    return int(np.argmax(smoothed(np.asarray(val_scores, np.float64)))) + 1
 
 
 @dataclass(frozen=True)
@@ -59,10 +77,12 @@ class Epoch:
 class History:
     """All epochs of a trial's replicates: seed → records, epoch 1 first.
 
-    Replicates added later may be shorter than the others.
+    Replicates added later may be shorter than the others. `marks` are what is kept image by image, of each replicate at
+    its chosen epoch; trials that were stored before there were any, and those under way, have none.
     """
 
     records: Mapping[int, tuple[Record, ...]]
+    marks: Mapping[int, Marks] = field(default_factory=dict)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -85,7 +105,9 @@ class History:
 
     def cut(self, seeds: tuple[int, ...], epochs: int) -> History:
         """Return the part that a study of these seeds and this many epochs would have seen."""
-        return History({seed: self.records[seed][:epochs] for seed in seeds if seed in self.records})
+        kept = [seed for seed in seeds if seed in self.records]
+        marks = {seed: self.marks[seed] for seed in kept if seed in self.marks}
+        return History({seed: self.records[seed][:epochs] for seed in kept}, marks)
 
     def at(self, epoch: int) -> Epoch:
         """Return epoch number `epoch` of all replicates."""
@@ -97,20 +119,28 @@ class History:
         return np.array(rows, dtype=np.float64)
 
     def chosen(self) -> tuple[Record, ...]:
-        """Return each replicate's record at its best validation score, of equals the earliest, in the seeds' order."""
+        """Return each replicate's record at its chosen epoch, in the seeds' order."""
         return tuple(self.records[seed][best - 1] for seed, best in zip(self.seeds, self.chosen_epochs(), strict=True))
 
     def chosen_epochs(self) -> tuple[int, ...]:
-        """Return the epoch, from 1, at which each replicate's validation score was first at its best."""
-        return tuple(int(np.argmax(row)) + 1 for row in self.curve("val_score"))
+        """Return each replicate's chosen_epoch()."""
+        return tuple(map(chosen_epoch, self.curve("val_score")))
+
+    def chosen_marks(self) -> tuple[Marks, ...] | None:
+        """Return what is kept of each replicate at its chosen epoch; None where that is not kept of every one."""
+        pairs = [(self.marks.get(seed), epoch) for seed, epoch in zip(self.seeds, self.chosen_epochs(), strict=True)]
+        found = tuple(marks for marks, epoch in pairs if marks and marks.epoch == epoch)
+        return found if found and len(found) == len(pairs) else None
 
     def score(self) -> float:
-        """Return what trials are ranked by: the mean over replicates of the best validation score."""
-        return float(self.curve("val_score").max(axis=1).mean())
+        """Return what trials are ranked by: the mean over replicates of the validation score at the chosen epoch."""
+        return float(np.mean([record.val_score for record in self.chosen()]))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return {"seeds": {str(seed): [asdict(record) for record in self.records[seed]] for seed in self.seeds}}
+        form = {"seeds": {str(seed): [asdict(record) for record in self.records[seed]] for seed in self.seeds}}
+        marks = {str(seed): self.marks[seed].to_dict() for seed in self.seeds if seed in self.marks}
+        return form | ({"marks": marks} if marks else {})
 
     @classmethod
     def from_dict(cls, form: Mapping[str, Any]) -> History:
@@ -120,13 +150,14 @@ class History:
         """
         try:
             records = {int(seed): tuple(map(_record, rows)) for seed, rows in form["seeds"].items()}
+            marks = {int(seed): Marks.from_dict(kept) for seed, kept in form.get("marks", {}).items()}
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise UserError(f"these curves cannot be read: {error!r:.200}") from error
         if [str(seed) for seed in records] != list(form["seeds"]):
             raise UserError(f"these curves cannot be read: seeds {list(form['seeds'])!r:.200}: must be whole numbers")
         if len({len(record.class_score) for rows in records.values() for record in rows}) > 1:
             raise UserError("these curves cannot be read: the number of classes changes from record to record")
-        return cls(records)
+        return cls(records, marks)
 
 
 def _record(row: Mapping[str, Any]) -> Record:

@@ -5,29 +5,48 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from trainables.config import Training, Trial
 from trainables.datasets import Dataset
 from trainables.devices import new_random_numbers, on_gpu
-from trainables.history import Record
+from trainables.history import Record, smoothed
+from trainables.marks import Marks
 from trainables.models import Network, build
 from trainables.pretrained import load
 
 Weights = dict[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Held:
+    """A replicate's weights at the end of an epoch, on the CPU, and what it made of each image then.
+
+    Those that an earlier version kept have no marks.
+    """
+
+    epoch: int  # from 1
+    weights: Weights
+    marks: Marks | None
+
+
 @dataclass
 class Replicate:
-    """One seed of a trial: a network with its optimizer and random numbers, its records and best weights so far."""
+    """One seed of a trial: a network with its optimizer and random numbers, its records, and what is held of it.
+
+    Which epoch is chosen turns on the one after it (trainables/history.py). So two are held: the newest, and the best
+    of those before, whose neighbours are all known.
+    """
 
     seed: int
     model: Network
     optimizer: torch.optim.Optimizer
     rng: Tensor  # the state of its random numbers between its epochs
     records: list[Record] = field(default_factory=list)
-    best: Weights = field(default_factory=dict)  # on the CPU, at the best validation score
+    settled: Held | None = None
+    newest: Held | None = None
 
     @property
     def epoch(self) -> int:
@@ -35,9 +54,28 @@ class Replicate:
         return len(self.records)
 
     @property
-    def chosen(self) -> Record:
-        """The record at the best validation score, the earliest of equals. Raises ValueError before the first epoch."""
-        return max(self.records, key=lambda record: record.val_score)
+    def chosen(self) -> Held:
+        """What is held of the chosen epoch. Raises ValueError before the first epoch."""
+        return self._better(self.settled, self.newest)
+
+    def hold(self, record: Record, marks: Marks) -> None:
+        """Take note of an epoch that was just trained."""
+        self.records.append(record)
+        if self.newest:
+            self.settled = self._better(self.settled, self.newest)
+        weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+        self.newest = Held(self.epoch, weights, marks)
+
+    def replace(self, held: Held, other: Held) -> None:
+        """Hold something else of an epoch that is held."""
+        if held is self.newest:
+            self.newest = other
+        else:
+            self.settled = other
+
+    def _better(self, *held: Held | None) -> Held:
+        scores = smoothed(np.array([record.val_score for record in self.records]))
+        return max(filter(None, held), key=lambda each: scores[each.epoch - 1])  # of equals the earlier
 
 
 def replicate(

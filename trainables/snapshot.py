@@ -9,10 +9,10 @@ from __future__ import annotations
 from trainables.files import unsealed, unzipped
 from trainables.history import History
 
-CURVES = "curves.json"  # every record of every replicate
-PER_CLASS = "per_class.json"  # test score per class at each replicate's best validation epoch
+CURVES = "curves.json"  # every record of every replicate, and what it made of each image at its chosen epoch
+PER_CLASS = "per_class.json"  # test score per class at each replicate's chosen epoch
 CHECKPOINT = "checkpoint"  # the folder of what a finished model is loaded from: the next two
-WEIGHTS = f"{CHECKPOINT}/weights.safetensors"  # best weights by validation score; leading axis: replicate
+WEIGHTS = f"{CHECKPOINT}/weights.safetensors"  # at the chosen epochs; leading axis: replicate
 TRIAL = f"{CHECKPOINT}/trial.json"  # the configuration, the class names, and per replicate its seed, epoch and metrics
 STATE = "state.zip"  # all that training needs to go on: CURVES, the checkpoint, and a state_file() for each replicate
 

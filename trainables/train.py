@@ -9,20 +9,25 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from trainables.config import Trial
+from trainables.augment import as_evaluated
+from trainables.config import Training, Trial
 from trainables.datasets import Dataset
 from trainables.devices import on_gpu, prepare
 from trainables.group import Group, Observer
 from trainables.history import Epoch, Record
 from trainables.kept import Kept
 from trainables.lane import Lane
+from trainables.marks import Logits, Marks, Right, Seen
 from trainables.replicate import Replicate
 from trainables.resident import Parts
 from trainables.scoring import Score, score
+
+FITTED = 4096  # training images that are cut out and put through the network at a time
 
 
 class Diverged(RuntimeError):
@@ -54,6 +59,9 @@ def train(
         for group in groups:
             watched = group.lanes[0].member is replicates[0]
             _run_epoch(group, parts, trial, observer if watched else None)
+        if behind and number == trial.training.epochs:
+            for member in replicates:
+                _fit(member, parts, trial.training)
         if behind:
             yield Epoch(number, tuple(m.seed for m in replicates), tuple(m.records[number - 1] for m in replicates))
 
@@ -73,34 +81,49 @@ def _finish_epoch(lane: Lane, learned: Score, parts: Parts, trained: float) -> N
     member, recipe, val, test = lane.member, lane.recipe, parts.val, parts.test
     if not math.isfinite(learned.loss):
         raise Diverged(f"the training loss became {learned.loss} in epoch {member.epoch + 1} (seed {member.seed})")
-    chosen_by = evaluate(member.model, val.images, val.labels, recipe.ap_rule)
-    read = evaluate(member.model, test.images, test.labels, recipe.ap_rule)
-    if not member.records or chosen_by.value > member.chosen.val_score:
-        member.best = {name: tensor.detach().cpu().clone() for name, tensor in member.model.state_dict().items()}
-    member.records.append(
-        Record(
-            train_loss=learned.loss,
-            train_score=learned.value,
-            val_loss=chosen_by.loss,
-            val_score=chosen_by.value,
-            test_loss=read.loss,
-            test_score=read.value,
-            class_score=read.per_class,
-            lr=recipe.lr * recipe.lr_factor(member.epoch),
-            images_per_second=len(parts.train.labels) / trained,
-            seconds=trained + time.perf_counter() - begin,
-        )
+    chosen_by, val_seen = evaluate(member.model, val.images, val.labels, recipe.ap_rule)
+    read, test_seen = evaluate(member.model, test.images, test.labels, recipe.ap_rule)
+    record = Record(
+        train_loss=learned.loss,
+        train_score=learned.value,
+        val_loss=chosen_by.loss,
+        val_score=chosen_by.value,
+        test_loss=read.loss,
+        test_score=read.value,
+        class_score=read.per_class,
+        lr=recipe.lr * recipe.lr_factor(member.epoch),
+        images_per_second=len(parts.train.labels) / trained,
+        seconds=trained + time.perf_counter() - begin,
     )
+    member.hold(record, Marks(member.epoch + 1, val_seen, test_seen))
 
 
-def evaluate(model: nn.Module, images: Tensor, labels: Tensor, ap_rule: str) -> Score:
+def _fit(member: Replicate, parts: Parts, recipe: Training) -> None:
+    """Add the score on the training images to what is held of the chosen epoch."""
+    held, newest = member.chosen, member.newest
+    if newest is None or held.marks is None or held.marks.fit is not None:
+        return
+    member.model.load_state_dict(held.weights)
+    chunks = parts.train.images.split(FITTED)
+    logits = torch.cat([predict(member.model, as_evaluated(chunk, recipe)) for chunk in chunks])
+    member.model.load_state_dict(newest.weights)
+    marks = replace(held.marks, fit=score(logits, parts.train.labels, recipe.ap_rule).value)
+    member.replace(held, replace(held, marks=marks))
+
+
+def evaluate(model: nn.Module, images: Tensor, labels: Tensor, ap_rule: str) -> tuple[Score, Seen]:
     """Score `model` on uint8 images (N, H, W, C) as it gets them in evaluation, labels being on the model's device.
 
-    In float32 on every hardware, as the analyses do, so that one checkpoint has one score.
+    Returns also what it makes of each image. In float32 on every hardware, as the analyses do, so that one checkpoint
+    has one score.
     """
     # Where the hardware computes bfloat16, older records of protocol 2 were evaluated in it and may differ in the last
     # digits. The protocol stays: the hardware decided even then which of the two it was, and training keeps its bits.
-    return score(predict(model, images), labels, ap_rule)
+    logits = predict(model, images)
+    found = score(logits, labels, ap_rule)
+    if labels.ndim == 2:
+        return found, Logits.of(logits.cpu().numpy())
+    return found, Right.of((logits.argmax(1) == labels).cpu().numpy())
 
 
 def predict(model: nn.Module, images: Tensor) -> Tensor:

@@ -9,5 +9,6 @@ from analysis.figures.curves import Curve, curves
 from analysis.figures.matrix import matrix
 from analysis.figures.panels import Panel, in_rows, panels
 from analysis.figures.scatter import scatter
+from analysis.figures.strips import strips
 
-__all__ = ["Curve", "Panel", "bars", "curves", "in_rows", "matrix", "panels", "scatter"]
+__all__ = ["Curve", "Panel", "bars", "curves", "in_rows", "matrix", "panels", "scatter", "strips"]

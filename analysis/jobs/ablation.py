@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from analysis.chain import Link, chain, run, switched_off
+from analysis.chance import LEVEL
 from analysis.confusion import confusion
-from analysis.figures import Panel, bars, matrix, panels
+from analysis.features import main_class, presence
+from analysis.figures import Panel, bars, matrix, panels, strips
 from analysis.filters import FilterChoice, Filters, chosen, filter_count, written
 from analysis.finding import Arrays, Figure, Finding
+from analysis.flips import Flips, grown, per_class
+from analysis.holm import holm
 from analysis.job import Job
-from analysis.mcnemar import mcnemar
-from analysis.report import Column, Table
+from analysis.jobs.mistakes import check_labels
+from analysis.lost import over_seeds, over_seeds_and_images
+from analysis.random_sets import Standing, how_many, other_sets, stratified
+from analysis.report import Column, Measured, Table
 from analysis.subject import Subject
+from analysis.switching import fills, in_sets, one_at_a_time, together
 from trainables.errors import UserError
 from trainables.metrics import average_precisions, mean_average_precision
-from trainables.models import made
+from trainables.plan import flops
+from trainables.scoring import score
 
 FILLS = ("zero", "mean")
-BATCH = 64
 FILTERS_PER_PART = 16  # one at a time
+SETS_PER_PART = 25
+SET_FLOPS = 2.4e12  # that all other sets may take together: 25 seconds of one AVX512 core
+FEWEST, MOST = 200, 2000  # images that other sets are tried on
 DRAWN = 64  # filters in one figure of bars
 GALLERY, COLUMNS = 24, 8
-CONFUSIONS = 10
 GROWTH = ("true", "predicted", "images before", "images after", "growth")
+
+Task = tuple[str, int, int]  # what a part does: with which networks, filters or sets, from … to before …
 
 
 @dataclass(frozen=True)
@@ -42,23 +51,34 @@ class Ablation(Job):
     Of a residual block's second convolution that is the map, after batch norm,
     which is added to the shortcut: the shortcut stays. `each_of` names a layer whose filters are all tried one at a
     time as well.
+
+    The accuracy lost is that of the networks of all seeds; what changes image by image is of the first seed's. There it
+    is set against what `sets` other sets of as many filters of the same layers lose (0: none), on a part of the images
+    where all would take long.
     """
 
     name: ClassVar[str] = "ablation"
+    edition: ClassVar[int] = 2
 
     filters: FilterChoice | None = None
     fill: str = "zero"
     each_of: str | None = None
+    sets: int = 200
 
     def __post_init__(self) -> None:
         if self.filters is not None:
             object.__setattr__(self, "filters", written(self.filters))
         if self.fill not in FILLS:
             raise UserError(f"fill is {self.fill!r}, but must be {' or '.join(map(repr, FILLS))}")
+        if type(self.sets) is not int or not 0 <= self.sets <= 10_000:
+            raise UserError(f"sets is {self.sets!r}, but must be a whole number from 0 to 10000")
 
     def check(self, subject: Subject) -> None:
-        """Raise UserError where the network has no such filter or layer, and for `each_of` on multi-label data."""
+        """Raise UserError where the network has no such filter or layer, for `each_of` on multi-label data, and on such
+        data in which no class is known to be present.
+        """
         chosen(self.filters, subject)
+        check_labels(subject)
         if self.each_of is None:
             return
         if subject.multi_label:
@@ -68,146 +88,229 @@ class Ablation(Job):
         filter_count(subject, self.each_of)
 
     def parts(self, subject: Subject) -> int:
-        """Check the subject and return the parts: all filters at once, then those of `each_of` by the 16."""
+        """Check the subject and return the parts: all filters at once, of each seed's network; those of `each_of` by
+        the 16; the sets by the 25.
+        """
         self.check(subject)
-        if self.each_of is None:
-            return 1
-        return 1 + -(-filter_count(subject, self.each_of) // FILTERS_PER_PART)
+        return len(self._tasks(subject))
 
     @torch.inference_mode()
     def compute(self, subject: Subject, part: int) -> Arrays:
-        """Return the logits before and after; from part 1 on the classes predicted before, and with each filter off."""
-        links = chain(subject.model)
-        if part and self.each_of is not None:
-            fills = self._fills(subject, links, [self.each_of])[self.each_of]
-            numbers = range((part - 1) * FILTERS_PER_PART, min(part * FILTERS_PER_PART, len(fills)))
-            return _one_at_a_time(subject, links, self.each_of, numbers, fills)
+        """Return the logits `before` and `after`; or the classes predicted before, and with `each` filter off; or the
+        `scores` of the intact network, then of the asked-for set, then of each other set.
+        """
+        what, start, end = self._tasks(subject)[part]
         filters = chosen(self.filters, subject)
-        return _together(subject, links, filters, self._fills(subject, links, list(filters)))
+        if what == "networks":
+            network = subject.replicates[start]
+            before, after = together(network, filters, fills(network, list(filters), self.fill))
+            return {"before": before, "after": after}
+        if what == "filters":
+            layer = str(self.each_of)
+            values = fills(subject, [layer], self.fill)[layer]
+            before, each = one_at_a_time(subject, layer, range(start, end), values)
+            return {"before": before, "each": each}
+        sets, index = self._sets(subject, filters)[start:end], self._images(subject, filters)
+        logits = in_sets(subject, sets, fills(subject, list(filters), self.fill), index)
+        labels = torch.from_numpy(subject.labels[index])
+        return {"scores": np.array([score(torch.from_numpy(each), labels, subject.ap_rule).value for each in logits])}
 
     def finding(self, subjects: Sequence[Subject], computed: Sequence[Arrays]) -> Finding:
         """Compare right and wrong, class by class, and draw the images and confusions that changed."""
         [subject] = subjects
-        together, *single = computed
+        done: dict[str, list[Arrays]] = {"networks": [], "filters": [], "sets": []}
+        for (what, _, _), arrays in zip(self._tasks(subject), computed, strict=True):
+            done[what].append(arrays)
         off = f"{written(chosen(self.filters, subject))} at {self._fill_in_words}"
-        source = f"{subject.name} on {subject.dataset}, off: {off}"
-        title = "Ablation"
-        if subject.multi_label:
-            return _multi_label(Finding(self.name, title, (f"Off: {off}.",), arrays=together), subject, source)
-        before, after = together["before"].argmax(1), together["after"].argmax(1)
-        flips = Flips.between(subject.labels, before, after)
-        grown = _grown(subject, before, after)
-        text = [f"Off: {off}. {flips.in_words}"]
-        if grown:
-            text.append(
-                "Confusions that grew most: "
-                + ", ".join(f"{true} → {taken} (+{more})" for true, taken, _, _, more in grown[:5])
-                + "."
-            )
-        tables = {"ablation": flips.table(source), "ablation-classes": _per_class(subject, before, after, source)}
-        tables["ablation-confusions"] = Table(
-            f"{source}: the confusions that grew most", tuple(map(Column, GROWTH)), tuple(grown)
-        )
-        figures = {"ablation-matrix": _confusion(subject, after, source)}
-        if flips.lost:
-            figures["ablation-lost"] = _gallery(subject, together, source)
-        arrays = {"labels": subject.labels} | together
-        if single:
-            arrays |= {
-                "each_before": single[0]["before"],
-                "each": np.concatenate([part["each"] for part in single], axis=1),
-            }
-            tables["ablation-each"], figures["ablation-each"] = self._each(
-                subject, arrays["each_before"], arrays["each"]
-            )
-        return Finding(self.name, title, tuple(text), tables, figures, arrays)
+        seed = f" (seed {subject.seed})" if subject.others else ""
+        source = f"{subject.name}{seed} on {subject.dataset}, off: {off}"
+        empty = Finding(self.name, "Ablation", (f"Off: {off}.",), arrays={"labels": subject.labels})
+        found = [
+            (_several_labels if subject.multi_label else _one_label)(subject, done["networks"][0], source, seed),
+            _over_seeds(subject, done["networks"], f"{subject.name} on {subject.dataset}, off: {off}"),
+        ]
+        if done["sets"]:
+            found.append(self._against_sets(subject, done["sets"], source))
+        if done["filters"]:
+            found.append(self._each(subject, done["filters"], seed))
+        return _joined(empty, found)
 
     @property
     def _fill_in_words(self) -> str:
         return "0" if self.fill == "zero" else "their mean over the test set"
 
-    def _fills(self, subject: Subject, links: Mapping[str, Link], layers: Sequence[str]) -> dict[str, Tensor]:
-        """Return the fill value of each channel of the layers, (channels,)."""
-        total = {
-            layer: torch.zeros(filter_count(subject, layer), dtype=torch.float64, device=subject.device)
-            for layer in layers
-        }
-        if self.fill == "mean":
-            needed = list(links.items())[: 1 + max(map(list(links).index, layers))]
-            for x in _pixels(subject):
-                for layer, link in needed:
-                    x = link(x)
-                    if layer in total:
-                        total[layer] += made(x).double().mean((2, 3)).sum(0)
-        return {layer: (sums / len(subject.images)).float() for layer, sums in total.items()}
+    def _tasks(self, subject: Subject) -> list[Task]:
+        """Return what each part does."""
+        filters = chosen(self.filters, subject)
+        tasks = [("networks", number, number + 1) for number in range(len(subject.replicates))]
+        if self.each_of is not None:
+            tasks += _cut("filters", filter_count(subject, self.each_of), FILTERS_PER_PART)
+        if self.sets:
+            tasks += _cut("sets", len(self._sets(subject, filters)), SETS_PER_PART)
+        return tasks
 
-    def _each(self, subject: Subject, before: np.ndarray, each: np.ndarray) -> tuple[Table, Figure]:
-        """Return the table and figure of what each filter alone changes.
+    def _sets(self, subject: Subject, filters: Filters) -> list[Filters]:
+        """Return no filters at all, the asked-for set, and the other sets."""
+        sizes = {layer: filter_count(subject, layer) for layer in filters}
+        return [{}, filters, *other_sets(filters, sizes, self.sets)]
 
-        `before` (N,) are the predicted classes, `each` (N, filters) those with one filter off.
-        """
+    def _images(self, subject: Subject, filters: Filters) -> np.ndarray:
+        """Return the images that sets are tried on: the more, the less is computed behind the first of their layers."""
+        names = [layer.name for layer in subject.layers]
+        behind = subject.layers[min(map(names.index, filters)) + 1 :]
+        images = int(SET_FLOPS / (self.sets * max(1, flops(behind))))
+        index = stratified(main_class(subject), min(max(round(images, -2), FEWEST), MOST))
+        # of few labels all could be left out, and nothing could be scored
+        return index if presence(subject)[index].any() else np.arange(len(subject.images))
+
+    def _against_sets(self, subject: Subject, parts: Sequence[Arrays], source: str) -> Finding:
+        """Say where among the other sets the asked-for one lies."""
+        filters = chosen(self.filters, subject)
+        intact, own, *others = (100 * np.concatenate([part["scores"] for part in parts])).tolist()
+        sizes = {layer: filter_count(subject, layer) for layer in filters}
+        complete = len(others) == how_many(filters, sizes) - 1
+        standing = Standing(intact - own, intact - np.array(others), complete)
+        index = self._images(subject, filters)
+        on = f"{len(index):,} of the {len(subject.images):,} test images, of each class its share"
+        if len(index) == len(subject.images):
+            on = f"all {len(index):,} test images"
+        text = f"{standing.sentence} Tried on {on}."
+        if not others:
+            return _part((text,))
+        caption = (
+            f"{source}. A point is another set of as many filters of each of these layers: what the network loses "
+            f"without it. The black line is their median. {text}"
+        )
+        png = strips(
+            {f"{len(others):,} other sets": standing.others},
+            title=f"{subject.name}: these filters and others",
+            caption=caption,
+            xlabel=f"{_metric(subject)} lost, points",
+            marks={"the filters asked for": standing.own},
+        )
+        arrays = {"sets_lost": standing.others, "sets_own": np.array(standing.own), "sets_images": index}
+        return _part((text,), figures={"ablation-sets": Figure(png, caption)}, arrays=arrays)
+
+    def _each(self, subject: Subject, parts: Sequence[Arrays], seed: str) -> Finding:
+        """Say what each filter alone changes."""
+        before, each = parts[0]["before"], np.concatenate([part["each"] for part in parts], axis=1)
         flips = [Flips.between(subject.labels, before, after) for after in each.T]
+        adjusted = holm(np.array([flip.p for flip in flips]))
         filters = f"filters of {self.each_of} one at a time at {self._fill_in_words}"
-        source = f"{subject.name} on {subject.dataset}, {filters}"
+        source = f"{subject.name}{seed} on {subject.dataset}, {filters}"
         heads = ("filter off", "right→wrong", "wrong→right", "difference")
-        columns = (*map(Column, heads), Column("right after, %", digits=2), Column("McNemar's p"))
+        columns = (*map(Column, heads), Column("right after, %", digits=2), Column("McNemar's p"), Column("p (Holm)"))
         rows = tuple(
-            (f"{self.each_of}:{n}", f.lost, f.gained, f.gained - f.lost, 100 * f.right_after / f.total, f.p)
-            for n, f in enumerate(flips)
+            (f"{self.each_of}:{n}", f.lost, f.gained, f.gained - f.lost, 100 * f.right_after / f.total, f.p, float(p))
+            for n, (f, p) in enumerate(zip(flips, adjusted, strict=True))
         )
-        table = Table(f"{source}; p of each filter alone, not corrected for their number", columns, rows)
-        return table, _most_lost(flips, source, f"{subject.name}: which filters of {self.each_of} matter")
-
-
-@dataclass(frozen=True)
-class Flips:
-    """How many of `total` images are right or wrong, before and after."""
-
-    total: int
-    kept: int  # right before and after
-    lost: int  # right → wrong
-    gained: int  # wrong → right
-
-    @classmethod
-    def between(cls, labels: np.ndarray, before: np.ndarray, after: np.ndarray) -> Flips:
-        """Count for the classes predicted (N,) before and after, against labels (N,)."""
-        was, remains = before == labels, after == labels
-        return cls(len(labels), *(int(cell.sum()) for cell in (was & remains, was & ~remains, ~was & remains)))
-
-    @property
-    def right_before(self) -> int:
-        """Images right before."""
-        return self.kept + self.lost
-
-    @property
-    def right_after(self) -> int:
-        """Images right after."""
-        return self.kept + self.gained
-
-    @property
-    def p(self) -> float:
-        """McNemar's p."""
-        return mcnemar(self.lost, self.gained)
-
-    @property
-    def in_words(self) -> str:
-        """Return accuracies and test as a sentence."""
-        before, after = (100 * right / self.total for right in (self.right_before, self.right_after))
-        return (
-            f"Right before: {before:.2f} % of {self.total:,} test images, after: {after:.2f} %; {self.lost:,} lost "
-            f"against {self.gained:,} gained, McNemar's exact test p = {self.p:.2g}."
+        worse = sum(f.lost > f.gained and p <= LEVEL for f, p in zip(flips, adjusted, strict=True))
+        better = sum(f.gained > f.lost and p <= LEVEL for f, p in zip(flips, adjusted, strict=True))
+        text = (
+            f"One at a time, {worse} of the {len(flips)} filters of {self.each_of} cost accuracy by more than chance, "
+            f"{better} gain some (McNemar's exact test, Holm over {len(flips)} filters)."
         )
+        figure = _most_lost(flips, f"{source}. {text[:-1]}", f"{subject.name}: which filters of {self.each_of} matter")
+        arrays = {"each_before": before, "each": each}
+        return _part((text,), {"ablation-each": Table(source, columns, rows)}, {"ablation-each": figure}, arrays)
 
-    def table(self, source: str) -> Table:
-        """Return the four cells of the contingency, and their total."""
-        rows = (
-            ("right before and after", self.kept),
-            ("wrong before and after", self.total - self.kept - self.lost - self.gained),
-            ("right before, wrong after", self.lost),
-            ("wrong before, right after", self.gained),
-            ("total", self.total),
+
+def _cut(what: str, count: int, size: int) -> list[Task]:
+    return [(what, start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _part(
+    text: tuple[str, ...],
+    tables: Mapping[str, Table] | None = None,
+    figures: Mapping[str, Figure] | None = None,
+    arrays: Arrays | None = None,
+) -> Finding:
+    """Return a part of the finding."""
+    return Finding(Ablation.name, "", text, tables or {}, figures or {}, arrays or {})
+
+
+def _joined(first: Finding, parts: Sequence[Finding]) -> Finding:
+    """Return the finding with what the parts say below what it says itself."""
+    joined = first
+    for part in parts:
+        joined = replace(
+            joined,
+            text=(*joined.text, *part.text),
+            tables={**joined.tables, **part.tables},
+            figures={**joined.figures, **part.figures},
+            arrays={**joined.arrays, **part.arrays},
         )
-        return Table(source, (Column(""), Column("images")), rows)
+    return joined
+
+
+def _one_label(subject: Subject, logits: Arrays, source: str, seed: str) -> Finding:
+    """Compare what one network is right about before and after, image by image; `seed` says which it is, if there are
+    several.
+    """
+    before, after = logits["before"].argmax(1), logits["after"].argmax(1)
+    flips = Flips.between(subject.labels, before, after)
+    changed = grown(subject.labels, before, after, subject.class_names)
+    text = [f"{flips.in_words[:-1]}{seed}."]
+    if changed:
+        named = ", ".join(f"{true} → {taken} (+{more})" for true, taken, _, _, more in changed[:5])
+        text.append(f"Confusions that grew most{seed}: {named}.")
+    tables = {
+        "ablation": flips.table(source),
+        "ablation-classes": per_class(subject.labels, before, after, subject.class_names, source),
+        "ablation-confusions": Table(
+            f"{source}: the confusions that grew most", tuple(map(Column, GROWTH)), tuple(changed)
+        ),
+    }
+    figures = {"ablation-matrix": _confusion(subject, after, source)}
+    if flips.lost:
+        figures["ablation-lost"] = _gallery(subject, logits, source)
+    return _part(tuple(text), tables, figures, logits)
+
+
+def _several_labels(subject: Subject, logits: Arrays, source: str, _: str) -> Finding:
+    """Return each class's average precision before and after: with several labels no image is just right or wrong."""
+    before, after = (
+        average_precisions(logits[when].astype(float), subject.labels, subject.ap_rule) for when in ("before", "after")
+    )
+    pairs = [*zip(before, after, strict=True), (mean_average_precision(before), mean_average_precision(after))]
+    names = (*subject.class_names, "mean")
+    rows = tuple((name, *_percentages(*pair)) for name, pair in zip(names, pairs, strict=True))
+    heads = ("before, %", "after, %", "change, points")
+    title = f"{source}: average precision ({subject.ap_rule})"
+    table = Table(title, (Column("class"), *(Column(head, digits=2) for head in heads)), rows)
+    return _part((), {"ablation-classes": table}, arrays=logits)
+
+
+def _over_seeds(subject: Subject, networks: Sequence[Arrays], source: str) -> Finding:
+    """Return what the networks of all seeds score before and after, and what they lose with an interval."""
+    labels = torch.from_numpy(subject.labels)
+    before, after = (
+        np.array([100 * score(torch.from_numpy(arrays[when]), labels, subject.ap_rule).value for arrays in networks])
+        for when in ("before", "after")
+    )
+    lost, over = over_seeds(before - after), "seeds"
+    if not subject.multi_label:
+        lost, over = over_seeds_and_images(_lost_images(subject.labels, networks)), "seeds and images"
+        over = over if subject.others else "images; another seed's network may differ by more"
+    seeds = [network.seed for network in subject.replicates]
+    text = f"{_metric(subject)} of {len(seeds)} seed{'s' * (len(seeds) > 1)}: {Measured.of(before):.2f} % before, "
+    text += f"{Measured.of(after):.2f} % after: {lost:.2f} points lost"
+    text += f" (95 % interval over {over})." if lost.low is not None else "."
+    columns = (Column("seed"), *(Column(head, digits=2) for head in ("before, %", "after, %", "lost, points")))
+    rows: list[tuple] = [(str(seed), *cells) for seed, *cells in zip(seeds, before, after, before - after, strict=True)]
+    rows.append(("all", *map(Measured.of, (before, after, before - after))))
+    tables = {"ablation-seeds": Table(f"{source}: {_metric(subject)}", columns, tuple(rows))} if subject.others else {}
+    return _part((text,), tables)
+
+
+def _lost_images(labels: np.ndarray, networks: Sequence[Arrays]) -> np.ndarray:
+    """Return of each network and image 100 where it was right before alone, −100 where it is right after alone."""
+    right = [[arrays[when].argmax(1) == labels for when in ("before", "after")] for arrays in networks]
+    return 100.0 * np.stack([before.astype(int) - after for before, after in right])
+
+
+def _metric(subject: Subject) -> str:
+    return "mAP" if subject.multi_label else "Accuracy"
 
 
 def _most_lost(flips: Sequence[Flips], source: str, title: str) -> Figure:
@@ -224,75 +327,6 @@ def _most_lost(flips: Sequence[Flips], source: str, title: str) -> Figure:
     }
     labels = [str(number) for number in order]
     return Figure(bars(labels, counts, title=title, caption=caption, ylabel="test images"), caption)
-
-
-def _pixels(subject: Subject) -> Iterator[Tensor]:
-    for start in range(0, len(subject.images), BATCH):
-        yield subject.pixels(slice(start, start + BATCH)).permute(0, 3, 1, 2)
-
-
-def _together(subject: Subject, links: Mapping[str, Link], filters: Filters, fills: Mapping[str, Tensor]) -> Arrays:
-    """Return the logits (N, classes) before, and after the filters are switched off, computed in the same batches."""
-    before, after = [], []
-    for pixels in _pixels(subject):
-        before.append(run(links.values(), pixels))
-        x: Any = pixels
-        for layer, link in links.items():
-            x = link(x)
-            if layer in filters:
-                x = switched_off(x, filters[layer], fills[layer])
-                channels = list(filters[layer])
-                left = (made(x)[:, channels] - fills[layer][channels, None, None]).abs().max().item()
-                if left != 0:
-                    raise RuntimeError(
-                        f"filters of {layer} are switched off, but still {left} away from their fill value"
-                    )
-        after.append(x)
-    return {"before": torch.cat(before).cpu().numpy(), "after": torch.cat(after).cpu().numpy()}
-
-
-def _one_at_a_time(
-    subject: Subject, links: Mapping[str, Link], layer: str, numbers: Sequence[int], fills: Tensor
-) -> Arrays:
-    """Return the classes predicted before (N,), and with each of these filters off (N, numbers).
-
-    Only what follows the layer is computed again.
-    """
-    at = list(links).index(layer) + 1
-    head, tail = list(links.values())[:at], list(links.values())[at:]
-    before, each = [], []
-    for pixels in _pixels(subject):
-        x = run(head, pixels)
-        before.append(run(tail, x).argmax(1))
-        each.append(torch.stack([run(tail, switched_off(x, (number,), fills)).argmax(1) for number in numbers], 1))
-    return {"before": torch.cat(before).cpu().numpy(), "each": torch.cat(each).cpu().numpy()}
-
-
-def _per_class(subject: Subject, before: np.ndarray, after: np.ndarray, source: str) -> Table:
-    everything = np.ones(len(subject.labels), dtype=bool)
-    groups = {name: subject.labels == number for number, name in enumerate(subject.class_names)} | {"total": everything}
-    rows = []
-    for name, members in groups.items():
-        flips = Flips.between(subject.labels[members], before[members], after[members])
-        difference = flips.gained - flips.lost
-        change = 100 * difference / flips.total if flips.total else None
-        rows.append((name, flips.right_before, flips.lost, flips.gained, flips.right_after, difference, change))
-    heads = ("class", "right before", "right→wrong", "wrong→right", "right after", "difference")
-    return Table(source, (*map(Column, heads), Column("change, points", digits=2)), tuple(rows))
-
-
-def _grown(subject: Subject, before: np.ndarray, after: np.ndarray) -> list[tuple[str, str, int, int, int]]:
-    """Return the confusions that grew most, by growth: true and predicted class, images before and after, growth."""
-    was, is_now = (confusion(subject.labels, predicted, len(subject.class_names)) for predicted in (before, after))
-    growth = is_now - was
-    np.fill_diagonal(growth, 0)
-    order = np.argsort(-growth, axis=None, kind="stable")[:CONFUSIONS]
-    cells = [divmod(int(cell), len(growth)) for cell in order if growth.flat[cell] > 0]
-    names = subject.class_names
-    return [
-        (names[true], names[taken], int(was[true, taken]), int(is_now[true, taken]), int(growth[true, taken]))
-        for true, taken in cells
-    ]
 
 
 def _confusion(subject: Subject, after: np.ndarray, source: str) -> Figure:
@@ -332,21 +366,6 @@ def _gallery(subject: Subject, logits: Arrays, source: str) -> Figure:
     )
     rows = [pictures[start : start + COLUMNS] for start in range(0, len(pictures), COLUMNS)]
     return Figure(panels(rows, title=f"{subject.name}: right before, wrong after", caption=caption), caption)
-
-
-def _multi_label(empty: Finding, subject: Subject, source: str) -> Finding:
-    """Return each class's average precision before and after: with several labels no image is just right or wrong."""
-    before, after = (
-        average_precisions(empty.arrays[when].astype(float), subject.labels, subject.ap_rule)
-        for when in ("before", "after")
-    )
-    pairs = [*zip(before, after, strict=True), (mean_average_precision(before), mean_average_precision(after))]
-    names = (*subject.class_names, "mean")
-    rows = tuple((name, *_percentages(*pair)) for name, pair in zip(names, pairs, strict=True))
-    heads = ("before, %", "after, %", "change, points")
-    title = f"{source}: average precision ({subject.ap_rule})"
-    table = Table(title, (Column("class"), *(Column(head, digits=2) for head in heads)), rows)
-    return replace(empty, tables={"ablation-classes": table}, arrays={"labels": subject.labels} | dict(empty.arrays))
 
 
 def _percentages(before: float | None, after: float | None) -> tuple[float | None, float | None, float | None]:

@@ -11,18 +11,22 @@ import torch
 from torch import Tensor
 
 from analysis.features import presence
-from analysis.figures import Panel, matrix, panels
-from analysis.filters import FilterChoice, Filters, chosen, labels, written
+from analysis.figures import Panel, matrix, panels, strips
+from analysis.filter_claims import Claims, Nulls, Untrained, claims_table, sentence
+from analysis.filter_layers import LayerClaims, layers_table
+from analysis.filters import FilterChoice, Filters, chosen, filter_count, labels, written
 from analysis.finding import Arrays, Figure, Finding
 from analysis.job import Job, WrongOption
+from analysis.patches import patch
 from analysis.report import Column, Table, Value
+from analysis.responses import NORMS, STAGES, Response, highest
 from analysis.subject import Subject, names
 from trainables.errors import UserError, suggest
-from trainables.plan import Layer
 
-NORMS = ("sum", "norm")
-STAGES = ("before", "after")
-PADDING = 128  # mid-gray, around a patch that the image's border cuts
+MOST_FILTERS = 256  # of a layer, that are judged in all networks
+MOST_SAID = 40  # rows with a sentence of their own
+MOST_OF_EACH = ", most"  # ends the names of rows whose numbers are of one class each
+UNTRAINED_SEED = 1000  # and on; the seeds of studies begin at 0
 
 
 @dataclass(frozen=True)
@@ -35,9 +39,14 @@ class FilterIdentification(Job):
     shortcut adds. The chosen filters of a layer together ("ALL") respond with the sum of theirs. `top` images are
     counted, `patches` of them drawn for each filter; of filter `shown` (None: the first), `maps` images are drawn with
     their response maps.
+
+    The counts are set against chance, against what brightness and colour alone give, and against the same layer's
+    filters in `untrained` networks (0: none). Tables of filters are of the first seed's network; how many of a layer's
+    filters are beyond each of these is told of the networks of all seeds.
     """
 
     name: ClassVar[str] = "filters"
+    edition: ClassVar[int] = 2
 
     filters: FilterChoice | None = None
     norm: str = "sum"
@@ -46,6 +55,7 @@ class FilterIdentification(Job):
     patches: int = 5
     shown: str | None = None
     maps: int = 10
+    untrained: int = 3
 
     def __post_init__(self) -> None:
         if self.filters is not None:
@@ -53,81 +63,102 @@ class FilterIdentification(Job):
         for option, allowed in (("norm", NORMS), ("stage", STAGES)):
             if getattr(self, option) not in allowed:
                 raise UserError(f"{option} is {getattr(self, option)!r}, but must be {' or '.join(map(repr, allowed))}")
-        for option, most in (("top", 1_000_000), ("patches", 20), ("maps", 20)):
+        for option, least, most in (("top", 1, 1_000_000), ("patches", 1, 20), ("maps", 1, 20), ("untrained", 0, 20)):
             value = getattr(self, option)
-            if type(value) is not int or not 1 <= value <= most:
-                raise UserError(f"{option} is {value!r}, but must be a whole number from 1 to {most}")
+            if type(value) is not int or not least <= value <= most:
+                raise UserError(f"{option} is {value!r}, but must be a whole number from {least} to {most}")
 
     def check(self, subject: Subject) -> None:
         """Raise UserError where the network has no such filter, or it is not known what the filter sees."""
         filters = chosen(self.filters, subject)
-        self._shown(filters)
+        self.label(filters)
         _fields(subject, filters)
 
-    def whole(self, subject: Subject) -> Arrays:
-        """Return of each image and filter the response, the map's largest value and its flat position, (N, filters).
+    def parts(self, subject: Subject) -> int:
+        """Check the subject and return the parts: the networks of all seeds, the first first, then untrained ones."""
+        self.check(subject)
+        return len(subject.replicates) + self.untrained
 
-        Beside these `responses`, `peaks` and `positions` the `maps` of the filter shown, (n, h, w).
+    def compute(self, subject: Subject, part: int) -> Arrays:
+        """Return what may be said of the filters of the chosen layers, Claims by the name of the field, one layer's
+        filters after the other's, and `together` (layers, classes), the counts of the rows ALL.
+
+        Of the first network also of each image and chosen filter the response, the map's largest value and its flat
+        position, `responses`, `peaks` and `positions` (N, filters), and the `maps` of the filter shown, (n, h, w).
         """
+        others = part - len(subject.replicates)
+        network = subject.untrained(UNTRAINED_SEED + others) if others >= 0 else subject.replicates[part]
         filters = chosen(self.filters, subject)
+        first = {layer: slice(count) for layer, count in _judged(subject, filters).items()}
         batches: list[tuple[np.ndarray, ...]] = []
-        for _, _, features in subject.batches():
-            maps = [self._maps(subject, features, layer, numbers) for layer, numbers in filters.items()]
-            reduced = zip(*map(self._reduced, maps), strict=True)
-            batches.append(tuple(torch.cat(parts, 1).cpu().numpy() for parts in reduced))
-        responses, peaks, positions = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-        label = self._shown(filters)
-        layer, _, number = label.partition(":")
-        best = highest(responses[:, labels(filters).index(label)], self.maps)
-        [shown] = [
-            self._maps(subject, features, layer, (int(number),)) for _, _, features in subject.batches(best, len(best))
-        ]
-        return {"responses": responses, "peaks": peaks, "positions": positions, "maps": shown[:, 0].cpu().numpy()}
+        for _, _, features in network.batches():
+            seen = [self.response.of(network, features, filters), self.response.of(network, features, first)]
+            seen += self._peaks(network, features, filters) if part == 0 else []
+            batches.append(tuple(each.cpu().numpy() for each in seen))
+        responses, examined, *places = (np.concatenate(each) for each in zip(*batches, strict=True))
+        nulls = self._nulls(subject)
+        together = np.stack([responses[:, own].sum(axis=1, dtype=np.float64) for own in _columns(filters).values()], 1)
+        arrays = nulls.judge(examined)._asdict() | {"together": nulls.counts(together)}
+        if part == 0:
+            arrays |= {"responses": responses} | dict(zip(("peaks", "positions"), places, strict=True))
+            arrays["maps"] = self._maps(subject, filters, responses)
+        return arrays
 
     def finding(self, subjects: Sequence[Subject], computed: Sequence[Arrays]) -> Finding:
-        """Count the images of the highest responses by class, and draw them."""
-        [subject], [arrays] = subjects, computed
-        filters = chosen(self.filters, subject)
+        """Count the images of the highest responses by class, say what that is beyond, and draw it."""
+        [subject] = subjects
+        filters, nulls, arrays = chosen(self.filters, subject), self._nulls(subject), computed[0]
         rows, responses, alive = _rows(filters, arrays)
-        top = [highest(column, self.top) for column in responses.T]
-        counts = np.stack([presence(subject)[images].sum(axis=0) for images in top])
-        figures = {
-            "filters-classes": self._draw_counts(subject, rows, counts),
-            "filters-patches": self._draw_patches(subject, filters, arrays),
-            "filters-maps": self._draw_maps(subject, filters, arrays),
+        claims, layers = nulls.judge(responses), _layers(subject, filters, computed)
+        untrained = _reached(filters, layers, computed[len(subject.replicates) :])
+        controls = _controls(nulls, layers)
+        about = f"{_source(subject)}: the {nulls.top:,} images with the highest response"
+        tables = {
+            "filters": _table(subject, about, _counts(rows, claims), controls, (responses > 0).sum(axis=0), alive),
+            "filters-claims": claims_table(rows, claims, nulls, subject.class_names, untrained, f"{about}, and nulls"),
+            "filters-layers": layers_table(layers, f"{subject.name}: how many filters are beyond the nulls"),
         }
-        table = self._table(subject, rows, counts, (responses > 0).sum(axis=0), alive)
-        kept = {"filters": np.array(rows), "top": np.stack(top), "counts": counts, "alive": alive} | arrays
-        return Finding(
-            self.name,
-            "Filter identification",
-            tuple(self._notes(subject, rows, alive)),
-            {"filters": table},
-            figures,
-            kept,
-        )
+        figures = {
+            "filters-classes": _draw_counts(self, subject, _counts(rows, claims) | controls),
+            "filters-nulls": _draw_layers(subject, nulls, layers),
+            "filters-patches": _draw_patches(self, subject, filters, arrays),
+            "filters-maps": _draw_maps(self, subject, filters, arrays),
+        }
+        said = [sentence(row, claims, at, nulls, subject.class_names, untrained[at]) for at, row in enumerate(rows)]
+        if len(said) > MOST_SAID:
+            said[MOST_SAID:] = [f"The other {len(said) - MOST_SAID} rows are in the table of claims."]
+        text = [*self._notes(subject, rows, alive), _controls_in_words(nulls, layers, subject.class_names), *said]
+        text += [layer.sentence for layer in layers]
+        kept = {"filters": np.array(rows), "top": highest(responses, self.top).T, "alive": alive} | claims._asdict()
+        kept |= {name: arrays[name] for name in ("responses", "peaks", "positions", "maps")}
+        return Finding(self.name, "Filter identification", tuple(text), tables, figures, kept)
 
     @property
-    def response(self) -> str:
-        """What a response is, in words."""
-        how = (
-            "the sum of the filter's map over positions"
-            if self.norm == "sum"
-            else "the Frobenius norm of the filter's map"
-        )
-        return f"Response: {how}, {self.stage} the activation"
+    def response(self) -> Response:
+        """What is made of a filter's map."""
+        return Response(self.norm, self.stage)
 
-    def _maps(self, subject: Subject, features: Mapping[str, Tensor], layer: str, numbers: tuple[int, ...]) -> Tensor:
-        maps = features[layer][:, list(numbers)]
-        return maps if self.stage == "before" else subject.model.activation(maps)
+    def _nulls(self, subject: Subject) -> Nulls:
+        return Nulls(subject.images, presence(subject), self.top)
 
-    def _reduced(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Reduce maps (n, filters, h, w) to responses, largest values and their flat positions, (n, filters) each."""
-        flat = maps.flatten(2)
-        peaks, positions = flat.max(2)
-        return flat.sum(2) if self.norm == "sum" else flat.norm(dim=2), peaks, positions
+    def _peaks(self, network: Subject, features: Mapping[str, Tensor], filters: Filters) -> list[Tensor]:
+        """Return the largest values of the filters' maps and their flat positions, (n, filters) each."""
+        found = [self.response.maps(network, features, *each).flatten(2).max(2) for each in filters.items()]
+        return [torch.cat(each, 1) for each in zip(*found, strict=True)]
 
-    def _shown(self, filters: Filters) -> str:
+    def _maps(self, subject: Subject, filters: Filters, responses: np.ndarray) -> np.ndarray:
+        """Return the maps of the filter shown, of the images that it responds to most, (n, h, w)."""
+        label = self.label(filters)
+        layer, _, number = label.partition(":")
+        best = highest(responses[:, labels(filters).index(label)], self.maps)
+        [maps] = [
+            self.response.maps(subject, features, layer, (int(number),))
+            for _, _, features in subject.batches(best, len(best))
+        ]
+        return maps[:, 0].cpu().numpy()
+
+    def label(self, filters: Filters) -> str:
+        """Return the filter whose maps are drawn. Raises WrongOption where it is not one of the chosen."""
         known = labels(filters)
         if self.shown is None:
             return known[0]
@@ -139,12 +170,15 @@ class FilterIdentification(Job):
 
     def _notes(self, subject: Subject, rows: list[str], alive: np.ndarray) -> list[str]:
         count = len(subject.images)
-        response = f"{self.response}; in a row ALL the sum over the layer's chosen filters."
+        response = f"Response: {self.response}; in a row ALL the sum over the layer's chosen filters."
         notes = [f"{response} Equal responses go by image number."]
         if count < self.top:
             notes.append(f"There are only {count:,} images: all are counted, instead of the {self.top:,} asked for.")
         if subject.multi_label:
-            notes.append("An image counts once for each of its labels, so that a row adds up to labels, not to images.")
+            notes.append(
+                "An image counts once for each of its labels, so that a row adds up to labels, not to images; each "
+                "class is set against chance by itself, and p takes account of their number."
+            )
         notes += [
             f"{row} is nearly dead: its map has a positive place in only {responds:,} of {count:,} images, so that "
             "its row says little."
@@ -153,76 +187,185 @@ class FilterIdentification(Job):
         ]
         return notes
 
-    def _table(
-        self, subject: Subject, rows: list[str], counts: np.ndarray, positive: np.ndarray, alive: np.ndarray
-    ) -> Table:
-        most = [names(np.flatnonzero((row == row.max()) & (row > 0)), subject.class_names) or "none" for row in counts]
-        numbers = zip(counts.sum(axis=1).tolist(), positive.tolist(), alive.tolist(), strict=True)
-        body: list[tuple[Value, ...]] = [
-            (row, *own, largest, *three)
-            for row, own, largest, three in zip(rows, counts.tolist(), most, numbers, strict=True)
-        ]
-        heads = ("filter", *subject.class_names, "largest", "total", "responses > 0", "maps with a value > 0")
-        images = f"{min(self.top, len(subject.images)):,} images with the highest response"
-        return Table(f"{subject.name}: {_counted(subject)} of the {images}", tuple(map(Column, heads)), tuple(body))
 
-    def _draw_counts(self, subject: Subject, rows: list[str], counts: np.ndarray) -> Figure:
-        caption = (
-            f"{_source(subject)}. The {_counted(subject)} of the {min(self.top, len(subject.images)):,} images to "
-            f"which each filter responds most; the largest number of a row in bold. {self.response}; ALL: summed over "
-            "the layer's chosen filters."
-        )
-        png = matrix(
-            counts,
-            row_labels=rows,
-            column_labels=subject.class_names,
-            title=f"{subject.name}: what the filters respond to",
-            caption=caption,
-            xlabel="class",
-            ylabel="filter",
-            emphasise_rows=True,
-        )
-        return Figure(png, caption)
+def _judged(subject: Subject, filters: Filters) -> dict[str, int]:
+    """Return how many filters of each chosen layer, the first ones, are judged in all networks."""
+    return {layer: min(filter_count(subject, layer), MOST_FILTERS) for layer in filters}
 
-    def _draw_patches(self, subject: Subject, filters: Filters, arrays: Arrays) -> Figure:
-        rows = []
-        for column, label in enumerate(labels(filters)):
-            layer, positions = subject.sees(label.partition(":")[0]), arrays["positions"][:, column]
-            best = highest(arrays["responses"][:, column], self.patches)
-            rows.append(
-                [_panel(subject, image, _patch(subject.images[image], layer, positions[image])) for image in best]
-            )
-        caption = (
-            f"{_source(subject)}. For each filter the images of the highest responses, from left to right, and of each "
-            "the receptive field of the place at which the filter's map is largest, gray beyond the border; the whole "
-            f"image where the field is larger. {self.response}. Receptive fields: {_fields(subject, filters)}. Above "
-            "each patch: class, image number."
-        )
-        ranks = [f"{rank}." for rank in range(1, len(rows[0]) + 1)]
-        title = f"{subject.name}: what the filters see"
-        png = panels(rows, title=title, caption=caption, row_labels=labels(filters), column_labels=ranks)
-        return Figure(png, caption)
 
-    def _draw_maps(self, subject: Subject, filters: Filters, arrays: Arrays) -> Figure:
-        label = self._shown(filters)
-        best = highest(arrays["responses"][:, labels(filters).index(label)], self.maps)
-        images = [_panel(subject, image, subject.images[image]) for image in best]
-        high, wide = arrays["maps"].shape[1:]
-        caption = (
-            f"{_source(subject)}, filter {label}. The {len(best)} images of the highest response, from left to right, "
-            f"and the filter's {high}×{wide} maps, {self.stage} the activation, on one scale. {self.response}. Above "
-            "each image: class, image number."
-        )
-        png = panels(
-            [images, [Panel(response) for response in arrays["maps"]]],
-            title=f"{subject.name}: where filter {label} responds",
-            caption=caption,
-            row_labels=("image", "response map"),
-            column_labels=[f"{rank}." for rank in range(1, len(best) + 1)],
-            colormap="RdBu_r" if self.stage == "before" else "viridis",
-            colour_label=f"{label}, {self.stage} the activation",
-        )
-        return Figure(png, caption)
+def _columns(filters: Filters) -> dict[str, slice]:
+    """Return where each layer's filters are among all that were chosen."""
+    ends = np.cumsum([0, *map(len, filters.values())]).tolist()
+    return {layer: slice(*ends[at : at + 2]) for at, layer in enumerate(filters)}
+
+
+def _rows(filters: Filters, arrays: Arrays) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return the table's rows, the filters of each layer, then ALL of them; their responses, (N, rows); and of how many
+    images each one's map has a value > 0.
+    """
+    rows, responses, alive = [], [], []
+    for layer, columns in _columns(filters).items():
+        own, positive = arrays["responses"][:, columns], arrays["peaks"][:, columns] > 0
+        rows += [*labels({layer: filters[layer]}), f"{layer}:ALL"]
+        responses += [*own.T, own.sum(axis=1, dtype=np.float64)]
+        alive += [*positive.sum(axis=0), positive.any(axis=1).sum()]
+    return rows, np.stack(responses, axis=1), np.array(alive)
+
+
+def _layers(subject: Subject, filters: Filters, computed: Sequence[Arrays]) -> list[LayerClaims]:
+    """Return what may be said of each layer, from what the parts computed."""
+    seeds, start, layers = len(subject.replicates), 0, []
+    for layer, count in _judged(subject, filters).items():
+        networks = [Claims(*(arrays[name][start : start + count] for name in Claims._fields)) for arrays in computed]
+        total = filter_count(subject, layer)
+        layers.append(LayerClaims(layer, total, tuple(networks[:seeds]), tuple(networks[seeds:])))
+        start += count
+    return layers
+
+
+def _reached(filters: Filters, layers: Sequence[LayerClaims], untrained: Sequence[Arrays]) -> list[Untrained | None]:
+    """Return for each row what untrained networks reach: a filter's layer in them, and for ALL the same filters."""
+    if not untrained:
+        return [None] * sum(len(numbers) + 1 for numbers in filters.values())
+    together = np.max([arrays["together"] for arrays in untrained], axis=0)
+    reached: list[Untrained | None] = []
+    for layer, largest in zip(layers, together, strict=True):
+        reached += [layer.reached] * len(filters[layer.layer])
+        reached.append(Untrained(largest, f"{len(untrained)} untrained networks"))
+    return reached
+
+
+def _controls(nulls: Nulls, layers: Sequence[LayerClaims]) -> dict[str, np.ndarray]:
+    """Return the rows that filters are set against, name → (classes,)."""
+    rows = dict(zip(nulls.rankings, nulls.colour, strict=True))
+    rows |= {f"{each.layer} untrained{MOST_OF_EACH}": each.reached.largest for each in layers if each.reached}
+    return rows | {f"chance{MOST_OF_EACH}": nulls.chance}
+
+
+def _counts(rows: Sequence[str], claims: Claims) -> dict[str, np.ndarray]:
+    return dict(zip(rows, claims.counts, strict=True))
+
+
+def _controls_in_words(nulls: Nulls, layers: Sequence[LayerClaims], class_names: Sequence[str]) -> str:
+    """Say what gives how much without any learning."""
+    chance, colour = nulls.chance, nulls.colour
+    spread = f"{chance.min()}" if chance.min() == chance.max() else f"{chance.min()} to {chance.max()}, by class,"
+    best, name = divmod(int(colour.argmax()), len(class_names))
+    said = (
+        f"Of {nulls.top:,} images drawn at random, chance has at most {spread} of a class (95 % of draws); "
+        f"{nulls.rankings[best]} alone has {colour.max()} of {class_names[name]}"
+    )
+    for each in layers:
+        if each.reached:
+            counts = each.largest_counts(each.untrained)
+            said += f"; in {each.layer} the largest class of {each.reached.what} has {counts.min()} to {counts.max()}"
+    return f"{said}."
+
+
+def _table(
+    subject: Subject,
+    about: str,
+    counts: Mapping[str, np.ndarray],
+    controls: Mapping[str, np.ndarray],
+    positive: np.ndarray,
+    alive: np.ndarray,
+) -> Table:
+    """Return the counts by class: of the filters, then of what they are set against."""
+    known = [*zip(positive.tolist(), alive.tolist(), strict=True), *[(None, None)] * len(controls)]
+    body: list[tuple[Value, ...]] = []
+    for (row, own), last in zip({**counts, **controls}.items(), known, strict=True):
+        sums: tuple[Value, Value] = (None, None)  # of what is most of each class
+        if not row.endswith(MOST_OF_EACH):
+            largest = names(np.flatnonzero((own == own.max()) & (own > 0)), subject.class_names) or "none"
+            sums = largest, int(own.sum())
+        body.append((row, *own.tolist(), *sums, *last))
+    heads = ("filter", *subject.class_names, "largest", "total", "responses > 0", "maps with a value > 0")
+    return Table(f"{about}, {_counted(subject)}", tuple(map(Column, heads)), tuple(body))
+
+
+def _draw_counts(job: FilterIdentification, subject: Subject, counts: Mapping[str, np.ndarray]) -> Figure:
+    caption = (
+        f"{_source(subject)}. The {_counted(subject)} of the {min(job.top, len(subject.images)):,} images to which "
+        f"each filter responds most; the largest number of a row in bold. Response: {job.response}; ALL: summed over "
+        "the layer's chosen filters. Below them what needs no learning: the images ranked by mean brightness or by one "
+        "colour alone; the most images of each class that any untrained filter has; and that chance has (in 95 % of "
+        "draws for all classes at once)."
+    )
+    png = matrix(
+        np.stack(list(counts.values())),
+        row_labels=list(counts),
+        column_labels=subject.class_names,
+        title=f"{subject.name}: what the filters respond to",
+        caption=caption,
+        xlabel="class",
+        ylabel="filter",
+        emphasise_rows=True,
+    )
+    return Figure(png, caption)
+
+
+def _draw_layers(subject: Subject, nulls: Nulls, layers: Sequence[LayerClaims]) -> Figure:
+    rows: dict[str, np.ndarray] = {}
+    for each in layers:
+        for what, networks in (("trained", each.trained), ("untrained", each.untrained)):
+            if networks:
+                rows[f"{each.layer}, {what}"] = each.largest_counts(networks).astype(float)
+    seeds = f"{len(subject.replicates)} seeds" if subject.others else f"seed {subject.seed}"
+    best = int(nulls.colour.max(axis=1).argmax())
+    marks = {"chance, most (95 %)": float(nulls.chance.max()), f"{nulls.rankings[best]}": float(nulls.colour.max())}
+    caption = (
+        f"{subject.name}, test images of {subject.dataset}, {seeds}. A point is a filter: how many of its "
+        f"{nulls.top:,} images of the highest response have its largest class. {'; '.join(e.what for e in layers)}. "
+        "The black line of a row is its median."
+    )
+    png = strips(
+        rows,
+        title=f"{subject.name}: filters against chance, colour and untrained networks",
+        caption=caption,
+        xlabel=f"images of the largest class, of {nulls.top:,}",
+        marks=marks,
+    )
+    return Figure(png, caption)
+
+
+def _draw_patches(job: FilterIdentification, subject: Subject, filters: Filters, arrays: Arrays) -> Figure:
+    rows = []
+    for column, label in enumerate(labels(filters)):
+        layer, positions = subject.sees(label.partition(":")[0]), arrays["positions"][:, column]
+        best = highest(arrays["responses"][:, column], job.patches)
+        rows.append([_panel(subject, image, patch(subject.images[image], layer, positions[image])) for image in best])
+    caption = (
+        f"{_source(subject)}. For each filter the images of the highest responses, from left to right, and of each the "
+        "receptive field of the place at which the filter's map is largest, gray beyond the border; the whole image "
+        f"where the field is larger. Response: {job.response}. Receptive fields: {_fields(subject, filters)}. Above "
+        "each patch: class, image number."
+    )
+    ranks = [f"{rank}." for rank in range(1, len(rows[0]) + 1)]
+    title = f"{subject.name}: what the filters see"
+    png = panels(rows, title=title, caption=caption, row_labels=labels(filters), column_labels=ranks)
+    return Figure(png, caption)
+
+
+def _draw_maps(job: FilterIdentification, subject: Subject, filters: Filters, arrays: Arrays) -> Figure:
+    label = job.label(filters)
+    best = highest(arrays["responses"][:, labels(filters).index(label)], job.maps)
+    images = [_panel(subject, image, subject.images[image]) for image in best]
+    high, wide = arrays["maps"].shape[1:]
+    caption = (
+        f"{_source(subject)}, filter {label}. The {len(best)} images of the highest response, from left to right, and "
+        f"the filter's {high}×{wide} maps, {job.stage} the activation, on one scale. Response: {job.response}. Above "
+        "each image: class, image number."
+    )
+    png = panels(
+        [images, [Panel(response) for response in arrays["maps"]]],
+        title=f"{subject.name}: where filter {label} responds",
+        caption=caption,
+        row_labels=("image", "response map"),
+        column_labels=[f"{rank}." for rank in range(1, len(best) + 1)],
+        colormap="RdBu_r" if job.stage == "before" else "viridis",
+        colour_label=f"{label}, {job.stage} the activation",
+    )
+    return Figure(png, caption)
 
 
 def _panel(subject: Subject, image: int, pixels: np.ndarray) -> Panel:
@@ -239,41 +382,7 @@ def _counted(subject: Subject) -> str:
     return "labels" if subject.multi_label else "classes"
 
 
-def highest(responses: np.ndarray, count: int) -> np.ndarray:
-    """Return the numbers of the (at most) `count` images of the highest responses (N,), the highest first.
-
-    Ties go by image number.
-    """
-    return np.argsort(-responses, kind="stable")[:count]
-
-
-def _patch(image: np.ndarray, layer: Layer, position: int) -> np.ndarray:
-    """Return the receptive field in `image` (H, W, C) of the unit at a flat position of the layer's map.
-
-    Gray beyond the border; the whole image where the field is larger.
-    """
-    side = layer.receptive_field
-    if side > min(image.shape[:2]):
-        return image
-    top, left = (round(layer.start + at * layer.jump - (side - 1) / 2) for at in divmod(int(position), layer.shape[2]))
-    padded = np.pad(image, ((side, side), (side, side), (0, 0)), constant_values=PADDING)
-    return padded[side + top : 2 * side + top, side + left : 2 * side + left]
-
-
-def _rows(filters: Filters, arrays: Arrays) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Return the table's rows, the filters of each layer, then ALL of them; their responses, (N, rows); and of how many
-    images each one's map has a value > 0.
-    """
-    rows, responses, alive = [], [], []
-    start = 0
-    for layer, numbers in filters.items():
-        columns = slice(start, start := start + len(numbers))
-        own, positive = arrays["responses"][:, columns], arrays["peaks"][:, columns] > 0
-        rows += [*labels({layer: numbers}), f"{layer}:ALL"]
-        responses += [*own.T, own.sum(axis=1, dtype=np.float64)]
-        alive += [*positive.sum(axis=0), positive.any(axis=1).sum()]
-    return rows, np.stack(responses, axis=1), np.array(alive)
-
-
 def _source(subject: Subject) -> str:
-    return f"{subject.name}, test images of {subject.dataset}"
+    """Return what was looked at; of which seed, where there are several."""
+    seed = f" (seed {subject.seed})" if subject.others else ""
+    return f"{subject.name}{seed}, test images of {subject.dataset}"

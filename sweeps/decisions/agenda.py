@@ -189,9 +189,9 @@ class Agenda:
             if before and not before.winner:
                 self._decide(StageResult(stage, skipped=f"stage {parent} has no winner to start from"))
             elif before and before.winner:
-                self._runs[stage.name] = self._begin(stage, before.winner.outcome.cell.trial)
+                self._runs[stage.name] = self._begin(stage, before.winner.outcome.cell.trial, before)
             elif not parent:
-                self._runs[stage.name] = self._begin(stage, self.study.base(stage))
+                self._runs[stage.name] = self._begin(stage, self.study.base(stage), None)
             else:
                 continue
             return True
@@ -202,11 +202,11 @@ class Agenda:
         under_way = (each for each in self.study.stages if each.name in self._runs and each.name not in self._results)
         return any(stage.open_ended or each.open_ended for each in under_way)
 
-    def _begin(self, stage: AnyStage, start: Trial) -> StageRun:
+    def _begin(self, stage: AnyStage, start: Trial, before: StageResult | None) -> StageRun:
         if isinstance(stage, Search):
             earlier = self._drawn.get(stage.name, ()), self._decided.get(stage.name, ())
             return SearchRun(stage, start, self.ledger, *earlier)
-        return GridRun(stage, start, self.ledger, self._decided.get(stage.name, ()))
+        return GridRun(stage, start, self.ledger, before, self._decided.get(stage.name, ()))
 
     def _decide_next(self) -> bool:
         for name, run in self._runs.items():

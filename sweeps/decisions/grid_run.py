@@ -11,7 +11,6 @@ from sweeps.decisions.records import Decision, StageResult, Task
 from sweeps.decisions.stages import Cell, Stage
 from sweeps.decisions.status import Status
 from sweeps.decisions.stopping import ASHA, Behind
-from sweeps.decisions.winner import choose
 from trainables.config import Trial
 from trainables.history import History
 
@@ -19,11 +18,18 @@ from trainables.history import History
 class GridRun:
     """The trials of a stage from its start. Those that nobody has run go to the ledger's queue.
 
-    `decided` is what earlier runs of it decided.
+    `before` is the stage whose winner it starts from, `decided` what earlier runs of this one decided.
     """
 
-    def __init__(self, stage: Stage, start: Trial, ledger: Ledger, decided: Sequence[Decision] = ()) -> None:
-        self.stage, self.ledger = stage, ledger
+    def __init__(
+        self,
+        stage: Stage,
+        start: Trial,
+        ledger: Ledger,
+        before: StageResult | None = None,
+        decided: Sequence[Decision] = (),
+    ) -> None:
+        self.stage, self.start, self.ledger, self.before = stage, start, ledger, before
         self.cells = [(cell, ledger.terms.key(cell.trial)) for cell in stage.cells(start)]
         self.judges = not (ledger.terms.early_stopping and ledger.terms.rule == ASHA)
         self._made_before = decided
@@ -81,7 +87,7 @@ class GridRun:
         if not all(key in outcomes for _, key in self.cells):
             return None
         found = tuple(outcomes[key].labelled(cell) for cell, key in self.cells)
-        return StageResult(self.stage, found, choose(found, self.ledger.terms.yardstick))
+        return StageResult(self.stage, found, self.ledger.terms.choose(found, self.before), start=self.start)
 
     def _note(self, cell: Cell, key: str) -> None:
         """Take a trial's outcome from the store, or have it run, unless another stage has seen to that."""

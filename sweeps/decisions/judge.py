@@ -47,9 +47,12 @@ class Judge:
         self._decided("known", key, scores=list(scores))
 
     def goes_on(self, key: str, epoch: int, score: float, *, wanted: bool) -> bool:
-        """Take a running trial's score; return whether it runs on. `wanted`: another trial waits to be started."""
+        """Take a running trial's score; return whether it runs on. `wanted`: another trial waits to be started.
+
+        One of which earlier epochs are not known runs on.
+        """
         fate = self._fates.setdefault(key, _Fate())
-        if epoch > fate.judged and fate.stops_at is None:
+        if epoch == fate.judged + 1 and fate.stops_at is None:
             self._judge(key, epoch, score, fate, wanted)
         return all(end is None or epoch < end for end in (fate.stops_at, fate.waits_at))
 

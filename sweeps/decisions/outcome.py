@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from sweeps.decisions.jackknife import contributions
 from sweeps.decisions.stages import Cell
 from sweeps.decisions.status import Status
 from trainables.history import History
@@ -23,7 +25,7 @@ class Outcome:
     restarts: tuple[str, ...] = ()  # why each was needed
 
     def chosen(self, metric: str) -> np.ndarray:
-        """Return one metric of each replicate at its best validation epoch, (replicates,)."""
+        """Return one metric of each replicate at its chosen epoch, (replicates,)."""
         return np.array([getattr(record, metric) for record in self.history.chosen()])
 
     @property
@@ -33,7 +35,7 @@ class Outcome:
 
     @property
     def score(self) -> float:
-        """The mean over replicates of the best validation score."""
+        """The mean over replicates of the validation score at the chosen epoch."""
         return self.history.score()
 
     def labelled(self, cell: Cell) -> Outcome:
@@ -42,20 +44,29 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Winner:
-    """The chosen outcome, why in one sentence, and the labels of those that the data cannot tell from it."""
-
-    outcome: Outcome
-    why: str
-    level: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Yardstick:
-    """What trials are held against: the metric's name, and the number of images that it is taken on."""
+    """What trials are held against: the metric's name, and the number of validation images.
+
+    `labels` are those of images with several, by part of the data ("val", "test"): (N, classes) int8.
+    """
 
     metric: str
     images: int
+    labels: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
+
+    def sample(self, outcome: Outcome, part: str) -> np.ndarray | None:
+        """Return what each image of a part of the data adds to a trial's score at its chosen epochs, (replicates, N).
+
+        Whether it is right, bool; or its share in the mean average precision, float64. None where that was not kept.
+        """
+        marks = outcome.history.chosen_marks()
+        if marks is None:
+            return None
+        seen = [getattr(each, part).unpacked() for each in marks]
+        if self.labels:
+            rule = outcome.cell.trial.training.ap_rule
+            seen = [contributions(logits, self.labels[part], rule) for logits in seen]
+        return None if any(each is None for each in seen) else np.stack(seen)
 
 
 def diverged(reason: str | None) -> bool:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.decisions.outcome import Outcome, Winner, Yardstick
+from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.stages import AnyStage, Cell
 from sweeps.decisions.status import Status
 from sweeps.decisions.stopping import BEHIND
+from sweeps.decisions.winner import BEST, Winner, choose
 from trainables.config import Trial
 from trainables.history import History
+from trainables.plan import flops, plan
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,17 @@ class Terms:
     classes: int
     early_stopping: bool = True
     rule: str = BEHIND  # by which a grid's trials stop early
+    winner: str = BEST  # the rule by which winners are chosen
+
+    def flops(self, outcome: Outcome) -> int:
+        """Return what a trial's network takes for an image, forward."""
+        trial = outcome.cell.trial
+        return flops(plan(trial.model, trial.training.input_shape(self.image_shape), self.classes))
+
+    def choose(self, outcomes: Sequence[Outcome], before: StageResult | None) -> Winner | None:
+        """Return the winner of a stage that starts from the winner of the one `before`; see winner.choose()."""
+        spreads = before.winner.contest.spreads if before and before.winner else None
+        return choose(outcomes, self.yardstick, rule=self.winner, cost=self.flops, before=spreads)
 
     def key(self, trial: Trial) -> str:
         """Return a trial's key."""
@@ -83,12 +96,13 @@ class Task:
 
 @dataclass(frozen=True)
 class StageResult:
-    """A stage that is decided. `skipped` says why none of its trials ran."""
+    """A stage that is decided. `skipped` says why none of its trials ran; a grid's values were put into `start`."""
 
     stage: AnyStage
     outcomes: tuple[Outcome, ...] = ()
     winner: Winner | None = None
     skipped: str | None = None
+    start: Trial | None = None
 
 
 OnStage = Callable[[StageResult], None]

@@ -18,7 +18,6 @@ from sweeps.decisions.records import Decision, Drawn, StageResult, Task
 from sweeps.decisions.samplers import Told
 from sweeps.decisions.stages import Search
 from sweeps.decisions.status import Status
-from sweeps.decisions.winner import choose
 from trainables.config import Trial
 from trainables.history import History
 
@@ -40,7 +39,9 @@ class SearchRun:
         decided: Sequence[Decision] = (),
     ) -> None:
         self.stage, self.ledger = stage, ledger
-        self.seeds = tuple(range(max(stage.seeds, len(ledger.terms.seeds))))  # of the confirmation
+        # of the confirmation: a score of the seed that chose would be too high
+        first = len(SCREENING)
+        self.seeds = tuple(range(first, first + max(stage.seeds, len(ledger.terms.seeds))))
         self.drawing = Drawing(stage, start, ledger.terms)
         # a search may have had more trials in earlier runs than it is to have now
         trials = max([stage.trials, *(drawn.number + 1 for drawn in earlier)])
@@ -150,9 +151,9 @@ class SearchRun:
             return None
         outcomes = []
         for draw in self.ranking():
-            seeds = self.seeds if draw in self.confirmed else SCREENING
+            seeds = self.seeds_of(draw)
             outcomes.append(self.ledger.outcome(draw.cell, draw.key, draw.history, seeds, draw.reason))
-        winner = choose(outcomes[: len(self.confirmed)], self.ledger.terms.yardstick)
+        winner = self.ledger.terms.choose(outcomes[: len(self.confirmed)], before=None)
         return SearchResult(self.stage, tuple(outcomes), winner, search=self)
 
     def ranking(self) -> list[Draw]:
@@ -163,11 +164,18 @@ class SearchRun:
         numbered = {draw.number: draw for draw in self.draws.values()}
         order = [numbered[number] for number in self.rule.ranking()]
         confirmed = (draw for draw in self.confirmed or () if not draw.reason)
-        first = sorted(confirmed, key=lambda draw: draw.history.score(), reverse=True)
+        scores = {draw: draw.history.cut(self.seeds, draw.epochs).score() for draw in confirmed}
+        first = sorted(scores, key=lambda draw: scores[draw], reverse=True)
         return list(dict.fromkeys((*first, *order, *self.draws.values())))
 
+    def seeds_of(self, draw: Draw) -> tuple[int, ...]:
+        """Return the seeds that a trial is judged by."""
+        return self.seeds if draw in (self.confirmed or ()) else SCREENING
+
     def value(self, draw: Draw, objective: str) -> float:
-        """Return an objective's value for a trial run in full; see Drawing.value()."""
+        """Return an objective's value for a trial run in full; see Drawing.value(). Its score is by seeds_of()."""
+        if objective == "score":
+            return draw.history.cut(self.seeds_of(draw), draw.epochs).score()
         return self.drawing.value(draw, objective)
 
     @property

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -136,14 +136,3 @@ def binomial(share: float, images: int) -> float:
     """Return the variance of an accuracy on so many images; not 0 where all are right, as one more may be wrong."""
     likely = (share * images + 1) / (images + 2)
     return likely * (1 - likely) / images
-
-
-def behind(curve: Sequence[float], others: Mapping[str, Sequence[float]]) -> tuple[str, float] | None:
-    """Return who led after a curve's last epoch, and by how much; None where nobody else has come so far."""
-    leads = {
-        name: standing(other[: len(curve)]) - standing(curve)
-        for name, other in others.items()
-        if len(other) >= len(curve)
-    }
-    leader = max(leads, key=leads.__getitem__, default=None)
-    return None if leader is None else (leader, leads[leader])

@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sweeps.decisions.claims import Claim
 from sweeps.decisions.stages import AnyStage
+from sweeps.decisions.winner import BEST, RULES
 from trainables.config import Trial
 from trainables.errors import UserError, suggest
+from trainables.fields import check_known
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,16 @@ class Study:
     # The analyses at the end: job → its options (see analysis/jobs). A job examines the best trial on validation, or,
     # where it compares models, the winner of every stage.
     analyses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    winner: str = BEST  # by which rule: RULES
+    # What a report says of these stages, to be held against what is measured (sweeps/decisions/claims.py)
+    claims: tuple[Claim, ...] = ()
     # What `--quick` changes, in all trials and in searches
     quick: Mapping[str, Any] = field(default_factory=lambda: {"dataset": "shapes", "training.epochs": 6})
     quick_search: Mapping[str, Any] = field(default_factory=lambda: {"trials": 8, "confirm": 2, "seeds": 2})
 
     def __post_init__(self) -> None:
         _check_name("study", self.name)
+        check_known("winner", self.winner, RULES)
         if not self.stages:
             raise UserError(f"study {self.name} has no stages")
         earlier: dict[str, AnyStage] = {}
@@ -63,6 +70,8 @@ class Study:
                     f"stage {stage.name} starts from {parent}, but must not: no plan can know where a search ends"
                 )
             earlier[stage.name] = stage
+        for claim in self.claims:
+            claim.check(self.stages)
 
     @property
     def open_ended(self) -> bool:
@@ -90,8 +99,8 @@ class Study:
         return changed.without_published() if elsewhere else changed
 
     def without_published(self) -> Study:
-        """Return the study without the reports' numbers."""
-        return self._with_stages(lambda stage: stage.without_published())
+        """Return the study without the reports' numbers and claims."""
+        return replace(self._with_stages(lambda stage: stage.without_published()), claims=())
 
     def starting_from(self, weights: str | None) -> Study:
         """Return the same study with other pretrained weights wherever it has some.
@@ -134,7 +143,8 @@ class Study:
             if stage.name in wanted and parent:
                 wanted.add(parent)
         # a stage's parent is either named or just before it, so that leaving out others moves no start
-        return replace(self, stages=tuple(stage for stage in self.stages if stage.name in wanted))
+        claims = tuple(claim for claim in self.claims if claim.stage in wanted)
+        return replace(self, stages=tuple(stage for stage in self.stages if stage.name in wanted), claims=claims)
 
     def _with_stages(self, change: Callable[[AnyStage], AnyStage]) -> Study:
         return replace(self, stages=tuple(map(change, self.stages)))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from analysis.finding import Finding
 from analysis.job import Job
@@ -34,8 +35,15 @@ class Question:
 
     @property
     def folder(self) -> str:
-        """Its folder's name among a run's artifacts: the same options on the same models have the same."""
-        asked = json.dumps([asdict(self.job), [trial.run_id for trial in self.trials]], sort_keys=True)
+        """Its folder's name among a run's artifacts: the same options on the same models have the same.
+
+        A run that has gone on since, to more epochs or seeds, has other models. (Findings of a first edition are named
+        without them, as earlier versions named theirs.)
+        """
+        runs: list[Any] = [trial.run_id for trial in self.trials]
+        if self.job.edition > 1:
+            runs = [self.job.edition, *([trial.run_id, _trained(trial)] for trial in self.trials)]
+        asked = json.dumps([asdict(self.job), runs], sort_keys=True)
         return f"{ANALYSES}/{self.job.name}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
 
     @property
@@ -193,6 +201,11 @@ class Answers:
             lost = f"the finding is lost: not kept, {one_line(disk)}; not sent, {one_line(error)}"
             return Answer(question, failed=lost)
         return self._written(question, files, finding)
+
+
+def _trained(trial: StoredTrial) -> dict[str, int]:
+    """Return how many epochs each seed of a trial has run; empty where its curves are not known."""
+    return {seed: len(records) for seed, records in trial.curves["seeds"].items()} if trial.curves else {}
 
 
 def _is_in(path: Path, content: bytes) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sweeps.execution.messages import Progress
 from trainables.history import History, Record
+from trainables.marks import Marks
 
 
 class Histories:
@@ -11,24 +12,28 @@ class Histories:
 
     def __init__(self) -> None:
         self._records: dict[str, dict[int, list[Record]]] = {}  # key → seed → records, epoch 1 first
+        self._marks: dict[str, dict[int, Marks]] = {}  # key → seed → what is kept of its chosen epoch
 
     def begin(self, key: str, known: History | None) -> None:
         """Begin a trial's history with what the store has of it; one that has begun already goes on."""
         if key not in self._records:
             self._records[key] = {seed: list(records) for seed, records in known.records.items()} if known else {}
+            self._marks[key] = dict(known.marks) if known else {}
 
     def add(self, key: str, progress: Progress) -> Record:
         """Add what a worker reports, replacing what was there of the same epochs; return the newest record of the
         first replicate.
         """
         records = self._records[key]
+        self._marks[key] |= progress.marks
         for seed, new in progress.records.items():
             records.setdefault(seed, [])[new.after :] = new.records
         return next(iter(records.values()))[-1]
 
     def of(self, key: str) -> History:
         """Return a trial's history so far; empty where it was never started."""
-        return History({seed: tuple(records) for seed, records in self._records.get(key, {}).items()})
+        records = {seed: tuple(records) for seed, records in self._records.get(key, {}).items()}
+        return History(records, dict(self._marks.get(key, {})))
 
     def keys(self) -> set[str]:
         """Return the keys of the trials that were started."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -18,6 +18,7 @@ from sweeps.tracking.entry import Entry
 from trainables.config import Trial
 from trainables.gpu_errors import out_of_memory
 from trainables.history import Record
+from trainables.marks import Marks
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class Progress:
     earlier: tuple[float, ...]  # likewise, of all epochs before, where the trial was just taken up: Tune may lack them
     records: Mapping[int, NewRecords]  # by seed
     kept: bool = True  # whether the Tracker has been sent a snapshot of it
+    marks: Mapping[int, Marks] = field(default_factory=dict)  # by seed, of the chosen epochs: with the last epoch alone
     notes: tuple[str, ...] = ()  # what the user is to know of how it is trained, a line each
 
     def scores(self) -> list[tuple[int, float]]:

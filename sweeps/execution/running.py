@@ -21,6 +21,7 @@ from trainables.checkpoint import pack, pack_records, size, unpack
 from trainables.datasets import Dataset
 from trainables.history import Epoch, History
 from trainables.kept import Kept
+from trainables.marks import Marks
 from trainables.pretrained import check, parse
 from trainables.replicate import Replicate, Weights
 from trainables.train import train
@@ -106,7 +107,9 @@ class Running:
             epoch = Epoch(last, *zip(*((each.seed, each.records[-1]) for each in self.replicates), strict=True))
         earlier = () if self.reported else self._scores_before(epoch)
         score = epoch.mean("val_score")
-        return Progress(epoch.number, score, epoch.number == last, earlier, self._unreported(), kept, self._notes())
+        ended = epoch.number == last
+        marks = self._marks() if ended else {}
+        return Progress(epoch.number, score, ended, earlier, self._unreported(), kept, marks, self._notes())
 
     def _keep(self, epoch: Epoch) -> bool:
         """Hand an epoch to the Tracker, with the figures that are due, and return whether a snapshot went along."""
@@ -121,6 +124,10 @@ class Running:
         if last:
             self._settle()
         return True
+
+    def _marks(self) -> dict[int, Marks]:
+        held = {each.seed: each.chosen for each in self.replicates}
+        return {seed: each.marks for seed, each in held.items() if each.marks}
 
     def _notes(self) -> tuple[str, ...]:
         notes = tuple(self.bench.notes)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from analysis.report import Column, Table, Value
+from analysis.report import Column, Measured, Table, Value
+from sweeps.decisions.contest import Contest
 from sweeps.decisions.labels import label
 from sweeps.decisions.samplers import importance, pareto
 from sweeps.decisions.search_run import SearchRun
@@ -16,37 +17,39 @@ ROWS = 15  # of the leaderboard in the report; all trials, with a column for eac
 PRICES = ("parameters",)  # what a score is held against where the search itself has no second objective
 
 
-def search_tables(search: SearchRun, rows: int = ROWS) -> list[Table]:
+def search_tables(search: SearchRun, contest: Contest | None, rows: int = ROWS) -> list[Table]:
     """Return all tables of a search, the leaderboard with so many rows."""
-    return [table for table in (leaderboard(search, rows), importance_table(search), front(search)) if table]
+    tables = (leaderboard(search, contest, rows), importance_table(search), front(search))
+    return [table for table in tables if table]
 
 
-def leaderboard(search: SearchRun, most: int = ROWS) -> Table:
-    """Return the best trials: those confirmed with all seeds, then the others by how far they came.
+def leaderboard(search: SearchRun, contest: Contest | None, most: int = ROWS) -> Table:
+    """Return the best trials: those confirmed with fresh seeds, then the others by how far they came.
 
-    Only the first are ranked.
+    Only the first are ranked; in their contest some may be best, and are marked.
     """
     columns = (
-        Column("trial"),
+        Column("trial", best="marked"),
         Column("status"),
-        Column("validation %", best="max", digits=1),
+        Column("validation %", best="marked", digits=1),
         Column("epochs"),
         Column("seeds"),
         Column("drawn"),
     )
-    rows: list[tuple[Value, ...]] = []
+    rows: list[tuple[Value | Measured, ...]] = []
     eligible = []
     for draw in search.ranking()[:most]:
         confirmed = draw in (search.confirmed or []) and not draw.reason
         drawn = ", ".join(f"{path.rpartition('.')[2]} {_brief(value)}" for path, value in draw.values.items())
-        chosen = [record.val_score for record in draw.history.chosen()] if draw.history.epochs else []
-        score = 100 * sum(chosen) / len(chosen) if chosen else None
+        seen = draw.history.cut(search.seeds_of(draw), draw.epochs)
+        score = Measured.of([100 * record.val_score for record in seen.chosen()]) if seen.epochs else None
         status = "confirmed" if confirmed else "stopped early" if draw.state == Status.CENSORED else draw.state.value
-        rows.append(
-            (draw.cell.label, status, score, draw.history.epochs or None, len(draw.history.seeds) or None, drawn)
-        )
+        rows.append((draw.cell.label, status, score, seen.epochs or None, len(seen.seeds) or None, drawn))
         eligible.append(confirmed)
-    return Table(f"{search.stage.name}: the best of {len(search.draws)} trials", columns, tuple(rows), tuple(eligible))
+    keys = [outcome.key for outcome in contest.best_set] if contest else []
+    marked = tuple(draw.key in keys for draw in search.ranking()[:most])
+    title = f"{search.stage.name}: the best of {len(search.draws)} trials"
+    return Table(title, columns, tuple(rows), tuple(eligible), marked)
 
 
 def what_mattered(search: SearchRun) -> tuple[int, dict[str, float]] | None:
@@ -80,7 +83,8 @@ def importance_table(search: SearchRun) -> Table | None:
 def front(search: SearchRun) -> Table:
     """Return the trials run in full that no other beats in one objective without losing in another."""
     names = search.stage.objectives if len(search.stage.objectives) > 1 else ("score", *PRICES)
-    done = {draw.attempt: draw for draw in search.draws.values() if draw.state == Status.DONE}
+    confirmed = [draw for draw in search.confirmed or () if not draw.reason]
+    done = {d.attempt: d for d in search.draws.values() if d.state == Status.DONE or d in confirmed}
     values = {number: tuple(search.value(draw, name) for name in names) for number, draw in done.items()}
     told = [replace(each, objectives=values[each.number]) for each in search.told if each.number in done]
     heads = {
@@ -95,7 +99,7 @@ def front(search: SearchRun) -> Table:
             (done[each.number].cell.label, *(100 * value if name == "score" else value for name, value in pairs))
         )
     columns = (Column("trial"), *(heads[name] for name in names))
-    return Table(f"Pareto front of {', '.join(names)} (one seed, trials run in full)", columns, tuple(rows))
+    return Table(f"Pareto front of {', '.join(names)} (trials run in full)", columns, tuple(rows))
 
 
 def account(search: SearchRun) -> list[str]:

@@ -20,6 +20,7 @@ from sweeps.reporting import decision_files
 from sweeps.reporting.plan_tables import as_data
 from sweeps.reporting.stage_report import StageReport, report_on
 from sweeps.reporting.tables import Facts
+from sweeps.reporting.verdicts import TITLE, claims_section, verdicts
 from trainables.datasets import Dataset
 from trainables.errors import UserError
 from trainables.files import write_whole
@@ -57,7 +58,9 @@ def write(folder: Path, agenda: Agenda, facts: Facts, data: DataSummary, finding
     """Write the decided stages' tables and figures and the report over them, with what analyses found at its end, and
     what stages have decided so far.
     """
-    sections = [*(_section(folder, result, facts, data, agenda) for result in agenda.results), *findings]
+    claims = claims_section(agenda.study.claims, agenda.results, agenda.terms.yardstick)
+    stages = [_section(folder, result, facts, data, agenda) for result in agenda.results]
+    sections = [*stages, *([claims] if claims else []), *findings]
     decision_files.write(folder, agenda.decisions)
     decided = {result.stage.name for result in agenda.results}
     undecided = [stage.name for stage in agenda.study.stages if stage.name not in decided]
@@ -93,8 +96,16 @@ def markdown(agenda: Agenda) -> str:
 
     Names and notes are shown as they stand.
     """
-    stages = ((result.stage.title, report_on(result).words(agenda.terms.yardstick)) for result in agenda.results)
-    return "\n\n".join(f"**{_literally(name)}**\n\n" + "\n\n".join(map(_literally, lines)) for name, lines in stages)
+    stages = ((result.stage.title, report_on(result).words(agenda.terms)) for result in agenda.results)
+    parts = [*stages, *_claims(agenda)]
+    return "\n\n".join(f"**{_literally(name)}**\n\n" + "\n\n".join(map(_literally, lines)) for name, lines in parts)
+
+
+def _claims(agenda: Agenda) -> list[tuple[str, list[str]]]:
+    """Return the verdicts on the study's claims in short, under their title; nothing where it has none."""
+    found = verdicts(agenda.study.claims, agenda.results, agenda.terms.yardstick)
+    lines = [f"{each.claimed} ({claim.source}): {each.ruling.value}: {each.why}." for claim, each in found]
+    return [(TITLE, lines)] if lines else []
 
 
 def _literally(text: str) -> str:
@@ -104,7 +115,7 @@ def _literally(text: str) -> str:
 
 def _section(folder: Path, result: StageResult, facts: Facts, data: DataSummary, agenda: Agenda) -> Section:
     shown = report_on(result)
-    text = tuple(shown.words(agenda.terms.yardstick))
+    text = tuple(shown.words(agenda.terms))
     if not result.outcomes:
         return Section(result.stage.title, text)
     name = result.stage.name
@@ -151,7 +162,8 @@ def _about(agenda: Agenda, data: DataSummary, score: str) -> str:
         f"{data.name}: {data.train:,} training, {data.val:,} validation and {data.test:,} test "
         f"images; {len(agenda.terms.seeds)} seed(s) per trial; early stopping {stopping}. Winners are chosen on "
         f"validation; the test set is only read. “Best test {score}” is the reports' own protocol (the best test "
-        "epoch); “chosen epoch” is the best on validation, and test scores there and per class are what to quote."
+        "epoch); “chosen epoch” is the best on validation, by the centred mean of three; test scores there and per "
+        "class are what to quote."
     )
     if not data.multi_label:
         return text

@@ -9,13 +9,15 @@ import numpy as np
 
 from analysis.report import Table
 from sweeps.decisions import samplers
-from sweeps.decisions.outcome import Outcome, Yardstick
-from sweeps.decisions.records import StageResult
+from sweeps.decisions.contest import Contest
+from sweeps.decisions.outcome import Outcome
+from sweeps.decisions.records import StageResult, Terms
 from sweeps.decisions.search_run import SearchResult
 from sweeps.decisions.status import Status
-from sweeps.decisions.stopping import behind
+from sweeps.reporting.effects import effects_sentences, effects_table
 from sweeps.reporting.leaderboard import account, search_tables, what_mattered
 from sweeps.reporting.tables import Facts, published_table, stage_table
+from sweeps.reporting.winner_words import winner_sentences
 
 if TYPE_CHECKING:
     from analysis.figures import Curve  # imports Matplotlib, which a plan does not need
@@ -35,17 +37,15 @@ class StageReport:
     def __init__(self, result: StageResult) -> None:
         self.result = result
 
-    def words(self, by: Yardstick) -> list[str]:
+    def words(self, terms: Terms) -> list[str]:
         """Return the winner and why, what was stopped early, what was restarted, what failed and how."""
         result = self.result
         if result.skipped:
             return [f"Not run: {result.skipped}."]
         lines = [result.stage.note] if result.stage.note else []
         lines += self._course()
-        if result.winner:
-            lines.append(f"Winner on validation ({by.images:,} images): {result.winner.why}.")
-        else:
-            lines.append("No winner: no trial ran in full.")
+        lines += winner_sentences(result, terms.yardstick)
+        lines += self._effects(terms)
         lines += self._stopped()
         again = [f"{o.cell.label} ({'; '.join(o.restarts)})" for o in result.outcomes if o.restarts]
         if again:
@@ -59,8 +59,8 @@ class StageReport:
 
     def tables(self, facts: Facts) -> list[Table]:
         """Return the tables of the report."""
-        published = published_table(self.result, facts)
-        return [self.table(facts), published] if published else [self.table(facts)]
+        tables = (self.table(facts), effects_table(self.result, facts), published_table(self.result, facts))
+        return [table for table in tables if table]
 
     def on_screen(self, facts: Facts) -> list[Table]:
         """Return the tables for the terminal."""
@@ -101,31 +101,26 @@ class StageReport:
         """Return the figures beside the curves: the end of the file's name → PNG and caption."""
         return {}
 
+    @property
+    def _contest(self) -> Contest | None:
+        return self.result.winner.contest if self.result.winner else None
+
     def _course(self) -> list[str]:
         return []
 
+    def _effects(self, terms: Terms) -> list[str]:
+        return effects_sentences(self.result, terms)
+
     def _stopped(self) -> list[str]:
-        censored = [outcome for outcome in self.result.outcomes if outcome.status == Status.CENSORED]
+        censored = [outcome.cell.label for outcome in self.result.outcomes if outcome.status == Status.CENSORED]
         if not censored:
             return []
         return [
             (
-                f"Stopped early, and not ranked: {', '.join(map(self._stood, censored))}. Their later epochs are "
-                "unknown (--no-early-stopping runs them)."
+                f"Stopped early, and not ranked: {', '.join(censored)}. Their later epochs are unknown "
+                "(--no-early-stopping runs them)."
             )
         ]
-
-    def _stood(self, outcome: Outcome) -> str:
-        """Say where a trial that was stopped stood among the others: after which epoch, and how far behind whom."""
-        if not outcome.history.epochs:
-            return outcome.cell.label
-        others = (each for each in self.result.outcomes if each is not outcome and each.status != Status.FAILED)
-        curves = {
-            each.cell.label: each.history.curve("val_score").mean(axis=0) for each in others if each.history.epochs
-        }
-        found = behind(outcome.history.curve("val_score").mean(axis=0), curves)
-        far = f", {100 * found[1]:.1f} points behind {found[0]}" if found and found[1] > 0 else ""
-        return f"{outcome.cell.label} (after epoch {outcome.history.epochs}{far})"
 
     def _drawn_outcomes(self) -> Sequence[Outcome]:
         return self.result.outcomes
@@ -144,11 +139,11 @@ class SearchReport(StageReport):
 
     def tables(self, facts: Facts) -> list[Table]:  # noqa: ARG002
         """Return the leaderboard, the importance of the fields, and the Pareto front."""
-        return search_tables(self.search)
+        return search_tables(self.search, self._contest)
 
     def on_screen(self, facts: Facts) -> list[Table]:  # noqa: ARG002
         """Return the same with a short leaderboard."""
-        return search_tables(self.search, ON_SCREEN)
+        return search_tables(self.search, self._contest, ON_SCREEN)
 
     def spread(self, seeds: int) -> str:  # noqa: ARG002
         """Say what the curves are means of."""
@@ -187,6 +182,9 @@ class SearchReport(StageReport):
 
     def _course(self) -> list[str]:
         return account(self.search)
+
+    def _effects(self, terms: Terms) -> list[str]:  # noqa: ARG002
+        return []  # what it draws differs in many factors
 
     def _stopped(self) -> list[str]:
         return []  # the account has them

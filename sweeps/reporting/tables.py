@@ -35,7 +35,7 @@ class Facts:
 def stage_table(result: StageResult, facts: Facts, fields: Sequence[str] = ()) -> Table:
     """Return a stage's table, a row per trial, with a column for each of `fields`.
 
-    Scores are in percent, per class at the best validation epoch.
+    Scores are in percent, per class at the chosen epoch. Those that may be best are marked.
     """
     published = [outcome.cell.published for outcome in result.outcomes if outcome.cell.published]
     part = published[0].part if published else None
@@ -44,12 +44,15 @@ def stage_table(result: StageResult, facts: Facts, fields: Sequence[str] = ()) -
     columns = [
         *_columns(result.stage.name, facts.score, part),
         *(Column(path) for path in fields),
-        *(Column(name, best="max", digits=0, show=shown) for name in facts.class_names),
+        *(Column(name, digits=0, show=shown) for name in facts.class_names),
         *_costs(),
     ]
     rows = [tuple(_row(outcome, fields, facts, bool(published))) for outcome in result.outcomes]
     eligible = tuple(outcome.status == Status.DONE for outcome in result.outcomes)
-    return Table(f"{result.stage.title}{elsewhere}", tuple(columns), tuple(rows), eligible)
+    best = [outcome.key for outcome in result.winner.contest.best_set] if result.winner else []
+    marked = tuple(outcome.key in best for outcome in result.outcomes)
+    spread = "; ±: sd over seeds (n)" if any(len(each.history.seeds) > 1 for each in result.outcomes) else ""
+    return Table(f"{result.stage.title}{elsewhere}{spread}", tuple(columns), tuple(rows), eligible, marked)
 
 
 def published_table(result: StageResult, facts: Facts) -> Table | None:
@@ -60,25 +63,25 @@ def published_table(result: StageResult, facts: Facts) -> Table | None:
     ]
     columns = [
         Column(result.stage.name),
-        Column("final loss", best="min"),
-        Column(f"best test {facts.score} %", best="max"),
+        Column("final loss"),
+        Column(f"best test {facts.score} %"),
         Column("at epoch"),
-        *(Column(name, best="max") for name in facts.class_names),
+        *(Column(name) for name in facts.class_names),
     ]
     return Table("As published", tuple(columns), tuple(rows)) if rows else None
 
 
 def _columns(stage: str, score: str, published_part: str | None) -> list[Column]:
     own = [
-        Column(stage),
+        Column(stage, best="marked"),
         Column("status"),
         Column("epochs"),
-        Column("final train loss", best="min", digits=3),
-        Column(f"best test {score} %", best="max", digits=1),
+        Column("final train loss", digits=3),
+        Column(f"best test {score} %", digits=1),
         Column("at epoch"),
-        Column(f"validation {score} %", best="max", digits=1),
+        Column(f"validation {score} %", best="marked", digits=1),
         Column("chosen epoch"),
-        Column(f"test {score} % (chosen epoch)", best="max", digits=1),
+        Column(f"test {score} % (chosen epoch)", digits=1),
     ]
     if published_part is None:
         return own
@@ -92,8 +95,8 @@ def _columns(stage: str, score: str, published_part: str | None) -> list[Column]
 
 def _costs() -> list[Column]:
     return [
-        Column("images/s", best="max", digits=0),
-        Column("s/epoch", best="min", digits=2),
+        Column("images/s", digits=0),
+        Column("s/epoch", digits=2),
         Column("parameters"),
         Column("FLOPs", show=False),
         Column("MLflow run", show=False),

@@ -24,7 +24,7 @@ def best(trials: Sequence[StoredTrial], count: int) -> list[StoredTrial]:
 
 
 def validation_score(trial: StoredTrial) -> float:
-    """Return the mean over replicates of the best validation score.
+    """Return the mean over replicates of the validation score at the chosen epoch.
 
     Raises UserError where the run has lost its curves.
     """

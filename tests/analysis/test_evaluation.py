@@ -95,7 +95,8 @@ def test_a_checkpoint_has_one_score(name, monkeypatch):
     checkpoint = load(pack(trial, data, [member]))
     of = subject(checkpoint, data, "net", CPU)
     seen = score(torch.from_numpy(of.logits), torch.from_numpy(of.labels), trial.training.ap_rule)
-    assert (seen.value, seen.per_class) == (member.chosen.test_score, member.chosen.class_score)
-    assert seen.loss == pytest.approx(member.chosen.test_loss, rel=1e-6)
+    chosen = member.records[member.chosen.epoch - 1]
+    assert (seen.value, seen.per_class) == (chosen.test_score, chosen.class_score)
+    assert seen.loss == pytest.approx(chosen.test_loss, rel=1e-6)
     rows = evaluation(checkpoint, data.test, "it", "net", CPU).tables["evaluation"].rows
     assert [row[2].mean for row in rows] == [100 * value for value in (seen.value, *seen.per_class)]

@@ -1,5 +1,7 @@
 """The choice of filters: as text, checked against a network, and its modules."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +27,7 @@ def make_subject(model: Model, shape: tuple[int, int, int] = (3, 12, 12), count:
         images=images,
         labels=np.arange(count) % classes,
         training_images=(2,) * classes,
+        blank=partial(build, model, shape, classes),
     )
 
 

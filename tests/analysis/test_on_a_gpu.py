@@ -22,13 +22,13 @@ CONVOLUTIONAL = CNN(conv_layers=2, channels=4, padding=1, batch_norm=True, fc_la
 SUBJECTS = {"cnn": (CONVOLUTIONAL, False), "several labels": (CONVOLUTIONAL, True), "resnet": (ResNet(), False)}
 # As little as each job lets be asked of it; of all others the defaults
 OPTIONS = {
-    "ablation": {"fill": "mean", "each_of": "conv1"},
-    "filters": {"top": 3, "patches": 1, "maps": 2},
+    "ablation": {"fill": "mean", "each_of": "conv1", "sets": 3},
+    "filters": {"top": 3, "patches": 1, "maps": 2, "untrained": 1},
     "grad_cam": {"wrong": 2},
     "neighbours": {"count": 2, "metric": "euclidean"},
     "occlusion": {"windows": (3, 5), "per_class": 1, "stride": 5},
     "saliency": {"per_class": 1},
-    "tsne": {"images": 20, "perplexity": 3},
+    "tsne": {"images": 20, "perplexity": 3, "repeats": 1},
 }
 
 

@@ -81,6 +81,11 @@ def test_a_mean_comes_with_the_sd_of_a_sample_and_n():
         Measured.of([])
 
 
+def test_a_mean_in_words_says_what_it_is_over():
+    assert f"{Measured(77.006, 0.318, 3):.2f} %" == "77.01 ± 0.32 (3) %"
+    assert f"{Measured(77.006, None, 1):.1f}" == "77.0"
+
+
 def test_a_mean_of_the_finite_is_asked_for_by_name():
     values = np.array([1.0, np.nan, 2.0, np.inf, 6.0])
     assert Measured.of_finite(values) == Measured.of([1.0, 2.0, 6.0])

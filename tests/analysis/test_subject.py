@@ -20,9 +20,9 @@ from trainables.train import train
 @pytest.fixture(scope="module")
 def trained(tiny):
     trial = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1), training=Training(epochs=1, crop=6))
-    members = [replicate(trial, tiny, 0, torch.device("cpu"))]
+    members = [replicate(trial, tiny, seed, torch.device("cpu")) for seed in (0, 7)]
     epochs = list(train(trial, tiny, members, torch.device("cpu")))
-    return load(pack(trial, tiny, members)), epochs[-1].records[0]
+    return load(pack(trial, tiny, members)), epochs[-1].records
 
 
 def examine(trained, data) -> Subject:
@@ -32,12 +32,24 @@ def examine(trained, data) -> Subject:
 def test_a_subject_sees_the_test_images_as_training_evaluated_them(trained, tiny):
     of = examine(trained, tiny)
     np.testing.assert_array_equal(of.images, tiny.test.images[:, 3:9, 3:9])
-    assert of.right.mean() == trained[1].test_score
+    assert [each.right.mean() for each in of.replicates] == [record.test_score for record in trained[1]]
+    assert [each.seed for each in of.replicates] == [0, 7]
     assert of.training_images == (32, 32, 32)
     assert of.convolutions == ["conv1"]
     np.testing.assert_allclose(of.probabilities.sum(1), 1, rtol=1e-6)
     gathered = np.concatenate([logits.numpy() for _, logits, _ in of.batches(size=7)])
     np.testing.assert_allclose(gathered, of.logits, rtol=0, atol=1e-5)
+
+
+def test_an_untrained_network_is_as_training_would_begin_with_it(trained, tiny):
+    of = examine(trained, tiny)
+    expected = replicate(trained[0].trial, tiny, 3, torch.device("cpu")).model.state_dict()
+    begun = of.untrained(3)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in begun.model.state_dict().items())
+    assert (begun.name, begun.replicates) == ("net, untrained", (begun,))
+    assert not np.array_equal(begun.logits, of.logits)
+    with pytest.raises(ValueError, match="is not known"):
+        replace(of, blank=None).untrained(3)
 
 
 def test_other_data_is_refused(trained):

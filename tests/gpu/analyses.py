@@ -24,8 +24,8 @@ DRAWING = ("rich", "matplotlib")  # what importing the analyses takes
 ALLOWED = 1e-3  # of each array's length: what is drawn has three digits
 # As little as each job lets be asked of it; of all others the defaults
 OPTIONS: dict[str, dict[str, Any]] = {
-    "ablation": {"fill": "mean"},
-    "filters": {"top": 3, "patches": 1, "maps": 2},
+    "ablation": {"fill": "mean", "sets": 4},
+    "filters": {"top": 3, "patches": 1, "maps": 2, "untrained": 1},
     "grad_cam": {"wrong": 2},
     "neighbours": {"count": 5},
     "occlusion": {"windows": (5,), "per_class": 1, "stride": 4},

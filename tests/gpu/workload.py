@@ -200,7 +200,7 @@ def captured(device: torch.device, work: Callable[[], Any]) -> Any:
 
 
 def _tensors(member: Replicate) -> list[Tensor]:
-    named = (member.model.state_dict(), optimizer_tensors(member.optimizer), member.best)
+    named = (member.model.state_dict(), optimizer_tensors(member.optimizer), member.chosen.weights)
     kept = [each[name] for each in named for name in sorted(each)]
     timeless = [replace(record, seconds=0.0, images_per_second=0.0) for record in member.records]
     numbers = [

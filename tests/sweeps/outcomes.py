@@ -1,11 +1,16 @@
 """Made-up histories: what a trial came to, without training it."""
 
+from statistics import NormalDist
+
+import numpy as np
+
 from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.records import Terms
 from sweeps.decisions.stages import Cell
 from sweeps.decisions.status import Status
 from trainables.config import Trial
 from trainables.history import History, Record
+from trainables.marks import Marks, Right
 
 
 def record(val: float, test: float = 0.5, loss: float = 1.0) -> Record:
@@ -20,6 +25,25 @@ def history(*replicates: list[float]) -> History:
 def outcome(label: str, *replicates: list[float], status: str = "done") -> Outcome:
     reason = "it broke" if status == "failed" else None
     return Outcome(Cell(label, (label,), Trial()), label, Status(status), history(*replicates), reason)
+
+
+def marked(label: str, *rights: np.ndarray, test: np.ndarray | None = None, status: str = "done") -> Outcome:
+    """Return a trial of one epoch of which it is kept which validation images (N,) each replicate gets right, and
+    which of the test images (the same, unless `test` is given).
+    """
+    records, marks = {}, {}
+    for seed, right in enumerate(rights):
+        other = right if test is None else test
+        records[seed] = (record(float(right.mean()), float(other.mean())),)
+        marks[seed] = Marks(1, Right.of(right), Right.of(other))
+    return Outcome(Cell(label, (label,), Trial()), label, Status(status), History(records, marks))
+
+
+def draws(score: float, seeds: int, images: int = 2000, number: int = 0) -> list[np.ndarray]:
+    """Return which images so many replicates get right, at random: the same images are hard for all."""
+    rng = np.random.default_rng(number)
+    hardness = np.random.default_rng(77).normal(size=images)
+    return [rng.normal(size=images) / 2 + hardness < 1.118 * NormalDist().inv_cdf(score) for _ in range(seeds)]
 
 
 def terms(seeds=(0,), images=1000, image_shape=(3, 32, 32), early_stopping=True, rule="behind") -> Terms:

@@ -7,7 +7,7 @@ BASE = Trial("shapes", CNN(conv_layers=2, channels=(4, 8)), Training(epochs=2))
 
 def test_every_word_of_a_study_is_here():
     assert sorted(sweeps.study.__all__) == [
-        *("Choice", "Each", "Published", "Real", "Search", "Space", "Stage", "Study", "Watch", "When", "Whole")
+        *("Choice", "Claim", "Each", "Published", "Real", "Search", "Space", "Stage", "Study", "Watch", "When", "Whole")
     ]
 
 

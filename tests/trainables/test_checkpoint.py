@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 
+from tests.conftest import with_several_labels
 from tests.damage import any_of, flipped, foreign, make_huge, survey, swapped, truncated
 from trainables.checkpoint import CheckpointError, history, load, pack, pack_records, size, unpack
 from trainables.config import CNN, Training, Trial
@@ -114,7 +115,7 @@ def test_load_gives_the_best_networks_with_what_they_need(tiny, tmp_path):
     assert [entry["seed"] for entry in loaded.info["replicates"]] == [0, 7]
     images, labels = torch.from_numpy(tiny.val.images), torch.from_numpy(tiny.val.labels)
     for model, chosen in zip(loaded.models, history(files).chosen(), strict=True):
-        assert evaluate(model, images, labels, "11-point").value == chosen.val_score
+        assert evaluate(model, images, labels, "11-point")[0].value == chosen.val_score
 
 
 @pytest.mark.parametrize(
@@ -232,53 +233,109 @@ def test_a_huge_file_of_a_checkpoint_is_refused_unread(tiny, tmp_path):
         load(tmp_path)
 
 
-def test_the_snapshot_shows_each_replicate_at_its_best_validation_score(tiny):
-    """Not at its best test score, nor at a later epoch that is as good."""
-    members = [replicate(trial(1), tiny, seed, CPU) for seed in (5, 2)]
-    run(trial(1), tiny, members)
-    scores = {5: [(0.3, 0.9), (0.7, 0.1), (0.7, 0.8)], 2: [(0.6, 0.2), (0.5, 0.4), (0.4, 0.6)]}  # validation and test
+def test_the_snapshot_shows_each_replicate_at_its_chosen_epoch(tiny):
+    """Not at its best test score, nor at its best single validation score."""
+    members = [replicate(trial(3), tiny, seed, CPU) for seed in (5, 2)]
+    run(trial(3), tiny, members)
+    # validation and test; the centred means of three are 0.47, 0.5, 0.57 and 0.57, 0.5, 0.43
+    scores = {5: [(0.3, 0.9), (0.8, 0.1), (0.4, 0.8)], 2: [(0.6, 0.2), (0.5, 0.4), (0.4, 0.6)]}
     for member in members:
         member.records = [
-            replace(member.records[0], val_score=val, test_score=test, class_score=(test, None, 0.5))
-            for val, test in scores[member.seed]
+            replace(record, val_score=val, test_score=test, class_score=(test, None, 0.5))
+            for record, (val, test) in zip(member.records, scores[member.seed], strict=True)
         ]
+        epoch = 2 if member.seed == 5 else 1
+        member.settled = replace(member.settled, epoch=epoch, marks=replace(member.settled.marks, epoch=epoch))
     files = pack(trial(3), tiny, members)
     assert json.loads(files["per_class.json"]) == {
-        "5": {"class0": 0.1, "class1": None, "class2": 0.5},
+        "5": {"class0": 0.8, "class1": None, "class2": 0.5},
         "2": {"class0": 0.2, "class1": None, "class2": 0.5},
     }
     info = json.loads(files[TRIAL])
-    assert [(entry["seed"], entry["epoch"]) for entry in info["replicates"]] == [(5, 2), (2, 1)]
-    shown = [asdict(members[0].records[1]), asdict(members[1].records[0])]
+    assert [(entry["seed"], entry["epoch"]) for entry in info["replicates"]] == [(5, 3), (2, 1)]
+    shown = [asdict(members[0].records[2]), asdict(members[1].records[0])]
     assert [entry["metrics"] for entry in info["replicates"]] == json.loads(json.dumps(shown))
     assert (info["mean"], info["sd"]) == (list(tiny.mean), list(tiny.sd))
     assert (info["data_digest"], info["image_shape"], info["multi_label"]) == (tiny.digest, [3, 12, 12], False)
-    for index, model in enumerate(load(files).models):
+    held = (members[0].newest, members[1].settled)
+    assert history(files).chosen_marks() == (held[1].marks, held[0].marks)  # in the seeds' order
+    for kept, model in zip(held, load(files).models, strict=True):
         for name, tensor in model.state_dict().items():
-            assert torch.equal(tensor, members[index].best[name])
+            assert torch.equal(tensor, kept.weights[name])
         assert not model.training
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_broken_off_after_any_epoch_the_same_epoch_is_chosen_with_the_same_weights_and_marks(tiny, several):
+    data = with_several_labels(tiny) if several else tiny
+    spec = replace(trial(5), training=replace(trial(5).training, lr=0.1))
+    undisturbed = run(spec, data, [replicate(spec, data, 0, CPU)])
+    chosen = {history(undisturbed).chosen_epochs()}
+    state = b""
+    for epochs in range(1, 6):
+        [member] = unpack(state, spec, data, (0,), CPU)
+        for epoch in train(spec, data, [member], CPU):
+            if epoch.number == epochs:
+                break
+        files = pack(spec, data, [member])
+        state = files[STATE]
+        chosen.add(history(files).chosen_epochs())
+    assert untimed(files) == untimed(undisturbed)
+    assert files[WEIGHTS] == undisturbed[WEIGHTS]
+    assert unzipped(state)["state/seed-0.safetensors"] == unzipped(undisturbed[STATE])["state/seed-0.safetensors"]
+    assert len(chosen) > 1  # it moved on the way
+
+
+def test_a_state_of_an_earlier_version_goes_on_with_what_it_holds(tiny):
+    """It has the best single epoch's weights, and no marks."""
+    [member] = [replicate(trial(2), tiny, 0, CPU)]
+    files = run(trial(2), tiny, [member])
+    state = unzipped(files[STATE])
+    curves, info = unsealed(state[CURVES]), unsealed(state[TRIAL])
+    del curves["marks"]
+    info["replicates"][0]["epoch"] = 1
+    tensors = load_tensors(state["state/seed-0.safetensors"])
+    bare = {name: each for name, each in tensors.items() if not name.startswith(("settled.", "newest."))}
+    old = zipped(
+        state
+        | {
+            CURVES: json.dumps(curves).encode(),
+            TRIAL: json.dumps(info).encode(),
+            "state/seed-0.safetensors": save(bare),
+        }
+    )
+    [again] = unpack(old, trial(3), tiny, (0,), CPU)
+    assert (again.settled.epoch, again.settled.marks, again.newest.epoch, again.newest.marks) == (1, None, 2, None)
+    whole = run(trial(3), tiny, [again])
+    undisturbed = run(trial(3), tiny, [replicate(trial(3), tiny, 0, CPU)])
+    assert untimed(whole)["seeds"] == untimed(undisturbed)["seeds"]
+    assert (history(whole).chosen_marks() is None) == (again.chosen.epoch < 3)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_the_size_is_that_of_the_tensors_in_a_snapshot(tiny, optimizer):
     members = [replicate(trial(1, optimizer), tiny, seed, CPU) for seed in (0, 1)]
-    files = run(trial(1, optimizer), tiny, members)
+    run(trial(2, optimizer), tiny, members)
+    for member in members:  # the newest epoch is chosen, so that the one before is held beside it
+        member.records = [replace(record, val_score=at) for at, record in enumerate(member.records)]
+    files = pack(trial(2, optimizer), tiny, members)
     inside = unzipped(files[STATE])
     stored = [files[WEIGHTS], *(content for name, content in inside.items() if name.endswith(".safetensors"))]
     tensors = [(name, tensor) for content in stored for name, tensor in load_tensors(content).items()]
-    assert size(members) == sum(tensor.nbytes for name, tensor in tensors if name != "rng")
+    assert size(members) == sum(tensor.nbytes for name, tensor in tensors if name[-4:] not in ("poch", "arks", "rng"))
 
 
 def test_records_alone_are_as_in_the_snapshot(tiny):
     members = [replicate(trial(2), tiny, seed, CPU) for seed in (0, 1)]
     files = run(trial(2), tiny, members)
-    rows = History({member.seed: tuple(member.records) for member in members})
+    marks = {member.seed: member.chosen.marks for member in members}
+    rows = History({member.seed: tuple(member.records) for member in members}, marks)
     assert pack_records(rows, tiny) == {name: files[name] for name in (CURVES, PER_CLASS)}
 
 
 def test_an_empty_state_gives_untrained_replicates(tiny):
     members = unpack(b"", trial(1), tiny, (3, 1), CPU)
-    assert [(member.seed, member.epoch, member.best) for member in members] == [(3, 0, {}), (1, 0, {})]
+    assert [(member.seed, member.epoch, member.newest) for member in members] == [(3, 0, None), (1, 0, None)]
     same = replicate(trial(1), tiny, 3, CPU).model.state_dict()
     assert all(torch.equal(tensor, same[name]) for name, tensor in members[0].model.state_dict().items())
 

@@ -64,7 +64,9 @@ def results(members):
     """Return the records without their times, and the tensors of the networks and of their best weights, by name."""
     untimed = {"seconds": 0.0, "images_per_second": 0.0}
     records = [replace(record, **untimed) for member in members for record in member.records]
-    tensors = [sorted(weights.items()) for member in members for weights in (member.model.state_dict(), member.best)]
+    tensors = [
+        sorted(weights.items()) for member in members for weights in (member.model.state_dict(), member.chosen.weights)
+    ]
     return records, [tensor.cpu() for weights in tensors for _, tensor in weights]
 
 
@@ -91,7 +93,7 @@ def test_whole_epochs_mix_nothing_wait_in_no_step_and_give_the_cpus_bits(name):
     with pretended_gpu() as gpu:
         members = walk(trial, data, gpu.device, seeds)
         assert all(tensor.is_cuda for member in members for tensor in member.model.state_dict().values())
-        assert not any(tensor.is_cuda for member in members for tensor in member.best.values())
+        assert not any(tensor.is_cuda for member in members for tensor in member.chosen.weights.values())
         found = results(members)
     assert gpu.faults == []
     assert gpu.steps == 2 * steps * len(seeds)
@@ -101,7 +103,7 @@ def test_whole_epochs_mix_nothing_wait_in_no_step_and_give_the_cpus_bits(name):
 
 @pytest.mark.parametrize("several", [False, True])
 def test_an_epoch_of_more_steps_reads_no_more(several):
-    """The first epoch, which is always the best so far: few reads for the scores, one of each tensor that is kept."""
+    """Few reads for the scores and for what is kept of each image, one of each tensor that is held."""
     data, reads = data_of(several), []
     for size in (26, 13, 4, 2):
         trial = Trial(model=PLAIN, training=Training(epochs=1, batch_size=size, flip=True, crop_padding=1))
@@ -109,7 +111,7 @@ def test_an_epoch_of_more_steps_reads_no_more(several):
             [member] = walk(trial, data, gpu.device)
         reads.append([wait.what for wait in gpu.reads])
     assert reads[1:] == [reads[0]] * 3
-    assert len(reads[0]) <= len(member.best) + 20
+    assert len(reads[0]) <= len(member.chosen.weights) + 27
 
 
 def test_a_watched_step_waits_no_more_than_any_other():

@@ -1,9 +1,13 @@
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from tests.pretended import pretended_gpu
 from tests.sweeps.outcomes import record
 from trainables.config import CNN, Training, Trial
+from trainables.history import chosen_epoch
+from trainables.marks import Marks, Right
 from trainables.models import build
 from trainables.replicate import Replicate, learning_rate, optimizer_tensors, replicate, restore_optimizer
 from trainables.train import train
@@ -48,9 +52,17 @@ def test_the_optimizer_is_the_recipe_s_and_on_a_gpu_can_be_captured(tiny, name):
             assert group.get("capturable", device != CPU) == (device != CPU)
 
 
-def test_chosen_is_the_first_of_the_best_on_validation():
-    member = Replicate(0, None, None, None, [record(0.5), record(0.7), record(0.7), record(0.6)])
-    assert (member.epoch, member.chosen is member.records[1]) == (4, True)
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_held_is_of_the_epoch_that_the_curve_chooses_at_every_moment(seed):
+    """The one that is chosen may be any of those before, and change back with the next epoch."""
+    scores = np.random.default_rng(seed).integers(0, 5, 12) / 4  # few values, so that there are ties
+    member = Replicate(0, nn.Linear(1, 1), None, None)
+    for epoch, score in enumerate(scores, start=1):
+        nn.init.constant_(member.model.weight, epoch)
+        member.hold(record(score), Marks(epoch, Right.of(np.ones(3, bool)), Right.of(np.ones(9, bool))))
+        held = member.chosen
+        assert held.epoch == held.marks.epoch == int(held.weights["weight"]) == chosen_epoch(scores[:epoch])
+    assert member.epoch == 12
 
 
 def test_pretrained_weights_are_where_training_starts(tiny):

@@ -9,6 +9,8 @@ from tests.conftest import make_dataset, with_several_labels
 from trainables import devices
 from trainables import train as module
 from trainables.config import CNN, ResNet, Training, Trial
+from trainables.history import chosen_epoch
+from trainables.marks import Right
 from trainables.models import build
 from trainables.replicate import replicate
 from trainables.scoring import Score
@@ -106,7 +108,7 @@ def test_evaluation_by_hand():
 
     images = torch.zeros(4, 2, 2, 3, dtype=torch.uint8)
     images[torch.arange(4), :, :, torch.tensor([0, 1, 1, 0])] = 4  # predicts 0 1 1 0
-    score = evaluate(Says(), images, torch.tensor([0, 1, 0, 0]), "11-point")
+    score, _ = evaluate(Says(), images, torch.tensor([0, 1, 0, 0]), "11-point")
     right, wrong = -math.log(math.exp(4) / (math.exp(4) + 2)), -math.log(1 / (math.exp(4) + 2))
     assert score.value == 0.75
     assert score.per_class == (2 / 3, 1.0, None)
@@ -178,7 +180,8 @@ def test_the_learning_rate_follows_its_schedule_at_every_step(tiny, schedule, fa
 def test_the_best_weights_are_those_at_the_first_best_validation_score(tiny, monkeypatch):
     """Not at the best test score, nor at a later equal one."""
     scores = iter([0.5, 0.9, 0.8, 0.1, 0.8, 0.7, 0.6, 1.0])  # validation, test, validation, …
-    monkeypatch.setattr(module, "evaluate", lambda *_: Score(1.0, next(scores), (0.0,) * 3))
+    seen = Right.of(np.array([True]))
+    monkeypatch.setattr(module, "evaluate", lambda *_: (Score(1.0, next(scores), (0.0,) * 3), seen))
     trial = Trial(model=MODEL, training=Training(epochs=4, batch_size=32))
     member = replicate(trial, tiny, 0, CPU)
     after = []
@@ -191,19 +194,54 @@ def test_the_best_weights_are_those_at_the_first_best_validation_score(tiny, mon
         (0.8, 0.7),
         (0.6, 1.0),
     ]
-    assert member.chosen is member.records[1]
-    for name, tensor in member.best.items():
-        assert torch.equal(tensor, after[1][name])
-    assert not torch.equal(member.best["head.weight"], after[0]["head.weight"])
+    # the centred means of three are 0.6, 0.7, 0.73, 0.67
+    assert member.chosen.epoch == 3
+    for name, tensor in member.chosen.weights.items():
+        assert torch.equal(tensor, after[2][name])
+    assert not torch.equal(member.chosen.weights["head.weight"], after[1]["head.weight"])
 
 
-def test_the_best_weights_have_the_best_validation_score(tiny):
+@pytest.mark.parametrize("several", [False, True])
+def test_what_is_held_of_the_chosen_epoch_is_the_network_that_its_record_is_of(several):
+    data = with_several_labels(make_dataset()) if several else make_dataset()
     trial = Trial(model=MODEL, training=Training(epochs=6, batch_size=16, lr=0.05))
-    (member,), epochs = run(trial, tiny)
-    member.model.load_state_dict(member.best)
-    val = tiny.val
-    best = evaluate(member.model, torch.from_numpy(val.images), torch.from_numpy(val.labels), "11-point")
-    assert best.value == max(epoch.records[0].val_score for epoch in epochs) == member.chosen.val_score
+    (member,), epochs = run(trial, data)
+    held, record = member.chosen, member.records[member.chosen.epoch - 1]
+    assert held.epoch == chosen_epoch([epoch.records[0].val_score for epoch in epochs])
+    member.model.load_state_dict(held.weights)
+    for part, value, marks in (
+        (data.val, record.val_score, held.marks.val),
+        (data.test, record.test_score, held.marks.test),
+    ):
+        images, labels = torch.from_numpy(part.images), torch.from_numpy(part.labels)
+        assert evaluate(member.model, images, labels, "11-point")[0].value == value
+        logits = predict(member.model, images).numpy()
+        if several:
+            np.testing.assert_array_equal(marks.unpacked(), logits.astype(np.float16))
+        else:
+            np.testing.assert_array_equal(marks.unpacked(), logits.argmax(1) == part.labels)
+    train_images, train_labels = torch.from_numpy(data.train.images), torch.from_numpy(data.train.labels)
+    assert held.marks.fit == evaluate(member.model, train_images, train_labels, "11-point")[0].value
+
+
+def test_the_fit_is_that_of_the_chosen_weights_and_leaves_the_newest_in_the_network(tiny, monkeypatch):
+    """Cut out as in evaluation, and with the rest of the last batch of images."""
+    monkeypatch.setattr(module, "FITTED", 37)
+    trial = Trial(model=MODEL, training=Training(epochs=4, batch_size=16, lr=0.05, crop=8, flip=True))
+    scores = iter([0.5, 0.5, 0.9, 0.5, 0.2, 0.5, 0.1, 0.5])
+    real = module.evaluate
+    falling = lambda *given: (replace(real(*given)[0], value=next(scores)), real(*given)[1])  # noqa: E731
+    monkeypatch.setattr(module, "evaluate", falling)
+    member = replicate(trial, tiny, 0, CPU)
+    for epoch in train(trial, tiny, [member], CPU):
+        assert (member.chosen.marks.fit is None) == (epoch.number < 4)
+    after = {name: tensor.clone() for name, tensor in member.model.state_dict().items()}
+    assert member.chosen is member.settled
+    assert all(torch.equal(after[name], tensor) for name, tensor in member.newest.weights.items())
+    member.model.load_state_dict(member.chosen.weights)
+    centre = torch.from_numpy(tiny.train.images)[:, 2:10, 2:10].contiguous()
+    right = predict(member.model, centre).argmax(1) == torch.from_numpy(tiny.train.labels)
+    assert member.chosen.marks.fit == int(right.sum()) / 96
 
 
 def test_random_numbers_that_others_draw_between_epochs_change_nothing(tiny):
@@ -247,15 +285,15 @@ def test_training_sees_random_crops_and_evaluation_the_centre_of_validation_then
     seen = []
     member.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].permute(0, 2, 3, 1)))
     (epoch,) = train(trial, tiny, [member], CPU)
-    training, val, test = seen
-    for images, part in ((val, tiny.val), (test, tiny.test)):
+    training, val, test, fitted = seen
+    for images, part in ((val, tiny.val), (test, tiny.test), (fitted, tiny.train)):
         assert torch.equal(images, torch.from_numpy(part.images)[:, 2:10, 2:10])
     windows = torch.from_numpy(tiny.train.images).unfold(1, 8, 1).unfold(2, 8, 1)  # (96, 5, 5, 3, 8, 8)
     windows = windows.permute(0, 1, 2, 4, 5, 3).flatten(0, 2).flatten(1)
     places = [int((windows == image.flatten()).all(1).nonzero()) % 25 for image in training]
     assert len(set(places)) > 15
     labels = torch.from_numpy(tiny.test.labels)
-    scored = evaluate(member.model, test, labels, "11-point")
+    scored, _ = evaluate(member.model, test, labels, "11-point")
     assert (epoch.records[0].test_loss, epoch.records[0].class_score) == (scored.loss, scored.per_class)
 
 
@@ -293,7 +331,7 @@ def test_evaluation_is_in_float32_even_where_training_is_not(tiny, monkeypatch):
     member = replicate(trial, tiny, 0, CPU)
     member.model.head.register_forward_hook(lambda net, _, logits: kinds.append((net.training, logits.dtype)))
     list(train(trial, tiny, [member], CPU))
-    assert kinds == [(True, torch.bfloat16), (False, torch.float32), (False, torch.float32)]
+    assert kinds == [(True, torch.bfloat16), *[(False, torch.float32)] * 3]  # validation, test, training images
 
 
 @pytest.mark.gpu

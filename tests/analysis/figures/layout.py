@@ -15,10 +15,10 @@ def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
     figure.draw(renderer)
     beyond = set()  # ticks outside of the view keep their words, but are not drawn
     for axes in figure.axes:
-        low, high = sorted(axes.get_ylim())
-        beyond |= {
-            label for label in axes.get_yticklabels() if not (axes.axison and low <= label.get_position()[1] <= high)
-        }
+        sides = (axes.get_xlim(), axes.get_xticklabels()), (axes.get_ylim(), axes.get_yticklabels())
+        for at, (limits, labels) in enumerate(sides):
+            low, high = sorted(limits)
+            beyond |= {label for label in labels if not (axes.axison and low <= label.get_position()[at] <= high)}
     shown = [
         text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip() and text not in beyond
     ]

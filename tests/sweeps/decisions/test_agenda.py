@@ -337,7 +337,8 @@ def test_a_search_goes_on_from_what_was_drawn_and_stands_alone():
     while not agenda.over:
         task = agenda.next()
         ran.append((task.stage, task.cell.label))
-        end(agenda, task, 0.4, 0.6)
+        agenda.finish(task.key, history([0.4, 0.6], [0.4, 0.6]))
+        agenda.advance()
     assert ran == [("find", "#1"), ("beside", "0.1"), ("beside", "0.2")]
     assert [result.stage.name for result in agenda.results] == ["find", "beside"]
 
@@ -381,6 +382,9 @@ def test_a_search_whose_space_is_used_up_is_over_without_another_trial():
     for _ in range(2):
         end(agenda, agenda.next(), 0.5, 0.5)
     assert not agenda.over
+    for _ in range(2):  # both are confirmed
+        agenda.finish(agenda.next().key, history([0.5, 0.5], [0.5, 0.5]))
+        agenda.advance()
     assert agenda.next() is None
     assert agenda.over
     assert len(agenda.results[0].outcomes) == 2
@@ -426,4 +430,5 @@ def test_what_a_search_has_ahead_nobody_knows():
         if task.stage == "beside":
             assert [trial.training.lr for trial in agenda.expected()] == [0.2]
             break
-        end(agenda, task, 0.5, 0.6)
+        agenda.finish(task.key, history([0.5, 0.6], [0.5, 0.6]))
+        agenda.advance()

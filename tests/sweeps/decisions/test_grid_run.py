@@ -7,11 +7,14 @@ import pytest
 from sweeps.decisions.grid_run import GridRun
 from sweeps.decisions.ledger import Ledger, Waiting
 from sweeps.decisions.outcome import Yardstick
-from sweeps.decisions.records import Drawn, Known, Task
+from sweeps.decisions.records import Drawn, Known, StageResult, Task
 from sweeps.decisions.stages import Stage
 from sweeps.decisions.status import Status
-from tests.sweeps.outcomes import history, outcome, terms
+from sweeps.decisions.winner import choose
+from tests.sweeps.outcomes import draws, history, marked, outcome, record, terms
 from trainables.config import CNN, Training, Trial
+from trainables.history import History
+from trainables.marks import Marks, Right
 
 BASE = Trial(model=CNN(conv_layers=1), training=Training(epochs=2))
 STAGE = Stage("lr", {"training.lr": (0.1, 0.2)})
@@ -154,13 +157,13 @@ def test_earlier_decisions_come_first_and_what_an_earlier_start_has_reached_is_k
         ROW_KEYS[1]: known(history([0.8] * 4), "interrupted"),  # lacks a seed
     }
     before = [{"decision": "wait", "trial": "0.1"}]
-    run = GridRun(ROWS, LONG, Ledger(terms((0, 1)), stored), before)
+    run = GridRun(ROWS, LONG, Ledger(terms((0, 1)), stored), decided=before)
     assert run.decisions == [
         *before,
         {"decision": "resumed"},
         {"decision": "known", "trial": "0.1", "scores": [pytest.approx(0.7)] * 4},
     ]
-    assert GridRun(ROWS, LONG, Ledger(terms()), before).decisions == before
+    assert GridRun(ROWS, LONG, Ledger(terms()), decided=before).decisions == before
     whole = {ROW_KEYS[0]: known(history([0.8] * 4, [0.6] * 4), "interrupted")}
     assert len(GridRun(ROWS, LONG, Ledger(terms((0, 1)), whole)).decisions) == 1
 
@@ -223,4 +226,18 @@ def test_the_result_is_there_when_all_have_ended_under_the_stages_own_labels():
     assert result.stage is STAGE
     assert [outcome.cell for outcome in result.outcomes] == [FIRST, SECOND]
     assert result.winner.outcome.cell == SECOND
-    assert result.winner.why.startswith("0.2: validation accuracy 70.00 %, 10.00 ± 2.12 points ahead of 0.1")
+
+
+def test_what_leads_to_a_stage_tells_how_its_seeds_scatter():
+    """One seed each here, and several in the stage before."""
+    before = StageResult(STAGE, winner=choose([marked("a", *draws(0.7, 3, 137))], terms(images=137).yardstick))
+    ledger = Ledger(terms(images=137))
+    run = GridRun(STAGE, BASE, ledger, before)
+    for key, cell, score in zip(KEYS, (FIRST, SECOND), (0.6, 0.8), strict=True):
+        [right] = draws(score, 1, 137, number=5)
+        epochs = cell.trial.training.epochs
+        found = History({0: (record(right.mean()),) * epochs}, {0: Marks(1, Right.of(right), Right.of(right))})
+        ledger.outcomes[key] = ledger.outcome(cell, key, found, (0,))
+    assert run.result().winner.contest.told
+    run.before = None
+    assert not run.result().winner.contest.told

@@ -107,6 +107,12 @@ def test_one_that_fails_while_it_waits_waits_no_longer_and_that_is_recorded(judg
     ]
 
 
+def test_a_trial_of_which_earlier_epochs_are_not_known_runs_on(judge):
+    run(judge, "a", [0.8] * 8)
+    run(judge, "b", [0.8] * 8)
+    assert run(judge, "c", [0.1] * 5, after=2, wanted=True)
+
+
 def test_what_others_have_run_counts_and_is_not_judged_itself(judge):
     judge.take_over("key a", [0.8] * 8)
     judge.take_over("key b", [0.8] * 8)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from sweeps.decisions.stopping import AHEAD, Behind, behind, binomial, check, jitter, standing
+from sweeps.decisions.stopping import AHEAD, Behind, binomial, check, jitter, standing
 from trainables.errors import UserError
 
 
@@ -98,11 +98,6 @@ def test_of_many_that_are_ahead_the_two_that_show_most_are_named_and_those_that_
     assert list(rule.ahead("d", 4)) == ["a", "b"]
     assert rule.ahead("a", 4) == {}
     assert rule.stands("e") == pytest.approx(2 / 3)
-
-
-def test_who_led_at_an_epoch_and_by_how_much():
-    assert behind([0.5] * 3, {"a": [0.6] * 2, "b": [0.7] * 3, "c": [0.6] * 9}) == ("b", pytest.approx(0.2))
-    assert behind([0.5] * 3, {"a": [0.6] * 2}) is None
 
 
 def test_a_rule_that_is_not_known_is_refused():

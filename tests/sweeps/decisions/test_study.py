@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweeps.study import Choice, Published, Search, Space, Stage, Study
+from sweeps.study import Choice, Claim, Published, Search, Space, Stage, Study
 from trainables.config import CNN, Trial
 from trainables.errors import UserError
 
@@ -63,6 +63,15 @@ def test_published_numbers_hold_for_the_studys_own_data_set_alone():
     assert study.changed({"dataset": "cifar10", "training.epochs": 2}).stages[0].published == stage.published
     assert study.changed({"training.epochs": 2}).stages[0].published == stage.published
     assert study.without_published().stages[0].published == {}
+
+
+def test_claims_are_of_the_studys_own_data_and_of_stages_that_it_has():
+    claims = (Claim("depth", 1, (2,), source="R"), Claim("width", 4, source="R"))
+    stages = (Stage("depth", {"model.conv_layers": (1, 2)}), Stage("width", {"model.channels": (4, 8)}, start=BASE))
+    study = Study("s", BASE, stages, claims=claims)
+    assert study.changed({"dataset": "shapes"}).claims == ()
+    assert study.changed({"training.epochs": 2}).claims == claims
+    assert study.only(["width"]).claims == claims[1:]
 
 
 def test_other_weights_take_the_place_of_the_studys_wherever_it_has_some():
@@ -130,6 +139,14 @@ def test_names_that_are_not(name):
         (
             lambda: CHAIN.starting_from("a.pth"),
             "weights are 'a.pth', but no trial of study chain starts from pretrained weights",
+        ),
+        (
+            lambda: Study("s", BASE, (Stage("a"),), claims=(Claim("b", 1, source="R"),)),
+            "claim on stage b: there is no stage of that name whose values are known beforehand",
+        ),
+        (
+            lambda: Study("s", BASE, (Stage("a"),), winner="cheap"),
+            "winner is 'cheap', but must be one of best, cheapest that may be best",
         ),
         (lambda: Study("a/b", BASE, (Stage("a"),)), f"the name of a study is 'a/b', {NAME}"),
         (lambda: Study("s" * 100, BASE, (Stage("a"),)), f"the name of a study is '{'s' * 90}', {NAME}"),

@@ -102,24 +102,24 @@ def test_stored_findings_are_found_again():
     """A folder is named after job, options and models: names of this list are in users' stores, and must stay."""
     known = (
         "contact_sheet-4d4f4afa",
-        "mistakes-c57747d6",
         "occlusion-74984147",
         "grad_cam-9ea98b6a",
-        "filters-be5e58d8",
-        "ablation-d69d1a56",
         "filters_drawn-ef3f6c6a",
         "feature_maps-2dafd8e8",
-        "neighbours-92e9674c",
-        "tsne-debc8274",
-        "compare-43bc800f",
     )
     jobs = make({name.partition("-")[0]: {} for name in known})
     assert [Question(job, (TRIAL,)).folder for job in jobs] == [f"analysis/{name}" for name in known]
-    [occlusion, ablation] = make(
-        {"occlusion": {"windows": (5, 9), "stride": 2}, "ablation": {"filters": "conv1:2,0-1", "each_of": "conv2"}}
-    )
+    [occlusion] = make({"occlusion": {"windows": (5, 9), "stride": 2}})
     assert Question(occlusion, (TRIAL,)).folder == "analysis/occlusion-d51f0277"
-    assert Question(ablation, (TRIAL,)).folder == "analysis/ablation-c4b7cb59"
+
+
+def test_findings_of_a_later_edition_are_of_the_model_as_it_is_now(monkeypatch):
+    """What is stored of before says less; and a run may have gone on since, to more epochs or seeds."""
+    first = QUESTION.folder
+    monkeypatch.setattr(ContactSheet, "edition", 2)
+    runs = [replace(TRIAL, curves={"seeds": seeds}) for seeds in ({"0": [{}]}, {"0": [{}, {}]}, {"0": [{}], "1": [{}]})]
+    assert len({first, *(Question(ContactSheet(), (run,)).folder for run in (TRIAL, *runs))}) == 5
+    assert Question(ContactSheet(), (runs[0],)).folder == Question(ContactSheet(), (replace(runs[0]),)).folder
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,11 @@
+from dataclasses import replace
+
+import numpy as np
+
 from sweeps.execution.histories import Histories
 from sweeps.execution.messages import NewRecords, Progress
 from tests.sweeps.outcomes import history, record
+from trainables.marks import Marks, Right
 
 
 def progress(**records) -> Progress:
@@ -31,6 +36,15 @@ def test_what_a_worker_reports_again_after_a_restart_replaces_what_was_there():
     assert histories.of("key") == history([0.1, 0.2, 0.3])
     histories.add("key", progress(s0=NewRecords(0, (record(0.1), record(0.25)))))
     assert histories.of("key") == history([0.1, 0.25])  # the third epoch was lost with the process
+
+
+def test_marks_are_the_newest_of_each_seed():
+    first, second, other = (Marks(epoch, Right.of(np.ones(2, bool)), Right.of(np.ones(1, bool))) for epoch in (1, 2, 1))
+    histories = Histories()
+    histories.begin("key", replace(history([0.1], [0.1]), marks={0: first, 1: other}))
+    histories.add("key", replace(progress(s0=NewRecords(1, (record(0.2),))), marks={0: second}))
+    assert histories.of("key").marks == {0: second, 1: other}
+    assert histories.of("other").marks == {}
 
 
 def test_a_trial_that_was_never_started_has_no_records():

@@ -79,6 +79,17 @@ def scores(records):
     return [each.val_score for each in records]
 
 
+def test_marks_of_all_seeds_come_with_the_last_epoch_alone(tiny):
+    first, second, last = all_of(running(tiny, outbox := Kept()))
+    assert (first.marks, second.marks) == ({}, {})
+    kept = history(outbox.epochs[-1][2])
+    assert last.marks == kept.marks
+    assert len(kept.chosen_marks()) == 2
+    # a process that was lost after its last epoch has them all the same
+    [again] = all_of(running(tiny, Kept(outbox.newest_state)))
+    assert again.marks == last.marks
+
+
 def test_each_epoch_goes_to_the_tracker_and_to_the_driver(tiny):
     outbox = Kept()
     trial = running(tiny, outbox)

@@ -58,7 +58,7 @@ def test_every_end_and_every_restart_is_a_line(watched):
     assert watched.lines() == [
         "warning: lr: 0.1: steps are not captured",
         "lr: 0.1: its process was lost; it starts again from its last snapshot (1 of at most 2)",
-        "lr: 0.1: done, 4 epochs: validation 80.0 %, test 50.0 %",
+        "lr: 0.1: done, 4 epochs: validation 70.0 %, test 50.0 %",
         "lr: 0.2: failed: Diverged: nan",
     ]
 
@@ -91,7 +91,7 @@ def test_the_summary_counts_and_names_the_best(watched):
     watched.display.progressed(second, 1, record(0.9))
     summary = watched.display._summary()
     assert summary.startswith("lr · 1 done · 1 running · 0 censored · 0 failed · 1 restarts · 1,000 images/s · ")
-    assert summary.endswith("best so far 80.0 % (0.1)")  # of the trials that ran in full
+    assert summary.endswith("best so far 70.0 % (0.1)")  # of the trials that ran in full
     watched.end(second, 0.3)
     assert "1 done · 0 running · 1 censored · 0 failed" in watched.display._summary()
 

@@ -15,15 +15,17 @@ def found():
 
 
 def test_the_leaderboard_ranks_the_confirmed_and_shows_the_others_behind_them(found):
-    table = leaderboard(found)
+    table = leaderboard(found, None)
     status = [column.name for column in table.columns].index("status")
     assert [row[status] for row in table.rows[:2]] == ["confirmed", "confirmed"]
     assert "confirmed" not in [row[status] for row in table.rows[2:]]
     assert table.eligible == (True, True) + (False,) * 13  # fifteen rows
     scores = [row[2] for row in table.rows]
-    assert scores == [
-        pytest.approx(100 * fmean(each.val_score for each in draw.history.chosen())) for draw in found.ranking()[:15]
+    assert [each.mean for each in scores] == [
+        pytest.approx(100 * fmean(each.val_score for each in draw.history.cut(found.seeds_of(draw), 9).chosen()))
+        for draw in found.ranking()[:15]
     ]
+    assert [each.n for each in scores] == [2, 2] + [1] * 13
     best = max((draw for draw in found.confirmed), key=lambda draw: quality(draw.cell.trial, 9))
     assert table.rows[0][0] == best.cell.label
 

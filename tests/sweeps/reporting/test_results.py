@@ -92,8 +92,10 @@ def test_the_report_says_what_was_measured_how_and_what_is_missing(tmp_path, age
     stage, last = report["sections"]
     assert (stage["title"], last["title"], last["text"]) == ("lr", "Mistakes: small, lr: 0.1", ["Three."])
     assert stage["text"][0] == "A *note*."
-    assert stage["text"][1].startswith("Winner on validation (137 images): 0.1: validation accuracy 70.00 %")
-    assert stage["text"][2:] == ["Failed: 1000.0: Diverged: the training loss became nan in epoch 2 (seed 0)."]
+    assert stage["text"][1] == "Winner on validation (137 images): 0.1: validation accuracy 70.0 % (1 seed)."
+    assert stage["text"][2].startswith("Not compared: 0.1 and 0.2, as what they made of each image was not kept")
+    assert stage["text"][3] == "Each effect holds at the values that the other factors have here."
+    assert stage["text"][4:] == ["Failed: 1000.0: Diverged: the training loss became nan in epoch 2 (seed 0)."]
     assert [figure["file"] for figure in stage["figures"]] == ["lr-loss.png", "lr-accuracy.png"]
     page = (tmp_path / "report.html").read_text()
     assert page.count("<img ") == 2
@@ -188,7 +190,7 @@ def test_findings_have_a_report_of_their_own(tmp_path):
 
 
 def test_the_summary_for_mlflow_has_each_stage_s_words(agenda):
-    title, note, winner, failed = markdown(agenda).split("\n\n")
+    title, note, winner, _, _, failed = markdown(agenda).split("\n\n")
     assert (title, note) == ("**lr**", r"A \*note\*.")
     assert winner.startswith("Winner on validation (137 images): 0.1: ")
     assert failed.startswith("Failed: 1000.0: Diverged")

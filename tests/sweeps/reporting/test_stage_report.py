@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.records import StageResult
 from sweeps.decisions.winner import choose
 from sweeps.reporting.stage_report import LEADERS, ON_SCREEN, SearchReport, StageReport, report_on
 from sweeps.reporting.tables import Facts
 from sweeps.study import Published, Stage
 from tests.sweeps.decisions.test_search_run import Cluster, search
-from tests.sweeps.outcomes import outcome
+from tests.sweeps.outcomes import outcome, terms
 
-BY = Yardstick("accuracy", 100)
+TERMS = terms(images=100)
+BY = TERMS.yardstick
 STAGE = Stage("depth", {"model.conv_layers": (1, 2, 3)})
 FACTS = Facts(("cat", "dog"), (3, 32, 32), BY, {})
 
@@ -34,38 +34,27 @@ def found():
 
 
 def test_the_words_name_the_winner_what_was_stopped_and_every_failure():
-    words = report_on(result(FULL, SHORT, BROKEN)).words(BY)
+    words = report_on(result(FULL, SHORT, BROKEN)).words(TERMS)
     assert words == [
-        "Winner on validation (100 images): 1: validation accuracy 75.00 %, the only trial that is ranked.",
-        (
-            "Stopped early, and not ranked: 2 (after epoch 1). Their later epochs are "
-            "unknown (--no-early-stopping runs them)."
-        ),
+        "Winner on validation (100 images): 1: validation accuracy 75.0 % (1 seed).",
+        "Not compared: 2 (stopped at epoch 1, level there).",
+        "Not compared: 1, as what they made of each image was not kept (--fresh trains them again).",
+        "Stopped early, and not ranked: 2. Their later epochs are unknown (--no-early-stopping runs them).",
         "Failed: 3: it broke.",
     ]
 
 
-def test_the_words_say_where_each_trial_that_was_stopped_stood():
-    behind = outcome("2", [0.3, 0.3, 0.4], status="censored")
-    words = report_on(
-        result(outcome("1", [0.5, 0.5, 0.8, 0.9]), behind, outcome("3", [0.9] * 4, status="failed"))
-    ).words(BY)
-    assert "not ranked: 2 (after epoch 3, 26.7 points behind 1). Their" in words[1]
-    nothing = outcome("2", [], status="censored")
-    assert "not ranked: 2. Their" in report_on(result(outcome("1", [0.5]), nothing)).words(BY)[1]
-
-
 def test_the_words_begin_with_the_stage_s_note_and_tell_of_restarts():
     restarted = replace(FULL, restarts=("its process was lost", "it hung"))
-    words = report_on(result(restarted, stage=replace(STAGE, note="Why."))).words(BY)
+    words = report_on(result(restarted, stage=replace(STAGE, note="Why."))).words(TERMS)
     assert words[0] == "Why."
     assert words[-1] == "Started again, from the last snapshot: 1 (its process was lost; it hung)."
 
 
 def test_a_stage_without_a_full_trial_has_no_winner_and_one_that_was_skipped_says_why():
-    assert report_on(result(BROKEN)).words(BY)[0] == "No winner: no trial ran in full."
+    assert report_on(result(BROKEN)).words(TERMS)[0] == "No winner: no trial ran in full."
     skipped = StageResult(STAGE, skipped="stage x has no winner to start from")
-    assert report_on(skipped).words(BY) == ["Not run: stage x has no winner to start from."]
+    assert report_on(skipped).words(TERMS) == ["Not run: stage x has no winner to start from."]
 
 
 def test_curves_tell_apart_what_ended_how():
@@ -111,7 +100,7 @@ def test_a_search_shows_its_leaders_and_keeps_optuna_s_view(found):
     assert {"model.conv_layers", "training.lr", "training.batch_size"} <= {column.name for column in table.columns}
     [short, *_], [whole, *_] = shown.on_screen(FACTS), shown.tables(FACTS)
     assert (len(short.rows), len(whole.rows)) == (ON_SCREEN, 15)
-    assert not any("Stopped early, and not ranked" in line for line in shown.words(BY))  # its account has them
+    assert not any("Stopped early, and not ranked" in line for line in shown.words(TERMS))  # its account has them
     assert shown.spread(1) == "2 seeds (mean, band ± 1 sd) of those confirmed, 1 of the others"
 
 

@@ -1,0 +1,60 @@
+"""The trials of a stage that ran in full, beside each other on the same images. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sweeps.decisions.inference import Comparison, Difference, compare
+from sweeps.decisions.outcome import Outcome, Yardstick
+from sweeps.decisions.scatter import Spread, spread
+
+
+@dataclass(frozen=True, eq=False)
+class Contest:
+    """How trials compare; those of which it was not kept what they make of each image are left out."""
+
+    compared: tuple[Outcome, ...]
+    left_out: tuple[Outcome, ...]
+    comparison: Comparison | None  # None where no trial is compared
+    spreads: Mapping[str, Spread]  # by key: how the scores of these trials scatter, and of those that lead to them
+
+    @property
+    def told(self) -> bool:
+        """Whether anything can be told apart."""
+        return self.comparison is not None and self.comparison.told
+
+    def place(self, outcome: Outcome) -> int | None:
+        """Return a trial's number among those compared; None where it is not one of them."""
+        return next((at for at, each in enumerate(self.compared) if each.key == outcome.key), None)
+
+    @property
+    def best_set(self) -> tuple[Outcome, ...]:
+        """The trials that may be the best, as far as the data can tell; none where it tells nothing."""
+        if self.comparison is None or not self.told:
+            return ()
+        return tuple(each for each, may in zip(self.compared, self.comparison.may_be_best, strict=True) if may)
+
+    def may_be_best(self, outcome: Outcome) -> bool:
+        """Tell whether a trial is in the best set."""
+        return outcome.key in [each.key for each in self.best_set]
+
+    def difference(self, one: Outcome, other: Outcome) -> Difference | None:
+        """Return how much higher one scores than another, None where one of them is not compared."""
+        a, b = self.place(one), self.place(other)
+        return None if self.comparison is None or a is None or b is None else self.comparison.difference(a, b)
+
+
+def hold(
+    ranked: Sequence[Outcome], by: Yardstick, part: str = "val", before: Mapping[str, Spread] | None = None
+) -> Contest:
+    """Compare trials on a part of the data; how those `before` them scatter tells more of the seeds."""
+    samples = {outcome.key: by.sample(outcome, part) for outcome in ranked}
+    known = {key: sample for key, sample in samples.items() if sample is not None}
+    also = {key: each for key, each in (before or {}).items() if key not in known}
+    compared = tuple({each.key: each for each in ranked if each.key in known}.values())
+    left_out = tuple(each for each in ranked if each.key not in known)
+    if not known:
+        return Contest((), left_out, None, also)
+    spreads = also | {key: spread(sample) for key, sample in known.items()}
+    return Contest(compared, left_out, compare(list(known.values()), also.values()), spreads)

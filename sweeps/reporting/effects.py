@@ -1,0 +1,130 @@
+"""What a factor does: a table of its values, each against the one that the stage started with, and what it costs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from analysis.report import Column, Measured, Table, Value
+from sweeps.decisions.contest import Contest
+from sweeps.decisions.labels import points
+from sweeps.decisions.outcome import Outcome
+from sweeps.decisions.records import StageResult, Terms
+from sweeps.decisions.status import Status
+from sweeps.reporting.tables import Facts
+from trainables.plan import Layer, flops, parameters, plan
+
+NEAR = 0.01  # a score within one point of another is near it
+
+
+def effects_table(result: StageResult, facts: Facts) -> Table | None:
+    """Return what each value does against the one that the stage started with, and against the value before it.
+
+    With the fit's lead over validation, how fast it learns, and its price. None where fewer than two trials are ranked.
+    """
+    if result.winner is None or len(_ranked(result)) < 2:
+        return None
+    base, contest = _base(result), result.winner.contest
+    target = result.winner.outcome.score - NEAR
+    metric = facts.score
+    columns = (
+        Column(result.stage.name),
+        Column(f"against {base.cell.label}, points"),
+        Column("against the value before, points"),
+        Column("train − validation, points", digits=1),
+        Column("epochs to its own best less 1 point"),
+        Column(f"epochs to {100 * target:.1f} % {metric}"),
+        Column("training, s", digits=0),
+        Column("MFLOPs", digits=2),
+        Column("points per doubling of FLOPs", digits=1),
+        Column("points per doubling of parameters", digits=1),
+    )
+    plans = {outcome.key: _plan(outcome, facts) for outcome in result.outcomes}
+    before: list[Outcome | None] = [None, *result.outcomes[:-1]]
+    rows = [
+        (
+            outcome.cell.label,
+            _against(outcome, base, contest),
+            _against(outcome, earlier, contest),
+            _gap(outcome),
+            _epochs_to(outcome, outcome.score - NEAR) if outcome.status == Status.DONE else None,
+            _epochs_to(outcome, target),
+            _seconds(outcome),
+            flops(plans[outcome.key]) / 1e6,
+            _per_doubling(outcome, base, flops(plans[outcome.key]), flops(plans[base.key])),
+            _per_doubling(outcome, base, parameters(plans[outcome.key]), parameters(plans[base.key])),
+        )
+        for outcome, earlier in zip(result.outcomes, before, strict=True)
+    ]
+    eligible = tuple(outcome.status == Status.DONE for outcome in result.outcomes)
+    return Table(f"{result.stage.title}: effects on validation {metric}", columns, tuple(rows), eligible)
+
+
+def effects_sentences(result: StageResult, terms: Terms) -> list[str]:
+    """Return what the table of effects holds for, and the cheapest of the values that may be best."""
+    if result.winner is None or len(_ranked(result)) < 2:
+        return []
+    lines = ["Each effect holds at the values that the other factors have here."]
+    members = result.winner.contest.best_set
+    if len(members) > 1:
+        prices = {outcome.key: terms.flops(outcome) for outcome in members}
+        cheapest = min(members, key=lambda outcome: prices[outcome.key])
+        share = prices[cheapest.key] / max(prices.values())
+        lines.append(
+            f"The cheapest that may be best: {cheapest.cell.label}, {prices[cheapest.key] / 1e6:.2f} MFLOPs an image, "
+            f"{100 * share:.0f} % of what the dearest of them takes."
+        )
+    return lines
+
+
+def _ranked(result: StageResult) -> list[Outcome]:
+    return [outcome for outcome in result.outcomes if outcome.status == Status.DONE]
+
+
+def _base(result: StageResult) -> Outcome:
+    """Return the trial with the stage's starting value, where that is ranked; else the first that is."""
+    ranked = _ranked(result)
+    return next((outcome for outcome in ranked if outcome.cell.trial == result.start), ranked[0])
+
+
+def _plan(outcome: Outcome, facts: Facts) -> tuple[Layer, ...]:
+    trial = outcome.cell.trial
+    return plan(trial.model, trial.training.input_shape(facts.image_shape), len(facts.class_names))
+
+
+def _against(outcome: Outcome, other: Outcome | None, contest: Contest) -> Value:
+    """Return a difference in words: with its interval where both are compared, the difference alone where not."""
+    if other is None or outcome is other or {outcome.status, other.status} != {Status.DONE}:
+        return None
+    difference = contest.difference(outcome, other)
+    if difference is None:
+        return points(outcome.score - other.score)
+    return difference.words
+
+
+def _gap(outcome: Outcome) -> Measured | None:
+    """Return how much better the chosen networks are on the training images, seen as in evaluation, in points."""
+    marks = outcome.history.chosen_marks() or ()
+    pairs = [(each.fit, record.val_score) for each, record in zip(marks, outcome.history.chosen(), strict=False)]
+    gaps = [100 * (fit - val) for fit, val in pairs if fit is not None]
+    return Measured.of(gaps) if gaps and len(gaps) == len(outcome.history.seeds) else None
+
+
+def _epochs_to(outcome: Outcome, target: float) -> Value:
+    """Return after how many epochs the mean validation score is first at the target; `> n` where n did not do."""
+    if not outcome.history.epochs:
+        return None
+    reached = np.flatnonzero(outcome.history.curve("val_score").mean(axis=0) >= target)
+    return int(reached[0]) + 1 if len(reached) else f"> {outcome.history.epochs}"
+
+
+def _seconds(outcome: Outcome) -> Measured | None:
+    return Measured.of(outcome.history.curve("seconds").sum(axis=1)) if outcome.history.epochs else None
+
+
+def _per_doubling(outcome: Outcome, base: Outcome, price: float, other: float) -> float | None:
+    """Return the points gained for each doubling of the price against the base; None where it costs the same."""
+    if outcome.status != Status.DONE or min(price, other) <= 0 or price == other:
+        return None
+    return 100 * (outcome.score - base.score) / math.log2(price / other)

@@ -1,0 +1,75 @@
+"""What the reports claim, and what was measured: a verdict on each claim of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.report import Column, Section, Table
+from sweeps.decisions.claims import DELTA, Claim, Entrant, Ruling, Verdict, judge, value_of
+from sweeps.decisions.inference import compare
+from sweeps.decisions.outcome import Outcome, Yardstick
+from sweeps.decisions.records import StageResult
+from sweeps.decisions.scatter import Spread, spread
+from sweeps.decisions.status import Status
+
+TITLE = "What the reports claim"
+
+
+def verdicts(claims: Sequence[Claim], results: Sequence[StageResult], by: Yardstick) -> list[tuple[Claim, Verdict]]:
+    """Return the verdict on each claim, by the test scores at the epochs chosen on validation.
+
+    How seeds scatter is known of all trials of the decided stages.
+    """
+    outcomes = {outcome.key: outcome for result in results for outcome in result.outcomes}
+    samples = {key: by.sample(outcome, "test") for key, outcome in outcomes.items() if outcome.status == Status.DONE}
+    known = {key: sample for key, sample in samples.items() if sample is not None}
+    spreads = {key: spread(sample) for key, sample in known.items()}
+    stages = {result.stage.name: result for result in results}
+    return [(claim, _verdict(claim, stages.get(claim.stage), known, spreads)) for claim in claims]
+
+
+def claims_section(claims: Sequence[Claim], results: Sequence[StageResult], by: Yardstick) -> Section | None:
+    """Return the report's section on a study's claims; None where it has none."""
+    if not claims:
+        return None
+    found = verdicts(claims, results, by)
+    rule = (
+        f"By test {by.metric} at the epoch chosen on validation; in brackets simultaneous 95 % intervals over seeds "
+        "and images. A claim holds where the interval is above 0 against every rival that it names; it is refuted "
+        "where one is below 0, or where what is called the best is not among those that may be. Differences of less "
+        f"than {DELTA} points count as none, as was declared beforehand."
+    )
+    columns = tuple(map(Column, ("claim", "source", "published, points", "verdict", "why")))
+    rows = []
+    for claim, each in found:
+        why = f"{each.why} ({claim.note})" if claim.note else each.why
+        rows.append((each.claimed, claim.source, claim.delta, each.ruling.value, why))
+    return Section(TITLE, (rule, in_short(found)), (Table(TITLE, columns, tuple(rows)),))
+
+
+def in_short(found: Sequence[tuple[Claim, Verdict]]) -> str:
+    """Return how many claims have which verdict: `4 hold, 1 is refuted, …`."""
+    rulings = [verdict.ruling for _, verdict in found]
+    counts = {ruling: rulings.count(ruling) for ruling in Ruling}
+    return f"Of {len(rulings)} claims: " + ", ".join(f"{ruling.value} {n}" for ruling, n in counts.items() if n) + "."
+
+
+def _verdict(
+    claim: Claim, result: StageResult | None, known: dict[str, np.ndarray], spreads: dict[str, Spread]
+) -> Verdict:
+    outcomes = result.outcomes if result else ()
+    entrants = [Entrant(value_of(each.cell.values), each.cell.label, _missing(each, known)) for each in outcomes]
+    ranked = [each.key for each in outcomes if _missing(each, known) is None]
+    also = [each for key, each in spreads.items() if key not in ranked]
+    return judge(claim, entrants, compare([known[key] for key in ranked], also) if ranked else None)
+
+
+def _missing(outcome: Outcome, known: dict[str, np.ndarray]) -> str | None:
+    """Return why a trial is not ranked; None where it is."""
+    if outcome.status == Status.FAILED:
+        return "failed"
+    if outcome.status != Status.DONE:
+        return f"was stopped at epoch {outcome.history.epochs}"
+    return None if outcome.key in known else "has no record of what it made of each image"

@@ -1,0 +1,96 @@
+"""Who won a stage, in sentences that say no more than the data carries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sweeps.decisions.contest import Contest
+from sweeps.decisions.labels import listed
+from sweeps.decisions.outcome import Outcome, Yardstick
+from sweeps.decisions.records import StageResult
+from sweeps.decisions.status import Status
+from sweeps.decisions.winner import CHEAPEST, Winner
+
+SEEN = 0.01  # the difference whose seeds are told: one point
+
+
+def winner_sentences(result: StageResult, by: Yardstick) -> list[str]:
+    """Return who won on validation, whom it is ahead of, who may be best, what the stage can show, and who was not
+    compared.
+    """
+    winner = result.winner
+    if winner is None:
+        return ["No winner: no trial ran in full."]
+    best, contest = winner.outcome, winner.contest
+    score = f"validation {by.metric} {100 * best.score:.1f} % ({_seeds(best)})"
+    first = f"Winner on validation ({by.images:,} images): {best.cell.label}: {score}"
+    rivals = [outcome for outcome in contest.compared if outcome.key != best.key]
+    lines = [f"{first}{_lead(winner, rivals)}."]
+    if contest.place(best) is not None and rivals:
+        lines += _what_is_told(contest)
+    return [*lines, *_not_compared(result.outcomes, winner)]
+
+
+def _seeds(outcome: Outcome) -> str:
+    count = len(outcome.history.seeds)
+    return f"{count} seeds" if count > 1 else "1 seed"
+
+
+def _lead(winner: Winner, rivals: Sequence[Outcome]) -> str:
+    """Say whom the winner is ahead of, and whom it is not told apart from, the nearest first."""
+    best, contest, how = winner.outcome, winner.contest, ""
+    if winner.rule == CHEAPEST:
+        how = ", the cheapest of those that may be best" if contest.told else ", by the score: nothing is told apart"
+    if not rivals and not contest.left_out:
+        return f"{how}, the only trial that is ranked"
+    if not contest.told:
+        return how
+    found = [(each, contest.difference(best, each)) for each in sorted(rivals, key=lambda rival: -rival.score)]
+    words = [(f"{each.cell.label} ({lead.words})", lead.ahead) for each, lead in found if lead]
+    ahead, level = ([text for text, told in words if told is which] for which in (True, False))
+    how += f", ahead of {listed(ahead)}" if ahead else ""
+    return how + (f"; not told apart from {listed(level)}" if level else "")
+
+
+def _what_is_told(contest: Contest) -> list[str]:
+    comparison = contest.comparison
+    if comparison is None or comparison.resolution is None:
+        return ["One seed each, and no other trial with several: nothing is told apart."]
+    members = [outcome.cell.label for outcome in contest.best_set]
+    lines = [
+        (
+            "In brackets: the lead in points and its simultaneous 95 % interval over seeds and images. May be best: "
+            f"{', '.join(members)}."
+        )
+    ]
+    if any(len(outcome.history.seeds) == 1 for outcome in contest.compared):
+        lines.append("A trial of one seed is taken to scatter as the study's others do, which cannot be checked.")
+    resolution = f"Differences under {100 * comparison.resolution:.1f} points cannot be seen in this stage"
+    if comparison.resolution <= SEEN:
+        return [*lines, f"{resolution}."]
+    seeds = comparison.seeds_for(SEEN)
+    more = f"about {seeds:,} seeds" if seeds else "no number of seeds"
+    return [*lines, f"{resolution}; {more} would show one of 1 point" + ("." if seeds else ": it takes more images.")]
+
+
+def _not_compared(outcomes: Sequence[Outcome], winner: Winner) -> list[str]:
+    stopped = [
+        _where_it_stood(outcome, winner.outcome)
+        for outcome in outcomes
+        if outcome.status == Status.CENSORED and outcome.history.epochs
+    ]
+    lines = [f"Not compared: {listed(stopped)}."] if stopped else []
+    if missing := [outcome.cell.label for outcome in winner.contest.left_out]:
+        lines.append(
+            f"Not compared: {listed(missing)}, as what they made of each image was not kept "
+            "(--fresh trains them again)."
+        )
+    return lines
+
+
+def _where_it_stood(outcome: Outcome, best: Outcome) -> str:
+    """Say where a trial was stopped, and how far behind the winner, at the same epoch."""
+    epoch = outcome.history.epochs
+    behind = best.history.at(epoch).mean("val_score") - outcome.history.at(epoch).mean("val_score")
+    where = f"{100 * abs(behind):.1f} points {'behind' if behind > 0 else 'ahead'}" if behind else "level"
+    return f"{outcome.cell.label} (stopped at epoch {epoch}, {where} there)"

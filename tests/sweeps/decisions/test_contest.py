@@ -1,0 +1,78 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sweeps.decisions.contest import hold
+from sweeps.decisions.inference import compare
+from sweeps.decisions.jackknife import contributions
+from sweeps.decisions.outcome import Yardstick
+from sweeps.decisions.scatter import spread
+from tests.sweeps.outcomes import draws, marked, outcome
+from trainables.history import History
+from trainables.marks import Logits, Marks
+
+BY = Yardstick("accuracy", 2000)
+A, B = marked("a", *draws(0.7, 3)), marked("b", *draws(0.6, 3, number=1))
+OLD = outcome("old", [0.65], [0.66])
+
+
+def test_trials_are_compared_image_by_image_and_those_without_marks_are_left_out():
+    contest = hold([A, OLD, B], BY)
+    assert (contest.compared, contest.left_out) == ((A, B), (OLD,))
+    expected = compare([np.stack(draws(0.7, 3)), np.stack(draws(0.6, 3, number=1))])
+    assert contest.difference(A, B) == expected.difference(0, 1)
+    assert contest.difference(B, A) == expected.difference(1, 0)
+    assert contest.difference(A, OLD) is None
+    assert [contest.may_be_best(each) for each in (A, B, OLD)] == [True, False, False]
+    assert (contest.told, contest.place(B), contest.place(OLD)) == (True, 1, None)
+
+
+def test_the_test_set_is_another_part():
+    [val], [test] = draws(0.7, 1, 100), draws(0.6, 1, 50)
+    assert BY.sample(marked("a", val, test=test), "val").tolist() == [val.tolist()]
+    assert BY.sample(marked("a", val, test=test), "test").tolist() == [test.tolist()]
+
+
+def test_how_seeds_scatter_is_known_of_the_trials_before_too_each_once():
+    first = hold([A, B], BY)
+    assert first.spreads == {"a": spread(np.stack(draws(0.7, 3))), "b": spread(np.stack(draws(0.6, 3, number=1)))}
+    one = [marked("c", *draws(0.7, 1, number=4)), marked("d", *draws(0.4, 1, number=5)), A]
+    alone, told = hold(one[:2], BY), hold(one, BY, before=first.spreads)
+    assert (alone.told, told.told) == (False, True)
+    samples = [BY.sample(each, "val") for each in one]
+    assert told.difference(*one[:2]) == compare(samples, [first.spreads["b"]]).difference(0, 1)
+    assert told.spreads.keys() == {"a", "b", "c", "d"}
+
+
+def test_a_trial_that_a_stage_has_twice_is_compared_once():
+    assert hold([A, A, B], BY).compared == (A, B)
+
+
+def test_without_marks_nothing_is_told():
+    contest = hold([OLD], BY)
+    assert (contest.comparison, contest.told, contest.left_out) == (None, False, (OLD,))
+    assert not contest.may_be_best(OLD)
+    assert hold([], BY).compared == ()
+
+
+def test_of_several_labels_an_image_counts_by_its_share_in_the_map():
+    rng = np.random.default_rng(3)
+    labels, logits = rng.integers(-1, 2, (40, 3)).astype(np.int8), rng.normal(size=(40, 3)).astype(np.float16)
+    by = Yardstick("mAP", 40, {"val": labels, "test": labels})
+    whole = outcome("a", [0.5])
+    marks = Marks(1, Logits.of(logits), Logits.of(logits))
+    found = by.sample(outcome_with(whole, marks), "val")
+    np.testing.assert_array_equal(found[0], contributions(logits.astype(float), labels, "11-point"))
+    assert by == Yardstick("mAP", 40)
+    nothing = Yardstick("mAP", 40, {"val": np.zeros_like(labels)})
+    assert nothing.sample(outcome_with(whole, marks), "val") is None
+
+
+def outcome_with(found, marks):
+    return replace(found, history=History(found.history.records, {0: marks}))
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_a_trial_without_marks_has_no_sample(part):
+    assert BY.sample(OLD, part) is None

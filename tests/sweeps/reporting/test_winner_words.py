@@ -1,0 +1,101 @@
+"""Sentences on a stage's winner, read whole, beside the numbers that they rest on."""
+
+import numpy as np
+
+from sweeps.decisions.outcome import Yardstick
+from sweeps.decisions.records import StageResult
+from sweeps.decisions.winner import CHEAPEST, choose
+from sweeps.reporting.winner_words import winner_sentences
+from sweeps.study import Stage
+from tests.sweeps.outcomes import draws, marked, outcome
+
+BY = Yardstick("accuracy", 2000)
+STAGE = Stage("depth", {"model.conv_layers": (1, 2, 3)})
+A, B, C = (
+    marked(name, *draws(score, 3, number=at))
+    for at, (name, score) in enumerate(zip("abc", (0.71, 0.7, 0.5), strict=True))
+)
+
+
+def said(*outcomes, **how) -> list[str]:
+    return winner_sentences(StageResult(STAGE, outcomes, choose(outcomes, BY, **how)), BY)
+
+
+def test_the_winner_is_ahead_of_those_whose_interval_is_above_zero_and_may_share_its_place_with_others():
+    contest = choose([A, B, C], BY).contest
+    to_b, to_c = contest.difference(A, B), contest.difference(A, C)
+    assert to_b.low < 0 < to_c.low
+    lines = said(C, B, A)
+    assert lines[0] == (
+        f"Winner on validation (2,000 images): a: validation accuracy {100 * A.score:.1f} % (3 seeds), "
+        f"ahead of c ({to_c.words}); not told apart from b ({to_b.words})."
+    )
+    assert lines[1] == (
+        "In brackets: the lead in points and its simultaneous 95 % interval over seeds and images. May be best: b, a."
+    )
+    comparison = contest.comparison
+    assert comparison.resolution > 0.01
+    assert lines[2] == (
+        f"Differences under {100 * comparison.resolution:.1f} points cannot be seen in this stage; about "
+        f"{comparison.seeds_for(0.01)} seeds would show one of 1 point."
+    )
+    assert len(lines) == 3
+
+
+def test_with_one_seed_each_nothing_is_told_apart_and_it_is_said():
+    one = [marked("a", *draws(0.9, 1)), marked("b", *draws(0.5, 1))]
+    assert said(*one) == [
+        f"Winner on validation (2,000 images): a: validation accuracy {100 * one[0].score:.1f} % (1 seed).",
+        "One seed each, and no other trial with several: nothing is told apart.",
+    ]
+    first = said(*one, rule=CHEAPEST, cost=len)[0]
+    assert first.endswith("(1 seed), by the score: nothing is told apart.")
+
+
+def test_a_trial_of_one_seed_rests_on_the_others():
+    lines = said(A, B, marked("d", *draws(0.5, 1, number=8)))
+    assert "A trial of one seed is taken to scatter as the study's others do, which cannot be checked." in lines
+    assert not any("one seed" in line for line in said(A, B))
+
+
+def test_a_trial_alone_has_nobody_to_be_ahead_of():
+    [line] = said(A)
+    assert line.endswith(f"{100 * A.score:.1f} % (3 seeds), the only trial that is ranked.")
+
+
+def test_the_cheapest_of_those_that_may_be_best_is_called_so():
+    line = said(A, B, C, rule=CHEAPEST, cost=lambda each: {"a": 2, "b": 1, "c": 0}[each.cell.label])[0]
+    back = choose([A, B, C], BY).contest.difference(B, A)
+    assert f"b: validation accuracy {100 * B.score:.1f} % (3 seeds), the cheapest of those that may be best" in line
+    assert f"not told apart from a ({back.words})" in line
+
+
+def test_who_was_stopped_early_is_named_with_where_it_stood():
+    best = outcome("a", [0.5, 0.6, 0.7], [0.5, 0.62, 0.7])
+    behind = outcome("b", [0.4, 0.55], [0.4, 0.55], status="censored")
+    ahead, level = outcome("c", [0.52], status="censored"), outcome("d", [0.5], status="censored")
+    lines = said(best, behind, ahead, level, outcome("e", status="censored"))
+    assert lines[1] == (
+        "Not compared: b (stopped at epoch 2, 6.0 points behind there), c (stopped at epoch 1, 2.0 points ahead there) "
+        "and d (stopped at epoch 1, level there)."
+    )
+
+
+def test_what_an_earlier_version_stored_is_not_compared_and_it_is_said():
+    lines = said(A, outcome("old", [0.5]), B)
+    assert lines[-1] == "Not compared: old, as what they made of each image was not kept (--fresh trains them again)."
+    assert "May be best: a, b." in lines[1]
+    lines = said(outcome("old", [0.99], [0.98]), B)
+    assert lines[0].endswith("old: validation accuracy 98.5 % (2 seeds).")
+    assert len(lines) == 2
+
+
+def test_nobody_wins_where_nobody_ran_in_full():
+    assert said(outcome("a", [0.5], status="censored")) == ["No winner: no trial ran in full."]
+
+
+def test_the_images_alone_may_leave_more_noise_than_any_number_of_seeds_could_mend():
+    rng = np.random.default_rng(0)
+    fixed = [marked(name, *[rng.random(40) < 0.6] * 3) for name in "ab"]
+    assert choose(fixed, BY).contest.comparison.seeds_for(0.01) is None
+    assert said(*fixed)[2].endswith("; no number of seeds would show one of 1 point: it takes more images.")
