@@ -1,7 +1,7 @@
 """Early stopping in the stages of a grid, whose trials are the rows of a table: what may still be best runs on. Pure.
 
-A trial stops where two others of its stage are ahead of it at the same epoch by more than the noise, and where it is
-not catching up fast enough to be level with them at the end.
+A trial stops where two others of its stage are ahead of it at the same epoch by more than three times the noise, and
+where it is not catching up fast enough to be level with them at the end.
 
 Two, as the winner needs somebody to be held against: at least two trials of a stage always run in full, and of a stage
 of two both do. The noise of a difference is made of what is known by then: the binomial error of two accuracies, as if
@@ -10,9 +10,9 @@ curves from epoch to epoch. For a mean average precision no formula tells what t
 nor is it where trials differ in their number of epochs or their schedule.
 
 What it risks (tests/benchmarks/stopping.py): on 679 stages of real small networks, of which half end far behind, it
-saves 33 % of the epochs; 0.4 % of the stages lose their best trial, whose curve crossed the others' late, and 1.6 % one
+saves 33 % of the epochs; 0.4 % of the stages lose their best trial, whose curve crossed the others' late, and 2.2 % one
 within two standard errors of it. Of 3 to 8 simulated trials that are equal (5,000 images, sd over seeds 0.4 points,
-over epochs 0.2 to 0.8) at most 0.6 % stop, with 0.8 points over seeds 5 %; never the one that shows most at the end.
+over epochs 0.2 to 0.8) at most 0.4 % stop, with 0.8 points over seeds 4 %; never the one that shows most at the end.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from trainables.errors import UserError, suggest
 
 BEHIND, ASHA = RULES = ("behind", "asha")  # asha is Ray Tune's own: sweeps/execution/early_stopping.py
 
-FIRST = 0.25  # of the epochs: with a tenth nearly three times as many stages lose their best: curves still cross
+FIRST = 0.25  # of the epochs: with a tenth three times as many stages lose their best: curves still cross
 LEAST = 3  # epochs at least: with fewer there is no jitter to see
-CERTAIN = 2.5  # times the noise; with 2 nearly three times as many lose a trial that is level with the best
-AHEAD = 2  # others; with one seven times as many do
+CERTAIN = 3.0  # times the noise; with 2 twice as many stages lose their best
+AHEAD = 2  # others; with one twice as many do, and five times as many lose a trial that is level with the best
+MEANS = 3  # epochs whose mean is what a trial shows
 PACE = 2  # the last epochs, by which it is seen how fast a trial catches up
 RECENT = 5  # second differences that tell the jitter: earlier ones are of the steep beginning
 
@@ -106,7 +107,7 @@ class Behind:
         now, back = one[-1].stands - other[-1].stands, max(0, epoch - 1 - PACE)
         closing = max(0.0, (one[back].score - other[back].score) - (one[-1].score - other[-1].score)) / PACE
         images = binomial(one[-1].stands, self.images) + binomial(other[-1].stands, self.images)
-        noise = math.sqrt(images + one[-1].jitter ** 2 + other[-1].jitter ** 2)
+        noise = math.sqrt(images + (one[-1].jitter ** 2 + other[-1].jitter ** 2) / MEANS)
         return Lead(now, now - closing * (self.epochs - epoch), noise)
 
 
@@ -119,7 +120,7 @@ def check(name: str) -> str:
 
 def standing(curve: Sequence[float]) -> float:
     """Return what a trial has shown so far: the best mean of three epochs in a row (of all, where they are fewer)."""
-    width = min(3, len(curve))
+    width = min(MEANS, len(curve))
     return max(sum(curve[at : at + width]) / width for at in range(len(curve) - width + 1))
 
 

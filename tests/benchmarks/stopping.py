@@ -250,7 +250,7 @@ def digits(options: argparse.Namespace) -> None:
     print(f"{len(stages)} stages of real networks, 30 epochs, 512 validation images")
     for name, values in {
         "AHEAD": (1, 2),
-        "CERTAIN": (2.0, 2.5, 3.0),
+        "CERTAIN": (2.0, 3.0, 4.0),
         "FIRST": (0.1, 0.2, 0.25),
         "PACE": (1, 2, 4),
     }.items():

@@ -50,7 +50,7 @@ def test_a_lead_is_held_against_the_noise_of_both():
     assert found.certain
     assert not lead([0.75] * 8, [0.70] * 8, images=100).certain  # 6.3 points of noise
     wild = lead([0.75, 0.71, 0.75, 0.71, 0.75, 0.71, 0.75], [0.69] * 7)
-    assert wild.noise == pytest.approx(math.hypot(0.0089, 0.08 / math.sqrt(6)), rel=0.01)
+    assert wild.noise == pytest.approx(math.hypot(0.0089, 0.08 / math.sqrt(6) / math.sqrt(3)), rel=0.01)
     assert not wild.certain
     assert lead([0.75] * 9, [0.70] * 8) == found  # what came later says nothing
 
@@ -60,7 +60,7 @@ def test_a_lead_is_that_of_the_epoch_itself():
     assert found.now == pytest.approx(0.77 - 0.52)
     assert found.at_end == pytest.approx(0.25 - (0.25 - 0.2) / 2 * 11)
     jitters = (0.09**2 + 0.06**2) / 2 / 6
-    assert found.noise == pytest.approx(math.sqrt(binomial(0.77, 5000) + binomial(0.52, 5000) + jitters), rel=1e-9)
+    assert found.noise == pytest.approx(math.sqrt(binomial(0.77, 5000) + binomial(0.52, 5000) + jitters / 3), rel=1e-9)
 
 
 def test_a_trial_that_catches_up_fast_enough_is_not_behind():
