@@ -6,7 +6,7 @@ import torch
 
 from analysis.jobs.filter_identification import FilterIdentification
 from analysis.subject import Subject, subject
-from tests.analysis.test_filters import make_subject
+from tests.analysis.filters.test_naming import make_subject
 from tests.conftest import make_dataset
 from tests.trainables.test_models import add_excite
 from trainables.checkpoint import load, pack
@@ -86,6 +86,6 @@ def test_what_a_layer_sees_is_refused_behind_a_step_that_is_not_planned(monkeypa
     with pytest.raises(UserError) as caught:
         of.sees("conv3")
     assert str(caught.value) == message
-    assert FilterIdentification(filters="conv2:0").parts(of) == 1
+    FilterIdentification(filters="conv2:0").check(of)
     with pytest.raises(UserError, match=message):
         FilterIdentification(filters="conv2:0 conv3:0").parts(of)
