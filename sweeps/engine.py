@@ -82,7 +82,9 @@ def chosen(study: Study, options: RunOptions) -> Study:
         study = study.searching(**study.quick_search) if study.open_ended else study
     if options.quick or options.weights is not None:
         study = study.starting_from(options.weights)
-    study = study.changed(_given({"dataset": options.dataset, "training.epochs": options.epochs}))
+    varied = options.vary_split or None  # where the flag is not given, the study's own choice stands
+    given = {"dataset": options.dataset, "training.epochs": options.epochs, "training.vary_split": varied}
+    study = study.changed(_given(given))
     how = _given({"trials": options.num_trials, "sampler": options.sampler, "rule": options.rule})
     study = study.searching(**how) if how else study
     return study if options.early_stopping or not study.open_ended else study.searching(rule="none")
@@ -294,6 +296,8 @@ def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions
     if data.name != study.baseline.dataset:
         console.print(f"{data.name}: published numbers are left out: they are for other images", highlight=False)
         study = study.without_published()
+    if any(trial.training.vary_split for stage in planned for trial in stage.reachable):
+        data.check_can_be_split_again()
     weights = _weights(planned, data, options.data_dir, console)
     digests = {name: hashlib.sha256(file).hexdigest() for name, file in weights.items()}
     terms = Terms(

@@ -14,7 +14,7 @@ from sweeps.decisions.space import Space
 from trainables.config import Trial
 from trainables.errors import UserError
 
-FIXED = {"dataset", "weights", "training.epochs"}  # what a search does not draw
+FIXED = {"dataset", "weights", "training.epochs", "training.vary_split"}  # what a search does not draw
 
 
 class Published(NamedTuple):

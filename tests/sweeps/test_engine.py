@@ -4,6 +4,7 @@ import csv
 import errno
 import io
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -88,6 +89,13 @@ def test_workers_read_the_data_where_the_driver_put_it(tiny):
     """An array that is read-only on the worker is a view of the object store; a copy of it would be writable."""
     task = ray.remote(lambda data: [split.images.flags.writeable for split in (data.train, data.val, data.test)])
     assert ray.get(task.remote(ray.put(tiny))) == [False] * 3
+
+
+def test_a_validation_part_that_came_with_the_data_is_not_split_again(tmp_path, images):
+    for part, source in (("train", "train"), ("val", "test"), ("test", "test")):
+        shutil.copytree(images / source, tmp_path / "given" / part)
+    with pytest.raises(UserError, match="comes with a validation part"):
+        Bench(tmp_path).run(study(tmp_path / "given"), vary_split=True)
 
 
 def test_a_study_from_the_first_run_to_more_epochs_and_seeds(tmp_path, images):
