@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 
 from sweeps.decisions.agenda import Agenda
@@ -303,7 +302,7 @@ def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions
     terms = Terms(
         seeds=tuple(range(options.seeds)),
         contents={study.baseline.dataset: data.digest} | digests,
-        yardstick=Yardstick(data.metric, len(data.val), _labels(data)),
+        yardstick=_yardstick(data),
         image_shape=data.image_shape,
         classes=data.classes,
         early_stopping=options.early_stopping,
@@ -317,9 +316,11 @@ def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions
     )
 
 
-def _labels(data: Dataset) -> dict[str, np.ndarray]:
-    """Return the labels by which images with several are scored, by part of the data; none for images with one."""
-    return {"val": data.val.labels, "test": data.test.labels} if data.multi_label else {}
+def _yardstick(data: Dataset) -> Yardstick:
+    """Return what trials on this data are held against; the labels are needed where images have several."""
+    parts = {"train": data.train, "val": data.val, "test": data.test}
+    labels = {name: split.labels for name, split in parts.items()} if data.multi_label else {}
+    return Yardstick(data.metric, len(data.val), labels, len(data.val) / (len(data.train) + len(data.val)))
 
 
 def _weights(planned: Iterable[PlannedStage], data: Dataset, data_dir: Path, console: Console) -> dict[str, bytes]:
