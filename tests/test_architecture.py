@@ -96,4 +96,4 @@ def test_a_plan_needs_neither_ray_nor_mlflow_nor_torch_nor_optuna():
     code = "import sys, sweeps.main, sweeps.engine, sweeps.part_a, sweeps.decisions.samplers; print(*sys.modules)"
     command = [sys.executable, "-c", code]
     loaded = set(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.split())
-    assert not loaded & {"ray", "mlflow", "torch", "matplotlib", "optuna", "cmaes"}
+    assert not loaded & {"ray", "mlflow", "torch", "matplotlib", "optuna", "cmaes", "scipy"}

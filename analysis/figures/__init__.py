@@ -6,9 +6,10 @@ input gives the same bytes. Text is drawn as it stands.
 
 from analysis.figures.bars import bars
 from analysis.figures.curves import Curve, curves
+from analysis.figures.lines import lines
 from analysis.figures.matrix import matrix
 from analysis.figures.panels import Panel, in_rows, panels
 from analysis.figures.scatter import scatter
 from analysis.figures.strips import strips
 
-__all__ = ["Curve", "Panel", "bars", "curves", "in_rows", "matrix", "panels", "scatter", "strips"]
+__all__ = ["Curve", "Panel", "bars", "curves", "in_rows", "lines", "matrix", "panels", "scatter", "strips"]

@@ -25,14 +25,15 @@ def bars(
     caption: str,
     ylabel: str,
     errors: Series | None = None,
+    band: float | None = None,
     percent: bool = False,
     sort: bool = False,
 ) -> Figure:
     """Draw a group of bars per label, one bar of it per series: name → (labels,) values, NaN for none.
 
-    `errors` are half the lengths of error bars, for any of the series. `percent` draws fractions times 100. `sort` puts
-    the labels in the order of the first series, the largest first. Raises ValueError where lengths or names do not
-    match.
+    `errors` are half the lengths of error bars, for any of the series. `band` is how far what chance makes reaches from
+    0, to either side. `percent` draws fractions times 100. `sort` puts the labels in the order of the first series, the
+    largest first. Raises ValueError where lengths or names do not match.
     """
     errors = errors or {}
     _check(labels, series, errors)
@@ -48,6 +49,8 @@ def bars(
     figure, place = page(left + max(wide, widest(series, NOTE) + 0.5), foot + 3 + keys, title, caption)
     axes = place(left, foot, wide, 3)
     _draw_groups(axes, heights, spreads, wide / len(labels))
+    if band is not None:
+        axes.axhspan(-scale * band, scale * band, color="0.85", zorder=0)
     _name_groups(axes, names, slanted)
     axes.set_ylabel(plain(side), fontsize=NOTE)
     if len(series) > 1:

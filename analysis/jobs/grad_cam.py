@@ -5,27 +5,30 @@ Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from analysis import figures
+from analysis.cam import default_layer, maps_of
+from analysis.deletion import ORDERS, STEPS, WAYS, Deletion, cheap, curves_of
 from analysis.figures import Panel
 from analysis.finding import Arrays, Figure, Finding
 from analysis.job import Job, WrongOption
 from analysis.jobs.mistakes import THRESHOLD, false_positives, missed, wrongly_labelled
-from analysis.pointing import on_object
-from analysis.report import Column, Table, Value
+from analysis.pointing import Pointing, figure, pointing, sentence, stretched
+from analysis.randomised import Randomised, cascade, layers
+from analysis.recognised import first_right
+from analysis.report import Column, Measured, Table, Value
+from analysis.seeds import counted, measured, whose
 from analysis.subject import Subject
+from analysis.windows import colour
 from trainables.errors import UserError, suggest
-from trainables.models import Network, made
+from trainables.models import Network
 
-BATCH = 16  # maps computed at once: all features of so many images are kept for the way back
 COLUMNS = 8  # of a figure, at most
 
 RIGHT = "right"
@@ -33,38 +36,7 @@ TRUE, PREDICTED = "wrong, true class", "wrong, predicted class"
 FALSE_POSITIVE, MISSED = "false positive", "missed"
 
 Wanted = tuple[str, int, int]  # kind, image, target class
-
-
-def cam(model: Network, pixels: Tensor, targets: Tensor, layer: str | None) -> Tensor:
-    """Return the maps ReLU(Σ_k α_k A^k), (n, h, w), where α_k is the mean over positions of ∂ logit of the target / ∂
-    A^k.
-
-    `pixels` (n, H, W, C) are uint8, `targets` (n,) a class for each. A is the feature `layer`, as it is; None: what
-    default_layer() names. Nothing is left behind: no hook, and no gradient on pixels or parameters.
-    """
-    model.eval()
-    name = model.last_activation if layer is None else layer
-    with torch.enable_grad():
-        x: Any = (pixels.permute(0, 3, 1, 2).float() / 255).requires_grad_()
-        for step in model.steps() if layer else model.plain_steps():
-            x = step.run(x)
-            if step.name == name:
-                activations = made(x)
-        [gradient] = torch.autograd.grad(x.gather(1, targets[:, None]).sum(), activations)
-    with torch.no_grad():
-        weights = gradient.sum((2, 3), keepdim=True) / activations[0, 0].numel()
-        return (weights * activations).sum(1).relu()
-
-
-def default_layer(model: Network) -> str:
-    """Say which maps are used unless a layer is named: the last convolution's after its activation, as in the paper."""
-    steps = list(model.plain_steps())
-    at = [step.name for step in steps].index(model.last_activation)
-    if steps[at].is_feature:
-        return steps[at].name
-    convolution = [step.name for step in steps[:at] if step.convolution is not None][-1]
-    pools = steps[at + 1].keeps_channels and not steps[at + 1].keeps_places
-    return f"{convolution} after its activation{', before pooling' if pools else ''}"
+Control = tuple[str, dict[str, Table], dict[str, Figure]]  # what it says, its tables and figures
 
 
 @dataclass(frozen=True)
@@ -79,6 +51,7 @@ class GradCam(Job):
     """
 
     name: ClassVar[str] = "grad_cam"
+    edition: ClassVar[int] = 2
 
     layer: str | None = None
     per_class: int = 1
@@ -101,23 +74,46 @@ class GradCam(Job):
     def whole(self, subject: Subject) -> Arrays:
         """Return `maps` (n, h, w) float32, their `kinds`, `images`, `targets` and `predicted` (n,), and the images'
         `probabilities` (n, classes).
+
+        Of the right predictions, which come first, also `other_maps` (right, seeds - 1, h, w) by the networks of the
+        other seeds, `randomised` (layers, right, seeds, h, w) as Randomised has them, with the names of the `layers`,
+        and `deletion`, Deletion.curves, where that is not too much work.
         """
         wanted = self._wanted(subject)
         images, targets = np.array([entry[1:] for entry in wanted], int).reshape(-1, 2).T
-        maps = [
-            cam(subject.model, subject.pixels(images[at]), torch.from_numpy(targets[at]).to(subject.device), self.layer)
-            .cpu()
-            .numpy()
-            for at in (slice(start, start + BATCH) for start in range(0, len(wanted), BATCH))
-        ]
-        return {
-            "maps": np.concatenate(maps) if maps else np.zeros((0, 1, 1), np.float32),
-            "kinds": np.array([kind for kind, _, _ in wanted], str),
+        kinds = np.array([kind for kind, _, _ in wanted], str)
+        maps, right = maps_of(subject, subject.model, images, targets, self.layer), kinds == RIGHT
+        found = {
+            "maps": maps,
+            "kinds": kinds,
             "images": images,
             "targets": targets,
             "predicted": subject.predicted[images],
             "probabilities": subject.probabilities[images],
         }
+        return found | (self._controls(subject, images[right], targets[right], maps[right]) if right.any() else {})
+
+    def _controls(self, subject: Subject, images: np.ndarray, targets: np.ndarray, maps: np.ndarray) -> Arrays:
+        """Return what the maps of right predictions are held against."""
+
+        def of(model: Network) -> np.ndarray:
+            return maps_of(subject, model, images, targets, self.layer)
+
+        networks = subject.replicates
+        own = [maps, *(of(each.model) for each in subject.others)]
+        random = [np.stack([of(model) for _, model in cascade(each)]) for each in networks]
+        found = {
+            "other_maps": np.stack(own, axis=1)[:, 1:],
+            "layers": np.array(list(layers(subject.model)), str),
+            "randomised": np.stack(random, axis=2),
+        }
+        if cheap(subject, len(images)):
+            gray, side = colour("gray", subject.images), -(-subject.images.shape[1] // maps.shape[1])
+            found["deletion"] = np.empty((len(images), len(networks), len(WAYS), len(ORDERS), STEPS + 1), np.float32)
+            for index, (number, label) in enumerate(zip(images.tolist(), targets.tolist(), strict=True)):
+                for seed, network in enumerate(networks):
+                    found["deletion"][index, seed] = curves_of(network, number, label, own[seed][index], side, gray)
+        return found
 
     def _wanted(self, subject: Subject) -> list[Wanted]:
         labels, probabilities = subject.labels, subject.probabilities
@@ -139,16 +135,19 @@ class GradCam(Job):
         right = [
             (RIGHT, image, label)
             for label in classes
-            for image in np.flatnonzero(found[:, label])[: self.per_class].tolist()
+            for image in first_right(subject.others, np.flatnonzero(found[:, label]), label, self.per_class).tolist()
         ]
         return right + mistakes
 
     def finding(self, subjects: Sequence[Subject], computed: Sequence[Arrays]) -> Finding:
-        """Return figures of right and wrong predictions, the maps' numbers, and how many of a kind are all zero."""
+        """Return figures of right and wrong predictions, the maps' numbers, how many of a kind are all zero, and what
+        the maps were held against: other images' masks, random layers, other orders of the pixels.
+        """
         [subject], [arrays] = subjects, computed
         height, width = arrays["maps"].shape[1:]
-        zero, right = arrays["maps"].max((1, 2)) == 0, arrays["kinds"] == RIGHT
+        zero = arrays["maps"].max((1, 2)) == 0
         layer = self.layer or default_layer(subject.model)
+        located = _located(subject, arrays) if subject.knows_objects else {}
         text = [
             (
                 f"{subject.name} on {subject.dataset}: Grad-CAM of {layer}, from logits; {height}×{width} maps, "
@@ -159,29 +158,40 @@ class GradCam(Job):
                 "for the class."
             ),
             *self._shortage(subject, arrays["kinds"]),
+            whose(subject, "the maps drawn, and those of wrong predictions,"),
         ]
-        rows = _table_rows(subject, arrays)
         tables = {
-            "grad_cam": Table(f"Grad-CAM: {subject.name}, {layer}", _columns(subject), rows),
-            "by_kind": _by_kind(subject, arrays, layer),
+            "grad_cam": Table(
+                f"Grad-CAM: {subject.name}, {layer}", _columns(subject), _table_rows(subject, arrays, located)
+            ),
+            "by_kind": _by_kind(subject, arrays, layer, located),
         }
         about = f"{subject.name} on {subject.dataset}, Grad-CAM of {layer}. "
+        drawn = self._figures(subject, arrays, about)
+        controls = [partial(_on_objects, located)] if located else []
+        for control in [*controls, *((_randomised, _deletion) if (arrays["kinds"] == RIGHT).any() else ())]:
+            words, more_tables, more_drawn = control(subject, arrays, about)
+            text, tables, drawn = [*text, words], tables | more_tables, drawn | more_drawn
+        return Finding(self.name, "Grad-CAM", tuple(text), tables, drawn, arrays)
+
+    def _figures(self, subject: Subject, arrays: Arrays, about: str) -> dict[str, Figure]:
+        right = arrays["kinds"] == RIGHT
         captions = {
-            "right": about
-            + f"The first test images of each class that are {self._rightly(subject)}, and the map of that class.",
+            "right": f"{about}The first test images of each class that are {self._rightly(subject)}, and the map of "
+            "that class.",
             "wrong": about + self._wrongly(subject),
         }
-        drawn = {
+        shown = {name: arrays[name] for name in ("maps", "kinds", "images", "targets", "probabilities")}
+        return {
             stem: _draw(
                 subject,
-                {name: values[chosen] for name, values in arrays.items()},
+                {name: values[chosen] for name, values in shown.items()},
                 f"Grad-CAM: {stem} predictions",
                 captions[stem],
             )
             for stem, chosen in (("right", right), ("wrong", ~right))
             if chosen.any()
         }
-        return Finding(self.name, "Grad-CAM", tuple(text), tables, drawn, arrays)
 
     def _shortage(self, subject: Subject, kinds: np.ndarray) -> list[str]:
         """Say where there are fewer images than asked for."""
@@ -194,7 +204,8 @@ class GradCam(Job):
         ]
 
     def _rightly(self, subject: Subject) -> str:
-        return f"found (probability from {THRESHOLD} on)" if subject.multi_label else "labelled rightly"
+        them = f"found (probability from {THRESHOLD} on)" if subject.multi_label else "labelled rightly"
+        return them + (f" by the networks of all {len(subject.replicates)} seeds" if subject.others else "")
 
     def _wrongly(self, subject: Subject) -> str:
         if subject.multi_label:
@@ -208,17 +219,56 @@ class GradCam(Job):
         )
 
 
-def stretched(maps: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return maps (n, h, w) brought bilinearly to (n, height, width), corners aligned by pixel edges."""
-    return F.interpolate(torch.from_numpy(maps)[:, None], (height, width), mode="bilinear", align_corners=False)[
-        :, 0
-    ].numpy()
+def _located(subject: Subject, arrays: Arrays) -> dict[str, Pointing]:
+    """Return what the maps of each kind have on the objects of their class; on right predictions those of all seeds."""
+    found = {}
+    for kind in dict.fromkeys(arrays["kinds"].tolist()):
+        chosen = arrays["kinds"] == kind
+        masks = subject.objects(arrays["images"][chosen], arrays["targets"][chosen])
+        maps = arrays["maps"][chosen][:, None]
+        if kind == RIGHT:
+            maps = np.concatenate([maps, arrays["other_maps"]], axis=1)
+        whole = stretched(maps.reshape(-1, *maps.shape[2:]), *masks.shape[1:])
+        found[kind] = pointing(whole.reshape(*maps.shape[:2], *masks.shape[1:]), masks)
+    return found
 
 
-def _located(subject: Subject, arrays: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the share of each image that the map's class covers, and what on_object() returns; NaN if it has none."""
-    masks = subject.objects(arrays["images"], arrays["targets"])
-    return masks.mean((1, 2)), *on_object(stretched(arrays["maps"], *masks.shape[1:]), masks)
+def _on_objects(located: Mapping[str, Pointing], subject: Subject, arrays: Arrays, about: str) -> Control:
+    """Show how much of each kind's maps is on the object."""
+    number = (arrays["kinds"] == RIGHT).sum()
+    caption = f"{about}Share of the maps' mass; right predictions: {counted(subject, number)}."
+    drawn = figure(located, subject.name, caption, "% of the mass")
+    return sentence(located, "a map's mass", "the images of a kind"), {}, {"objects": drawn}
+
+
+def _randomised(subject: Subject, arrays: Arrays, about: str) -> Control:
+    """Show what is left of the maps of right predictions without what was learned."""
+    right = arrays["kinds"] == RIGHT
+    trained = np.concatenate([arrays["maps"][right][:, None], arrays["other_maps"]], axis=1)
+    found = Randomised(tuple(arrays["layers"].tolist()), np.concatenate([trained[None], arrays["randomised"]]))
+    captions = found.captions(subject, about)
+    images, classes = arrays["images"][right], arrays["targets"][right]
+    names = [f"{subject.class_names[label]}\nimage {image}" for image, label in zip(images, classes, strict=True)]
+    drawn = {
+        "randomised": Figure(found.curve(captions[0]), captions[0]),
+        "randomised-maps": Figure(found.examples(subject.images[images], names, captions[1]), captions[1]),
+    }
+    return found.sentence(), {"randomised": found.table(subject)}, drawn
+
+
+def _deletion(subject: Subject, arrays: Arrays, about: str) -> Control:
+    """Show whether the probability rests on what the maps of right predictions mark."""
+    if "deletion" not in arrays:
+        return "Deletion and insertion are left out, as they take longer than to classify all test images.", {}, {}
+    found = Deletion(arrays["deletion"])
+    over = counted(subject, len(found.curves))
+    caption = (
+        f"{about}Probability of the class while pixels are hidden, filled with gray (0.5 of white), or shown one after "
+        f"the other; {over}. Random patches: as large as a position of the map."
+    )
+    drawn = found.figure(f"Deletion and insertion: {subject.name}", caption)
+    table = found.table(f"{subject.name}: deletion and insertion, {over}")
+    return found.sentence(), {"deletion": table}, {"deletion": Figure(drawn, caption)}
 
 
 def _columns(subject: Subject) -> tuple[Column, ...]:
@@ -240,8 +290,12 @@ def _columns(subject: Subject) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def _table_rows(subject: Subject, arrays: Arrays) -> tuple[tuple[Value, ...], ...]:
-    located = list(zip(*_located(subject, arrays), strict=True)) if subject.knows_objects else []
+def _table_rows(
+    subject: Subject, arrays: Arrays, located: Mapping[str, Pointing]
+) -> tuple[tuple[Value | Measured, ...], ...]:
+    of_kind = {
+        kind: iter(np.stack([each.area, each.share[:, 0], each.points[:, 0]], axis=1)) for kind, each in located.items()
+    }
     rows: list[tuple[Value, ...]] = []
     for number, (image, target) in enumerate(zip(arrays["images"].tolist(), arrays["targets"].tolist(), strict=True)):
         values = arrays["maps"][number]
@@ -256,30 +310,35 @@ def _table_rows(subject: Subject, arrays: Arrays) -> tuple[tuple[Value, ...], ..
             float((values == 0).mean()),
         )
         if located:
-            covered, share, peak = located[number]
+            covered, share, peak = next(of_kind[str(arrays["kinds"][number])])
             row += (float(covered), _known(share), None if np.isnan(peak) else ("yes" if peak else "no"))
         rows.append(row)
     return tuple(rows)
 
 
-def _by_kind(subject: Subject, arrays: Arrays, layer: str) -> Table:
+def _by_kind(subject: Subject, arrays: Arrays, layer: str, located: Mapping[str, Pointing]) -> Table:
     columns = [Column("prediction, map of"), Column("maps"), Column("all zero"), Column("share all zero", digits=3)]
-    located = _located(subject, arrays) if subject.knows_objects else None
-    if located is not None:
+    if located:
         columns += [
             Column(name, digits=3)
-            for name in ("object's share of the image", "mass on the object", "peak on the object (share)")
+            for name in (
+                "object's share of the image",
+                "mass on the object",
+                "mass on other images' objects",
+                "peak on the object (share)",
+            )
         ]
     rows = []
     for kind in dict.fromkeys(arrays["kinds"].tolist()):
         chosen = arrays["kinds"] == kind
         zero = arrays["maps"][chosen].max((1, 2)) == 0
-        row: tuple[Value, ...] = (kind, int(chosen.sum()), int(zero.sum()), float(zero.mean()))
-        if located is not None:
-            known = chosen & ~np.isnan(located[1])
-            row += tuple(float(values[known].mean()) if known.any() else None for values in located)
+        row: tuple[Value | Measured, ...] = (kind, int(chosen.sum()), int(zero.sum()), float(zero.mean()))
+        if located:
+            of = located[kind]
+            area = np.where(np.isfinite(of.share), of.area[:, None], np.nan)
+            row += tuple(measured(values) for values in (area, of.share, of.others, of.points))
         rows.append(row)
-    note = "" if located is None else "; means over the maps that are not all zero, of classes that the image has"
+    note = "" if not located else "; means over the maps that are not all zero, of classes that the image has"
     return Table(f"Grad-CAM per kind of prediction: {subject.name}, {layer}{note}", tuple(columns), tuple(rows))
 
 

@@ -12,20 +12,21 @@ import numpy as np
 from analysis import figures
 from analysis.features import (
     FeatureSpace,
-    by_chance,
     check_same_images,
     feature_space,
     features,
     main_class,
     nearest,
+    nearest_of_pixels,
     overlap,
     presence,
     sharing,
 )
 from analysis.figures import Panel
 from analysis.finding import Arrays, Figure, Finding
-from analysis.job import Job, WrongOption
-from analysis.report import Column, Table, Value
+from analysis.job import Job, WrongOption, by_model
+from analysis.report import Column, Measured, Table, Value
+from analysis.standing import Standing, network, networks, standing_of
 from analysis.subject import Subject, names
 from trainables.errors import UserError
 
@@ -39,11 +40,14 @@ class Neighbours(Job):
     """The nearest test images of some query images, in the feature space of one model or several side by side.
 
     `queries` are image numbers (None: the first test image of each of the first three classes). `layer` is a feature of
-    every model (None: the last before the logits). Each query gets the `count` nearest of all other test images.
+    every model (None: the last before the logits). Each query gets the `count` nearest of all other test images. How
+    many of all neighbours share a class is counted in all networks of a model, and beside them in the pixels and in an
+    untrained network.
     """
 
     name: ClassVar[str] = "neighbours"
     together: ClassVar[bool] = True
+    edition: ClassVar[int] = 2
 
     queries: tuple[int, ...] | None = None
     layer: str | None = None
@@ -68,36 +72,53 @@ class Neighbours(Job):
         feature_space(subject, self.layer, images)
         self._queries(subject)
 
-    def whole(self, subject: Subject) -> Arrays:
-        """Return the nearest others of each image: `neighbours`, int32 numbers, and `distances` float32, (N, count)."""
-        neighbours, distances = nearest(features(subject, self.layer), self.count, self.metric)
+    def parts(self, subject: Subject) -> int:
+        """Return the number of networks, a part each: one a seed, and one that is untrained, where it can be made."""
+        self.check(subject)
+        return networks(subject)
+
+    def compute(self, subject: Subject, part: int) -> Arrays:
+        """Return a network's nearest others of each image: `neighbours`, int32 numbers, and `distances` float32, both
+        (N, count).
+        """
+        neighbours, distances = nearest(features(network(subject, part), self.layer), self.count, self.metric)
         return {"neighbours": neighbours, "distances": distances}
 
     def finding(self, subjects: Sequence[Subject], computed: Sequence[Arrays]) -> Finding:
-        """Draw the queries' neighbours; count, over all images, which share a class, and which two models both have."""
+        """Draw the queries' neighbours as each model's first network has them; count, over all images and networks,
+        which share a class, and which two models both have.
+        """
         check_same_images(subjects)
         first, queries, present = subjects[0], self._queries(subjects[0]), presence(subjects[0])
+        found = by_model(computed, list(map(networks, subjects)))
         seen = [
-            _Seen(subject, feature_space(subject, self.layer), sharing(present, arrays["neighbours"]), **arrays)
-            for subject, arrays in zip(subjects, computed, strict=True)
+            _Seen(subject, feature_space(subject, self.layer), sharing(present, arrays[0]["neighbours"]), **arrays[0])
+            for subject, arrays in zip(subjects, found, strict=True)
         ]
+        nearest_each = [[arrays["neighbours"] for arrays in each] for each in found]
+        in_pixels = nearest_of_pixels(first, self.count, self.metric)
+        standing = standing_of(subjects, [str(each.space) for each in seen], present, nearest_each, in_pixels)
         images, count = seen[0].neighbours.shape
         rule = (
             f"{first.dataset}: the {count} nearest of all {images:,} test images by {self.metric} distance, the "
             "query itself left out."
         )
-        text = [f"{rule} {_rule(first, self.queries)}.", *(_sentence(each, queries) for each in seen)]
+        text = [f"{rule} {_rule(first, self.queries)}.", *standing.text, _of_shown(seen, queries)]
         if count < self.count:
             text.append(f"{self.count} neighbours were asked for, but there are only {count} other images.")
-        tables = {"neighbours": _table(seen, queries), "neighbours_share": _shares(seen, present, queries)}
-        if len(seen) > 1:
-            tables["neighbours_overlap"] = _overlaps(seen)
+        tables = {
+            "neighbours": _table(seen, queries),
+            "neighbours_share": _shares(standing, seen, queries),
+            "neighbours_gain": standing.table(),
+            "neighbours_overlap": _overlaps(subjects, nearest_each, in_pixels),
+        }
+        drawn = {"neighbours": self._draw(seen, queries)}
+        if shares := standing.drawn(f"{rule} Means over all images as queries."):
+            drawn["neighbours_share"] = shares
         arrays: Arrays = {"models": np.array([each.subject.name for each in seen]), "queries": queries}
-        for number, each in enumerate(computed, start=1):
-            arrays |= {f"{key}_{number}": value for key, value in each.items()}
-        return Finding(
-            self.name, "Nearest neighbours", tuple(text), tables, {"neighbours": self._draw(seen, queries)}, arrays
-        )
+        for number, each in enumerate(found, start=1):
+            arrays |= {f"{key}_{number}": value for key, value in each[0].items()}
+        return Finding(self.name, "Nearest neighbours", tuple(text), tables, drawn, arrays)
 
     def _queries(self, subject: Subject) -> np.ndarray:
         """Return the numbers of the query images, (n,).
@@ -171,15 +192,10 @@ def _rule(subject: Subject, queries: tuple[int, ...] | None) -> str:
     return f"Queries: the first test image of each of the classes {shown}{of_several}"
 
 
-def _sentence(seen: _Seen, queries: np.ndarray) -> str:
-    shown, over_all = mean_percent(seen.shared[queries]), mean_percent(seen.shared)
-    if over_all is None:
-        return f"{seen.subject.name}, {seen.space}: no image is known to have a class."
-    of_shown = "unknown" if shown is None else f"{shown:.1f} %"
-    return (
-        f"{seen.subject.name}, {seen.space}: neighbours that share a class with the query, {over_all:.1f} % (of "
-        f"those shown {of_shown})."
-    )
+def _of_shown(seen: Sequence[_Seen], queries: np.ndarray) -> str:
+    shares = [(each.subject.name, mean_percent(each.shared[queries])) for each in seen]
+    words = ", ".join(f"{name} {'unknown' if share is None else f'{share:.1f} %'}" for name, share in shares)
+    return f"Of the neighbours shown, those of each model's first seed: {words}."
 
 
 def _row(seen: _Seen, query: int) -> list[Panel | None]:
@@ -216,42 +232,52 @@ def _table(seen: Sequence[_Seen], queries: np.ndarray) -> Table:
     return Table("Nearest neighbours of the queries", columns, tuple(body))
 
 
-def _shares(seen: Sequence[_Seen], present: np.ndarray, queries: np.ndarray) -> Table:
-    chance = mean_percent(by_chance(present))
-    rows = tuple(
-        (
-            each.subject.name,
-            str(each.space),
-            mean_percent(each.shared),
-            int(present.any(axis=1).sum()),
-            mean_percent(each.shared[queries]),
-            int(present[queries].any(axis=1).sum()),
-            chance,
-        )
-        for each in seen
-    )
+def _shares(standing: Standing, seen: Sequence[_Seen], queries: np.ndarray) -> Table:
+    of_shown = [mean_percent(each.shared[queries]) for each in seen]
+    shown: list[Value] = [*of_shown, *[None] * (len(standing.rows) - len(seen))]
+    rows = tuple((*row, share) for row, share in zip(standing.rows, shown, strict=True))
     columns = (
         Column("model"),
         Column("features"),
-        Column("all images %", best="max" if len(seen) > 1 else None, digits=1),
+        Column("all images %", digits=1),
+        Column("from", digits=1),
+        Column("to", digits=1),
         Column("n"),
         Column("queries shown %", digits=1),
-        Column("n shown"),
-        Column("by chance %", digits=1),
     )
     count = seen[0].neighbours.shape[1]
     return Table(
-        f"Share of the {count} nearest that share a class with the query (precision@{count}), mean over n queries",
+        f"Share of the {count} nearest that share a class with the query (precision@{count}), mean over n queries, "
+        f"with 95 % intervals {standing.over}",
         columns,
         rows,
     )
 
 
-def _overlaps(seen: Sequence[_Seen]) -> Table:
-    images, count = seen[0].neighbours.shape
+def _overlaps(subjects: Sequence[Subject], nearest_each: Sequence[Sequence[np.ndarray]], pixels: np.ndarray) -> Table:
+    """Return what two models, a model and the pixels, and two seeds of a model have in common.
+
+    A seed of one model is set beside the same number of seed of the other.
+    """
+    images, count = pixels.shape
+    seeds = [each[: len(subject.replicates)] for subject, each in zip(subjects, nearest_each, strict=True)]
+    pairs = [
+        (a.name, b.name, list(zip(of_a, of_b, strict=False)))
+        for (a, of_a), (b, of_b) in itertools.combinations(zip(subjects, seeds, strict=True), 2)
+    ]
+    for subject, each in zip(subjects, seeds, strict=True):
+        pairs.append((subject.name, "pixels", [(own, pixels) for own in each]))
+        if len(each) > 1:
+            pairs.append((subject.name, "its other seeds", list(itertools.pairwise(each))))
     rows = tuple(
-        (a.subject.name, b.subject.name, 100 * overlap(a.neighbours, b.neighbours), 100 * count / (images - 1), images)
-        for a, b in itertools.combinations(seen, 2)
+        (
+            name,
+            other,
+            Measured.of([100 * overlap(*pair) for pair in both]),
+            100 * count / (images - 1),
+            images,
+        )
+        for name, other, both in pairs
     )
     columns = (
         Column("model"),
@@ -260,9 +286,7 @@ def _overlaps(seen: Sequence[_Seen]) -> Table:
         Column("by chance %", digits=1),
         Column("n"),
     )
-    return Table(
-        f"Share of an image's {count} nearest that two models have in common, mean over n images", columns, rows
-    )
+    return Table(f"Share of an image's {count} nearest that two have in common, mean over n images", columns, rows)
 
 
 def mean_percent(shared: np.ndarray) -> float | None:

@@ -6,27 +6,32 @@ Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV 20
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from analysis.deletion import Deletion
 from analysis.figures import Panel, panels
 from analysis.finding import Arrays, Figure, Finding
 from analysis.job import Job, WrongOption
-from analysis.pointing import hits, on_object, verdict
+from analysis.occluded import Occluded, examine, occluded
+from analysis.pointing import Pointing, figure, hits, pointing, sentence
+from analysis.recognised import first_right, of_class, right_images
 from analysis.report import Column, Measured, Table, Value
+from analysis.seeds import measured, said, whose
 from analysis.subject import Subject
+from analysis.windows import FILLS, Grid
 from trainables.errors import UserError, suggest
-from trainables.train import evaluation_batch, predict
 
-FILLS = ("gray", "mean", "black")
 WINDOWS = (3, 5, 7, 9)  # pixels, of images of about 32
+NAMED = {
+    "gray": "gray (0.5 of white, before normalisation)",
+    "mean": "the test images' mean colour",
+    "black": "black",
+}
 ROWS = 10  # of a figure: more are not readable on a page
-SCAN = 64  # images of a class, classified at once in the search for right ones
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Occlusion(Job):
     """
 
     name: ClassVar[str] = "occlusion"
+    edition: ClassVar[int] = 2
 
     windows: tuple[int, ...] | None = None
     per_class: int = 2
@@ -71,57 +77,50 @@ class Occlusion(Job):
         return len(subject.class_names)
 
     def compute(self, subject: Subject, part: int) -> Arrays:
-        """Return the maps of class number `part`.
-
-        `image` (n,) numbers in the data set, `class` (n,), `unoccluded` (n,) probability without a window, `maps` (n,
-        windows, rows, columns) probability by the window's centre, `changed` of that shape: whether the prediction is
-        no longer the class.
+        """Return what examine() does of class number `part`, with the numbers of the images in the data set, `image`
+        (n,), and their `class` (n,).
         """
-        grid, colour = self._grid(subject), self._colour(subject)
-        chosen = _first_right(subject, part, self.per_class)
-        shape = (len(chosen), len(grid.windows), len(grid.rows), len(grid.columns))
-        unoccluded, maps, changed = (
-            np.empty(len(chosen), np.float32),
-            np.empty(shape, np.float32),
-            np.empty(shape, bool),
-        )
-        for index, number in enumerate(chosen):
-            logits = _occluded_logits(subject, number, grid, colour)
-            probability, kept = _probability(subject, logits, part)
-            unoccluded[index], maps[index] = probability[0], probability[1:].reshape(shape[1:])
-            changed[index] = ~kept[1:].reshape(shape[1:])
-        return {
-            "image": chosen,
-            "class": np.full(len(chosen), part),
-            "unoccluded": unoccluded,
-            "maps": maps,
-            "changed": changed,
-        }
+        chosen = first_right(subject.replicates, of_class(subject, part), part, self.per_class)
+        found = examine(subject, part, chosen, self._grid(subject), self.fill)
+        return {"image": chosen, "class": np.full(len(chosen), part)} | found
 
     def finding(self, subjects: Sequence[Subject], computed: Sequence[Arrays]) -> Finding:
-        """Draw the maps, ten images a figure, and sum them up; where objects are known, by the drop on them, too.
+        """Draw the maps, ten images a figure, sum them up, and say what they were held against: other images' masks
+        where objects are known, other fills, other orders of the pixels.
 
         There are no figures and tables where no image is classified right.
         """
         (subject,) = subjects
         arrays = {key: np.concatenate([part[key] for part in computed]) for key in computed[0]}
-        grid = self._grid(subject)
-        missing = self._missing(subject, arrays["class"])
+        grid, missing = self._grid(subject), self._missing(subject, arrays["class"])
         title = "Occlusion sensitivity"
         if not len(arrays["image"]):
             return Finding(self.name, title, (missing,))
-        text, tables = [_by_window(arrays, grid)], {"occlusion-windows": _window_table(subject, arrays, grid)}
-        tables["occlusion-images"] = _image_table(subject, arrays, grid)
-        if subject.knows_objects:
-            located = _located(subject.objects(arrays["image"], arrays["class"]), arrays, grid)
-            tables["occlusion-object"] = _object_table(subject, arrays, grid, located)
-            text.append(_object_or_surroundings(located, grid))
-            arrays |= located
+        seen, deletion = occluded(subject, arrays, grid, self.fill), Deletion(arrays["deletion"])
+        text = [self._rule(subject, grid), whose(subject, "the maps and the table of images"), _by_window(seen)]
+        tables = {"occlusion-windows": _window_table(seen), "occlusion-images": _image_table(subject, arrays, grid)}
+        figures = self._figures(subject, arrays, grid)
+        if seen.masks is not None:
+            located = {
+                f"{window}×{window}": pointing(seen.drops[:, :, at], seen.masks)
+                for at, window in enumerate(grid.windows)
+            }
+            text.append(sentence(located, "the drop at windows centred", f"the {len(seen.images)} images"))
+            tables["occlusion-object"] = _object_table(seen, located)
+            caption = (
+                f"{subject.name} on {subject.dataset}, occlusion: share of the probability's drop, {seen.counted}."
+            )
+            figures["occlusion-object"] = figure(located, subject.name, caption, "% of the drop")
+            arrays |= _object_arrays(list(located.values()))
+        text += [seen.fills.sentence(), deletion.sentence(), missing]
+        tables["occlusion-fills"] = seen.fills.table(f"{subject.name}: other fills, {seen.counted}")
+        tables["occlusion-deletion"] = deletion.table(f"{subject.name}: deletion and insertion, {seen.counted}")
+        figures["occlusion-fills"] = _fill_figure(seen)
+        figures["occlusion-deletion"] = _deletion_figure(seen, deletion, NAMED[self.fill])
         where = {"windows": np.array(grid.windows), "rows": grid.rows, "columns": grid.columns}
-        words = tuple(line for line in (self._rule(subject, grid), *text, missing) if line)
-        return Finding(self.name, title, words, tables, self._figures(subject, arrays, grid), arrays | where)
+        return Finding(self.name, title, tuple(line for line in text if line), tables, figures, arrays | where)
 
-    def _grid(self, subject: Subject) -> _Grid:
+    def _grid(self, subject: Subject) -> Grid:
         sides = subject.images.shape[1:3]
         scale = min(sides) // 32 if min(sides) > 64 else 1
         windows = self.windows or tuple(window * scale | 1 for window in WINDOWS)  # | 1: the next odd number
@@ -135,30 +134,14 @@ class Occlusion(Job):
                 f"occlusion stride {stride} is larger than the images of {subject.dataset}, {sides[0]}×{sides[1]}"
             )
         rows, columns = (np.arange((stride - 1) // 2, side, stride) for side in sides)
-        return _Grid(windows, rows, columns, stride)
+        return Grid(windows, rows, columns, stride)
 
-    def _colour(self, subject: Subject) -> np.ndarray:
-        """Return what the window shows, (channels,) in 0..1."""
-        channels = subject.images.shape[3]
-        if self.fill == "mean":
-            return (subject.images.mean(axis=(0, 1, 2)) / 255).astype(np.float32)
-        return np.full(channels, {"gray": 0.5, "black": 0.0}[self.fill], np.float32)
-
-    def _rule(self, subject: Subject, grid: _Grid) -> str:
+    def _rule(self, subject: Subject, grid: Grid) -> str:
         """Say what was hidden, where, and of which images."""
-        right = (
-            "that have it with a probability of at least 0.5" if subject.multi_label else "that are classified right"
-        )
-        fill = {
-            "gray": "gray (0.5 of white, before normalisation)",
-            "mean": "the test images' mean colour",
-            "black": "black",
-        }[self.fill]
-        where = "every pixel" if grid.stride == 1 else f"one pixel in {grid.stride} along both axes"
         return (
             f"{subject.name} on {subject.dataset}, test images: of each class the first {self.per_class} in the order "
-            f"of the data set {right}. A square window, filled with {fill}, is centred on {where} and clipped at the "
-            "border."
+            f"of the data set {right_images(subject)}. A square window, filled with {NAMED[self.fill]}, is centred on "
+            f"{grid.places()} and clipped at the border."
         )
 
     def _missing(self, subject: Subject, classes: np.ndarray) -> str:
@@ -172,7 +155,7 @@ class Occlusion(Job):
             else ""
         )
 
-    def _figures(self, subject: Subject, arrays: Arrays, grid: _Grid) -> dict[str, Figure]:
+    def _figures(self, subject: Subject, arrays: Arrays, grid: Grid) -> dict[str, Figure]:
         count = len(arrays["image"])
         pages = [range(start, min(start + ROWS, count)) for start in range(0, count, ROWS)]
         largest = max(grid.windows)
@@ -199,77 +182,44 @@ class Occlusion(Job):
         return figures
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """Which windows are put where: their sizes, and the rows and columns of their centres."""
-
-    windows: tuple[int, ...]
-    rows: np.ndarray
-    columns: np.ndarray
-    stride: int
-
-
-def _first_right(subject: Subject, label: int, count: int) -> np.ndarray:
-    """Return the numbers of the first `count` images of a class that are classified right; fewer where there are not
-    so many.
-    """
-    candidates = np.flatnonzero(subject.labels[:, label] == 1 if subject.multi_label else subject.labels == label)
-    right: list[int] = []
-    for start in range(0, len(candidates), SCAN):
-        if len(right) >= count:
-            break
-        numbers = candidates[start : start + SCAN]
-        _, kept = _probability(subject, predict(subject.model, subject.pixels(numbers)), label)
-        right += numbers[kept].tolist()
-    return np.array(right[:count], np.int64)
-
-
-def _probability(subject: Subject, logits: Tensor, label: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return a class's probability, (n,) float32, and whether it is predicted, (n,) bool, of logits (n, classes)."""
-    if subject.multi_label:
-        probability = logits[:, label].double().sigmoid()
-        kept = probability >= 0.5
-    else:
-        probability = logits.double().softmax(1)[:, label]
-        kept = logits.argmax(1) == label
-    return probability.float().cpu().numpy(), kept.cpu().numpy()
+def _fill_figure(seen: Occluded) -> Figure:
+    """Draw the first network's maps of the first image of each class with each fill."""
+    [window] = seen.fills.grid.windows
+    chosen = np.unique(seen.classes, return_index=True)[1][:ROWS]
+    caption = (
+        f"{seen.subject.name} on {seen.subject.dataset}, occlusion with {window}×{window} windows of three fills at "
+        f"{seen.fills.grid.places()}: probability of the row's class, and its lowest; p: without a window. Seed "
+        f"{seen.subject.seed}."
+    )
+    rows = []
+    for index in chosen:
+        image = Panel(seen.subject.images[seen.images[index]], f"p = {seen.unoccluded[index, 0]:.3f}")
+        maps = seen.fills.maps[index, 0]
+        rows.append([image, *(Panel(values, f"lowest {values.min():.3f}") for values in maps)])
+    png = panels(
+        rows,
+        title=f"Does it depend on the fill? {seen.subject.name}",
+        caption=caption,
+        row_labels=[f"{seen.subject.class_names[seen.classes[index]]}\nimage {seen.images[index]}" for index in chosen],
+        column_labels=["image", *FILLS],
+        colormap="autumn",
+        limits=(0, 1),
+        colour_label="probability of the class",
+    )
+    return Figure(png, caption)
 
 
-def _occluded_logits(subject: Subject, number: int, grid: _Grid, colour: np.ndarray) -> Tensor:
-    """Return the logits of an image without a window, then with each at each place: (1 + windows × rows × columns,
-    classes).
-
-    The pixels lie channels last, and convolutions and pooling keep it so: on the CPU that is three times as fast as
-    channels first.
-    """
-    image = subject.pixels(np.array([number]))[0].float() / 255
-    fill = torch.from_numpy(colour).to(image.device)
-    height, width = (torch.arange(side, device=image.device) for side in image.shape[:2])
-    subject.model.eval()
-    logits = []
-    with torch.inference_mode():
-        for row, column, reach in _places(grid, evaluation_batch(image.shape[:2], image.device), image.device):
-            hidden = ((height - row).abs() <= reach)[:, :, None] & ((width - column).abs() <= reach)[:, None, :]
-            occluded = torch.where(hidden[..., None], fill, image)
-            logits.append(subject.model(occluded.permute(0, 3, 1, 2)))
-    return torch.cat(logits)
+def _deletion_figure(seen: Occluded, deletion: Deletion, fill: str) -> Figure:
+    [window] = seen.fills.grid.windows
+    caption = (
+        f"{seen.subject.name} on {seen.subject.dataset}: probability of the class while pixels are hidden, filled with "
+        f"{fill}, or shown one after the other; {seen.counted}. The map's order: the drop with {window}×{window} "
+        f"windows at {seen.fills.grid.places()}, largest first; random patches: of {window}×{window} pixels."
+    )
+    return Figure(deletion.figure(f"Deletion and insertion: {seen.subject.name}", caption), caption)
 
 
-def _places(grid: _Grid, size: int, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
-    """Yield the windows in chunks of `size`: row and column of their centres, and how far they reach from there, (n, 1)
-    each.
-
-    The first hides nothing: it reaches less than 0.
-    """
-    reaches = torch.tensor(grid.windows, device=device) // 2
-    rows, columns = (torch.from_numpy(centres).to(device) for centres in (grid.rows, grid.columns))
-    places = torch.cartesian_prod(reaches, rows, columns)
-    for chunk in torch.cat([places.new_tensor([[-1, 0, 0]]), places]).split(size):
-        reach, row, column = chunk.split(1, dim=1)
-        yield row, column, reach
-
-
-def _panels(subject: Subject, arrays: Arrays, grid: _Grid, index: int) -> list[Panel]:
+def _panels(subject: Subject, arrays: Arrays, grid: Grid, index: int) -> list[Panel]:
     """Return an image with a window drawn on it, then its maps."""
     maps, largest = arrays["maps"][index], int(np.argmax(grid.windows))
     row, column = np.unravel_index(maps[largest].argmin(), maps[largest].shape)
@@ -279,7 +229,7 @@ def _panels(subject: Subject, arrays: Arrays, grid: _Grid, index: int) -> list[P
     return [image, *(Panel(values, f"lowest {values.min():.3f}") for values in maps)]
 
 
-def _image_table(subject: Subject, arrays: Arrays, grid: _Grid) -> Table:
+def _image_table(subject: Subject, arrays: Arrays, grid: Grid) -> Table:
     columns = [Column("image"), Column("class"), Column("p without", digits=3)]
     for window in grid.windows:
         columns += [Column(f"{window}×{window} lowest", digits=3), Column(f"{window}×{window} mean", digits=3)]
@@ -294,95 +244,72 @@ def _image_table(subject: Subject, arrays: Arrays, grid: _Grid) -> Table:
     return Table(title, tuple(columns), tuple(rows))
 
 
-def _window_table(subject: Subject, arrays: Arrays, grid: _Grid) -> Table:
+def _window_table(seen: Occluded) -> Table:
     columns = (
         Column("window"),
         Column("lowest p", digits=3),
         Column("mean p", digits=3),
         Column("lost, % of positions", digits=1),
     )
-    maps, changed = arrays["maps"].astype(np.float64), arrays["changed"]
-    rows = [
+    rows = tuple(
         (
             f"{window}×{window}",
-            Measured.of_finite(maps[:, at].min(axis=(1, 2))),
-            Measured.of_finite(maps[:, at].mean(axis=(1, 2))),
-            Measured.of_finite(100 * changed[:, at].mean(axis=(1, 2))),
+            measured(seen.maps[:, :, at].min(axis=(2, 3))),
+            measured(seen.maps[:, :, at].mean(axis=(2, 3), dtype=np.float64)),
+            measured(100 * seen.changed[:, :, at].mean(axis=(2, 3))),
         )
-        for at, window in enumerate(grid.windows)
-    ]
-    return Table(
-        f"{subject.name}: by size of the window, mean ± standard deviation (n) over the images", columns, tuple(rows)
+        for at, window in enumerate(seen.grid.windows)
     )
+    return Table(f"{seen.subject.name}: by size of the window, {seen.counted}", columns, rows)
 
 
-def _by_window(arrays: Arrays, grid: _Grid) -> str:
+def _by_window(seen: Occluded) -> str:
     """Say what hiding costs, by window."""
-    means = arrays["maps"].mean(axis=(0, 2, 3), dtype=np.float64)
-    lost = arrays["changed"].mean(axis=(0, 2, 3))
     costs = [
-        f"{p:.3f} with {w}×{w} (lost at {100 * f:.1f} % of positions)"
-        for w, p, f in zip(grid.windows, means, lost, strict=True)
+        f"{said(seen.maps[:, :, at].mean(axis=(2, 3), dtype=np.float64), 3)} with {window}×{window} (lost at "
+        f"{said(100 * seen.changed[:, :, at].mean(axis=(2, 3)), 1)} % of positions)"
+        for at, window in enumerate(seen.grid.windows)
     ]
+    where = f", windows at {seen.grid.places()}" if seen.subject.others else ""
     return (
-        f"Mean probability of the class over {len(arrays['image'])} images: "
-        f"{arrays['unoccluded'].mean(dtype=np.float64):.3f} without a window; {', '.join(costs)}."
+        f"Mean probability of the class over {len(seen.images)} images{where}: {said(seen.unoccluded, 3)} without a "
+        f"window; {', '.join(costs)}."
     )
 
 
-def _located(masks: np.ndarray, arrays: Arrays, grid: _Grid) -> Arrays:
-    """Return how much of the drop falls on the object, `masks` (n, H, W), by where the window's centre is.
-
-    `object_area` (n,): the object's share of the positions, which is what chance gives. `drop_on_object` and
-    `drop_points_at_object` (n, windows): what on_object() returns for the positive drops.
+def _object_arrays(located: Sequence[Pointing]) -> Arrays:
+    """Return `object_area` (n,), the object's share of the positions, and of each Pointing `drop_on_object`,
+    `drop_on_other_objects` and `drop_points_at_object` (n, seeds, windows).
     """
-    inside = masks[:, grid.rows][:, :, grid.columns]
-    drops = np.maximum(arrays["unoccluded"][:, None, None, None].astype(np.float64) - arrays["maps"], 0)
-    windows = drops.shape[1]
-    share, hit = on_object(drops.reshape(-1, *drops.shape[2:]), np.repeat(inside, windows, axis=0))
     return {
-        "object_area": inside.mean(axis=(1, 2)),
-        "drop_on_object": share.reshape(-1, windows),
-        "drop_points_at_object": hit.reshape(-1, windows),
+        "object_area": located[0].area,
+        "drop_on_object": np.stack([each.share for each in located], axis=2),
+        "drop_on_other_objects": np.stack([each.others for each in located], axis=2),
+        "drop_points_at_object": np.stack([each.points for each in located], axis=2),
     }
 
 
-def _object_table(subject: Subject, arrays: Arrays, grid: _Grid, located: Arrays) -> Table:
-    """Return drop on the object, per class and over all, beside the object's area."""
-    columns = [Column("class"), Column("object's area %", digits=1)]
-    for window in grid.windows:
-        columns += [Column(f"{window}×{window} drop on it %", digits=1), Column(f"{window}×{window} largest on it")]
-    groups = {name: arrays["class"] == number for number, name in enumerate(subject.class_names)}
+def _object_table(seen: Occluded, located: Mapping[str, Pointing]) -> Table:
+    """Return drop on the object, per class and over all, beside that under other images' masks."""
+    columns = [Column("class"), Column("images", show=False), Column("object's area %", digits=1)]
+    for window in located:
+        columns += [
+            Column(f"{window} drop on it %", digits=1),
+            Column(f"{window} on other images' %", digits=1, show=False),
+            Column(f"{window} largest on it"),
+        ]
+    groups = {name: seen.classes == number for number, name in enumerate(seen.subject.class_names)}
+    area = 100 * next(iter(located.values())).area
     rows = []
-    for name, members in (groups | {"all": np.ones(len(arrays["class"]), bool)}).items():
-        row: list[Value | Measured] = [name, Measured.of_finite(100 * located["object_area"][members])]
-        for at in range(len(grid.windows)):
-            row.append(Measured.of_finite(100 * located["drop_on_object"][members, at]))
-            row.append(hits(located["drop_points_at_object"][members, at]))
+    for name, members in (groups | {"all": np.ones(len(seen.classes), bool)}).items():
+        row: list[Value | Measured] = [name, int(members.sum())]
+        row.append(float(area[members].mean()) if members.any() else None)
+        for each in located.values():
+            row += [measured(100 * each.share[members]), measured(100 * each.others[members])]
+            row.append(hits(each.points[members]))
         rows.append(tuple(row))
     title = (
-        f"{subject.name}: object or surroundings? Share of the probability's drop at windows centred on the object (by "
-        "chance: its area), and images whose largest drop is there"
+        f"{seen.subject.name}: object or surroundings? Share of the probability's drop at windows centred on the "
+        f"object, and maps whose largest drop is there; {seen.counted}"
     )
     return Table(title, tuple(columns), tuple(rows))
-
-
-def _object_or_surroundings(located: Arrays, grid: _Grid) -> str:
-    """Answer the question, for each window."""
-    shares = []
-    for at, window in enumerate(grid.windows):
-        share, points = located["drop_on_object"][:, at], located["drop_points_at_object"][:, at]
-        known = np.isfinite(share)
-        if not known.any():
-            shares.append(f"with {window}×{window} no drop in any image")
-            continue
-        shares.append(
-            f"with {window}×{window} {100 * share[known].mean():.1f} % of the drop "
-            f"({verdict(share[known] - located['object_area'][known])}) and the largest in {hits(points)} images"
-        )
-    area = 100 * located["object_area"].mean()
-    return (
-        f"Object or surroundings? The objects cover {area:.1f} % of the positions, which is their share by chance. "
-        f"Windows centred on them make {'; '.join(shares)}. More or less than chance: by over two standard errors of "
-        "the mean."
-    )

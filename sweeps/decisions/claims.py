@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from sweeps.decisions.inference import Comparison, Difference
-from sweeps.decisions.labels import label
+from sweeps.decisions.labels import label, listed
 from sweeps.decisions.stages import AnyStage, Stage
 from trainables.errors import UserError
 
@@ -104,7 +104,7 @@ def _claimed(claim: Claim, entrants: Sequence[Entrant]) -> str:
     labels = {each.value: each.label for each in entrants}
     better, *worse = (labels.get(value, label(value)) for value in (claim.better, *claim.worse))
     published = "" if claim.delta is None else f" by {claim.delta:g} points"
-    return f"{better} is better than {_listed(worse)}{published}" if worse else f"{better} is the best{published}"
+    return f"{better} is better than {listed(worse)}{published}" if worse else f"{better} is the best{published}"
 
 
 def _ruled(claim: Claim, entrants: Sequence[Entrant], compared: Comparison | None) -> tuple[Ruling, str]:
@@ -116,7 +116,8 @@ def _ruled(claim: Claim, entrants: Sequence[Entrant], compared: Comparison | Non
     rivals = {value: compared.difference(at[claim.better], at[value]) for value in named if value in at}
 
     def against(values: Iterable[Any]) -> str:
-        numbers = ", ".join(f"{_points(rivals[value])} against {labels[value]}" for value in values)
+        leads = [(rivals[value], labels[value]) for value in values]
+        numbers = ", ".join(f"{each.words} points against {name}" for each, name in leads)
         return f"{labels[claim.better]} is at {numbers}"
 
     behind = [value for value, each in rivals.items() if each.high is not None and each.high < 0]
@@ -144,13 +145,6 @@ def _negligible(difference: Difference) -> bool:
     return 100 * max(-difference.low, difference.high) < DELTA
 
 
-def _points(difference: Difference) -> str:
-    value = f"{100 * difference.value:+.1f}"
-    if difference.low is None or difference.high is None:
-        return f"{value} points"
-    return f"{value} points [{100 * difference.low:.1f}, {100 * difference.high:.1f}]"
-
-
 def _needed(compared: Comparison, pairs: Mapping[tuple[int, int], float]) -> str:
     """Say how many seeds would decide about differences such as these: as above 0, or as negligible."""
     if not compared.told:
@@ -168,7 +162,3 @@ def _absent(values: Sequence[Any], entrants: Sequence[Entrant]) -> str:
         for value in values
     ]
     return ", ".join(reasons)
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

@@ -12,7 +12,12 @@ known). 1 / N² is one more image on which the two differ: that they agree on N 
 
 The differences of all pairs lie in their intervals at once in 95 % of stages (Tukey and Kramer), and the best trial is
 among those that may be best in 95 % (Hsu's multiple comparisons with the best). A trial of one seed is taken to scatter
-as the study's others do; where none has several, nothing is told.
+as the study's others do, which nothing can check; where none has several, nothing is told.
+
+Simulated 2026-11-26 (tests/benchmarks/inference.py): of stages of 2 or 5 equal trials with 3 or 5 seeds, at most 5.2 %
+(± 0.5) have a pair told apart, also where one trial's seeds scatter two or three times as much; the rule before, two
+standard errors over seeds, had 11 to 60 %. Of two trials, one a point better is found in 38 % with 3 seeds, in 67 %
+with 5.
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sweeps.decisions.labels import interval
 from sweeps.decisions.quantiles import lead, widest
 from sweeps.decisions.scatter import Scatter, Spread, scatter, spread
 
@@ -36,6 +42,11 @@ class Difference:
     value: float
     low: float | None
     high: float | None
+
+    @property
+    def words(self) -> str:
+        """In points, with the interval where it is known: `+1.2 [−0.1, +2.5]`."""
+        return interval(self.value, self.low, self.high)
 
     @property
     def ahead(self) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+NAMED = 6  # in a list, before the rest are counted
 
 
 def label(value: Any) -> str:
@@ -12,3 +15,21 @@ def label(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "none", True: "yes", False: "no"}[value]
     return str(value).rpartition("/")[2]
+
+
+def points(share: float) -> str:
+    """Return a difference of fractions in points, with its sign."""
+    return f"{100 * share:+z.1f}".replace("-", "−")
+
+
+def interval(value: float, low: float | None, high: float | None) -> str:
+    """Return a difference of fractions in points, with its interval where that is known: `+1.2 [−0.1, +2.5]`."""
+    if low is None or high is None:
+        return points(value)
+    return f"{points(value)} [{points(low)}, {points(high)}]"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a list in words, of many the first few."""
+    shown = [*names[:NAMED], f"{len(names) - NAMED} more"] if len(names) > NAMED + 1 else [*names]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

@@ -8,11 +8,11 @@ import numpy as np
 
 from analysis.report import Column, Measured, Table, Value
 from sweeps.decisions.contest import Contest
+from sweeps.decisions.labels import points
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import StageResult, Terms
 from sweeps.decisions.status import Status
 from sweeps.reporting.tables import Facts
-from sweeps.reporting.winner_words import interval, points
 from trainables.plan import Layer, flops, parameters, plan
 
 NEAR = 0.01  # a score within one point of another is near it
@@ -98,7 +98,9 @@ def _against(outcome: Outcome, other: Outcome | None, contest: Contest) -> Value
     if other is None or outcome is other or {outcome.status, other.status} != {Status.DONE}:
         return None
     difference = contest.difference(outcome, other)
-    return interval(difference) if difference else points(outcome.score - other.score)
+    if difference is None:
+        return points(outcome.score - other.score)
+    return difference.words
 
 
 def _gap(outcome: Outcome) -> Measured | None:

@@ -51,7 +51,8 @@ def stage_table(result: StageResult, facts: Facts, fields: Sequence[str] = ()) -
     eligible = tuple(outcome.status == Status.DONE for outcome in result.outcomes)
     best = [outcome.key for outcome in result.winner.contest.best_set] if result.winner else []
     marked = tuple(outcome.key in best for outcome in result.outcomes)
-    return Table(f"{result.stage.title}{elsewhere}", tuple(columns), tuple(rows), eligible, marked)
+    spread = "; ±: sd over seeds (n)" if any(len(each.history.seeds) > 1 for each in result.outcomes) else ""
+    return Table(f"{result.stage.title}{elsewhere}{spread}", tuple(columns), tuple(rows), eligible, marked)
 
 
 def published_table(result: StageResult, facts: Facts) -> Table | None:

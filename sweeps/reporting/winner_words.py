@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sweeps.decisions.contest import Contest
-from sweeps.decisions.inference import Difference
+from sweeps.decisions.labels import listed
 from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.records import StageResult
 from sweeps.decisions.status import Status
 from sweeps.decisions.winner import CHEAPEST, Winner
 
-NAMED = 6  # trials in a list, before the rest are counted
 SEEN = 0.01  # the difference whose seeds are told: one point
 
 
@@ -32,24 +31,6 @@ def winner_sentences(result: StageResult, by: Yardstick) -> list[str]:
     return [*lines, *_not_compared(result.outcomes, winner)]
 
 
-def interval(difference: Difference) -> str:
-    """Return a difference in points with its interval: `+1.2 [−0.1, +2.5]`."""
-    if difference.low is None or difference.high is None:
-        return points(difference.value)
-    return f"{points(difference.value)} [{points(difference.low)}, {points(difference.high)}]"
-
-
-def points(share: float) -> str:
-    """Return a difference of fractions in points, with its sign."""
-    return f"{100 * share:+z.1f}".replace("-", "−")
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names as a list in words, of many the first few."""
-    shown = [*names[:NAMED], f"{len(names) - NAMED} more"] if len(names) > NAMED + 1 else [*names]
-    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
-
-
 def _seeds(outcome: Outcome) -> str:
     count = len(outcome.history.seeds)
     return f"{count} seeds" if count > 1 else "1 seed"
@@ -65,7 +46,7 @@ def _lead(winner: Winner, rivals: Sequence[Outcome]) -> str:
     if not contest.told:
         return how
     found = [(each, contest.difference(best, each)) for each in sorted(rivals, key=lambda rival: -rival.score)]
-    words = [(f"{each.cell.label} ({interval(lead)})", lead.ahead) for each, lead in found if lead]
+    words = [(f"{each.cell.label} ({lead.words})", lead.ahead) for each, lead in found if lead]
     ahead, level = ([text for text, told in words if told is which] for which in (True, False))
     how += f", ahead of {listed(ahead)}" if ahead else ""
     return how + (f"; not told apart from {listed(level)}" if level else "")
@@ -84,6 +65,8 @@ def _what_is_told(contest: Contest) -> list[str]:
             f"{', '.join(members)}."
         )
     ]
+    if any(len(outcome.history.seeds) == 1 for outcome in contest.compared):
+        lines.append("A trial of one seed is taken to scatter as the study's others do, which cannot be checked.")
     resolution = f"Differences under {100 * comparison.resolution:.1f} points cannot be seen in this stage"
     if comparison.resolution <= SEEN:
         return [*lines, f"{resolution}."]

@@ -15,7 +15,10 @@ from analysis.features import (
     features,
     main_class,
     nearest,
+    nearest_of_pixels,
+    of_pixels,
     overlap,
+    pixels,
     presence,
     sharing,
 )
@@ -157,3 +160,21 @@ def test_models_must_have_been_examined_on_the_same_images(change):
         UserError, match=r"^net is examined on random, other on \w+, but must be on the same images of the"
     ):
         check_same_images([subject, subject, other])
+
+
+def test_pixels_are_a_space_and_larger_images_are_reduced():
+    images = np.random.default_rng(0).integers(0, 256, (4, 6, 8, 3), dtype=np.uint8)
+    expected = images.transpose(0, 3, 1, 2).reshape(4, -1)
+    np.testing.assert_array_equal(pixels(images, 8), expected)
+    blocks = images.reshape(4, 3, 2, 4, 2, 3).mean(axis=(2, 4))
+    np.testing.assert_allclose(pixels(images[:, :, :6], 3), blocks[:, :, :3].transpose(0, 3, 1, 2).reshape(4, -1))
+    assert of_pixels(images) == "6×8×3"
+    assert of_pixels(np.zeros((1, 32, 12, 1), np.uint8)) == "16×12×1, reduced"
+
+
+def test_neighbours_by_pixels():
+    subject = make_subject(SMALL, count=20)
+    found = nearest_of_pixels(subject, 4, "euclidean", np.arange(3, 18))
+    flat = subject.images[3:18].reshape(15, -1).astype(float)
+    distances = np.linalg.norm(flat[:, None] - flat, axis=2) + np.diag(np.full(15, np.inf))
+    np.testing.assert_array_equal(found, distances.argsort(axis=1)[:, :4])

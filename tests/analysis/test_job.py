@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.finding import Arrays
-from analysis.job import Job, WrongOption
+from analysis.job import Job, WrongOption, by_model
 from analysis.subject import Subject
 from tests.analysis.test_filters import SMALL, make_subject
 from trainables.errors import UserError
@@ -60,3 +60,8 @@ def test_a_wrong_option_is_the_users_mistake_and_comes_whole_from_another_proces
     assert isinstance(error, WrongOption)
     assert isinstance(error, UserError)
     assert str(error) == "no layer 'x'"
+
+
+def test_parts_go_to_their_models_in_order():
+    parts = [{"part": np.array(number)} for number in range(5)]
+    assert by_model(parts, [2, 0, 3]) == [parts[:2], [], parts[2:]]

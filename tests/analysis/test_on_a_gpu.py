@@ -28,7 +28,7 @@ OPTIONS = {
     "neighbours": {"count": 2, "metric": "euclidean"},
     "occlusion": {"windows": (3, 5), "per_class": 1, "stride": 5},
     "saliency": {"per_class": 1},
-    "tsne": {"images": 20, "perplexity": 3},
+    "tsne": {"images": 20, "perplexity": 3, "repeats": 1},
 }
 
 

@@ -11,6 +11,22 @@ do. Of these only the variances over seeds are drawn, which of so many images ar
 
 False: any pair told apart though all are equal. Dropped: the first trial is not among those that may be best, or the
 last, whichever is the oftener. Power: the last, a point better, is told ahead of all others. All in percent.
+
+Measured 2026-11-26, 2,000 repetitions, Monte Carlo error 0.5 at 5 %. "equal": seeds scatter by 0.46 points in all
+trials, and nothing lies beside the stage (n = 1: ten others); "worst": of all rows, but for n = 1 beside others that
+are unlike.
+
+| K | n | false before: equal, worst | false: equal, worst | dropped: worst | power before: equal | power: equal |
+|--:|--:|--:|--:|--:|--:|--:|
+| 2 | 1 | 1.4, 33.0 | 2.9, 3.5 | 3.6 | 16 | 21 |
+| 2 | 3 | 17.0, 17.0 | 2.9, 5.1 | 4.4 | 72 | 38 |
+| 2 | 5 | 16.9, 16.9 | 4.0, 5.2 | 5.3 | 87 | 67 |
+| 5 | 1 | 9.3, 56.6 | 2.2, 4.9 | 5.9 | 2 | 0 |
+| 5 | 3 | 60.1, 60.1 | 1.8, 4.3 | 4.0 | 42 | 1 |
+| 5 | 5 | 59.9, 59.9 | 2.6, 3.6 | 4.0 | 66 | 9 |
+
+With one seed and nothing beside, nothing is told apart. With one seed, beside others that scatter less by a factor of
+two or three, 10 to 29 % are false: what a trial of one seed scatters by is borrowed, and cannot be known.
 """
 
 import argparse

@@ -11,10 +11,11 @@ for 30 epochs on 256 of scikit-learn's digits, with three seeds (minutes, then k
 is 0.6.
 
 Each contestant draws 64 points, on four simulated workers where an epoch takes the time that the table has for the
-network. Of a table's seeds one is seen; the winner's regret is that of the mean over seeds, in % of what the median
-network lacks to the best. Every winner is run to the end, at its cost. Ours also run the best three in full, which is
-counted. Ray Tune is its own AsyncHyperBandScheduler and OptunaSearch with their defaults, called in the order in which
-Tune's controller calls them; no Ray process runs.
+network. Of a table's seeds one is seen; the winner's regret is that of the mean over the others, in % of what the
+median network lacks to the best. Contestants are compared by table and repetition: each sees the same seed there, and
+the differences have 95 % intervals (over repetitions; the tables are what they are). Every winner is run to the end, at
+its cost. Ours also run the best three in full, which is counted. Ray Tune is its own AsyncHyperBandScheduler and
+OptunaSearch with their defaults, called in the order in which Tune's controller calls them; no Ray process runs.
 
 ASHA's factor of 3 and first rung at epoch 1 were chosen on TUNED, with random points, from factors 2 to 8 and first
 rungs 1 to 4; nothing was chosen on REPORTED. On protein_structure (20 repetitions) factors 2, 3, 4 and 6 gave a regret
@@ -37,6 +38,7 @@ import numpy as np
 import optuna
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search.optuna import OptunaSearch
+from scipy.stats import t
 
 from sweeps.decisions.rules import Full, Rule, make
 from sweeps.decisions.samplers import Sampler, Told
@@ -280,7 +282,9 @@ def measure(table: Table, contestant: Callable[[Table, int], Contestant], repeti
 def searched(table: Table, contestant: Contestant, seed: int) -> tuple[float, int]:
     epochs = simulate(contestant, table, table.curves[seed % SEEDS])
     winner = contestant.winner()
-    return table.regrets[contestant.networks[winner]], epochs + table.epochs - len(contestant.scores[winner])
+    return table.regrets[seed % SEEDS, contestant.networks[winner]], epochs + table.epochs - len(
+        contestant.scores[winner]
+    )
 
 
 def measured(repetitions: int, name: str) -> dict[str, np.ndarray]:
@@ -294,15 +298,23 @@ def measured(repetitions: int, name: str) -> dict[str, np.ndarray]:
 
 def show(title: str, tables: list[dict[str, np.ndarray]]) -> None:
     """Print means over tables and repetitions. The ratio is the mean over tables of that of the mean epochs."""
-    print(f"\n| {title} | regret, % (n) | epochs | to Tune's |\n|---|--:|--:|--:|")
+    print(f"\n| {title} | regret, % (n) | less Tune's [95 %] | epochs | to Tune's |\n|---|--:|--:|--:|--:|")
     for name in CONTESTANTS:
         regrets, epochs = (np.stack([rows[name][:, at] for rows in tables]) for at in (0, 1))
-        error = np.sqrt(regrets.var(axis=1, ddof=1).mean() / regrets.size)  # within tables
+        paired = regrets - np.stack([rows[PEER][:, 0] for rows in tables])
         ratio = np.mean([rows[name][:, 1].mean() / rows[PEER][:, 1].mean() for rows in tables])
         print(
-            f"| {name} | {regrets.mean():.1f} ± {error:.1f} ({regrets.size}) | {epochs.mean():,.0f} | {ratio:.2f} |",
+            f"| {name} | {regrets.mean():.1f} ({regrets.size}) | {'' if name == PEER else interval(paired)} | "
+            f"{epochs.mean():,.0f} | {ratio:.2f} |",
             flush=True,
         )
+
+
+def interval(paired: np.ndarray) -> str:
+    """Return the mean of differences (tables, repetitions) and its 95 % interval, from their spread within tables."""
+    tables, repetitions = paired.shape
+    half = t.ppf(0.975, tables * (repetitions - 1)) * np.sqrt(paired.var(axis=1, ddof=1).mean() / paired.size)
+    return f"{paired.mean():+.1f} [{paired.mean() - half:+.1f}, {paired.mean() + half:+.1f}]"
 
 
 def main() -> None:

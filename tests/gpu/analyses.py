@@ -102,7 +102,7 @@ def occlusion(setting: Setting, here: bool) -> Result:
     subjects = both(setting)
     job = Occlusion(windows=(5,), stride=setting.size(1, 8), per_class=setting.size(10, 2))
     part, chosen = int(np.bincount(subjects[0].predicted).argmax()), subjects[0 if here else 1]
-    maps = job.compute(chosen, part)["maps"]  # to warm up
+    found = job.compute(chosen, part)  # to warm up
     times = seconds(partial(job.compute, chosen, part), chosen.device, rounds=1 if here else 3)
-    images = int(maps.size + len(maps))
+    images = sum(int(found[name].size) for name in ("unoccluded", "maps", "fills", "deletion"))
     return Result(None, {RATE: images / statistics.median(times), "images": images})

@@ -37,6 +37,14 @@ def test_bars_are_sorted_by_the_first_series_the_unknown_last():
     assert columns(["x"], {"a": np.array([np.nan])}).axes[0].get_legend() is None
 
 
+def test_a_band_shows_what_chance_makes_to_either_side():
+    axes = columns(["x", "y"], {"a": np.array([0.1, -0.3])}, percent=True, band=0.2).axes[0]
+    [band] = [patch for patch in axes.patches if patch.get_width() == 1 and patch.get_height() == 40]
+    assert band.get_y() == -20
+    assert band.get_zorder() < min(patch.get_zorder() for patch in axes.containers[0])
+    assert len(columns(["x", "y"], {"a": np.array([0.1, -0.3])}).axes[0].patches) == 2
+
+
 @pytest.mark.parametrize(("number", "series"), [(1, 1), (10, 3), (64, 1), (64, 8)])
 def test_words_of_bars_do_not_overlap(number: int, series: int):
     values = {f"series {i} with a name": np.linspace(-1000, 2000, number) for i in range(series)}

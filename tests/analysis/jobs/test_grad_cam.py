@@ -1,18 +1,22 @@
-"""Grad-CAM against captum, and against maps worked out by hand."""
+"""What Grad-CAM shows of right and wrong predictions, and what it is held against."""
+
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-import torchvision
-from captum.attr import LayerGradCam
 from torch import nn
 
-from analysis import figures
+from analysis import deletion, figures
+from analysis.cam import cam
 from analysis.finding import Finding
-from analysis.jobs.grad_cam import GradCam, cam, default_layer, stretched
+from analysis.jobs.grad_cam import GradCam
+from analysis.pointing import stretched
+from analysis.randomised import DRAW
+from analysis.report import Measured
 from analysis.subject import Subject
-from tests.trainables.test_models import add_excite
-from trainables.config import CNN, Model, ResNet
+from trainables.config import CNN, Model
 from trainables.errors import UserError
 from trainables.models import Network, build
 from trainables.plan import plan
@@ -52,126 +56,27 @@ def subject(
         labels=labels,
         training_images=(9, 9, 9),
         masks=masks,
+        blank=partial(build, config, shape, 3, (0.4,) * shape[0], (0.2,) * shape[0]),
     )
+
+
+def with_seeds(of: Subject, seeds: int) -> Subject:
+    """Return a subject with slightly different networks beside its own, all with about as many images of each class."""
+    middle = torch.from_numpy(of.logits.mean(0))
+    with torch.no_grad():
+        of.model.head.bias -= middle
+    of, others = replace(of), []  # what it has cached goes
+    for seed in range(1, seeds):
+        model = network()
+        with torch.no_grad():
+            model.head.bias -= middle
+            model.head.weight += 0.01 * torch.randn(3, 8, generator=torch.Generator().manual_seed(seed))
+        others.append(replace(of, model=model, seed=seed))
+    return replace(of, others=tuple(others))
 
 
 def find(job: GradCam, of: Subject) -> Finding:
     return job.finding([of], [job.compute(of, part) for part in range(job.parts(of))])
-
-
-def oracle(model: Network, module: nn.Module, images: np.ndarray, targets: torch.Tensor) -> np.ndarray:
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-    return LayerGradCam(model, module).attribute(pixels, targets, relu_attributions=True)[:, 0].detach().numpy()
-
-
-TARGETS = torch.tensor([0, 1, 2, 0, 1])
-
-
-@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
-@pytest.mark.parametrize("pooling", ["max", "average", "none"])
-def test_the_default_is_captum_s_after_the_last_convolution_s_activation(activation: str, pooling: str):
-    model = network(
-        CNN(conv_layers=2, channels=(4, 6), activation=activation, pooling=pooling, pool_size=3, fc_widths=8)
-    )
-    images = pictures(5)
-    got = cam(model, torch.from_numpy(images), TARGETS, None).numpy()
-    model.blocks[-1].pool_first = False  # the same function, but in captum's reach: activation first
-    np.testing.assert_allclose(got, oracle(model, model.blocks[-1].activation, images, TARGETS), rtol=1e-5, atol=1e-7)
-    assert got.max() > 0
-    assert default_layer(model) == "conv2 after its activation" + ("" if pooling == "none" else ", before pooling")
-
-
-def test_a_named_layer_is_captum_s():
-    model, images = network(), pictures(5)
-    modules = {
-        "conv1": model.blocks[0].convs[0],
-        "block1": model.blocks[0].dropout,
-        "conv2": model.blocks[1].convs[0],
-        "block2": model.blocks[1].dropout,
-    }
-    for name, module in modules.items():
-        got = cam(model, torch.from_numpy(images), TARGETS, name).numpy()
-        np.testing.assert_allclose(got, oracle(model, module, images, TARGETS), rtol=1e-5, atol=1e-7, err_msg=name)
-
-
-@pytest.mark.parametrize("behind", ["conv2", "activation2"])
-def test_a_step_added_to_a_block_is_captum_s_too(monkeypatch: pytest.MonkeyPatch, behind: str):
-    model, images = network(), pictures(5)
-    without = cam(model, torch.from_numpy(images), TARGETS, None).numpy()
-    add_excite(monkeypatch, behind, 6)
-    block = model.blocks[1]
-    block.pool_first = False
-    modules = {None: block.activation, "conv2": block.convs[0], "block2": block.dropout}
-    for name, module in modules.items():
-        got = cam(model, torch.from_numpy(images), TARGETS, name).numpy()
-        np.testing.assert_allclose(got, oracle(model, module, images, TARGETS), rtol=1e-5, atol=1e-7, err_msg=name)
-    assert not np.allclose(cam(model, torch.from_numpy(images), TARGETS, None).numpy(), without)
-    assert default_layer(model).startswith("conv2 after its activation")
-
-
-@pytest.mark.parametrize("option", [{"dilation": 2}, {"groups": (1, 2)}])
-def test_a_dilated_or_grouped_network_s_is_captum_s(option: dict):
-    model, images = network(CNN(conv_layers=2, channels=(4, 6), fc_layers=1, **option)), pictures(5)
-    got = cam(model, torch.from_numpy(images), TARGETS, None).numpy()
-    model.blocks[1].pool_first = False
-    expected = oracle(model, model.blocks[1].activation, images, TARGETS)
-    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
-    assert got.max() > 0
-
-
-def test_a_residual_network_s_is_captum_s_of_torchvision_s():
-    shape = (1, 64, 64)
-    model, images = network(ResNet(), shape), pictures(2, shape)
-    theirs = torchvision.models.resnet18(num_classes=3)
-    theirs.conv1 = nn.Conv2d(1, 64, 7, 2, 3, bias=False)
-    theirs.load_state_dict({n: tensor for n, tensor in model.state_dict().items() if not n.startswith("normalize.")})
-    whole = nn.Sequential(model.normalize, theirs).eval()
-    for name in (None, "layer3", "layer4.0"):
-        got = cam(model, torch.from_numpy(images), TARGETS[:2], name).numpy()
-        expected = oracle(whole, theirs.get_submodule(name or "layer4"), images, TARGETS[:2])
-        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6 * expected.max(), err_msg=name)
-    assert default_layer(model) == "layer4"
-
-
-def test_a_map_worked_out_by_hand():
-    """Two 1×1 convolutions without pooling on a 2×2 image, and one FC layer: α is the mean of the class's weights."""
-    model = network(
-        CNN(conv_layers=1, channels=2, kernel=1, pooling="none", fc_layers=1, normalize_input=False), (1, 2, 2), 2
-    )
-    conv = model.blocks[0].convs[0]
-    with torch.no_grad():
-        conv.weight.copy_(torch.tensor([1.0, -1.0]).view(2, 1, 1, 1))
-        conv.bias.copy_(torch.tensor([0.0, 0.5]))
-        model.head.weight.copy_(torch.tensor([[1.0, 2.0, 3.0, 2.0, -1.0, -1.0, -1.0, -1.0], [-1.0] * 8]))
-    image = torch.tensor([[0, 51], [102, 255]], dtype=torch.uint8).view(1, 2, 2, 1)  # 0, 0.2, 0.4, 1
-    # A = x and ReLU(0.5 - x); α = 2 and -1 for class 0, -1 and -1 for class 1
-    expected = [[[0.0, 0.4 - 0.3], [0.8 - 0.1, 2.0]], [[0.0, 0.0], [0.0, 0.0]]]
-    np.testing.assert_allclose(cam(model, image.expand(2, -1, -1, -1), torch.tensor([0, 1]), None), expected, atol=1e-6)
-
-
-def test_nothing_is_left_behind():
-    model, images = network(), torch.from_numpy(pictures(5))
-    model.head.weight.requires_grad_(False)
-    before = [(parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
-    with torch.no_grad():
-        assert not cam(model, images, TARGETS, None).requires_grad
-        assert not torch.is_grad_enabled()
-    assert [(parameter.requires_grad, parameter.grad) for parameter in model.parameters()] == before
-    hooks = [getattr(module, name) for module in model.modules() for name in vars(module) if name.endswith("_hooks")]
-    assert hooks
-    assert not any(hooks)
-
-
-def test_a_frozen_network_has_the_same_maps():
-    model, images = network(), torch.from_numpy(pictures(5))
-    expected = cam(model, images, TARGETS, None)
-    assert torch.equal(cam(model.requires_grad_(False), images, TARGETS, None), expected)
-
-
-def test_each_image_s_map_is_its_own():
-    model, images = network(), torch.from_numpy(pictures(5))
-    alone = torch.cat([cam(model, images[at : at + 1], TARGETS[at : at + 1], None) for at in range(5)])
-    torch.testing.assert_close(cam(model, images, TARGETS, None), alone, rtol=1e-5, atol=1e-7)
 
 
 def test_right_predictions_come_by_class_and_wrong_ones_by_confidence_with_both_classes():
@@ -209,7 +114,7 @@ def test_multi_label_targets_are_found_false_and_missed_classes():
     assert (label[lost] == 1).all()
     assert (chance[lost] < 0.5).all()
     assert chance[false].max() == of.probabilities[(of.labels == 0) & high].max()
-    assert set(find(GradCam(), of).figures) == {"right", "wrong"}
+    assert {"right", "wrong"} < set(find(GradCam(), of).figures)
 
 
 def test_maps_that_are_zero_everywhere_are_counted_and_marked(monkeypatch: pytest.MonkeyPatch):
@@ -221,7 +126,10 @@ def test_maps_that_are_zero_everywhere_are_counted_and_marked(monkeypatch: pytes
         of.model.head.bias.copy_(torch.tensor([0.0, 1.0, 0.0]))  # all are taken for dogs
     found = find(GradCam(wrong=2), of)
     assert found.text[1].startswith("4 of 4 maps are zero everywhere")
-    assert found.text[2:] == ("3 right predictions were asked for, but there are only 0.",)
+    assert found.text[2] == "3 right predictions were asked for, but there are only 0."
+    assert found.text[3:] == (
+        "All numbers are of one network, that of seed 0: how they vary with the seed is not known.",
+    )
     [(rows, words)] = drawn
     assert [panel.title.splitlines()[-1] for panel in rows[0]] == [
         "image 0",
@@ -240,7 +148,7 @@ def test_values_are_raw_and_one_scale_serves_the_figure(monkeypatch: pytest.Monk
     monkeypatch.setattr(figures, "panels", lambda rows, **words: drawn.append((rows, words)) or b"")
     of = subject(np.arange(60) % 3)
     found = find(GradCam(), of)
-    [rows, words], _ = drawn
+    [rows, words], _ = drawn  # right, wrong
     overlays = [panel.overlay for row in rows for panel in row if panel.overlay is not None]
     maps = found.arrays["maps"][found.arrays["kinds"] == "right"]
     assert words["limits"] == (0.0, maps.max())
@@ -253,7 +161,7 @@ def test_values_are_raw_and_one_scale_serves_the_figure(monkeypatch: pytest.Monk
 def test_known_masks_are_measured_in_the_tables():
     masks = np.zeros((60, 20, 20), bool)
     masks[:, :10] = True
-    found = find(GradCam(), subject(np.arange(60) % 3, masks=masks))
+    found = find(GradCam(per_class=3), subject(np.arange(60) % 3, masks=masks))
     table, by_kind = found.tables["grad_cam"], found.tables["by_kind"]
     assert [column.name for column in table.columns][-3:] == [
         "object's share of the image",
@@ -272,11 +180,85 @@ def test_known_masks_are_measured_in_the_tables():
         )
         assert row[-3:] == (0.5, pytest.approx(share), peak)
     right = [row for row in table.rows if row[1] == "right" and row[-2] is not None]
-    assert by_kind.rows[0][4:] == (
-        0.5,
-        pytest.approx(np.mean([row[-2] for row in right])),
-        pytest.approx(np.mean([row[-1] == "yes" for row in right])),
+    area, own, others, peak = by_kind.rows[0][4:]
+    assert area == Measured(0.5, None, 1)
+    assert own.mean == pytest.approx(np.mean([row[-2] for row in right]))
+    assert others.mean == pytest.approx(own.mean)  # all masks are alike
+    assert peak.mean == pytest.approx(np.mean([row[-1] == "yes" for row in right]))
+    assert "not told apart from other images' masks (p = 1) with" in _on_objects(found)
+
+
+def _on_objects(found: Finding) -> str:
+    [line] = [line for line in found.text if line.startswith("Object or surroundings? Share of a map's mass ")]
+    return line
+
+
+def test_objects_where_the_maps_are_are_found():
+    of = subject(np.arange(120) % 3, masks=np.random.default_rng(0).random((120, 20, 20)) < 0.3)
+    job = GradCam(per_class=8, wrong=0)
+    at_random = find(job, of)
+    assert "on the object: right: " in _on_objects(at_random)
+    assert "%, not told apart from other images' masks (p = " in _on_objects(at_random)
+    arrays = at_random.arrays
+    masks = of.masks.copy()
+    whole = stretched(arrays["maps"], 20, 20)
+    masks[arrays["images"]] = whole > np.quantile(whole, 0.7, axis=(1, 2), keepdims=True)
+    found = find(job, replace(of, masks=masks))
+    assert "%, more than with other images' masks (p = 0.00" in _on_objects(found)
+    assert "objects" in found.figures
+
+
+def test_right_predictions_are_those_of_all_seeds_and_numbers_are_over_them():
+    of = with_seeds(subject(np.arange(120) % 3, masks=np.random.default_rng(0).random((120, 20, 20)) < 0.3), 3)
+    found = find(GradCam(per_class=4, wrong=2), of)
+    right = found.arrays["kinds"] == "right"
+    images, targets = found.arrays["images"][right], found.arrays["targets"][right]
+    for label in range(3):
+        all_right = np.all([each.predicted == label for each in of.replicates], axis=0) & (of.labels == label)
+        assert images[targets == label].tolist() == np.flatnonzero(all_right)[:4].tolist()
+    for at, each in enumerate(of.others):
+        expected = cam(each.model, of.pixels(images), torch.from_numpy(targets), None)
+        np.testing.assert_allclose(found.arrays["other_maps"][:, at], expected, rtol=1e-4, atol=1e-6)
+    assert len(set(targets.tolist())) > 1
+    assert any(line.startswith("Numbers are means over the networks of 3 seeds ± ") for line in found.text)
+    assert found.tables["by_kind"].rows[0][5].n == 3
+    assert found.tables["by_kind"].rows[1][5].n == 1
+    assert found.tables["randomised"].rows[0][1].n == 3
+    assert found.tables["deletion"].rows[0][1].n == 3
+    assert found.arrays["deletion"].shape == (len(images), 3, 2, 3, 21)
+    assert "labelled rightly by the networks of all 3 seeds" in found.figures["right"].caption
+
+
+def test_with_all_layers_at_random_maps_are_an_untrained_network_s():
+    of = subject(np.arange(60) % 3)
+    found = find(GradCam(per_class=2, wrong=0), of)
+    arrays = found.arrays
+    assert arrays["layers"].tolist() == ["fc2", "fc1", "conv2", "conv1"]
+    blank = of.untrained(DRAW).model
+    expected = cam(blank, of.pixels(arrays["images"]), torch.from_numpy(arrays["targets"]), None)
+    np.testing.assert_allclose(arrays["randomised"][-1, :, 0], expected, rtol=1e-5, atol=1e-7)
+    assert [row[0] for row in found.tables["randomised"].rows] == ["none", "fc2", "fc1", "conv2", "conv1"]
+    assert found.tables["randomised"].rows[0][1].mean == pytest.approx(1)
+    assert {"randomised", "randomised-maps", "deletion"} < set(found.figures)
+    assert found.text[-2].startswith("Do the maps show what the network has learned? ")
+    assert found.text[-1].startswith("Does the probability rest on what the map marks? ")
+
+
+def test_curves_that_would_take_longer_than_all_test_images_are_left_out(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(deletion, "MOMENT", 0)
+    found = find(GradCam(), subject(np.arange(60) % 3))
+    assert "deletion" not in found.arrays
+    assert found.text[-1] == (
+        "Deletion and insertion are left out, as they take longer than to classify all test images."
     )
+
+
+def test_without_right_predictions_there_are_no_controls():
+    of = with_seeds(subject(np.zeros(12, np.int64), masks=np.ones((12, 20, 20), bool)), 2)
+    of.labels[:] = (of.predicted + 1) % 3
+    found = find(GradCam(), of)
+    assert set(found.figures) == {"wrong", "objects"}
+    assert "randomised" not in found.arrays
 
 
 def test_without_anything_to_look_at_tables_are_empty_and_it_is_said():

@@ -1,6 +1,7 @@
 """Mistakes against counts made by hand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from analysis import figures
 from analysis.finding import Finding
 from analysis.jobs.mistakes import Mistakes, false_positives, missed, wrongly_labelled
+from analysis.report import Measured
 from analysis.subject import Subject
 from trainables.errors import UserError
 
@@ -30,7 +32,7 @@ class Told(nn.Module):
 def told(logits: Sequence[Sequence[float]], labels: Sequence, name: str = "net", **more) -> Subject:
     """Return a Subject with these logits and labels (a row of 1, 0 or -1 for each image: multi-label)."""
     values, marks = np.array(logits, float), np.array(labels)
-    images = np.broadcast_to(np.arange(len(values), dtype=np.uint8)[:, None, None, None], (len(values), 4, 4, 3)).copy()
+    images = np.arange(len(values)).astype(np.uint8)[:, None, None, None].repeat(4, 1).repeat(4, 2).repeat(3, 3)
     classes = CLASSES[: values.shape[1]]
     wanted = {"class_names": classes, "dataset": "pets", "training_images": (10, 20, 30)[: len(classes)]} | more
     return Subject(
@@ -40,6 +42,17 @@ def told(logits: Sequence[Sequence[float]], labels: Sequence, name: str = "net",
 
 def sure(chosen: int, by: float = 3.0) -> list[float]:
     return [by if label == chosen else 0.0 for label in range(3)]
+
+
+def networks(name: str, *logits: np.ndarray, labels: Sequence, **more) -> Subject:
+    """Return a model that has a network of these logits for each seed."""
+    found = []
+    for seed, own in enumerate(logits):
+        found.append(replace(told(own, labels, name, **more), seed=seed))
+    first = replace(found[0], others=tuple(found[1:]))
+    for network, own in zip(first.replicates, logits, strict=True):
+        vars(network)["logits"] = own.astype(np.float32)  # more images than a pixel can count
+    return first
 
 
 # cat: one right, two taken for dogs; dog: one right, one taken for a cat; there is no bird, but one dog is taken for
@@ -65,7 +78,7 @@ def test_unknown_labels_are_no_mistakes():
 
 def test_what_is_right_and_wrong_is_told_in_words_and_tables():
     found = find(Mistakes(count=3), SUBJECT)
-    assert found.text[0] == "net on pets, 6 test images: 2 right, 4 wrong (33.33% right)."
+    assert found.text[0] == "net on pets, 6 test images: 2 right, 4 wrong (33.33 % right)."
     assert (
         found.text[1]
         == "The most common confusions: cat taken for dog: 2 of 3; dog taken for cat: 1 of 3; dog taken for bird: 1 "
@@ -117,7 +130,7 @@ def test_multi_label_mistakes_are_ranked_per_class():
     first, second = found.tables["per_class"].rows
     assert first == ("cat", 2, 1, 1, 1, pytest.approx(100 * cat))
     assert second == ("dog", 2, 0, 1, 1, pytest.approx(100 * dog))
-    assert found.text[0] == f"net on pets, 4 test images: mAP {(cat + dog) / 2:.2%} (all-point rule)."
+    assert found.text[0] == f"net on pets, 4 test images: mAP {100 * (cat + dog) / 2:.2f} % (all-point rule)."
     assert "2 classes falsely predicted, 2 missed" in found.text[1]
     shown = [row[:3] for row in found.tables["gallery"].rows]
     assert shown == [
@@ -134,6 +147,60 @@ def test_where_there_are_fewer_multi_label_mistakes_than_asked_for_all_are_shown
     assert found.tables["gallery"].rows == ((0, "dog", "false positive", pytest.approx(1 / (1 + np.exp(-2)))),)
     assert "3 of each class and kind were asked for" in found.text[2]
     assert set(found.figures) == {"false_positives"}
+
+
+def test_counts_are_means_over_the_seeds_and_common_mistakes_are_told():
+    """Both take image 1 for a dog and image 4 for a cat; they differ on images 0, 2 and 5."""
+    labels = [0, 0, 0, 1, 1, 1]
+    chosen = ((0, 1, 1, 1, 0, 2), (1, 1, 0, 1, 0, 1))
+    logits = [np.array([sure(each, 2.0 + at) for at, each in enumerate(classes)]) for classes in chosen]
+    subject = networks("net", *logits, labels=labels)
+    found = find(Mistakes(count=3), subject)
+    sd = np.std([4, 3], ddof=1)
+    assert found.text[0].startswith(
+        "net on pets, 2 seeds, 6 test images: 2.5 ± 0.7 (2) right, 3.5 ± 0.7 (2) wrong (41.67 ±"
+    )
+    assert found.text[1].startswith(
+        "The most common confusions: cat taken for dog: 2.0 ± 0.0 (2) of 3; dog taken for cat: 1.0 ± 0.0 (2) of 3; "
+        "dog taken for bird: 0.5 ± 0.7 (2) of 3."
+    )
+    # at random among the cats 2/3 · 2/3 of three, among the dogs 2/3 · 1/3
+    assert found.text[2].startswith("Wrongly labelled: 2 with all 2 seeds (by chance 2, at most ")
+    assert found.text[2].endswith(", 2 of them as the same class.")
+    assert found.tables["agreement"].rows == (
+        (0, 1, pytest.approx(3 * (1 / 9 + 2 / 9))),
+        (1, 3, pytest.approx(3 * (4 / 9 + 5 / 9))),
+        (2, 2, pytest.approx(3 * (4 / 9 + 2 / 9))),
+    )
+    assert found.tables["per_class"].rows[0][2:4] == (
+        Measured(2.5, pytest.approx(sd), 2),
+        Measured(3.5, pytest.approx(sd), 2),
+    )
+    assert found.tables["confusion"].rows[1] == ("dog", 1.0, 1.5, 0.5)
+    assert found.tables["gallery"].title == "The most confident mistakes of net (seed 0)"
+    assert [(row[0], row[5]) for row in found.tables["gallery"].rows] == [(5, 1), (4, 2), (2, 1)]
+    assert "net (seed 0) on pets: the 3 wrongly labelled" in found.figures["gallery"].caption
+    assert set(found.figures) == {"agreement", "confusion", "gallery"}
+    np.testing.assert_array_equal(found.arrays["predicted_by_seed"], chosen)
+
+
+def test_multi_label_counts_are_means_over_the_seeds():
+    labels = [[1, 0], [0, 1], [-1, 0], [1, 1]]
+    logits = [
+        np.array([[3.0, 2.0], [1.0, 1.0], [0.5, -1.0], [-1.0, -2.0]]),  # two false, two missed
+        np.array([[3.0, 2.0], [-1.0, 1.0], [0.5, -1.0], [-1.0, 2.0]]),  # one and one, of the same
+    ]
+    found = find(Mistakes(count=2), networks("net", *logits, labels=labels))
+    assert "1.5 ± 0.7 (2) classes falsely predicted, 1.5 ± 0.7 (2) missed." in found.text[1]
+    # of the one absent cat none with both, of the two absent dogs one: 1/2 · 1/2 of two; of two cats one, of dogs none
+    by_chance = "1 with all 2 seeds (by chance 0, at most 2 (95 %))"
+    assert found.text[2] == f"Falsely predicted: {by_chance}; missed: {by_chance}."
+    cat = found.tables["per_class"].rows[0]
+    assert cat[:5] == ("cat", 2, 1, Measured(0.5, pytest.approx(np.sqrt(0.5)), 2), Measured(1.0, 0.0, 2))
+    alone = [find(Mistakes(count=2), told(each, labels)).tables["per_class"].rows[0][5] for each in logits]
+    assert cat[5].mean == pytest.approx(np.mean(alone))
+    assert [row[1] for row in found.tables["agreement"].rows] == [1, 1, 1]
+    assert "net (seed 0) on pets" in found.figures["missed"].caption
 
 
 def test_the_same_subject_gives_the_same_bytes():

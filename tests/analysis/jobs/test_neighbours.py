@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from analysis.features import features, nearest
 from analysis.jobs.neighbours import Neighbours, chosen_queries, mean_percent
+from analysis.report import Measured
 from tests.analysis.test_features import multi_label
 from tests.analysis.test_filters import SMALL, make_subject
 from trainables.config import CNN, ResNet
@@ -13,9 +16,8 @@ from trainables.errors import UserError
 
 
 def looked(job, *subjects):
-    """Return what the job computes of each model, and its finding."""
-    assert [job.parts(subject) for subject in subjects] == [1] * len(subjects)
-    computed = [job.compute(subject, 0) for subject in subjects]
+    """Return what the job computes of each network, and its finding."""
+    computed = [job.compute(subject, part) for subject in subjects for part in range(job.parts(subject))]
     return computed, job.finding(subjects, computed)
 
 
@@ -30,20 +32,25 @@ def test_default_queries_are_the_first_images_of_the_first_classes():
 
 
 def test_models_side_by_side():
-    subject = make_subject(replace(SMALL, fc_layers=2), count=30)
-    twin, other = replace(subject, name="twin"), replace(make_subject(ResNet(), count=30), name="other")
+    subject = replace(make_subject(replace(SMALL, fc_layers=2), count=30), blank=None)
+    twin, other = replace(subject, name="twin"), replace(make_subject(ResNet(), count=30), name="other", blank=None)
     computed, finding = looked(Neighbours(layer="flat", count=4), subject, twin, other)
     ours, theirs = computed[0]["neighbours"], computed[2]["neighbours"]
     shared = [float((subject.labels[found] == subject.labels[:, None]).mean()) for found in (ours, theirs)]
-    assert [row[2] for row in finding.tables["neighbours_share"].rows] == pytest.approx(
-        [100 * shared[n] for n in (0, 0, 1)]
-    )
-    assert [row[6] for row in finding.tables["neighbours_share"].rows] == pytest.approx([100 * 9 / 29] * 3)
+    *models, pixels, chance = finding.tables["neighbours_share"].rows
+    assert [row[0] for row in models] == ["net", "twin", "other"]
+    assert [row[2].mean for row in models] == pytest.approx([100 * shared[n] for n in (0, 0, 1)])
+    by_pixels, _ = nearest(torch.from_numpy(subject.images).permute(0, 3, 1, 2).flatten(1).float(), 4, "cosine")
+    assert pixels[2].mean == pytest.approx(100 * (subject.labels[by_pixels] == subject.labels[:, None]).mean())
+    assert chance[:3] == ("by chance", "", pytest.approx(100 * 9 / 29))
     common = 100 * np.mean([len(set(a) & set(b)) / 4 for a, b in zip(ours.tolist(), theirs.tolist(), strict=True)])
-    assert [row[:3] for row in finding.tables["neighbours_overlap"].rows] == [
+    with_pixels = np.mean([len(set(a) & set(b)) / 4 for a, b in zip(ours.tolist(), by_pixels.tolist(), strict=True)])
+    overlaps = [(*row[:2], row[2].mean) for row in finding.tables["neighbours_overlap"].rows]
+    assert overlaps[:4] == [
         ("net", "twin", 100),
         ("net", "other", pytest.approx(common)),
         ("twin", "other", pytest.approx(common)),
+        ("net", "pixels", pytest.approx(100 * with_pixels)),
     ]
     rows = finding.tables["neighbours"].rows
     assert len(rows) == 3 * 3 * 4
@@ -59,11 +66,11 @@ def test_models_side_by_side():
 
 def test_a_query_without_a_class_has_no_share():
     _, finding = looked(Neighbours(queries=[3, 4], count=2), multi_label())
-    [row] = finding.tables["neighbours_share"].rows
-    assert row[3:6] == (4, None, 0)
+    first = finding.tables["neighbours_share"].rows[0]
+    assert first[5:] == (4, None)
     assert {row[2] for row in finding.tables["neighbours"].rows} == {"no class"}
     assert {row[7] for row in finding.tables["neighbours"].rows} == {None}
-    assert "of those shown unknown" in finding.text[1]
+    assert finding.text[-1] == "Of the neighbours shown, those of each model's first seed: net unknown."
 
 
 def test_fewer_images_than_asked_for_are_said():
@@ -95,7 +102,26 @@ def test_queries_must_be_given_where_no_image_has_a_class():
     with pytest.raises(UserError, match="no image of random is known to have a class, so that queries must be given"):
         Neighbours().parts(nothing_known)
     _, finding = looked(Neighbours(queries=[0], count=2), nothing_known)
-    assert finding.tables["neighbours_share"].rows[0][2:] == (None, 0, None, 0, None)
+    assert finding.tables["neighbours_share"].rows[0][2:] == (None, None, None, 0, None)
+    assert finding.text[1] == "net, flat (6-d): no image is known to have a class."
+    assert set(finding.figures) == {"neighbours"}
+
+
+def test_all_seeds_count_and_a_network_that_has_learned_nothing_is_set_beside_them():
+    first = make_subject(SMALL, count=60)
+    seeds = [replace(first.untrained(seed), name="net") for seed in (1, 2)]
+    subject = replace(first, others=tuple(seeds))
+    computed, finding = looked(Neighbours(count=3), subject)
+    shares = [100 * (first.labels[each["neighbours"]] == first.labels[:, None]).mean() for each in computed]
+    expected, _ = nearest(features(first.untrained(first.seed), None), 3, "cosine")
+    np.testing.assert_array_equal(computed[3]["neighbours"], expected)
+    model, untrained, *_ = finding.tables["neighbours_share"].rows
+    assert model[2] == Measured(pytest.approx(np.mean(shares[:3])), pytest.approx(np.std(shares[:3], ddof=1)), 3)
+    assert untrained[:3:2] == ("net, untrained", Measured(pytest.approx(shares[3]), None, 1))
+    assert [row[:2] for row in finding.tables["neighbours_gain"].rows] == [("net", "pixels"), ("net", "net, untrained")]
+    assert finding.tables["neighbours_overlap"].rows[1][:2] == ("net", "its other seeds")
+    assert np.array_equal(finding.arrays["neighbours_1"], computed[0]["neighbours"])
+    assert "not told apart from pixels" in finding.text[1]
 
 
 def test_models_on_other_images_are_not_set_side_by_side():

@@ -1,4 +1,8 @@
-"""Occlusion maps against captum, against numpy by hand, and what is made of them against counts by hand."""
+"""Occlusion maps against captum, against numpy by hand, and what is made of them against counts by hand and planted
+truths.
+"""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +11,7 @@ from captum.attr import Occlusion as CaptumOcclusion
 
 import analysis.jobs.occlusion
 from analysis.jobs.occlusion import Occlusion
+from analysis.report import Measured
 from analysis.subject import Subject
 from trainables.config import CNN
 from trainables.errors import UserError
@@ -29,6 +34,12 @@ def make_subject(config=LINEAR, side=12, channels=3, count=30, labels=None, seed
     return Subject(
         "net", model, plan(config, shape, len(NAMES)), NAMES, "noise", images, labels, (1, 1, 1), masks=masks
     )
+
+
+def with_seeds(subject: Subject, seeds: int = 3) -> Subject:
+    """Return a subject of a linear network with those of further seeds beside it."""
+    others = (make_subject(side=subject.images.shape[1], seed=seed).model for seed in range(1, seeds))
+    return replace(subject, others=tuple(replace(subject, model=each, seed=at) for at, each in enumerate(others, 1)))
 
 
 def all_parts(job: Occlusion, subject: Subject):
@@ -171,8 +182,8 @@ def test_figures_show_ten_images_each_on_one_scale(monkeypatch):
     monkeypatch.setattr(analysis.jobs.occlusion, "panels", lambda rows, **look: drawn.append((rows, look)) or b"png")
     subject = make_subject(count=60)
     found = finding(Occlusion(windows=(3, 5), per_class=4), subject)
-    assert list(found.figures) == ["occlusion-1", "occlusion-2"]
-    assert [len(rows) for rows, _ in drawn] == [10, 2]
+    assert list(found.figures) == ["occlusion-1", "occlusion-2", "occlusion-fills", "occlusion-deletion"]
+    assert [len(rows) for rows, _ in drawn] == [10, 2, 3]
     assert all(look["colormap"] == "autumn" and look["limits"] == (0, 1) for _, look in drawn)
     assert all(word in found.figures["occlusion-1"].caption for word in ("net", "noise", "gray", "first 4", "5×5"))
     picture, small, large = drawn[0][0][0]
@@ -192,28 +203,48 @@ def test_tables_by_image_and_by_window():
     assert row[:3] == (arrays["image"][1], NAMES[arrays["class"][1]], arrays["unoccluded"][1])
     assert row[6:] == pytest.approx((large.min(), large.mean(), 100 * arrays["changed"][1, 1].sum() / 144))
     _, lowest, mean, lost = found.tables["occlusion-windows"].rows[1]
-    assert lowest.n == len(images.rows)
-    assert lowest.mean == pytest.approx(np.mean([line[6] for line in images.rows]))
-    assert mean.sd == pytest.approx(np.std([line[7] for line in images.rows], ddof=1))
-    assert lost.mean == pytest.approx(np.mean([line[8] for line in images.rows]))
+    for cell, column in ((lowest, 6), (mean, 7), (lost, 8)):
+        assert (cell.n, cell.sd) == (1, None)  # one seed; the images' spread is no spread over seeds
+        assert cell.mean == pytest.approx(np.mean([line[column] for line in images.rows]))
 
 
-@pytest.mark.parametrize("on_object", [True, False])
-def test_the_drop_of_a_network_that_sees_one_place_only_is_there(on_object):
-    """With windows of one pixel, what is hidden is either the object or not."""
-    masks = np.zeros((30, 12, 12), bool)
-    masks[:, 2:8, 3:9] = True  # a quarter of the image
-    subject = make_subject(masks=masks)
-    seen = torch.from_numpy(masks[0] == on_object).repeat(3, 1, 1).flatten()
-    with torch.no_grad():
-        subject.model.head.weight *= seen * 4
-    subject.labels[:] = subject.predicted
-    found = finding(Occlusion(windows=(1,), per_class=4), subject)
-    assert (found.arrays["object_area"] == 0.25).all()
-    # what is not seen changes nothing but the last bit
-    np.testing.assert_allclose(found.arrays["drop_on_object"], on_object, rtol=0, atol=1e-3)
-    assert (found.arrays["drop_points_at_object"] == on_object).all()
-    assert ("more than chance)" if on_object else "less than chance)") in found.text[2]
+def deep(**more) -> Subject:
+    """Return a network whose drops are at other places in each image."""
+    return make_subject(CNN(conv_layers=1, channels=8, fc_layers=2, fc_widths=16), count=60, **more)
+
+
+def with_masks(subject: Subject, job: Occlusion, object_at) -> Subject:
+    """Return a subject with masks made of the drops (12, 12) of each image's map."""
+    masks = np.random.default_rng(0).random(subject.images.shape[:3]) < 0.25
+    for part in all_parts(job, subject):
+        for number, p, maps in zip(part["image"], part["unoccluded"], part["maps"][:, 0], strict=True):
+            masks[number] = object_at(p - maps, masks[number])
+    return replace(subject, masks=masks)
+
+
+@pytest.mark.parametrize(
+    ("object_at", "words"),
+    [
+        (lambda drops, _: drops >= np.quantile(drops, 0.75), "more than with other images' masks (p = 0.001) with"),
+        (lambda drops, _: drops <= np.quantile(drops, 0.25), "less than with other images' masks (p = 0.001) with"),
+        (lambda _, at_random: at_random, "not told apart from other images' masks (p = "),
+    ],
+)
+def test_objects_where_the_drops_are_are_found_and_others_are_not(object_at, words):
+    job = Occlusion(windows=(1,), per_class=4)
+    found = finding(job, with_masks(deep(), job, object_at))
+    assert words in found.text[3]
+    share, others = (found.arrays[name][..., 0] for name in ("drop_on_object", "drop_on_other_objects"))
+    assert f"centred on the object: 1×1: {100 * share.mean():.1f} %, {words}" in found.text[3]
+    assert f" with {100 * others.mean():.1f} %, the largest there in " in found.text[3]
+    assert "Of the drop on the object: gray" in found.text[4]
+
+
+def test_windows_are_so_many_tests():
+    """Holm: the smallest of two p values is doubled."""
+    job = Occlusion(windows=(1, 3), per_class=4)
+    found = finding(job, with_masks(deep(), job, lambda drops, _: drops >= np.quantile(drops, 0.75)))
+    assert found.text[3].count("more than with other images' masks (p = 0.002)") == 2
 
 
 def test_drop_on_the_object_by_hand():
@@ -222,31 +253,105 @@ def test_drop_on_the_object_by_hand():
     subject = make_subject(count=2, labels=np.array([0, 1]), masks=masks)
     maps = np.full((2, 1, 12, 12), 0.5, np.float32)
     maps[0, 0, 0, 0], maps[0, 0, 0, 1], maps[0, 0, 5, 5], maps[0, 0, 6, 6] = 0.25, 0.375, 0.25, 1.0
+    maps[0, 0, 11, 11] = 0.375
     part = {
         "image": np.arange(2),
         "class": np.arange(2),
         "unoccluded": np.full(2, 0.5, np.float32),
         "maps": maps,
         "changed": maps < 0.3,
+        "fills": np.full((2, 1, 2, 6, 6), 0.5, np.float32),
+        "deletion": np.full((2, 1, 2, 3, 21), 0.5, np.float32),
     }
     found = Occlusion(windows=(3,)).finding([subject], [part])
-    # 0.25 + 0.125 of 0.625 in the first; its two largest drops tie, and the first is the one on the object; the second
-    # has no drop
-    assert found.arrays["drop_on_object"][0, 0] == 0.6
-    assert np.isnan(found.arrays["drop_on_object"][1, 0])
+    # 0.25 + 0.125 of 0.75 in the first, and 0.125 under the mask of the second, which has no drop; of the first one's
+    # two largest drops, which tie, the first is the one on the object
+    assert found.arrays["drop_on_object"][0, 0, 0] == 0.5
+    assert found.arrays["drop_on_other_objects"][0, 0, 0] == pytest.approx(1 / 6)
+    assert np.isnan(found.arrays["drop_on_object"][1, 0, 0])
     rows = {row[0]: row[1:] for row in found.tables["occlusion-object"].rows}
     assert list(rows) == ["ant", "bee", "cow", "all"]
-    assert (rows["ant"][0].mean, rows["ant"][1].mean, rows["ant"][2]) == (pytest.approx(300 / 144), 60, "1 of 1")
-    assert (rows["bee"][0].mean, *rows["bee"][1:]) == (pytest.approx(100 / 144), None, None)
-    assert rows["cow"] == (None, None, None)
-    assert (rows["all"][0].mean, rows["all"][1].mean, rows["all"][2]) == (pytest.approx(200 / 144), 60, "1 of 1")
-    assert "with 3×3 60.0 % of the drop (of a single image) and the largest in 1 of 1 images" in found.text[2]
+    assert rows["ant"] == (1, pytest.approx(300 / 144), Measured(50, None, 1), rows["ant"][3], "1 of 1")
+    assert rows["ant"][3].mean == pytest.approx(100 / 6)
+    assert rows["bee"] == (1, pytest.approx(100 / 144), None, None, None)
+    assert rows["cow"] == (0, None, None, None, None)
+    assert rows["all"][:3] == (2, pytest.approx(200 / 144), Measured(50, None, 1))
+    alone = "of a single image, so that there are no other images' masks"
+    assert f"3×3: 50.0 %, {alone}, the largest there in 1 of 1 maps. " in found.text[3]
+
+
+def test_the_networks_of_further_seeds_look_at_every_other_place_of_the_same_images():
+    subject = with_seeds(make_subject())
+    job = Occlusion(windows=(3, 5), per_class=2)
+    [part, *_] = (part for part in all_parts(job, subject) if len(part["image"]))
+    label = int(part["class"][0])
+    right = np.all([network.predicted == label for network in subject.replicates], axis=0)
+    assert part["image"].tolist() == np.flatnonzero(right & (subject.labels == label))[:2].tolist()
+    for at, network in enumerate(subject.others):
+        for index, number in enumerate(part["image"]):
+            expected = [by_hand(network, number, label, window, 1, 0.5)[::2, ::2] for window in (3, 5)]
+            np.testing.assert_allclose(part["other_maps"][index, at], expected, rtol=0, atol=2e-6)
+            assert part["other_unoccluded"][index, at] == pytest.approx(network.probabilities[number, label])
+
+
+def test_numbers_of_several_seeds_are_means_with_their_spread_over_the_seeds():
+    subject = with_seeds(make_subject(masks=np.random.default_rng(0).random((30, 12, 12)) < 0.3))
+    found = finding(Occlusion(windows=(3,), per_class=2), subject)
+    arrays = found.arrays
+    assert "right, by the networks of all 3 seeds" in found.text[0]
+    assert found.text[1] == (
+        "Numbers are means over the networks of 3 seeds ± their standard deviation; the maps and the table of images "
+        "are of the first, seed 0."
+    )
+    maps = np.concatenate([arrays["maps"][:, None, 0, ::2, ::2], arrays["other_maps"][:, :, 0]], axis=1)
+    means = maps.astype(float).mean(axis=(0, 2, 3))
+    mean = found.tables["occlusion-windows"].rows[0][2]
+    assert (mean.mean, mean.sd, mean.n) == (
+        pytest.approx(means.mean()),
+        pytest.approx(means.std(ddof=1)),
+        3,
+    )
+    assert f"{means.mean():.3f} ± {means.std(ddof=1):.3f} with 3×3" in found.text[2]
+    assert arrays["drop_on_object"].shape == (len(maps), 3, 1)
+    assert found.tables["occlusion-object"].rows[-1][3].n == 3
+    assert found.tables["occlusion-deletion"].rows[0][1].n == 3
+    single = finding(Occlusion(windows=(3,), per_class=2), make_subject())
+    assert single.text[1].startswith("All numbers are of one network, that of seed 0: ")
+
+
+def test_the_other_fills_maps_by_hand():
+    subject = make_subject()
+    fills = {"gray": 0.5, "mean": subject.images.mean(axis=(0, 1, 2)) / 255, "black": 0}
+    for asked in fills:
+        job = Occlusion(windows=(1, 5, 9), fill=asked)
+        [part, *_] = (part for part in all_parts(job, subject) if len(part["image"]))
+        number, label = part["image"][0], part["class"][0]
+        expected = [by_hand(subject, number, label, 5, 1, fills[fill])[::2, ::2] for fill in fills if fill != asked]
+        np.testing.assert_allclose(part["fills"][0, 0], expected, rtol=0, atol=2e-6)
+        found = finding(job, subject)
+        rows = {row[0]: row[1:] for row in found.tables["occlusion-fills"].rows}
+        assert list(rows) == list(fills)
+        assert [name for name, row in rows.items() if row[1] is None] == [asked]
+        assert rows[asked][0].mean == pytest.approx(found.arrays["maps"][:, 1, ::2, ::2].mean(), abs=1e-6)
+
+
+def test_pixels_that_take_most_away_go_first():
+    """Of a linear network whose windows are single pixels at every place, the drop's order is the best there is."""
+    subject = make_subject()
+    subject.model.head.weight.data *= 4
+    subject.labels[:] = subject.predicted
+    found = finding(Occlusion(windows=(1,), per_class=4), subject)
+    rows = {row[0]: row[1:] for row in found.tables["occlusion-deletion"].rows}
+    (gone, shown), *rivals = ((row[0].mean, row[1].mean) for row in rows.values())
+    assert all(gone < rival[0] - 0.05 and shown > rival[1] + 0.05 for rival in rivals)
+    assert found.text[-1].count("the map beats it, p = 0.0") == 4
 
 
 def test_without_masks_objects_are_not_mentioned():
     found = finding(Occlusion(windows=(3,)), make_subject())
     assert "occlusion-object" not in found.tables
     assert "object" not in " ".join(found.text)
+    assert list(found.figures)[1:] == ["occlusion-fills", "occlusion-deletion"]
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
 """t-SNE keeps what is apart apart, and is the same each time."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from analysis.features import nearest
+from analysis.features import features, nearest
+from analysis.finding import Arrays, Finding
 from analysis.jobs.tsne import COUNTED, TSNE, balanced, embed, initial_layout
+from analysis.report import Measured
+from analysis.subject import Subject
 from tests.analysis.test_filters import SMALL, make_subject
 from trainables.config import ResNet
 from trainables.errors import UserError
@@ -63,28 +67,30 @@ def test_images_are_taken_in_turn_from_the_classes():
     assert balanced(classes, 99).tolist() == [0, 1, 2, 3, 4, 6, 7, 8]
 
 
+def looked(job: TSNE, *subjects: Subject) -> tuple[list[Arrays], Finding]:
+    computed = [job.compute(subject, part) for subject in subjects for part in range(job.parts(subject))]
+    return computed, job.finding(subjects, computed)
+
+
 def test_models_side_by_side():
-    subject = make_subject(SMALL, count=60)
-    subjects = [subject, replace(make_subject(ResNet(), count=60), name="other")]
-    job = TSNE(layer="flat", perplexity=5)
-    assert [job.parts(each) for each in subjects] == [1, 1]
-    computed = [job.compute(each, 0) for each in subjects]
+    subject = replace(make_subject(SMALL, count=60), blank=None)
+    subjects = [subject, replace(make_subject(ResNet(), count=60), name="other", blank=None)]
+    computed, finding = looked(TSNE(layer="flat", perplexity=5, repeats=1), *subjects)
     assert np.array_equal(computed[0]["start"], computed[1]["start"])
-    finding = job.finding(subjects, computed)
     own, _ = nearest(torch.from_numpy(computed[1]["embedding"]), COUNTED, "euclidean")
-    shared = (subject.labels[own] == subject.labels[:, None]).mean()
-    assert [row[0] for row in finding.tables["tsne"].rows] == ["net", "other"]
-    assert finding.tables["tsne"].rows[1][1:] == (
-        "flat (512-d)",
-        pytest.approx(100 * (subject.labels[computed[1]["features"]] == subject.labels[:, None]).mean()),
-        pytest.approx(100 * shared),
-        pytest.approx(
-            100 * np.mean([len(set(a) & set(b)) / COUNTED for a, b in zip(computed[1]["features"], own, strict=True)])
-        ),
-        60,
-    )
+    shares = [
+        Measured(pytest.approx(100 * (subject.labels[found] == subject.labels[:, None]).mean()), None, 1)
+        for found in (computed[1]["features"], own)
+    ]
+    kept = 100 * np.mean([len(set(a) & set(b)) / COUNTED for a, b in zip(computed[1]["features"], own, strict=True)])
+    rows = finding.tables["tsne"].rows
+    assert [row[0] for row in rows] == ["net", "other", "pixels", "by chance"]
+    assert rows[1][1:3] == ("flat (512-d)", shares[0])
+    assert rows[1][5:7] == (60, shares[1])
+    assert rows[1][9:] == (Measured(pytest.approx(kept), None, 1), None)
+    assert rows[3][2] == rows[3][6] == pytest.approx(100 * 19 / 59)
     assert finding.arrays["embedding_2"].shape == (60, 2)
-    assert finding.text[-1] == "2,000 images were asked for, but only 60 have a class."
+    assert finding.text[2] == "2,000 images were asked for, but only 60 have a class."
     caption = finding.figures["tsne"].caption
     assert all(
         word in caption
@@ -100,12 +106,51 @@ def test_models_side_by_side():
     )
 
 
+def test_several_t_sne_seeds_all_networks_and_one_that_has_learned_nothing():
+    """Parts: three t-SNE of the first network, the features of the second, a t-SNE of the untrained one."""
+    first = make_subject(SMALL, count=45)
+    subject = replace(first, others=(replace(first.untrained(1), name="net"),))
+    job = TSNE(perplexity=5, images=45)
+    computed, finding = looked(job, subject)
+    assert [sorted(each) for each in computed] == [
+        *[["embedding", "features", "picture", "start"]] * 3,
+        ["features"],
+        ["embedding", "features", "picture", "start"],
+    ]
+    for number, repeat in enumerate(computed[:3]):
+        alone = replace(job, seed=number, repeats=1).compute(first, 0)
+        assert np.array_equal(repeat["embedding"], alone["embedding"])
+        assert np.array_equal(repeat["features"], computed[0]["features"])
+    assert not np.array_equal(computed[0]["embedding"], computed[1]["embedding"])
+    own, _ = nearest(features(first.untrained(first.seed), None), COUNTED, "euclidean")
+    np.testing.assert_array_equal(computed[4]["features"], own)
+
+    def share(found: np.ndarray) -> float:
+        return 100 * (first.labels[found] == first.labels[:, None]).mean()
+
+    net, untrained, start, _ = finding.tables["tsne"].rows
+    for cell, values in (
+        (net[2], [share(computed[part]["features"]) for part in (0, 3)]),
+        (net[6], [share(computed[part]["picture"]) for part in range(3)]),
+        (untrained[6], [share(computed[4]["picture"])]),
+    ):
+        assert (cell.mean, cell.n) == (pytest.approx(np.mean(values)), len(values))
+        assert cell.sd == (pytest.approx(np.std(values, ddof=1)) if len(values) > 1 else None)
+    pictures = [[set(each) for each in computed[part]["picture"].tolist()] for part in range(3)]
+    pairs = [np.mean([len(one & two) for one, two in zip(a, b, strict=True)]) for a, b in combinations(pictures, 2)]
+    assert net[10] == pytest.approx(100 * np.mean(pairs) / COUNTED)
+    by_layout, _ = nearest(torch.from_numpy(computed[0]["start"]), COUNTED, "euclidean")
+    assert start[6].mean == pytest.approx(share(by_layout))
+    assert set(finding.figures) == {"tsne", "tsne_untrained", "features_share", "picture_share"}
+    assert "The network is the first seed's." in finding.figures["tsne"].caption
+    assert any(line.startswith("net, picture, 3 t-SNE seeds: ") for line in finding.text)
+
+
 def test_multi_label_images_are_coloured_by_their_rarest_class():
     labels = np.zeros((40, 3), np.int8)
     labels[:30, 0] = labels[20:36, 1] = 1
     subject = replace(make_subject(SMALL, count=40), labels=labels)
-    job = TSNE(perplexity=5, images=40)
-    finding = job.finding([subject], [job.compute(subject, 0)])
+    _, finding = looked(TSNE(perplexity=5, images=40, repeats=1), subject)
     assert finding.arrays["images"].tolist() == list(range(36))
     assert finding.arrays["classes"].tolist() == [0] * 20 + [1] * 16
     assert "the same for all" not in finding.figures["tsne"].caption
@@ -125,6 +170,7 @@ def test_multi_label_images_are_coloured_by_their_rarest_class():
             "perplexity is 1, but must be at least 2 and less than a third of the images, which are 2,000",
         ),
         ({"images": 6}, "images is 6, but must be a whole number from 7 on"),
+        ({"repeats": 0}, "repeats is 0, but must be a whole number from 1 to 20"),
         ({"seed": -1}, "seed is -1, but must be a whole number from 0 to 2³² − 1"),
         (
             {"layer": "fc9", "perplexity": 5},
@@ -136,6 +182,12 @@ def test_what_cannot_be_is_named(options, message):
     with pytest.raises(UserError) as error:
         TSNE(**options).parts(make_subject(SMALL, count=60))
     assert str(error.value) == message
+
+
+def test_after_the_last_seed_comes_the_first():
+    subject, job = make_subject(SMALL, count=7), TSNE(images=7, perplexity=2, seed=2**32 - 1, repeats=2)
+    again = replace(job, seed=0).compute(subject, 0)
+    assert np.array_equal(job.compute(subject, 1)["embedding"], again["embedding"])
 
 
 def test_fewest_images():

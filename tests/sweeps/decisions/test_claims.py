@@ -3,6 +3,7 @@ import pytest
 
 from sweeps.decisions.claims import Claim, Entrant, Ruling, judge, value_of
 from sweeps.decisions.inference import Comparison, compare
+from sweeps.decisions.labels import interval
 from sweeps.study import Search, Space, Stage, Whole
 from trainables.errors import UserError
 
@@ -104,25 +105,27 @@ def test_of_two_values_the_interval_decides(lead, margin, ruling):
     claim = Claim("s", "a", ("b",), source=WHERE)
     found, why = judged(claim, points(70 + lead, 70, margin=margin, best=[True, True]))
     assert found == ruling
-    assert why.startswith(f"a is at {lead:+.1f} points [{lead - margin:.1f}, {lead + margin:.1f}] against b")
+    assert why.startswith(
+        f"a is at {interval(lead / 100, (lead - margin) / 100, (lead + margin) / 100)} points against b"
+    )
 
 
 def test_a_claim_against_several_holds_against_each():
     claim = Claim("s", "a", ("b", "c"), source=WHERE)
     assert judged(claim, points(74, 71, 72, margin=1)) == (
         Ruling.HOLDS,
-        "a is at +3.0 points [2.0, 4.0] against b, +2.0 points [1.0, 3.0] against c",
+        "a is at +3.0 [+2.0, +4.0] points against b, +2.0 [+1.0, +3.0] points against c",
     )
     ruling, why = judged(claim, points(74, 71, 73.5, margin=1))
     assert ruling == Ruling.UNDECIDED
-    assert why.startswith("a is at +0.5 points [-0.5, 1.5] against c; ")
+    assert why.startswith("a is at +0.5 [−0.5, +1.5] points against c; ")
     assert judged(claim, points(72, 70, 75, margin=1)) == (
         Ruling.REFUTED,
-        "a is at -3.0 points [-4.0, -2.0] against c",
+        "a is at −3.0 [−4.0, −2.0] points against c",
     )
     assert judged(claim, points(72, 70, 71.9, margin=0.2)) == (
         Ruling.NO_DIFFERENCE,
-        "a is at +0.1 points [-0.1, 0.3] against c",
+        "a is at +0.1 [−0.1, +0.3] points against c",
     )
 
 
@@ -136,7 +139,7 @@ def test_what_is_not_among_those_that_may_be_best_is_not_the_best():
     """Left out of that set it may be although every interval holds 0."""
     assert judged(Claim("s", "a", source=WHERE), points(72, 73.9, 70, margin=2, best=[False, True, False])) == (
         Ruling.REFUTED,
-        "a is at -1.9 points [-3.9, 0.1] against b: it is not among those that may be best",
+        "a is at −1.9 [−3.9, +0.1] points against b: it is not among those that may be best",
     )
 
 
@@ -173,7 +176,8 @@ def test_one_seed_decides_nothing():
     value = 100 * (samples[0].mean() - samples[1].mean())
     assert ruling == Ruling.UNDECIDED
     assert why == (
-        f"a is at {value:+.1f} points against b; with one seed, and no other trial with several, nothing is told apart"
+        f"a is at {interval(value / 100, None, None)} points against b; with one seed, and no other trial with "
+        "several, nothing is told apart"
     )
 
 
@@ -187,6 +191,17 @@ def test_what_is_undecided_says_how_many_seeds_would_decide(lead, needs):
     ruling, why = judged(Claim("s", "a", ("b",), source=WHERE), found)
     assert ruling == Ruling.UNDECIDED
     assert why.endswith(f"; about {found.seeds_for(needs)} seeds would decide, if it is as measured")
+
+
+def test_of_several_rivals_the_closest_one_says_how_many_seeds():
+    rng = np.random.default_rng(1)
+    samples = list(rng.normal(size=(3, 3, 1)) * 0.01 + np.zeros((3, 3, 5000)))
+    for sample, score in zip(samples, (0.01, 0.006, 0.0), strict=True):
+        sample += score - sample.mean()
+    found = compare(samples)
+    why = judged(Claim("s", "a", source=WHERE), found)[1]
+    assert found.seeds_for(0.004, (0, 1)) > found.seeds_for(0.01, (0, 2))
+    assert why.endswith(f"; about {found.seeds_for(0.004, (0, 1))} seeds would decide, if it is as measured")
 
 
 def test_what_the_images_leave_open_no_seeds_decide():

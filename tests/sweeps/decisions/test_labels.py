@@ -1,6 +1,6 @@
 import pytest
 
-from sweeps.decisions.labels import label
+from sweeps.decisions.labels import interval, label, listed, points
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,26 @@ from sweeps.decisions.labels import label
 )
 def test_values_in_words(value, words):
     assert label(value) == words
+
+
+@pytest.mark.parametrize(
+    ("difference", "words"),
+    [
+        ((0.0123, -0.001, 0.025), "+1.2 [−0.1, +2.5]"),
+        ((-0.0004, -0.0004, 0.0), "+0.0 [+0.0, +0.0]"),
+        ((-0.02, None, None), "−2.0"),
+    ],
+)
+def test_a_difference_is_in_points_with_its_interval(difference, words):
+    assert interval(*difference) == words
+
+
+def test_points_have_a_sign():
+    assert [points(each) for each in (0.1, -0.1, 0.0)] == ["+10.0", "−10.0", "+0.0"]
+
+
+def test_of_many_names_the_first_few_are_given():
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b", "c"]) == "a, b and c"
+    assert listed(list("abcdefg")) == "a, b, c, d, e, f and g"
+    assert listed(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"

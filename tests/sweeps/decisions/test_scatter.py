@@ -82,12 +82,13 @@ def test_the_variance_of_the_true_variances_is_found():
 
 
 def test_a_trial_of_one_seed_takes_the_mean_of_the_others():
-    seeds = scatter([Spread(1, math.nan, math.nan), *of(4.0, 4.0, images=1.0)], of(4.0, images=2.5))
-    assert seeds.added == pytest.approx([(3 + 3 + 1.5) / 3, 3, 3])
-    assert seeds.images == pytest.approx([1.5, 1, 1])
+    """Of the third the images explain more than all: its E is 0, not below."""
+    seeds = scatter([Spread(1, math.nan, math.nan), *of(4.0, 4.0, images=1.0)], of(4.0, images=7.0))
+    assert seeds.added == pytest.approx([(3 + 3 + 0) / 3, 3, 3])
+    assert seeds.images == pytest.approx([3, 1, 1])
     assert seeds.trials == 3
     assert seeds.freedom == 6
-    assert seeds.of_pairs()[0, 1] == pytest.approx(2.5 + 1)
+    assert seeds.of_pairs()[0, 1] == pytest.approx(2 + 1)
 
 
 def test_a_single_trial_with_several_seeds_is_the_pool():

