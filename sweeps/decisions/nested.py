@@ -4,13 +4,16 @@ Seed s of every trial is scored on the same N images, drawn anew for each seed f
 a d[s] for each of their n seeds, with the variance T over seeds: in it is what seeds add, what the split adds, and the
 images' noise, w = varᵢ(cₐ - c_b) / N + 1 / N², the mean over seeds (see inference.py). Their mean has
 
-    V = max(T, w) / n + w N / M    with f = (n - 1) (V n / max(T, w))² degrees of freedom.
+    V = max(T, w) / n + w N / M    with f = (n - 1) V n / max(T, w) degrees of freedom.
 
 T is below w by luck alone. The second term is for what no seed takes away: the seeds' images are of one pool, and two
-seeds share N² / M of them, on which, at the most, the trials differ alike. Two trials are paired here as they are not
-on shared images, where all that seeds share is a number. A pair has its own T, known by its own seeds alone: variances
-of trials on the same splits are not independent, and a pool of unlike ones told equal trials apart in 9 % of stages of
-five (see tests/benchmarks/nested.py). How far the splits of another pool would scatter is not in it.
+seeds share N² / M of them, on which, at the most, the trials differ alike. f is not squared, as Satterthwaite's would
+be: with that, two equal trials of which one scatters three times as much were told apart in 5.4 % of cases.
+
+Here two trials are paired by seed, as they are not on shared images, where all that seeds share is a number. A pair has
+its own T, known by its own seeds alone: variances of trials on the same splits are not independent, and a pool of
+unlike ones told equal trials apart in up to 9 % of stages of five (tests/benchmarks/nested.py has what it is now). How
+other pools would train is not in it, as it is not where all seeds share the training images.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ def compare_nested(samples: Sequence[np.ndarray], share: float) -> Comparison:
     noise = np.mean([over_images(right[:, seed] - by_seed[:, seed, None]) for seed in range(seeds)], axis=0)
     total = np.maximum((by_seed[:, None] - by_seed).var(axis=2, ddof=1), noise)
     variance = total / seeds + share * noise
-    freedom = (seeds - 1) * (variance * seeds / total) ** 2
+    freedom = (seeds - 1) * variance * seeds / total
     return decided(scores, variance, freedom, Outlook(share * noise, total, freedom=0, trials=1))
 
 
