@@ -22,7 +22,8 @@ def hold_back(split: Split, share: float, class_names: tuple[str, ...], source: 
         held = _held_of_each(labels, _counts_of_each(labels, share, class_names, source), rng)
     else:
         sizes = _groups(labels).sum(axis=0)
-        held = _held_of_all(labels, [min(_rounded(share, size), size - 1) for size in sizes], rng)
+        counts = [min(_rounded(share, size), size - 1) for size in sizes]  # a class's only image is kept
+        held = _held_of_all(labels, counts, rng)
     if not held.any():
         raise UserError(f"{source}: no class has two images, one to keep and one to hold back; add images")
     return split.take(np.flatnonzero(~held)), split.take(np.flatnonzero(held))
@@ -32,16 +33,16 @@ def held_again(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
     """Hold back as many images as the last `size`, chosen anew for a replicate's seed: (N,) bool.
 
     `labels` (N,) or (N, classes) are those of the training images, then those of the validation images, whose number in
-    each class stays; of several classes an image, as near as their overlap allows. No seed's are the last ones again.
+    each class stays; of several classes an image, as near as their overlap allows. Seed 0's are drawn anew as well.
     """
     rng = np.random.default_rng((SEED, 1 + seed))  # zeros at the end would count for nothing
     own = labels[len(labels) - size :]
     if labels.ndim == 1:
         return _held_of_each(labels, np.bincount(own, minlength=labels.max() + 1), rng)
-    wanted = _groups(own).sum(axis=0)
+    groups, wanted = _groups(labels), _groups(own).sum(axis=0)
     held = _held_of_all(labels, wanted, rng)
     while held.sum() != size:
-        _come_nearer(held, size, _groups(labels), wanted, rng)
+        _come_nearer(held, size, groups, wanted, rng)
     return held
 
 

@@ -107,5 +107,5 @@ def test_trials_that_are_scored_on_different_images_are_said_not_to_be_told_apar
     varied = replace(C, cell=replace(C.cell, trial=C.cell.trial.with_values({"training.vary_split": True})))
     assert said(A, varied) == [
         f"Winner on validation (2,000 images): a: validation accuracy {100 * A.score:.1f} % (3 seeds).",
-        "Nothing is told apart: with and without vary_split, trials are scored on different images.",
+        "Nothing is told apart: as vary_split differs, these trials are scored on different images.",
     ]
