@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from analysis import figures
-from analysis.confusion import confusion, confusion_table
 from analysis.finding import Figure, Finding
+from analysis.inference.confusion import confusion, confusion_table
 from analysis.report import Column, Measured, Table
 from trainables.augment import as_evaluated
 from trainables.checkpoint import Checkpoint

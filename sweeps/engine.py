@@ -153,10 +153,10 @@ class _Course:
     def _agenda(self) -> tuple[Agenda, dict[str, str]]:
         """Return what is to be done after what MLflow has, and the runs there, by key."""
         drawn, stored = self.store.patiently(self._stored, self.say)
-        decided = decision_files.read(self.folder, drawn, self.say)
+        decided = decision_files.read(self.folder, [stage.name for stage in self.study.stages], self.say)
         if self.options.fresh:
             self.store.patiently(lambda: self.store.supersede(stored), self.say)
-            stored, drawn = {}, {}
+            stored, drawn, decided = {}, {}, {}
         self.warn(lost(stored.values()), ())
         known = {key: _known(trial) for key, trial in stored.items()}
         agenda = Agenda(self.study, self.terms, self._decided, known, drawn, decided)
@@ -306,6 +306,7 @@ def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions
         image_shape=data.image_shape,
         classes=data.classes,
         early_stopping=options.early_stopping,
+        rule=options.grid_rule,
         winner=study.winner,
     )
     reachable = {terms.key(trial) for stage in planned if stage.cells for trial in stage.reachable}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sweeps.decisions.stopping import BEHIND, RULES, check
 from sweeps.execution.machines import Machines
 from trainables.errors import UserError, suggest
 
@@ -31,6 +32,7 @@ class RunOptions:
     vary_split: bool = False
     stages: tuple[str, ...] = ()
     early_stopping: bool = True
+    grid_rule: str = BEHIND
     num_trials: int | None = None
     sampler: str | None = None
     rule: str | None = None
@@ -51,6 +53,7 @@ class RunOptions:
             value = getattr(self, name)
             if value is not None and value < low:
                 raise UserError(f"--{name.replace('_', '-')} is {value}, but must be at least {low}")
+        check(self.grid_rule)
 
 
 class Parser(argparse.ArgumentParser):
@@ -136,8 +139,10 @@ def _add_changes(parser: Parser, stages: Sequence[str]) -> None:
     parser.add_flag("--vary-split", again, action="store_true")
     some = f"only these stages, and those whose winners they need: {','.join(stages)} (default: all)"
     parser.add_flag("--stages", some, type=listed, default=(), metavar="A,B")
-    stopping = "ASHA: stop the trials that fall behind at a rung (default: on)"
+    stopping = "stop the trials that fall behind (default: on)"
     parser.add_flag("--early-stopping", stopping, action=argparse.BooleanOptionalAction, default=True)
+    grid = f"early stopping in a stage that is no search: {', '.join(RULES)} (default: %(default)s)"
+    parser.add_flag("--grid-rule", grid, metavar="NAME", default=BEHIND)
 
 
 def _add_searches(parser: Parser) -> None:

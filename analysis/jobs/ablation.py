@@ -9,21 +9,21 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from analysis.chance import LEVEL
-from analysis.confusion import confusion
 from analysis.features import main_class, presence
 from analysis.figures import Panel, bars, matrix, panels, strips
-from analysis.filters import FilterChoice, Filters, chosen, filter_count, written
+from analysis.filters.naming import FilterChoice, Filters, chosen, filter_count, written
+from analysis.filters.random_sets import Standing, how_many, other_sets, stratified
+from analysis.filters.switching import fills, in_sets, one_at_a_time, together
 from analysis.finding import Arrays, Figure, Finding
-from analysis.flips import Flips, grown, per_class
-from analysis.holm import holm
+from analysis.inference.chance import LEVEL
+from analysis.inference.confusion import confusion
+from analysis.inference.flips import Flips, grown, per_class
+from analysis.inference.holm import holm
+from analysis.inference.lost import over_seeds, over_seeds_and_images
 from analysis.job import Job
 from analysis.jobs.mistakes import check_labels
-from analysis.lost import over_seeds, over_seeds_and_images
-from analysis.random_sets import Standing, how_many, other_sets, stratified
 from analysis.report import Column, Measured, Table
 from analysis.subject import Subject
-from analysis.switching import fills, in_sets, one_at_a_time, together
 from trainables.errors import UserError
 from trainables.metrics import average_precisions, mean_average_precision
 from trainables.plan import flops
@@ -43,7 +43,7 @@ Task = tuple[str, int, int]  # what a part does: with which networks, filters or
 
 @dataclass(frozen=True)
 class Ablation(Job):
-    """The test set again with some filters switched off: `filters` as in analysis.filters, all at once.
+    """The test set again with some filters switched off: `filters` as in analysis.filters.naming, all at once.
 
     A filter is off where its map enters the next layer, after batch norm, activation and pooling: the map is 0 there
     (`fill` "zero"), or the mean of what enters there over the test images and positions ("mean"). Zeroing its weights

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from analysis import figures
-from analysis.bootstrap import average_precisions
-from analysis.class_gains import ClassGains, of_accuracy, of_precision
 from analysis.features import check_same_images, presence
 from analysis.finding import Arrays, Figure, Finding
-from analysis.gains import reach
+from analysis.inference.bootstrap import average_precisions
+from analysis.inference.class_gains import ClassGains, of_accuracy, of_precision
+from analysis.inference.gains import reach
+from analysis.inference.mcnemar import mcnemar
 from analysis.job import Job, by_model
 from analysis.jobs.mistakes import check_labels
-from analysis.mcnemar import mcnemar
 from analysis.report import Column, Measured, Table, Value
 from analysis.subject import Subject
 from trainables.errors import UserError

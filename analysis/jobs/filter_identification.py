@@ -12,14 +12,14 @@ from torch import Tensor
 
 from analysis.features import presence
 from analysis.figures import Panel, matrix, panels, strips
-from analysis.filter_claims import Claims, Nulls, Untrained, claims_table, sentence
-from analysis.filter_layers import LayerClaims, layers_table
-from analysis.filters import FilterChoice, Filters, chosen, filter_count, labels, written
+from analysis.filters.claims import Claims, Nulls, Untrained, claims_table, sentence
+from analysis.filters.layers import LayerClaims, layers_table
+from analysis.filters.naming import FilterChoice, Filters, chosen, filter_count, labels, written
+from analysis.filters.patches import patch
+from analysis.filters.responses import NORMS, STAGES, Response, highest
 from analysis.finding import Arrays, Figure, Finding
 from analysis.job import Job, WrongOption
-from analysis.patches import patch
 from analysis.report import Column, Table, Value
-from analysis.responses import NORMS, STAGES, Response, highest
 from analysis.subject import Subject, names
 from trainables.errors import UserError, suggest
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from analysis.figures import Panel, in_rows, panels
-from analysis.filters import convolution, filter_count
+from analysis.filters.naming import convolution, filter_count
 from analysis.finding import Arrays, Figure, Finding
 from analysis.job import Job
 from analysis.subject import Subject

@@ -13,19 +13,19 @@ from typing import ClassVar
 import numpy as np
 
 from analysis import figures
-from analysis.cam import default_layer, maps_of
-from analysis.deletion import ORDERS, STEPS, WAYS, Deletion, cheap, curves_of
 from analysis.figures import Panel
 from analysis.finding import Arrays, Figure, Finding
+from analysis.inference.seeds import counted, measured, whose
 from analysis.job import Job, WrongOption
 from analysis.jobs.mistakes import THRESHOLD, false_positives, missed, wrongly_labelled
-from analysis.pointing import Pointing, figure, pointing, sentence, stretched
-from analysis.randomised import Randomised, cascade, layers
-from analysis.recognised import first_right
+from analysis.maps.cam import default_layer, maps_of
+from analysis.maps.deletion import ORDERS, STEPS, WAYS, Deletion, cheap, curves_of
+from analysis.maps.pointing import Pointing, figure, pointing, sentence, stretched
+from analysis.maps.randomised import Randomised, cascade, layers
+from analysis.maps.recognised import first_right
+from analysis.maps.windows import colour
 from analysis.report import Column, Measured, Table, Value
-from analysis.seeds import counted, measured, whose
 from analysis.subject import Subject
-from analysis.windows import colour
 from trainables.errors import UserError, suggest
 from trainables.models import Network
 

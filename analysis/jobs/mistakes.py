@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from analysis import figures
-from analysis.agreement import Agreement, agreement, agreement_table, drawn_agreement
-from analysis.confusion import confusion, confusion_table
 from analysis.figures import Panel, in_rows
 from analysis.finding import Arrays, Figure, Finding
+from analysis.inference.agreement import Agreement, agreement, agreement_table, drawn_agreement
+from analysis.inference.confusion import confusion, confusion_table
 from analysis.job import Job
 from analysis.report import Column, Measured, Table, Value
 from analysis.subject import Subject

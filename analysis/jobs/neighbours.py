@@ -24,9 +24,9 @@ from analysis.features import (
 )
 from analysis.figures import Panel
 from analysis.finding import Arrays, Figure, Finding
+from analysis.inference.standing import Standing, network, networks, standing_of
 from analysis.job import Job, WrongOption, by_model
 from analysis.report import Column, Measured, Table, Value
-from analysis.standing import Standing, network, networks, standing_of
 from analysis.subject import Subject, names
 from trainables.errors import UserError
 

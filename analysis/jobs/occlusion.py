@@ -12,17 +12,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from analysis.deletion import Deletion
 from analysis.figures import Panel, panels
 from analysis.finding import Arrays, Figure, Finding
+from analysis.inference.seeds import measured, said, whose
 from analysis.job import Job, WrongOption
-from analysis.occluded import Occluded, examine, occluded
-from analysis.pointing import Pointing, figure, hits, pointing, sentence
-from analysis.recognised import first_right, of_class, right_images
+from analysis.maps.deletion import Deletion
+from analysis.maps.occluded import Occluded, examine, occluded
+from analysis.maps.pointing import Pointing, figure, hits, pointing, sentence
+from analysis.maps.recognised import first_right, of_class, right_images
+from analysis.maps.windows import FILLS, Grid
 from analysis.report import Column, Measured, Table, Value
-from analysis.seeds import measured, said, whose
 from analysis.subject import Subject
-from analysis.windows import FILLS, Grid
 from trainables.errors import UserError, suggest
 
 WINDOWS = (3, 5, 7, 9)  # pixels, of images of about 32

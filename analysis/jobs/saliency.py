@@ -17,7 +17,7 @@ from torch import Tensor
 from analysis.figures import Panel, in_rows, panels
 from analysis.finding import Arrays, Figure, Finding
 from analysis.job import Job
-from analysis.pointing import hits, on_object
+from analysis.maps.pointing import hits, on_object
 from analysis.report import Column, Measured, Table, Value
 from analysis.subject import Subject
 from trainables.errors import UserError

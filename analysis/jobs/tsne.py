@@ -25,9 +25,9 @@ from analysis.features import (
     sharing,
 )
 from analysis.finding import Arrays, Figure, Finding
+from analysis.inference.standing import Shares, Standing, network, networks, standing_of
 from analysis.job import Job, by_model
 from analysis.report import Column, Measured, Table
-from analysis.standing import Shares, Standing, network, networks, standing_of
 from analysis.subject import Subject
 from trainables.errors import UserError
 

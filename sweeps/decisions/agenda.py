@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sweeps.decisions.grid_run import GridRun
-from sweeps.decisions.ledger import Ledger
+from sweeps.decisions.ledger import Ledger, Waiting
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Decision, Drawn, Known, OnStage, StageResult, Task, Terms
 from sweeps.decisions.search_run import SearchRun
@@ -26,7 +26,7 @@ class Agenda:
     """The trials of a study, in order, and what has come of them.
 
     `known` is what the store has of trials by key; `drawn` is what earlier runs of its searches drew, `decided` what
-    these decided, by stage. `on_stage` is called once for each stage as it is decided.
+    earlier runs decided, by stage. `on_stage` is called once for each stage as it is decided.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Agenda:
 
     @property
     def decisions(self) -> dict[str, Sequence[Decision]]:
-        """What searches that are or were open have decided, those of earlier runs first, by stage."""
+        """What stages that are or were open have decided, those of earlier runs first, by stage."""
         return {name: run.decisions for name, run in self._runs.items() if run.decisions}
 
     @property
@@ -118,8 +118,23 @@ class Agenda:
         return outcome
 
     def may_be_stopped(self, key: str) -> bool:
-        """Tell whether ASHA may stop the trial; in a search the search's own rule decides."""
+        """Tell whether Ray's ASHA may stop the trial; else its stage decides."""
         return self.terms.early_stopping and not self._run_of(key).judges
+
+    def waits(self, key: str) -> bool:
+        """Tell whether a trial that was not to go on for now is to do so later."""
+        return self._run_of(key).waits(key)
+
+    def lay_aside(self, key: str, history: History) -> None:
+        """Keep a trial that waits until next() gives it out again, or let_go() ends it."""
+        self.ledger.waiting[key] = Waiting(self.tasks[key], history)
+
+    def let_go(self) -> list[str]:
+        """End the trials that wait and are not to run on after all; return their keys. Then comes advance()."""
+        gone = [key for run in self._under_way() for key in run.let_go()]
+        for key in gone:
+            self.finish(key, self.ledger.waiting.pop(key).history)
+        return gone
 
     def goes_on(self, key: str, epoch: int, score: float) -> bool:
         """Tell the stage its trial's validation score after an epoch; return whether that runs on.
@@ -146,9 +161,10 @@ class Agenda:
     def expected(self) -> list[Trial] | None:
         """Return the trials still ahead of those given out; None where nobody can know, as a search is yet to end.
 
-        They are those in the queue, and for stages that are not open yet their trials from the baseline.
+        They are those that wait, and for stages that are not open yet their trials from the baseline.
         """
-        ahead = [task.cell.trial for task in (*self.ledger.alone, *self.ledger.queue)]
+        laid_aside = (each.task for each in self.ledger.waiting.values())
+        ahead = [task.cell.trial for task in (*self.ledger.alone, *self.ledger.queue, *laid_aside)]
         for stage in self.study.stages:
             if stage.name in self._runs and not stage.open_ended:
                 continue
@@ -190,7 +206,7 @@ class Agenda:
         if isinstance(stage, Search):
             earlier = self._drawn.get(stage.name, ()), self._decided.get(stage.name, ())
             return SearchRun(stage, start, self.ledger, *earlier)
-        return GridRun(stage, start, self.ledger, before)
+        return GridRun(stage, start, self.ledger, before, self._decided.get(stage.name, ()))
 
     def _decide_next(self) -> bool:
         for name, run in self._runs.items():

@@ -1,14 +1,16 @@
-"""A grid under way: all its trials are known from the start. Pure."""
+"""A grid under way: all its trials are known from the start, and some may stop early. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
+from sweeps.decisions.judge import Judge
 from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Decision, StageResult, Task
 from sweeps.decisions.stages import Cell, Stage
+from sweeps.decisions.status import Status
+from sweeps.decisions.stopping import ASHA, Behind
 from trainables.config import Trial
 from trainables.history import History
 
@@ -16,32 +18,64 @@ from trainables.history import History
 class GridRun:
     """The trials of a stage from its start. Those that nobody has run go to the ledger's queue.
 
-    `before` is the stage whose winner it starts from.
+    `before` is the stage whose winner it starts from, `decided` what earlier runs of this one decided.
     """
 
-    judges: ClassVar[bool] = False
-    decisions: ClassVar[Sequence[Decision]] = ()
-
-    def __init__(self, stage: Stage, start: Trial, ledger: Ledger, before: StageResult | None = None) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        start: Trial,
+        ledger: Ledger,
+        before: StageResult | None = None,
+        decided: Sequence[Decision] = (),
+    ) -> None:
         self.stage, self.start, self.ledger, self.before = stage, start, ledger, before
         self.cells = [(cell, ledger.terms.key(cell.trial)) for cell in stage.cells(start)]
+        self.judges = not (ledger.terms.early_stopping and ledger.terms.rule == ASHA)
+        self._made_before = decided
+        self._judge = self._appointed()
         for cell, key in self.cells:
             self._note(cell, key)
+        # those that another stage runs, or an earlier start has run: the judge has yet to hear of them
+        self._elsewhere = [key for _, key in self.cells if not self._is_own(key)]
+
+    @property
+    def decisions(self) -> Sequence[Decision]:
+        """All decisions in order, those of earlier runs first."""
+        made = self._judge.decisions if self._judge else []
+        resumed: list[Decision] = [{"decision": "resumed"}] if self._made_before and made else []
+        return [*self._made_before, *resumed, *made]
 
     def next(self) -> Task | None:
-        """Return None: all trials are in the queue."""
-        return None
+        """Return the next of the trials that wait to run on; the others are in the queue."""
+        waiting = self._waiting()
+        if not self._judge or not waiting:
+            return None
+        return self.ledger.waiting.pop(self._judge.first_of(waiting)).task
 
     def ready(self) -> int:
-        """Return 0, likewise."""
-        return 0
+        """Return how many trials wait to run on."""
+        return len(self._waiting())
 
-    def goes_on(self, key: str, epoch: int, score: float) -> bool:  # noqa: ARG002
-        """Return True: all trials run in full, unless ASHA stops them."""
-        return True
+    def goes_on(self, key: str, epoch: int, score: float) -> bool:
+        """Take a running trial's score; return whether it runs on. One that does not has stopped, or waits."""
+        if not self._judge:
+            return True
+        self._take_over_ended(self._judge)
+        return self._judge.goes_on(key, epoch, score, wanted=bool(self.ledger.queue))
 
-    def ended(self, key: str, history: History, reason: str | None) -> None:
-        """Do nothing: the ledger has it."""
+    def waits(self, key: str) -> bool:
+        """Tell whether a trial that does not go on now is to do so later."""
+        return self._judge is not None and self._judge.waits(key)
+
+    def let_go(self) -> Sequence[str]:
+        """Return the keys of the trials that wait no longer, as others have meanwhile shown that they are behind."""
+        return self._judge.let_go(self._waiting()) if self._judge else ()
+
+    def ended(self, key: str, history: History, reason: str | None) -> None:  # noqa: ARG002
+        """Take a trial's end; the ledger has it."""
+        if self._judge and reason:
+            self._judge.failed(key, reason)
 
     def blames(self, outcome: Outcome) -> bool:  # noqa: ARG002
         """Return True: every trial was asked for by name."""
@@ -69,6 +103,8 @@ class GridRun:
         else:
             ledger.tasks[key] = Task(self.stage.name, cell, key, known, ledger.terms.seeds)
             ledger.queue.append(ledger.tasks[key])
+            if known and self._judge and set(ledger.terms.seeds) <= set(known.history.seeds):
+                self._take_over(self._judge, key, known.history)
 
     def _was_only_screened(self, cell: Cell, key: str) -> bool:
         """Tell whether a search has run the trial, with fewer seeds or epochs than are asked for here."""
@@ -76,3 +112,34 @@ class GridRun:
         if task is None or task.drawn is None:
             return False
         return not self.ledger.outcomes[key].history.covers(terms.seeds, cell.trial.training.epochs)
+
+    def _appointed(self) -> Judge | None:
+        """Return who says which trial stops early; None where all run in full, or Ray's ASHA decides.
+
+        All run in full where no formula tells what the images add to a score's noise, as for mAP, and where trials
+        differ in their number of epochs or their schedule of learning rates: then curves cross by design.
+        """
+        terms, recipes = self.ledger.terms, [cell.trial.training for cell, _ in self.cells]
+        if not (terms.early_stopping and self.judges and terms.yardstick.metric == "accuracy"):
+            return None
+        if len({(recipe.epochs, recipe.schedule) for recipe in recipes}) > 1:
+            return None
+        rule = Behind(recipes[0].epochs, terms.yardstick.images)
+        return Judge(rule, {key: cell.label for cell, key in self.cells})
+
+    def _waiting(self) -> list[str]:
+        return [key for key in self.ledger.waiting if self.waits(key)]
+
+    def _is_own(self, key: str) -> bool:
+        return key in self.ledger.tasks and self.ledger.tasks[key].stage == self.stage.name
+
+    def _take_over_ended(self, judge: Judge) -> None:
+        """Hold trials also against those that ran in full elsewhere."""
+        for key in [key for key in self._elsewhere if key in self.ledger.outcomes]:
+            self._elsewhere.remove(key)
+            if self.ledger.outcomes[key].status == Status.DONE:
+                self._take_over(judge, key, self.ledger.outcomes[key].history)
+
+    def _take_over(self, judge: Judge, key: str, history: History) -> None:
+        seen = history.cut(self.ledger.terms.seeds, judge.rule.epochs)
+        judge.take_over(key, [float(score) for score in seen.curve("val_score").mean(axis=0)])

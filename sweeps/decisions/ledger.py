@@ -16,6 +16,14 @@ from trainables.config import Trial
 from trainables.history import History
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """A trial that has had some epochs, and whose next ones come after other trials': where it stands."""
+
+    task: Task
+    history: History
+
+
 @dataclass
 class Ledger:
     """The trials, by key."""
@@ -26,6 +34,7 @@ class Ledger:
     tasks: dict[str, Task] = field(default_factory=dict)  # given out, or to be
     queue: list[Task] = field(default_factory=list)  # to be given out, the next one first
     alone: list[Task] = field(default_factory=list)  # likewise, of those that need a GPU to themselves
+    waiting: dict[str, Waiting] = field(default_factory=dict)  # by key, those to be run on later
     reused: list[str] = field(default_factory=list)  # keys that the store had
     restarts: dict[str, list[str]] = field(default_factory=dict)  # why each was needed
 

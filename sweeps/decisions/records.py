@@ -10,6 +10,7 @@ from typing import Any
 from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.stages import AnyStage, Cell
 from sweeps.decisions.status import Status
+from sweeps.decisions.stopping import BEHIND
 from sweeps.decisions.winner import BEST, Winner, choose
 from trainables.config import Trial
 from trainables.history import History
@@ -26,6 +27,7 @@ class Terms:
     image_shape: tuple[int, int, int]  # (C, H, W)
     classes: int
     early_stopping: bool = True
+    rule: str = BEHIND  # by which a grid's trials stop early
     winner: str = BEST  # the rule by which winners are chosen
 
     def flops(self, outcome: Outcome) -> int:
@@ -104,4 +106,4 @@ class StageResult:
 
 
 OnStage = Callable[[StageResult], None]
-Decision = Mapping[str, Any]  # of a search, as plain data for JSON: what was decided, about which trial, and how
+Decision = Mapping[str, Any]  # of a stage, as plain data for JSON: what was decided, about which trial, and how

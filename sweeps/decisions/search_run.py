@@ -118,6 +118,14 @@ class SearchRun:
         self._limits[draw.number] = limit or epoch
         return limit is not None
 
+    def waits(self, key: str) -> bool:  # noqa: ARG002
+        """Return False: a trial that is paused has ended for now, and may be run on later."""
+        return False
+
+    def let_go(self) -> Sequence[str]:
+        """Return none, likewise."""
+        return ()
+
     def ended(self, key: str, history: History, reason: str | None) -> None:
         """Take a trial's end or pause; one that was called due meanwhile is run on."""
         draw = self.draws[key]

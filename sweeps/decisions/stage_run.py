@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Decision, StageResult, Task
@@ -13,11 +13,13 @@ from trainables.history import History
 class StageRun(Protocol):
     """A stage under way. Its trials are in the ledger that it shares with the other stages."""
 
-    judges: ClassVar[bool]  # whether it says itself which trial runs on; else ASHA may stop its trials
+    @property
+    def judges(self) -> bool:
+        """Whether it says itself which trial runs on; else Ray's ASHA may stop its trials."""
 
     @property
     def decisions(self) -> Sequence[Decision]:
-        """What it has decided, in order; a grid decides nothing."""
+        """What it has decided, in order."""
 
     def next(self) -> Task | None:
         """Return a trial to run now that is not in the ledger's queue; None where there is none."""
@@ -30,6 +32,12 @@ class StageRun(Protocol):
 
         It may be called again for the same epoch.
         """
+
+    def waits(self, key: str) -> bool:
+        """Tell whether a trial that does not run on is to do so later, when others have had their turn."""
+
+    def let_go(self) -> Sequence[str]:
+        """Return the keys of the trials that wait, and that are not to run on after all; each is given out once."""
 
     def ended(self, key: str, history: History, reason: str | None) -> None:
         """Take a trial's end; it failed where there is a `reason`."""

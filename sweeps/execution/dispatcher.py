@@ -45,6 +45,7 @@ class Dispatcher:
 
     def next(self, place: Place) -> Order | None:
         """Return the trial for a worker; None where nothing is ready before a running one ends."""
+        self._let_go()
         task = self.agenda.next(alone=place.alone)
         return order(task, place.device, self.tags) if task else None
 
@@ -100,11 +101,16 @@ class Dispatcher:
         self._ended(key, f"{reason}, again after {RESTARTS} restarts", failure)
 
     def ended(self, key: str, failure: Failure | None) -> None:
-        """End a trial, or have one that found no room on a GPU run once more, with a GPU to itself."""
+        """End a trial, or lay it aside where it waits for others.
+
+        One that found no room on a GPU runs once more, with a GPU to itself.
+        """
         if failure and failure.out_of_memory and 0 < self.gpu < 1 and not self.agenda.tasks[key].alone:
             self.watchdog.leave(key)
             self._again(key, "it ran out of GPU memory beside others")
             self.agenda.put_back(key, alone=True)
+        elif not failure and self.agenda.waits(key):
+            self._lay_aside(key)
         elif failure:
             self._ended(key, failure.reason + (self._estimated(key) if failure.out_of_memory else ""), failure)
         else:
@@ -135,6 +141,21 @@ class Dispatcher:
     def _not_pending(self, key: str) -> None:
         self.pending = [each for each in self.pending if each != key]
 
+    def _lay_aside(self, key: str) -> None:
+        """Keep a trial for later. In the store it goes on running, and is interrupted if the command ends before."""
+        self._not_pending(key)
+        self.watchdog.leave(key)
+        self.agenda.lay_aside(key, self.histories.of(key))
+        self.display.laid_aside(self.agenda.tasks[key])
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """End the trials that need wait no longer, and move on."""
+        for key in self.agenda.let_go():
+            self.tracker.call(Tracker.finish, key, self.agenda.outcomes[key].status)
+            self.display.ended(self.agenda.tasks[key], self.agenda.outcomes[key])
+        self.agenda.advance()
+
     def _ended(self, key: str, reason: str | None = None, failure: Failure | None = None) -> None:
         self._not_pending(key)
         self.watchdog.leave(key)
@@ -142,4 +163,4 @@ class Dispatcher:
         files = {"error.txt": failure.traceback.encode()} if failure else None
         self.tracker.call(Tracker.finish, key, outcome.status, reason, files)
         self.display.ended(self.agenda.tasks[key], outcome)
-        self.agenda.advance()
+        self._let_go()

@@ -12,18 +12,18 @@ from sweeps.decisions.agenda import Agenda
 from sweeps.execution.messages import Order, Progress, message
 
 # Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020. Half of a stage's trials go on at each
-# rung: a stage has few trials, each of them a row of the published table, so that the paper's factor of 4 would leave
-# most rows without an end.
+# rung: a stage has few trials, so that the paper's factor of 4 would leave most without an end. Even so it is a toss
+# among equals, and which rows of a table it leaves without an end is chance: by default decisions/stopping.py decides.
 REDUCTION_FACTOR = 2
 
 
 def grace_period(epochs: int) -> int:
-    """Return the number of epochs that every trial gets under early stopping: a quarter."""
+    """Return the number of epochs that every trial gets under ASHA: a quarter."""
     return max(1, round(epochs / 4))
 
 
 class EarlyStopping(FIFOScheduler):
-    """Tune's scheduler: a search decides by its own rule, and within each other stage ASHA does, unless it is off.
+    """Tune's scheduler: each stage decides by its own rule, or ASHA does within a grid where that is asked for.
 
     ASHA compares a trial only with trials that differ from it in the stage's factor. A trial whose process was lost may
     report epochs again: it counts once, and is stopped where it was to be stopped.

@@ -1,4 +1,4 @@
-"""What searches decided, a line each, in results/<study>/<stage>-decisions.jsonl: kept from one start to the next."""
+"""What stages decided, a line each, in results/<study>/<stage>-decisions.jsonl: kept from one start to the next."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_BYTES = 256 * 2**20  # of a file that is read back; a decision has about a 
 
 
 def write(folder: Path, decisions: Mapping[str, Sequence[Decision]]) -> None:
-    """Write each search's decisions, by stage. Raises OSError."""
+    """Write each stage's decisions. Raises OSError."""
     for stage, made in decisions.items():
         write_whole(_place(folder, stage), "".join(json.dumps(each) + "\n" for each in made).encode())
 

@@ -64,6 +64,10 @@ class Display:
         self.running.pop(task.key, None)
         self._say(f"{task.name}: {describe(outcome)}")
 
+    def laid_aside(self, task: Task) -> None:
+        """Note that a trial waits until others have come as far."""
+        self.running.pop(task.key, None)
+
     def _say(self, line: str) -> None:
         self.spoken = time.monotonic()
         self.console.print(line, highlight=False, soft_wrap=True)

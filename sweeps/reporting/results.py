@@ -56,7 +56,7 @@ def prepare(folder: Path, planned: Sequence[PlannedStage]) -> Path:
 
 def write(folder: Path, agenda: Agenda, facts: Facts, data: DataSummary, findings: Sequence[Section] = ()) -> None:
     """Write the decided stages' tables and figures and the report over them, with what analyses found at its end, and
-    what searches have decided so far.
+    what stages have decided so far.
     """
     claims = claims_section(agenda.study.claims, agenda.results, agenda.terms.yardstick)
     stages = [_section(folder, result, facts, data, agenda) for result in agenda.results]

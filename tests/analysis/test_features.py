@@ -23,7 +23,7 @@ from analysis.features import (
     sharing,
 )
 from analysis.job import WrongOption
-from tests.analysis.test_filters import SMALL, make_subject
+from tests.analysis.filters.test_naming import SMALL, make_subject
 from trainables.config import ResNet
 from trainables.errors import UserError
 

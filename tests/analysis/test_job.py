@@ -10,7 +10,7 @@ import pytest
 from analysis.finding import Arrays
 from analysis.job import Job, WrongOption, by_model
 from analysis.subject import Subject
-from tests.analysis.test_filters import SMALL, make_subject
+from tests.analysis.filters.test_naming import SMALL, make_subject
 from trainables.errors import UserError
 
 SUBJECT = make_subject(SMALL)

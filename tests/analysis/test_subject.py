@@ -6,7 +6,7 @@ import torch
 
 from analysis.jobs.filter_identification import FilterIdentification
 from analysis.subject import Subject, subject
-from tests.analysis.test_filters import make_subject
+from tests.analysis.filters.test_naming import make_subject
 from tests.conftest import make_dataset
 from tests.trainables.test_models import add_excite
 from trainables.checkpoint import load, pack

@@ -23,6 +23,21 @@ def test_a_driver_that_was_killed_goes_on_with_the_same_command(site, undisturbe
     assert had < 12 * TRIALS
 
 
+def test_trials_that_wait_for_each_other_as_the_driver_is_killed_go_on_too(site, undisturbed):
+    process = site.start("--early-stopping")
+    until(lambda: site.trained() > 8)  # two have had three epochs, after which they wait
+    process.kill()
+    site.end(process)
+    status, said = site.run("--early-stopping")
+    assert status == 0, said
+    assert '"decision": "wait"' in (site.results / "lr-decisions.jsonl").read_text()
+    trials, whole = site.outcome()["trials"], undisturbed["trials"]
+    assert trials.keys() == whole.keys()
+    assert {status for _, status, _ in trials.values()} <= {"done", "censored"}
+    assert all(trial == whole[key] for key, trial in trials.items() if trial[1] == "done")
+    assert sum(trial[1] == "done" for trial in trials.values()) > 2
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_study_that_is_asked_to_stop_says_how_to_go_on(site, undisturbed, how):
     process = site.start()

@@ -46,6 +46,8 @@ def draws(score: float, seeds: int, images: int = 2000, number: int = 0) -> list
     return [rng.normal(size=images) / 2 + hardness < 1.118 * NormalDist().inv_cdf(score) for _ in range(seeds)]
 
 
-def terms(seeds=(0,), images=1000, image_shape=(3, 32, 32), early_stopping=True) -> Terms:
+def terms(seeds=(0,), images=1000, image_shape=(3, 32, 32), early_stopping=True, rule="behind") -> Terms:
     """Return the terms of a command on ten classes whose data are known by their name alone."""
-    return Terms(seeds, {}, Yardstick("accuracy", images), image_shape, classes=10, early_stopping=early_stopping)
+    return Terms(
+        seeds, {}, Yardstick("accuracy", images), image_shape, classes=10, early_stopping=early_stopping, rule=rule
+    )

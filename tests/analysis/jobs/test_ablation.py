@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from analysis.chain import chain, switched_off
-from analysis.filters import convolution
+from analysis.filters.chain import chain, switched_off
+from analysis.filters.naming import convolution
 from analysis.jobs import ablation
 from analysis.jobs.ablation import Ablation
 from analysis.report import Measured
-from tests.analysis.test_filters import SMALL, make_subject
+from tests.analysis.filters.test_naming import SMALL, make_subject
 from tests.trainables.test_models import add_excite
 from trainables.config import CNN, ResNet
 from trainables.errors import UserError

@@ -7,8 +7,8 @@ import pytest
 
 from analysis import figures
 from analysis.finding import Finding
+from analysis.inference.mcnemar import mcnemar
 from analysis.jobs.compare import Compare
-from analysis.mcnemar import mcnemar
 from analysis.report import Measured
 from analysis.subject import Subject
 from tests.analysis.jobs.test_mistakes import networks, sure, told

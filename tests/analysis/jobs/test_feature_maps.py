@@ -8,7 +8,7 @@ import torch
 
 from analysis.jobs import feature_maps
 from analysis.jobs.feature_maps import FeatureMaps, strongest
-from tests.analysis.test_filters import SMALL, make_subject
+from tests.analysis.filters.test_naming import SMALL, make_subject
 from trainables.config import CNN, ResNet
 from trainables.errors import UserError
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.filters import convolution
+from analysis.filters.naming import convolution
+from analysis.filters.patches import PADDING, patch
+from analysis.filters.responses import highest
 from analysis.jobs import filter_identification
 from analysis.jobs.filter_identification import FilterIdentification
-from analysis.patches import PADDING, patch
-from analysis.responses import highest
-from tests.analysis.test_filters import SMALL, make_subject
+from tests.analysis.filters.test_naming import SMALL, make_subject
 from trainables.config import CNN, ResNet
 from trainables.errors import UserError
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.filters import convolution
+from analysis.filters.naming import convolution
 from analysis.jobs import filters_drawn
 from analysis.jobs.filters_drawn import FiltersDrawn, first_filters
-from tests.analysis.test_filters import SMALL, make_subject
+from tests.analysis.filters.test_naming import SMALL, make_subject
 from trainables.config import CNN, ResNet
 from trainables.errors import UserError
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from analysis import deletion, figures
-from analysis.cam import cam
+from analysis import figures
 from analysis.finding import Finding
 from analysis.jobs.grad_cam import GradCam
-from analysis.pointing import stretched
-from analysis.randomised import DRAW
+from analysis.maps import deletion
+from analysis.maps.cam import cam
+from analysis.maps.pointing import stretched
+from analysis.maps.randomised import DRAW
 from analysis.report import Measured
 from analysis.subject import Subject
 from trainables.config import CNN, Model

@@ -9,8 +9,8 @@ import torch
 from analysis.features import features, nearest
 from analysis.jobs.neighbours import Neighbours, chosen_queries, mean_percent
 from analysis.report import Measured
+from tests.analysis.filters.test_naming import SMALL, make_subject
 from tests.analysis.test_features import multi_label
-from tests.analysis.test_filters import SMALL, make_subject
 from trainables.config import CNN, ResNet
 from trainables.errors import UserError
 

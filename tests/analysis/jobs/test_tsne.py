@@ -13,7 +13,7 @@ from analysis.finding import Arrays, Finding
 from analysis.jobs.tsne import COUNTED, TSNE, balanced, embed, initial_layout
 from analysis.report import Measured
 from analysis.subject import Subject
-from tests.analysis.test_filters import SMALL, make_subject
+from tests.analysis.filters.test_naming import SMALL, make_subject
 from trainables.config import ResNet
 from trainables.errors import UserError
 

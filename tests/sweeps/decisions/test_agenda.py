@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.records import Drawn, Known
 from sweeps.study import Choice, Search, Space, Stage, Study
 from tests.sweeps.outcomes import history, terms
@@ -151,8 +154,8 @@ FIND = Search(
 BESIDE = Stage("beside", {"training.lr": (0.1, 0.2)}, start=BASE)
 
 
-def agenda_of(*stages, drawn=None, known=None, **how):
-    return Agenda(Study("s", BASE, stages), terms(**how), lambda _: None, known, drawn)
+def agenda_of(*stages, drawn=None, known=None, decided=None, **how):
+    return Agenda(Study("s", BASE, stages), terms(**how), lambda _: None, known, drawn, decided)
 
 
 def end(agenda, task, *scores, reason=None):
@@ -209,11 +212,13 @@ def test_a_trial_ends_as_done_or_censored_or_failed():
     assert agenda.failed == [ends[2]]
 
 
-@pytest.mark.parametrize("early_stopping", [True, False])
-def test_asha_may_stop_a_grids_trials_where_it_is_asked_for_and_a_searchs_never(early_stopping):
-    agenda = agenda_of(BESIDE, early_stopping=early_stopping)
-    assert agenda.may_be_stopped(agenda.next().key) is early_stopping
-    agenda = agenda_of(FIND, early_stopping=early_stopping)
+@pytest.mark.parametrize(
+    ("early_stopping", "rule", "may"), [(True, "asha", True), (True, "behind", False), (False, "asha", False)]
+)
+def test_asha_may_stop_a_grids_trials_where_it_is_asked_for_and_a_searchs_never(early_stopping, rule, may):
+    agenda = agenda_of(BESIDE, early_stopping=early_stopping, rule=rule)
+    assert agenda.may_be_stopped(agenda.next().key) is may
+    agenda = agenda_of(FIND, early_stopping=early_stopping, rule=rule)
     assert agenda.may_be_stopped(agenda.next().key) is False
 
 
@@ -226,6 +231,99 @@ def test_a_searchs_rule_says_which_trial_goes_on_and_a_grids_all_do():
     assert agenda.goes_on(second.key, 1, 0.4) is False
     agenda = agenda_of(BESIDE)
     assert agenda.goes_on(agenda.next().key, 1, 0.0) is True
+
+
+LONG = BASE.with_values({"training.epochs": 8})
+ROWS = Stage("rows", {"training.lr": (0.1, 0.2, 0.3, 0.4)}, start=LONG)
+
+
+def reach(agenda, scores, after=0):
+    """Run the next trial up to the end of `scores`; return its task, and whether it goes on."""
+    task = agenda.next()
+    return task, [agenda.goes_on(task.key, epoch, score) for epoch, score in enumerate(scores, start=after + 1)][-1]
+
+
+def lay_aside(agenda, scores):
+    task, goes_on = reach(agenda, scores)
+    assert not goes_on
+    assert agenda.waits(task.key)
+    agenda.lay_aside(task.key, history(list(scores)))
+    return task
+
+
+def test_a_grids_trials_wait_for_each_other_and_the_best_run_on_first():
+    agenda = agenda_of(ROWS)
+    second, third = lay_aside(agenda, (0.8, 0.8, 0.8)), lay_aside(agenda, (0.7, 0.7, 0.7))
+    first = lay_aside(agenda, (0.8, 0.8, 0.85))
+    assert agenda.ready() == 4
+    assert len(agenda.expected()) == 4
+    assert not {first.key, second.key, third.key} & agenda.outcomes.keys()
+    last, goes_on = reach(agenda, (0.81, 0.81, 0.81))
+    assert (goes_on, agenda.waits(last.key)) == (False, True)  # nobody is to start, but the third shows more
+    agenda.lay_aside(last.key, history([0.81] * 3))
+    assert agenda.let_go() == [third.key]
+    assert agenda.outcomes[third.key].status == "censored"
+    assert agenda.outcomes[third.key].history == history([0.7, 0.7, 0.7])
+    assert [agenda.next() for _ in range(4)] == [first, last, second, None]
+    assert agenda.ready() == 0
+    for task in (first, last, second):
+        assert agenda.goes_on(task.key, 4, 0.8)
+        end(agenda, task, *[0.8] * 8)
+    assert agenda.over
+    [result] = agenda.results
+    assert [outcome.status for outcome in result.outcomes] == ["done", "censored", "done", "done"]
+    assert [each["decision"] for each in agenda.decisions["rows"] if each["decision"] != "note"] == (
+        ["wait"] * 4 + ["drop"] + ["due"] * 3
+    )
+
+
+def test_a_grids_trial_that_fails_while_it_waits_waits_no_longer():
+    agenda = agenda_of(ROWS)
+    task, _ = reach(agenda, (0.8, 0.8, 0.8))
+    assert agenda.waits(task.key)
+    assert end(agenda, task, 0.8, 0.8, 0.8, reason="it broke").status == "failed"
+    assert not agenda.waits(task.key)
+    assert agenda.ready() == 3
+
+
+@pytest.mark.parametrize("how", [{"early_stopping": False}, {"rule": "asha"}])
+def test_where_the_stage_is_not_to_decide_all_its_trials_go_on_and_nothing_is_recorded(how):
+    agenda = agenda_of(ROWS, **how)
+    assert [reach(agenda, scores)[1] for scores in ([0.8] * 3, [0.8] * 3, [0.1] * 3)] == [True] * 3
+    assert agenda.decisions == {}
+
+
+def test_without_a_formula_for_the_images_noise_nothing_stops():
+    by = replace(terms(), yardstick=Yardstick("mAP", 1000))
+    agenda = Agenda(Study("s", BASE, (ROWS,)), by, lambda _: None)
+    assert [reach(agenda, scores)[1] for scores in ([0.8] * 3, [0.8] * 3, [0.1] * 3)] == [True] * 3
+
+
+def test_a_start_that_goes_on_knows_what_stored_trials_had_reached():
+    keys = [task.key for task in agenda_of(ROWS).ledger.queue]
+    known = {
+        keys[0]: Known("done", history([0.8] * 8), "run"),
+        keys[1]: Known("interrupted", history([0.81] * 5), "run"),
+        keys[2]: Known("interrupted", history([0.3] * 4), "run"),
+    }
+    agenda = agenda_of(ROWS, known=known, decided={"rows": [{"decision": "note"}]})
+    second, third, fourth = (agenda.next() for _ in range(3))
+    assert agenda.goes_on(third.key, 4, 0.3)  # it has had this one already
+    assert not agenda.goes_on(third.key, 5, 0.3)
+    assert not agenda.waits(third.key)
+    assert [agenda.goes_on(fourth.key, epoch, 0.3) for epoch in (1, 2, 3)] == [True, True, False]
+    assert agenda.goes_on(second.key, 6, 0.81)
+    kinds = [each["decision"] for each in agenda.decisions["rows"]]
+    assert kinds == ["note", "resumed", "known", "known", "known", "note", "drop", *["note"] * 3, "drop", "note"]
+
+
+def test_with_more_seeds_than_before_a_stored_trial_is_judged_anew():
+    keys = [task.key for task in agenda_of(ROWS).ledger.queue]
+    agenda = agenda_of(ROWS, known={keys[0]: Known("done", history([0.8] * 8), "run")}, seeds=(0, 1))
+    task = agenda.next()
+    assert task.known
+    assert [agenda.goes_on(task.key, epoch, 0.7) for epoch in (1, 2, 3)] == [True, True, False]
+    assert agenda.waits(task.key)
 
 
 def test_a_search_goes_on_from_what_was_drawn_and_stands_alone():

@@ -17,7 +17,7 @@ SHORT, FULL, LONG = [0.5], [0.5, 0.6], [0.5, 0.6, 0.9]
 def test_a_new_ledger_is_empty():
     ledger = Ledger(terms())
     assert (ledger.known, ledger.outcomes, ledger.tasks, ledger.restarts) == ({}, {}, {}, {})
-    assert (ledger.queue, ledger.reused) == ([], [])
+    assert (ledger.queue, ledger.waiting, ledger.reused) == ([], {}, [])
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,85 @@ def test_the_study_goes_on_as_trials_end_and_is_over_at_last(dispatcher):
     assert dispatcher.next(SHARED) is None
 
 
+def judging(study):
+    agenda = Agenda(study, terms(), lambda _: None)
+    return Dispatcher(
+        agenda, TrackerActor(Notes()), Notes(), {"study": "s"}, gpu=0.0, images=Images((3, 32, 32), 10, 100)
+    )
+
+
+ROWS = Study(
+    "s", Trial(model=CNN(conv_layers=1), training=Training(epochs=8)), (Stage("lr", {"training.lr": (0.1, 0.2, 0.3)}),)
+)
+
+
+def reach(dispatcher, order, scores, after=0):
+    """Report epochs; end the trial where it is not to go on, or is done."""
+    for number, score in enumerate(scores, start=after + 1):
+        new = NewRecords(number - 1, (record(score),))
+        dispatcher.progressed(order.key, Progress(number, score, number == 8, (), {0: new}))
+        if number == 8 or not dispatcher.agenda.goes_on(order.key, number, score):
+            dispatcher.ended(order.key, None)
+            break
+
+
+def test_a_trial_that_waits_has_not_ended_and_goes_on_where_it_was():
+    dispatcher = judging(ROWS)
+    first = begin(dispatcher)
+    reach(dispatcher, first, [0.8] * 3)
+    assert dispatcher.watchdog.under_way() == []
+    assert dispatcher.agenda.outcomes == {}
+    assert dispatcher.tracker.handle.calls == []
+    assert dispatcher.display.calls[-1] == ("laid_aside", dispatcher.agenda.tasks[first.key])
+    second = begin(dispatcher)
+    reach(dispatcher, second, [0.7] * 3)
+    third = begin(dispatcher)
+    assert begin(dispatcher).key == first.key
+    reach(dispatcher, first, [0.8] * 3, after=3)
+    assert begin(dispatcher).key == second.key
+    reach(dispatcher, second, [0.7] * 3, after=3)
+    assert begin(dispatcher).key == first.key
+    reach(dispatcher, first, [0.8] * 2, after=6)
+    assert dispatcher.agenda.outcomes[first.key].history == history([0.8] * 8)
+    dispatcher.interrupted()
+    ended = [call[1:3] for call in dispatcher.tracker.handle.calls]
+    assert ended[0] == (first.key, Status.DONE)
+    assert set(ended[1:]) == {(second.key, Status.INTERRUPTED), (third.key, Status.INTERRUPTED)}
+
+
+def test_a_trial_that_waits_ends_once_two_others_are_ahead():
+    dispatcher = judging(ROWS)
+    first = begin(dispatcher)
+    reach(dispatcher, first, [0.3] * 3)
+    second, third = begin(dispatcher), begin(dispatcher)
+    for order in (second, third):
+        reach(dispatcher, order, [0.8] * 3)
+    assert dispatcher.next(Place(0.0)) is None
+    outcome = dispatcher.agenda.outcomes[first.key]
+    assert (outcome.status, outcome.history) == (Status.CENSORED, history([0.3] * 3))
+    assert dispatcher.tracker.handle.calls == [("finish", first.key, Status.CENSORED)]
+    assert dispatcher.display.calls[-1] == ("ended", dispatcher.agenda.tasks[first.key], outcome)
+    for order in (second, third):
+        reach(dispatcher, order, [0.8] * 5, after=3)
+    assert dispatcher.agenda.over
+    assert dispatcher.place([]) is None
+
+
+def test_the_last_trial_that_waits_may_end_the_stage():
+    dispatcher = judging(ROWS)
+    first = begin(dispatcher)
+    reach(dispatcher, first, [0.3] * 3)
+    second, third = begin(dispatcher), begin(dispatcher)
+    reach(dispatcher, second, [0.8] * 5)
+    reach(dispatcher, third, [0.8] * 8)  # at the sixth epoch it would wait for the first
+    assert dispatcher.agenda.waits(third.key)
+    assert dispatcher.agenda.outcomes.keys() == {first.key}
+    assert begin(dispatcher).key == third.key
+    reach(dispatcher, third, [0.8] * 2, after=6)
+    reach(dispatcher, second, [0.8] * 3, after=5)
+    assert dispatcher.agenda.over
+
+
 def test_a_failure_is_kept_with_its_traceback(dispatcher):
     order = begin(dispatcher)
     dispatcher.ended(order.key, Failure("Diverged: nan", "Traceback …", out_of_memory=False))

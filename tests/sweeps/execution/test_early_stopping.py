@@ -28,8 +28,10 @@ class Actor:
 class Trials:
     """A stage's trials as Tune shows them to its scheduler."""
 
-    def __init__(self, *stages, early_stopping=True):
-        self.agenda = Agenda(Study("s", BASE, stages), terms(early_stopping=early_stopping), lambda _: None)
+    def __init__(self, *stages, early_stopping=True, rule="asha"):
+        self.agenda = Agenda(
+            Study("s", BASE, stages), terms((0,), 1000, (3, 32, 32), early_stopping, rule), lambda _: None
+        )
         self.stopping = EarlyStopping(self.agenda)
 
     def next(self):
@@ -135,6 +137,19 @@ def test_each_stage_has_rungs_of_its_own():
     assert trials.report(found[0], 2, 0.9) == GO_ON
     assert trials.report(found[2], 2, 0.1) == GO_ON  # the first of its stage
     assert set(trials.stopping.stages) == {"lr", "width"}
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_by_default_the_stage_itself_is_asked_and_what_it_stops_winds_up_first(kept):
+    trials = Trials(Stage("lr", {"training.lr": (0.1, 0.2, 0.3, 0.4)}), rule="behind")
+    first, second, third, fourth = (trials.next() for _ in range(4))
+    for trial, score in ((first, 0.9), (second, 0.91), (third, 0.1)):
+        assert trials.report(trial, 2, score, earlier=(score,)) == GO_ON
+    assert trials.report(first, 3, 0.9) == trials.report(second, 3, 0.9) == GO_ON
+    assert trials.report(third, 3, 0.1, kept=kept) == (STOP if kept else GO_ON)
+    assert told(third) == (not kept)
+    assert trials.report(fourth, 3, 0.89, earlier=(0.88, 0.89)) == GO_ON
+    assert trials.stopping.stages == {}
 
 
 def test_a_worker_without_a_trial_is_let_be():

@@ -63,6 +63,13 @@ def test_every_end_and_every_restart_is_a_line(watched):
     ]
 
 
+def test_a_trial_that_waits_runs_no_more_and_is_not_announced(watched):
+    task = watched.start()
+    watched.display.laid_aside(task)
+    assert watched.display.running == {}
+    assert watched.lines() == []
+
+
 def test_without_a_terminal_it_is_never_quiet_for_long_and_never_chatty(watched):
     task = watched.start()
     watched.now += QUIET_SECONDS

@@ -1,0 +1,1 @@
+"""Maps of where a network looks, and what they are held against."""

@@ -1,0 +1,42 @@
+"""Where windows are put and what they show."""
+
+import numpy as np
+import pytest
+
+from analysis.maps.windows import Grid, colour, occluded_logits
+from tests.analysis.jobs.test_occlusion import make_subject
+
+GRID = Grid((5, 3, 9), np.array([1, 4, 7, 10]), np.array([1, 4, 7]), 3)
+
+
+def test_a_grid_has_a_window_of_middle_size_and_can_be_thinned():
+    assert (GRID.shape, GRID.middle) == ((3, 4, 3), 0)
+    assert Grid((9, 3), GRID.rows, GRID.columns, 3).middle == 1  # of two the smaller one
+    thin = GRID.thinned(2, 2)
+    assert (thin.windows, thin.rows.tolist(), thin.columns.tolist(), thin.stride) == ((9,), [1, 7], [1, 7], 6)
+    assert GRID.thinned(2).windows == (5, 3, 9)
+    assert thin.places() == "one pixel in 6 along both axes"
+    assert Grid((3,), GRID.rows, GRID.columns, 1).places() == "every pixel"
+
+
+def test_colours_are_of_all_channels():
+    images = np.zeros((2, 4, 4, 3), np.uint8)
+    images[..., 0], images[0, ..., 1] = 255, 51
+    np.testing.assert_allclose(colour("mean", images), [1, 0.1, 0], atol=1e-7)
+    assert colour("gray", images).tolist() == [0.5] * 3
+    assert colour("black", images[..., :1]).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("windows", [(3,), (1, 11)])
+def test_the_first_logits_are_of_the_whole_image_and_the_others_in_the_order_of_the_maps(windows):
+    subject = make_subject()
+    grid, shown = Grid(windows, np.array([0, 6, 11]), np.array([2, 5]), 1), np.array([0.1, 0.2, 0.3], np.float32)
+    found = occluded_logits(subject, 4, grid, shown).numpy()
+    np.testing.assert_allclose(found[0], subject.logits[4], rtol=0, atol=1e-5)
+    pixels = subject.images[4] / np.float32(255)
+    for at, (window, row, column) in enumerate((w, r, c) for w in windows for r in grid.rows for c in grid.columns):
+        image, reach = pixels.copy(), window // 2
+        image[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1] = shown
+        weight, bias = (tensor.detach().numpy() for tensor in subject.model.head.parameters())
+        expected = weight @ ((image - 0.4) / 0.2).transpose(2, 0, 1).ravel() + bias
+        np.testing.assert_allclose(found[at + 1], expected, rtol=0, atol=1e-4)
