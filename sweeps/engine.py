@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 
 from sweeps.decisions.agenda import Agenda
@@ -82,7 +81,9 @@ def chosen(study: Study, options: RunOptions) -> Study:
         study = study.searching(**study.quick_search) if study.open_ended else study
     if options.quick or options.weights is not None:
         study = study.starting_from(options.weights)
-    study = study.changed(_given({"dataset": options.dataset, "training.epochs": options.epochs}))
+    varied = options.vary_split or None  # where the flag is not given, the study's own choice stands
+    given = {"dataset": options.dataset, "training.epochs": options.epochs, "training.vary_split": varied}
+    study = study.changed(_given(given))
     how = _given({"trials": options.num_trials, "sampler": options.sampler, "rule": options.rule})
     study = study.searching(**how) if how else study
     return study if options.early_stopping or not study.open_ended else study.searching(rule="none")
@@ -294,12 +295,14 @@ def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions
     if data.name != study.baseline.dataset:
         console.print(f"{data.name}: published numbers are left out: they are for other images", highlight=False)
         study = study.without_published()
+    if any(trial.training.vary_split for stage in planned for trial in stage.reachable):
+        data.check_can_be_split_again()
     weights = _weights(planned, data, options.data_dir, console)
     digests = {name: hashlib.sha256(file).hexdigest() for name, file in weights.items()}
     terms = Terms(
         seeds=tuple(range(options.seeds)),
         contents={study.baseline.dataset: data.digest} | digests,
-        yardstick=Yardstick(data.metric, len(data.val), _labels(data)),
+        yardstick=_yardstick(data),
         image_shape=data.image_shape,
         classes=data.classes,
         early_stopping=options.early_stopping,
@@ -314,9 +317,11 @@ def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions
     )
 
 
-def _labels(data: Dataset) -> dict[str, np.ndarray]:
-    """Return the labels by which images with several are scored, by part of the data; none for images with one."""
-    return {"val": data.val.labels, "test": data.test.labels} if data.multi_label else {}
+def _yardstick(data: Dataset) -> Yardstick:
+    """Return what trials on this data are held against; the labels are needed where images have several."""
+    parts = {"train": data.train, "val": data.val, "test": data.test}
+    labels = {name: split.labels for name, split in parts.items()} if data.multi_label else {}
+    return Yardstick(data.metric, len(data.val), labels, len(data.val) / (len(data.train) + len(data.val)))
 
 
 def _weights(planned: Iterable[PlannedStage], data: Dataset, data_dir: Path, console: Console) -> dict[str, bytes]:

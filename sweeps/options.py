@@ -29,6 +29,7 @@ class RunOptions:
     data_dir: Path = Path("data")
     epochs: int | None = None
     seeds: int = 1
+    vary_split: bool = False
     stages: tuple[str, ...] = ()
     early_stopping: bool = True
     grid_rule: str = BEHIND
@@ -134,6 +135,8 @@ def _add_changes(parser: Parser, stages: Sequence[str]) -> None:
     parser.add_flag("--weights", weights, metavar="FILE")
     parser.add_number("--epochs", "epochs of every trial (default: the study's)")
     parser.add_number("--seeds", "replicates of every trial: seeds 0 to N-1 (default: %(default)s)", default=1)
+    again = "have each seed hold back validation images of its own: such trials are others than those without it"
+    parser.add_flag("--vary-split", again, action="store_true")
     some = f"only these stages, and those whose winners they need: {','.join(stages)} (default: all)"
     parser.add_flag("--stages", some, type=listed, default=(), metavar="A,B")
     stopping = "stop the trials that fall behind (default: on)"

@@ -199,6 +199,8 @@ class Training(Config):
     crop_padding: int = whole(0, 0, 64)
     flip: bool = switch(False)  # random horizontal flips
     ap_rule: str = one_of("11-point", AP_RULES)  # multi-label only: how precision is averaged over recall
+    # each seed holds back validation images of its own, so that the spread over seeds has that of the split in it
+    vary_split: bool = switch(False)
 
     @property
     def knows_its_end(self) -> bool:

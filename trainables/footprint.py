@@ -45,7 +45,7 @@ class Footprint:
     """The bytes that a trial takes of a GPU at most, by what takes them."""
 
     context: int
-    data: int  # images as they are kept, and labels
+    data: int  # images as they are kept, labels, and where each replicate splits them by itself, which are which
     network: int  # weights, gradients and the optimizer's slots, of all replicates
     # what a batch keeps for the way back, and what is on that way: of each replicate in the captured step, and of one
     # that takes a step alone
@@ -72,10 +72,10 @@ def footprint(trial: Trial, images: Images, replicates: int) -> Footprint:
     kept, moving = _kept(trial, shape, layers), 3 * _widest(shape, layers)
     return Footprint(
         CONTEXT,
-        _data(trial, images, shape),
+        _data(trial, images, shape) + replicates * _split(trial, images),
         replicates * VALUE * _network(trial, layers),
         (replicates + 1) * (VALUE * (kept + moving) * trial.training.batch_size + CUBLAS_WORKSPACE),
-        VALUE * (math.prod(shape) + moving) * _evaluated_at_once(images, shape),
+        VALUE * (math.prod(shape) + moving) * _evaluated_at_once(images, shape) + _gathered(trial, images, shape),
     )
 
 
@@ -122,13 +122,28 @@ def _network(trial: Trial, layers: tuple[Layer, ...]) -> int:
 def _data(trial: Trial, images: Images, shape: Sequence[int]) -> int:
     """Return the bytes of the data as it stays on the device.
 
-    Training images are cropped anew in each epoch and stay as they are, those of evaluation are cropped once.
+    Training images are cropped anew in each epoch and stay as they are, and so does what each replicate splits by
+    itself; those of evaluation are cropped once.
     """
-    read = math.prod(images.shape)
-    resized = images.shape[0] * trial.training.resize**2 if trial.training.resize else read
     label = max(8, images.classes)  # an int64, or an int8 of each class
-    kept = images.train * resized + (images.val + images.test) * math.prod(shape)
+    pooled = images.val if trial.training.vary_split else 0
+    kept = (images.train + pooled) * _resized(trial, images) + (images.val - pooled + images.test) * math.prod(shape)
     return kept + (images.train + images.val + images.test) * label
+
+
+def _resized(trial: Trial, images: Images) -> int:
+    """Return the bytes of an image before it is cropped."""
+    return images.shape[0] * trial.training.resize**2 if trial.training.resize else math.prod(images.shape)
+
+
+def _split(trial: Trial, images: Images) -> int:
+    """Return the bytes that say which images a replicate trains on, and by which it chooses its epoch."""
+    return 8 * (images.train + images.val) if trial.training.vary_split else 0
+
+
+def _gathered(trial: Trial, images: Images, shape: Sequence[int]) -> int:
+    """Return the bytes of validation images that are put together for the moment, and cropped."""
+    return images.val * (_resized(trial, images) + math.prod(shape)) if trial.training.vary_split else 0
 
 
 def _kept(trial: Trial, shape: Sequence[int], layers: Sequence[Layer]) -> int:

@@ -16,7 +16,7 @@ from trainables.group import Group, Say
 from trainables.lane import Lane
 from trainables.plan import flops, plan
 from trainables.replicate import Replicate
-from trainables.resident import Parts, parts
+from trainables.resident import Parts, parts, split_by
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +36,25 @@ class Kept:
         """Let go of everything."""
         self._data: Dataset | None = None
         self._parts: tuple[tuple[object, ...], Parts] | None = None
+        self._own: dict[int, Parts] = {}
         self._group: tuple[tuple[object, ...], Group] | None = None
 
     def parts(self, data: Dataset, recipe: Training, device: torch.device) -> Parts:
         """Return the data on the device."""
-        wanted = (recipe.resize, recipe.crop, device)
+        wanted = (recipe.resize, recipe.crop, recipe.vary_split, device)
         if self._data is not data or self._parts is None or self._parts[0] != wanted:
             self.clear()  # first: two of them may not fit
             self._data, self._parts = data, (wanted, parts(data, recipe, device))
         return self._parts[1]
+
+    def parts_of(self, member: Replicate, data: Dataset, recipe: Training, device: torch.device) -> Parts:
+        """Return the data on the device as it is split for a replicate."""
+        shared = self.parts(data, recipe, device)
+        if not recipe.vary_split:
+            return shared
+        if member.seed not in self._own:
+            self._own[member.seed] = split_by(member.seed, shared, data)
+        return self._own[member.seed]
 
     def groups(self, members: Sequence[Replicate], trial: Trial, data: Dataset, device: torch.device) -> list[Group]:
         """Return the replicates in groups: all in one where steps can be captured, else each alone."""
@@ -53,7 +63,7 @@ class Kept:
         like = (trial.model, replace(trial.training, **FREE), len(members))
         if self._group and self._group[0] == like and self._group[1].replay:
             for lane, member in zip(self._group[1].lanes, members, strict=True):
-                lane.take_over(member, trial.training)
+                lane.take_over(member, self.parts_of(member, data, trial.training, device).train, trial.training)
         else:
             self._group = None  # first, likewise
             self._group = (like, self._new_group(members, trial, data, device))
@@ -62,5 +72,8 @@ class Kept:
     def _new_group(self, members: Sequence[Replicate], trial: Trial, data: Dataset, device: torch.device) -> Group:
         layers = plan(trial.model, trial.training.input_shape(data.image_shape), data.classes)
         dtype = training_dtype(device, flops(layers) * trial.training.batch_size)
-        train = self.parts(data, trial.training, device).train
-        return Group([Lane(each, train, trial.training, dtype, data.classes) for each in members], device, self.say)
+        lanes = [
+            Lane(each, self.parts_of(each, data, trial.training, device).train, trial.training, dtype, data.classes)
+            for each in members
+        ]
+        return Group(lanes, device, self.say)

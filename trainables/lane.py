@@ -26,12 +26,12 @@ class Lane:
     """Trains one replicate. An epoch is begin(), then load() and step() for each whole batch, rest(), score()."""
 
     def __init__(self, member: Replicate, part: Part, recipe: Training, dtype: torch.dtype, classes: int) -> None:
-        device, count = part.labels.device, len(part.labels)
+        device, count = part.labels.device, len(part)
         self.member, self.part, self.recipe, self.dtype = member, part, recipe, dtype
         self.whole = whole_batches(count, recipe.batch_size)
         self.steps = self.whole + (count > self.whole * recipe.batch_size)
         self.random = RandomNumbers(device)
-        self.order = torch.empty(count, dtype=torch.int64, device=device)
+        self.order = torch.empty(count, dtype=torch.int64, device=device)  # of the part's images
         self.at = torch.zeros(1, dtype=torch.int64, device=device)  # the next step's number in the epoch
         lr = learning_rate(member.optimizer)
         self.rates = torch.empty(self.steps, dtype=lr.dtype, device=device)
@@ -45,6 +45,8 @@ class Lane:
         self.random.state = member.rng
         with self.random.in_use():
             torch.randperm(len(self.order), out=self.order)
+        if self.part.index is not None:
+            self.order.copy_(self.part.index[self.order])
         if self.feed:
             self.order_on_host = self.order.cpu()
         progress = (member.epoch + step / self.steps for step in range(self.steps))
@@ -111,11 +113,14 @@ class Lane:
             self.at.copy_(at)
             self.random.state = random
 
-    def take_over(self, member: Replicate, recipe: Training) -> None:
-        """Train another replicate of a trial with the same steps from now on: it gets this one's tensors."""
+    def take_over(self, member: Replicate, part: Part, recipe: Training) -> None:
+        """Train another replicate of a trial with the same steps from now on: it gets this one's tensors.
+
+        Its part may be another choice of the same images.
+        """
         _write(_tensors(member), self.member)
         member.model, member.optimizer = self.member.model, self.member.optimizer
-        self.member, self.recipe = member, recipe
+        self.member, self.part, self.recipe = member, part, recipe
 
 
 def _tensors(member: Replicate) -> Weights:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from trainables import devices
 from trainables.augment import as_evaluated, resized
 from trainables.config import Training
 from trainables.datasets import Dataset
+from trainables.datasets.splits import held_again
 
 
 @dataclass(frozen=True)
@@ -21,16 +23,37 @@ class Part:
 
     images: Tensor  # (N, H, W, C) uint8, on the device or pinned in the host's memory
     labels: Tensor  # (N,) int64, or (N, classes) int8, on the device
+    index: Tensor | None = None  # which of these belong to it, (n,) int64, on the device; None: all
+
+    def __len__(self) -> int:
+        return len(self.labels if self.index is None else self.index)
 
     @property
     def on_device(self) -> bool:
         """Whether the images lie on the device."""
         return self.images.device == self.labels.device
 
+    @property
+    def own_labels(self) -> Tensor:
+        """The labels of the images that belong to it."""
+        return self.labels if self.index is None else self.labels[self.index]
+
+    def chunks(self, size: int) -> Iterator[Tensor]:
+        """Go through the images that belong to it, so many at a time."""
+        if self.index is None:
+            yield from self.images.split(size)
+        else:
+            for some in self.index.to(self.images.device).split(size):
+                yield self.images.index_select(0, some)
+
 
 @dataclass(frozen=True)
 class Parts:
-    """All data of a trial, resized; what is evaluated on is also cut out."""
+    """All data of a trial, resized; what is evaluated on is also cut out.
+
+    With `vary_split`, `train` and `val` are both the pool of training and validation images, which is not cut out;
+    split_by() says which of them are a replicate's.
+    """
 
     train: Part
     val: Part
@@ -42,17 +65,28 @@ def parts(data: Dataset, recipe: Training, device: torch.device) -> Parts:
 
     They are resized on the host, as in the analyses: a GPU's pixels would differ in their last bit.
     """
-    images = [
-        prepare(_shared(split.images), recipe)
-        for split, prepare in ((data.train, resized), (data.val, as_evaluated), (data.test, as_evaluated))
-    ]
+    learned_from = [(data.pool, resized)] if recipe.vary_split else [(data.train, resized), (data.val, as_evaluated)]
+    splits = [*learned_from, (data.test, as_evaluated)]
+    images = [prepare(_shared(split.images), recipe) for split, prepare in splits]
     there = devices.fits(device, sum(each.numel() for each in images))
-    return Parts(
-        *(
-            Part(each.to(device) if there else devices.pinned(each, device), _shared(split.labels).to(device))
-            for each, split in zip(images, (data.train, data.val, data.test), strict=True)
-        )
+    train, *val, test = (
+        Part(each.to(device) if there else devices.pinned(each, device), _shared(split.labels).to(device))
+        for each, (split, _) in zip(images, splits, strict=True)
     )
+    return Parts(train, val[0] if val else train, test)
+
+
+def split_by(seed: int, pool: Parts, data: Dataset) -> Parts:
+    """Return the parts of a replicate that holds back validation images of its own.
+
+    Raises UserError where the data set came with a validation part.
+    """
+    data.check_can_be_split_again()
+    held = torch.from_numpy(held_again(data.pool_labels, len(data.val), seed))
+    train, val = (
+        replace(pool.train, index=which.nonzero().squeeze(1).to(pool.train.labels.device)) for which in (~held, held)
+    )
+    return Parts(train, val, pool.test)
 
 
 def _shared(array: np.ndarray) -> Tensor:

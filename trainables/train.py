@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -24,7 +24,7 @@ from trainables.kept import Kept
 from trainables.lane import Lane
 from trainables.marks import Logits, Marks, Right, Seen
 from trainables.replicate import Replicate
-from trainables.resident import Parts
+from trainables.resident import Part, Parts
 from trainables.scoring import Score, score
 
 FITTED = 4096  # training images that are cut out and put through the network at a time
@@ -50,7 +50,7 @@ def train(
     """
     prepare(device)
     kept = kept or Kept()
-    parts = kept.parts(data, trial.training, device)
+    parts = {member.seed: kept.parts_of(member, data, trial.training, device) for member in replicates}
     groups: list[Group] = []
     for number in range(1, trial.training.epochs + 1):
         behind = [member for member in replicates if member.epoch < number]
@@ -61,18 +61,18 @@ def train(
             _run_epoch(group, parts, trial, observer if watched else None)
         if behind and number == trial.training.epochs:
             for member in replicates:
-                _fit(member, parts, trial.training)
+                _fit(member, parts[member.seed].train, trial.training)
         if behind:
             yield Epoch(number, tuple(m.seed for m in replicates), tuple(m.records[number - 1] for m in replicates))
 
 
-def _run_epoch(group: Group, parts: Parts, trial: Trial, observer: Observer | None) -> None:
-    """Train an epoch of a group, evaluate its replicates, and add a record to each."""
+def _run_epoch(group: Group, parts: Mapping[int, Parts], trial: Trial, observer: Observer | None) -> None:
+    """Train an epoch of a group, evaluate its replicates by the parts of their seeds, and add a record to each."""
     begin, together = time.perf_counter(), len(group.lanes)
     learned = group.train(observer, trial.training.epochs - group.lanes[0].member.epoch)
     trained = (time.perf_counter() - begin) / together
     for lane, taught in zip(group.lanes, learned, strict=True):
-        _finish_epoch(lane, taught, parts, trained)
+        _finish_epoch(lane, taught, parts[lane.member.seed], trained)
 
 
 def _finish_epoch(lane: Lane, learned: Score, parts: Parts, trained: float) -> None:
@@ -81,7 +81,7 @@ def _finish_epoch(lane: Lane, learned: Score, parts: Parts, trained: float) -> N
     member, recipe, val, test = lane.member, lane.recipe, parts.val, parts.test
     if not math.isfinite(learned.loss):
         raise Diverged(f"the training loss became {learned.loss} in epoch {member.epoch + 1} (seed {member.seed})")
-    chosen_by, val_seen = evaluate(member.model, val.images, val.labels, recipe.ap_rule)
+    chosen_by, val_seen = evaluate(member.model, _as_evaluated(val, recipe), val.own_labels, recipe.ap_rule)
     read, test_seen = evaluate(member.model, test.images, test.labels, recipe.ap_rule)
     record = Record(
         train_loss=learned.loss,
@@ -92,22 +92,29 @@ def _finish_epoch(lane: Lane, learned: Score, parts: Parts, trained: float) -> N
         test_score=read.value,
         class_score=read.per_class,
         lr=recipe.lr * recipe.lr_factor(member.epoch),
-        images_per_second=len(parts.train.labels) / trained,
+        images_per_second=len(parts.train) / trained,
         seconds=trained + time.perf_counter() - begin,
     )
     member.hold(record, Marks(member.epoch + 1, val_seen, test_seen))
 
 
-def _fit(member: Replicate, parts: Parts, recipe: Training) -> None:
+def _as_evaluated(val: Part, recipe: Training) -> Tensor:
+    """Return validation images as in evaluation: of a pool, a copy for the moment."""
+    if val.index is None:
+        return val.images
+    [images] = val.chunks(len(val))
+    return as_evaluated(images, recipe)
+
+
+def _fit(member: Replicate, train: Part, recipe: Training) -> None:
     """Add the score on the training images to what is held of the chosen epoch."""
     held, newest = member.chosen, member.newest
     if newest is None or held.marks is None or held.marks.fit is not None:
         return
     member.model.load_state_dict(held.weights)
-    chunks = parts.train.images.split(FITTED)
-    logits = torch.cat([predict(member.model, as_evaluated(chunk, recipe)) for chunk in chunks])
+    logits = torch.cat([predict(member.model, as_evaluated(chunk, recipe)) for chunk in train.chunks(FITTED)])
     member.model.load_state_dict(newest.weights)
-    marks = replace(held.marks, fit=score(logits, parts.train.labels, recipe.ap_rule).value)
+    marks = replace(held.marks, fit=score(logits, train.own_labels, recipe.ap_rule).value)
     member.replace(held, replace(held, marks=marks))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeps.decisions.inference import Comparison, Difference, compare
+from sweeps.decisions.nested import compare_nested, untold
 from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.scatter import Spread, spread
 
@@ -18,6 +19,7 @@ class Contest:
     left_out: tuple[Outcome, ...]
     comparison: Comparison | None  # None where no trial is compared
     spreads: Mapping[str, Spread]  # by key: how the scores of these trials scatter, and of those that lead to them
+    same_images: bool = True  # whether they are compared on the same images, seed by seed where each seed has its own
 
     @property
     def told(self) -> bool:
@@ -48,7 +50,10 @@ class Contest:
 def hold(
     ranked: Sequence[Outcome], by: Yardstick, part: str = "val", before: Mapping[str, Spread] | None = None
 ) -> Contest:
-    """Compare trials on a part of the data; how those `before` them scatter tells more of the seeds."""
+    """Compare trials on a part of the data; how those `before` them scatter tells more of the seeds.
+
+    It does not where seeds have validation images of their own (`vary_split`); nothing is told where only some do.
+    """
     samples = {outcome.key: by.sample(outcome, part) for outcome in ranked}
     known = {key: sample for key, sample in samples.items() if sample is not None}
     also = {key: each for key, each in (before or {}).items() if key not in known}
@@ -56,5 +61,15 @@ def hold(
     left_out = tuple(each for each in ranked if each.key not in known)
     if not known:
         return Contest((), left_out, None, also)
-    spreads = also | {key: spread(sample) for key, sample in known.items()}
-    return Contest(compared, left_out, compare(list(known.values()), also.values()), spreads)
+    taken = list(known.values())
+    splits = {_split_of(outcome, part) for outcome in compared}
+    if splits == {None}:
+        spreads = also | {key: spread(sample) for key, sample in known.items()}
+        return Contest(compared, left_out, compare(taken, also.values()), spreads)
+    same = len(splits) == 1
+    return Contest(compared, left_out, compare_nested(taken, by.share) if same else untold(taken), also, same)
+
+
+def _split_of(outcome: Outcome, part: str) -> tuple[int, ...] | None:
+    """Return the seeds that split the data where each has a part of its own; None where the part is the data set's."""
+    return outcome.history.seeds if part == "val" and outcome.cell.trial.training.vary_split else None

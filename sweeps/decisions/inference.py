@@ -61,7 +61,7 @@ class Comparison:
     scores: np.ndarray  # (K,)
     may_be_best: np.ndarray  # (K,) bool
     _margins: np.ndarray | None = None  # (K, K) half the width of each interval
-    _outlook: _Outlook | None = None
+    _outlook: Outlook | None = None
 
     @property
     def told(self) -> bool:
@@ -109,12 +109,18 @@ def compare(samples: Sequence[np.ndarray], also: Iterable[Spread] = ()) -> Compa
     seeds = scatter([spread(sample) for sample in samples], [*also])
     if seeds is None:
         return Comparison(scores, np.ones(len(scores), dtype=bool))
-    images = _over_images(means - scores[:, None])
-    outlook = _Outlook.of(images, seeds)
-    if len(scores) == 1:
-        return Comparison(scores, np.ones(1, dtype=bool), np.zeros((1, 1)), outlook)
+    images = over_images(means - scores[:, None])
     variance = images + seeds.of_pairs()
     freedom = variance**2 / (images**2 / max(1, means.shape[1] - 1) + seeds.doubt_of_pairs())
+    return decided(scores, variance, freedom, Outlook.of(images, seeds))
+
+
+def decided(scores: np.ndarray, variance: np.ndarray, freedom: np.ndarray, outlook: Outlook) -> Comparison:
+    """Return how trials with these `scores` (K,) compare, whose differences have these variances (K, K), known with
+    these degrees of freedom (K, K).
+    """
+    if len(scores) == 1:
+        return Comparison(scores, np.ones(1, dtype=bool), np.zeros((1, 1)), outlook)
     margins = widest(len(scores), freedom) * np.sqrt(variance)
     np.fill_diagonal(margins, 0)
     beaten = scores[:, None] - scores > lead(len(scores), freedom) * np.sqrt(variance)
@@ -127,7 +133,7 @@ def _mean_over_seeds(sample: np.ndarray) -> np.ndarray:
     return sample.mean(axis=0, dtype=np.float64)
 
 
-def _over_images(centred: np.ndarray) -> np.ndarray:
+def over_images(centred: np.ndarray) -> np.ndarray:
     """Return the variances of the differences that come of the images, (K, K), from (K, N) of mean 0."""
     count = centred.shape[1]
     products = centred @ centred.T
@@ -136,28 +142,33 @@ def _over_images(centred: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class _Outlook:
+class Outlook:
     """What more seeds would do for the variances of the differences."""
 
     lasting: np.ndarray  # (K, K) what no seed takes away
-    per_seed: np.ndarray  # (K,) the rest, of one seed
+    per_seed: np.ndarray  # (K, K) the rest, of one seed
     freedom: float  # that the other trials of the study add
+    trials: int  # of which one more seed adds a degree of freedom each
 
     @classmethod
-    def of(cls, images: np.ndarray, seeds: Scatter) -> _Outlook:
+    def of(cls, images: np.ndarray, seeds: Scatter) -> Outlook:
+        """Return that of trials on the same images, whose noise in the differences is `images` (K, K)."""
         passing = seeds.images / seeds.seeds
         lasting = np.maximum(0, images - passing[:, None] - passing)
-        return cls(lasting, seeds.added + seeds.images, seeds.freedom - (seeds.seeds - 1).sum())
+        per_seed = seeds.added + seeds.images
+        others = seeds.freedom - (seeds.seeds - 1).sum()
+        return cls(lasting, per_seed[:, None] + per_seed, others, len(per_seed))
 
     def seeds_for(self, delta: float, pair: tuple[int, int] | None) -> int | None:
+        """See Comparison.seeds_for()."""
         count = len(self.per_seed)
         first, second = np.triu_indices(count, 1) if pair is None else pair
         lasting = self.lasting[first, second].mean()
-        per_seed = (self.per_seed[first] + self.per_seed[second]).mean()
+        per_seed = self.per_seed[first, second].mean()
         seeds = np.arange(2, _MOST_SEEDS)
         passing = np.maximum(per_seed / seeds, 1e-30)
         variance = lasting + passing
-        freedom = (variance / passing) ** 2 * (self.freedom + count * (seeds - 1))
+        freedom = (variance / passing) ** 2 * (self.freedom + self.trials * (seeds - 1))
         enough = widest(count, freedom) ** 2 * variance <= delta**2
         if enough.any():
             return int(seeds[enough.argmax()])

@@ -10,6 +10,7 @@ import numpy as np
 from sweeps.decisions.jackknife import contributions
 from sweeps.decisions.stages import Cell
 from sweeps.decisions.status import Status
+from trainables.datasets.splits import held_again
 from trainables.history import History
 
 
@@ -47,12 +48,14 @@ class Outcome:
 class Yardstick:
     """What trials are held against: the metric's name, and the number of validation images.
 
-    `labels` are those of images with several, by part of the data ("val", "test"): (N, classes) int8.
+    `share` is how many of the training and validation images these are, 0..1. `labels` are those of images with
+    several, by part of the data ("train", "val", "test"): (N, classes) int8.
     """
 
     metric: str
     images: int
     labels: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
+    share: float = 1.0
 
     def sample(self, outcome: Outcome, part: str) -> np.ndarray | None:
         """Return what each image of a part of the data adds to a trial's score at its chosen epochs, (replicates, N).
@@ -65,8 +68,17 @@ class Yardstick:
         seen = [getattr(each, part).unpacked() for each in marks]
         if self.labels:
             rule = outcome.cell.trial.training.ap_rule
-            seen = [contributions(logits, self.labels[part], rule) for logits in seen]
+            labels = [self._labels(outcome, part, seed) for seed in outcome.history.seeds]
+            seen = [contributions(*each, rule) for each in zip(seen, labels, strict=True)]
         return None if any(each is None for each in seen) else np.stack(seen)
+
+    def _labels(self, outcome: Outcome, part: str, seed: int) -> np.ndarray:
+        """Return the labels of a part of the data as a replicate has it."""
+        own = self.labels[part]
+        if part == "test" or not outcome.cell.trial.training.vary_split:
+            return own
+        pool = np.concatenate((self.labels["train"], own))
+        return pool[held_again(pool, len(own), seed)]
 
 
 def diverged(reason: str | None) -> bool:

@@ -16,7 +16,7 @@ from trainables.errors import UserError
 
 RECHECK = "recheck"  # the name of a study's last stage, where it has one
 FINAL = "final winner"  # the name of a recheck's first trial
-FIXED = {"dataset", "weights", "training.epochs"}  # what a search does not draw
+FIXED = {"dataset", "weights", "training.epochs", "training.vary_split"}  # what a search does not draw
 
 
 class Published(NamedTuple):

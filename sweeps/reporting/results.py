@@ -165,7 +165,20 @@ def _about(agenda: Agenda, data: DataSummary, score: str) -> str:
         "epoch); “chosen epoch” is the best on validation, by the centred mean of three; test scores there and per "
         "class are what to quote."
     )
+    text += _about_splits(agenda)
     if not data.multi_label:
         return text
     rule = agenda.study.baseline.training.ap_rule
     return f"{text} mAP: the mean over classes of the average precision, {rule} rule."
+
+
+def _about_splits(agenda: Agenda) -> str:
+    """Say where seeds split the data themselves; nothing where none does."""
+    varied = {each.cell.trial.training.vary_split for result in agenda.results for each in result.outcomes}
+    if True not in varied:
+        return ""
+    where = " In trials with vary_split" if len(varied) > 1 else " With vary_split"
+    return (
+        f"{where} each seed has a split of its own into training and validation images, so that the scatter over seeds "
+        "has that of the split in it; on validation, trials are compared seed by seed."
+    )

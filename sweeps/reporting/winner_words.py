@@ -57,6 +57,8 @@ def what_is_told(contest: Contest) -> list[str]:
     """Return which of at least two trials may be best, and which differences the stage can show."""
     comparison = contest.comparison
     if comparison is None or comparison.resolution is None:
+        if not contest.same_images:
+            return ["Nothing is told apart: as vary_split differs, these trials are scored on different images."]
         return ["One seed each, and no other trial with several: nothing is told apart."]
     members = [outcome.cell.label for outcome in contest.best_set]
     lines = [

@@ -4,6 +4,7 @@ import csv
 import errno
 import io
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -16,11 +17,12 @@ from PIL import Image
 from rich.console import Console
 
 from sweeps import analyse, evaluate
-from sweeps.engine import run_study
+from sweeps.engine import _yardstick, run_study
 from sweeps.execution.cluster import connect
 from sweeps.execution.machines import Machines
 from sweeps.options import RunOptions
 from sweeps.study import Choice, Search, Space, Stage, Study, Watch
+from tests.conftest import with_several_labels
 from trainables.checkpoint import load
 from trainables.config import CNN, Training, Trial
 from trainables.datasets.shapes import CLASS_NAMES
@@ -88,6 +90,22 @@ def test_workers_read_the_data_where_the_driver_put_it(tiny):
     """An array that is read-only on the worker is a view of the object store; a copy of it would be writable."""
     task = ray.remote(lambda data: [split.images.flags.writeable for split in (data.train, data.val, data.test)])
     assert ray.get(task.remote(ray.put(tiny))) == [False] * 3
+
+
+def test_the_yardstick_knows_the_share_of_validation_and_labels_where_images_have_several(tiny):
+    one, several = _yardstick(tiny), _yardstick(with_several_labels(tiny))
+    assert (one.metric, one.images, one.share, one.labels) == ("accuracy", 24, 24 / 120, {})
+    assert (several.metric, {part: labels.shape for part, labels in several.labels.items()}) == (
+        "mAP",
+        {"train": (96, 3), "val": (24, 3), "test": (30, 3)},
+    )
+
+
+def test_a_validation_part_that_came_with_the_data_is_not_split_again(tmp_path, images):
+    for part, source in (("train", "train"), ("val", "test"), ("test", "test")):
+        shutil.copytree(images / source, tmp_path / "given" / part)
+    with pytest.raises(UserError, match="comes with a validation part"):
+        Bench(tmp_path).run(study(tmp_path / "given"), vary_split=True)
 
 
 def test_a_study_from_the_first_run_to_more_epochs_and_seeds(tmp_path, images):

@@ -1,5 +1,5 @@
 import re
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ from sweeps.execution import gpus
 from sweeps.main import status
 from sweeps.options import RunOptions, _parser, parse
 from sweeps.study import Stage, Study
-from trainables.config import Trial
+from trainables.config import Training, Trial
 from trainables.errors import UserError
 
 STUDY = Study(
@@ -121,6 +121,15 @@ def test_a_dry_run_prints_the_plan_and_starts_nothing(capsys, tmp_path, monkeypa
     assert "3 distinct trials" in printed or "2 distinct trials" in printed
     assert "16×30×30" in printed
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_the_flag_has_each_seed_split_the_data_in_all_trials_and_takes_no_study_s_choice_back(given):
+    own = Stage("own", {"training.lr": (0.1,)}, start=Trial(training=Training(vary_split=True)))
+    study = replace(STUDY, stages=(*STUDY.stages, own))
+    found = chosen(study, read(*["--vary-split"][: int(given)]))
+    assert found.baseline.training.vary_split == given
+    assert found.stages[-1].start.training.vary_split
 
 
 STARTING = Study("start", Trial(dataset="shapes"), (Stage("weights", {"weights": (None, "resnet18-imagenet")}),))

@@ -322,6 +322,13 @@ def test_keys_stay_what_they_were(trial, named, digested):
     assert (trial.key({}), trial.key(CONTENTS)) == (named, digested)
 
 
+def test_trials_whose_seeds_split_the_data_themselves_are_others():
+    varied = Trial(training=Training(vary_split=True))
+    assert varied.key({}) != Trial().key({})
+    assert varied.training.canonical() == Trial().training.canonical() | {"vary_split": True}
+    assert Trial.from_dict(varied.to_dict()) == varied
+
+
 @dataclass(frozen=True)
 class GrownCNN(CNN):
     conv_kind: str = one_of("plain", ("plain", "separable"))

@@ -175,6 +175,10 @@ def test_the_data_set_is_counted_as_it_lies_on_the_device():
     cropped = plain.with_values({"training.resize": 8, "training.crop": 6})  # of training each epoch anew
     found = footprint(cropped, Images.of(tiny), 1)
     assert found.data == 96 * 8 * 8 * 3 + 54 * 6 * 6 * 3 + labels
+    varied = cropped.with_values({"training.vary_split": True})  # two replicates, each with places in the same pool
+    again = footprint(varied, Images.of(tiny), 2)
+    assert again.data == 120 * 8 * 8 * 3 + 30 * 6 * 6 * 3 + labels + 2 * 120 * 8
+    assert again.evaluation - found.evaluation == 24 * (8 * 8 + 6 * 6) * 3
     several = footprint(plain, Images((3, 12, 12), 20, train=10), 1)  # a byte for each class, where that is more
     assert several.data == 10 * (12 * 12 * 3 + 20)
 

@@ -115,3 +115,30 @@ def test_so_does_another_number_of_replicates_and_a_group_without_a_capture(tiny
     alone.replay = Captured
     kept.clear()
     assert kept.groups(fresh(tiny, (0,)), TRIAL, tiny, CPU) != [alone]
+
+
+def test_seeds_that_split_the_data_themselves_share_the_images(tiny):
+    kept, recipe = Kept(), Training(crop=8, vary_split=True)
+    member, other = fresh(tiny, (0, 1))
+    own, others = (kept.parts_of(each, tiny, recipe, CPU) for each in (member, other))
+    assert kept.parts_of(member, tiny, replace(recipe, lr=0.1), CPU) is own
+    assert own.train.images is others.val.images is kept.parts(tiny, recipe, CPU).train.images
+    assert own.train.index.tolist() != others.train.index.tolist()
+    shared = kept.parts_of(member, tiny, replace(recipe, vary_split=False), CPU)
+    assert shared is kept.parts(tiny, Training(crop=8), CPU)
+    assert kept.parts_of(member, tiny, recipe, CPU) is not own
+
+
+def test_a_lane_that_is_taken_over_trains_on_the_new_seed_s_images(tiny, monkeypatch):
+    captured(monkeypatch)
+    kept, trial = Kept(), replace(TRIAL, training=replace(TRIAL.training, vary_split=True))
+    [group] = kept.groups(fresh(tiny, trial=trial), trial, tiny, CPU)
+    group.replay = Captured
+    others = fresh(tiny, (5, 6), trial)
+    assert kept.groups(others, trial, tiny, CPU) == [group]
+    assert [lane.part for lane in group.lanes] == [
+        kept.parts_of(each, tiny, trial.training, CPU).train for each in others
+    ]
+    for lane in group.lanes:
+        lane.begin()
+        assert sorted(lane.order.tolist()) == lane.part.index.tolist()

@@ -132,7 +132,7 @@ def test_another_replicate_is_taken_over_into_the_same_tensors(trained):
         run(plain)
         run(source)
     places = {name: tensor.data_ptr() for name, tensor in tensors(used).items() if name != "rng"}
-    used.take_over(source.member, recipe)
+    used.take_over(source.member, used.part, recipe)
     assert source.member.model is used.member.model
     assert run(used) == run(plain)
     assert same(tensors(used), tensors(plain))

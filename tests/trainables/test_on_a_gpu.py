@@ -138,6 +138,21 @@ def test_a_watched_step_waits_no_more_than_any_other():
     assert seen == [(n / 4, True, (size, 9, 9, 3), True) for n, size in enumerate([8, 8, 8, 2] * 2)]
 
 
+@pytest.mark.parametrize("free", [None, 0])
+@pytest.mark.parametrize("how", [{}, {"crop": 9}])
+def test_seeds_that_split_the_data_themselves_mix_nothing_and_give_the_cpus_bits(free, how):
+    """With the pool on the device, or in the host's memory."""
+    recipe = Training(epochs=2, batch_size=BATCH, flip=True, vary_split=True, **how)
+    trial, data = Trial(model=PLAIN, training=recipe), data_of(False)
+    expected = results(walk(trial, data, CPU, (0, 3)))
+    with pretended_gpu(**({} if free is None else {"free": free})) as gpu:
+        found = results(walk(trial, data, gpu.device, (0, 3)))
+    assert gpu.faults == []
+    if free is None:
+        assert list(map(str, gpu.waits_inside(STEPS))) == []
+    assert same(found, expected)
+
+
 @pytest.mark.parametrize("batch", [13, 8])
 def test_images_that_do_not_fit_on_the_device_are_fetched_without_a_wait_or_a_race(batch):
     """Whether they lie on the device or in the host's memory, training is the same."""

@@ -1,13 +1,17 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from tests.conftest import make_dataset
 from tests.pretended import pretended_gpu
 from trainables import devices
+from trainables.augment import resized
 from trainables.config import Training
-from trainables.resident import Feed, parts
+from trainables.datasets.splits import held_again
+from trainables.errors import UserError
+from trainables.resident import Feed, parts, split_by
 
 CPU = torch.device("cpu")
 
@@ -56,3 +60,37 @@ def test_batches_come_to_the_same_place_in_turn():
         assert feed.batch[:, 1, 1, 2].tolist() == list(pair)
         staged.reverse()
         assert all(mine is other for mine, other in zip(feed.staged, staged, strict=True))
+
+
+@pytest.mark.parametrize("recipe", [Training(vary_split=True), Training(resize=20, crop=10, vary_split=True)])
+def test_a_pool_lies_there_once_and_each_seed_has_its_places_in_it(recipe):
+    data = make_dataset(count=70)
+    pool = parts(data, recipe, CPU)
+    assert pool.train is pool.val
+    assert torch.equal(pool.train.images, resized(torch.from_numpy(data.pool.images), recipe))
+    assert torch.equal(pool.test.images, parts(data, Training(resize=recipe.resize, crop=recipe.crop), CPU).test.images)
+    for seed in (0, 3):
+        own = split_by(seed, pool, data)
+        held = held_again(data.pool_labels, 24, seed)
+        assert own.test is pool.test
+        for part, which in ((own.train, ~held), (own.val, held)):
+            assert part.images is pool.train.images
+            assert part.labels is pool.train.labels
+            assert part.index.tolist() == np.flatnonzero(which).tolist()
+            assert len(part) == which.sum()
+            assert part.own_labels.tolist() == data.pool_labels[which].tolist()
+            chunks = list(part.chunks(20))
+            assert [len(chunk) for chunk in chunks[:-1]] == [20] * (len(part) // 20)
+            assert torch.equal(torch.cat(chunks), pool.train.images[torch.from_numpy(which)])
+
+
+def test_what_is_no_pool_is_all_its_own():
+    part = parts(make_dataset(count=70), Training(), CPU).train
+    assert (len(part), part.index, part.own_labels is part.labels) == (70, None, True)
+    assert [len(chunk) for chunk in part.chunks(40)] == [40, 30]
+
+
+def test_a_validation_part_that_came_with_the_data_is_not_drawn_anew():
+    data, recipe = replace(make_dataset(), own_val=True), Training(vary_split=True)
+    with pytest.raises(UserError, match="vary_split is on, but tiny comes with a validation part"):
+        split_by(0, parts(data, recipe, CPU), data)

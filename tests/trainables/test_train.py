@@ -8,12 +8,15 @@ import torch
 from tests.conftest import make_dataset, with_several_labels
 from trainables import devices
 from trainables import train as module
+from trainables.checkpoint import pack, unpack
 from trainables.config import CNN, ResNet, Training, Trial
+from trainables.datasets.splits import held_again
 from trainables.history import chosen_epoch
 from trainables.marks import Right
 from trainables.models import build
-from trainables.replicate import replicate
+from trainables.replicate import optimizer_tensors, replicate
 from trainables.scoring import Score
+from trainables.snapshot import STATE
 from trainables.train import Diverged, evaluate, evaluation_batch, predict, train
 
 CPU = torch.device("cpu")
@@ -341,3 +344,54 @@ def test_gpu_training_is_repeatable(tiny):
     trial, device = Trial(model=MODEL, training=Training(epochs=2, batch_size=16)), torch.device("cuda")
     runs = [list(train(trial, tiny, [replicate(trial, tiny, 0, device)], device)) for _ in range(2)]
     assert [results(epoch) for epoch in runs[0]] == [results(epoch) for epoch in runs[1]]
+
+
+def split_by_hand(data, seed):
+    """Return the data set that a seed's split makes."""
+    held = held_again(data.pool_labels, len(data.val), seed)
+    train, val = (data.pool.take(np.flatnonzero(which)) for which in (~held, held))
+    return replace(data, train=train, val=val)
+
+
+def state(member):
+    """Return all tensors of a replicate, by name, and what it holds."""
+    tensors = {**member.model.state_dict(), **optimizer_tensors(member.optimizer), "rng": member.rng}
+    held = [each for each in (member.settled, member.newest) if each]
+    tensors |= {f"{at} {name}": tensor for at, each in enumerate(held) for name, tensor in each.weights.items()}
+    return tensors, [(each.epoch, each.marks) for each in held]
+
+
+def same_state(one, other):
+    (tensors, held), (others, expected) = state(one), state(other)
+    return (
+        held == expected
+        and tensors.keys() == others.keys()
+        and all(map(torch.equal, tensors.values(), others.values()))
+    )
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("how", [{}, {"resize": 16, "crop": 14, "optimizer": "adam", "lr": 0.01}])
+def test_with_a_split_of_its_own_a_seed_trains_as_on_a_data_set_of_that_split(several, how, monkeypatch):
+    monkeypatch.setattr(module, "FITTED", 40)
+    data = with_several_labels(make_dataset()) if several else make_dataset()
+    recipe = Training(epochs=3, batch_size=16, flip=True, **how)
+    members, epochs = run(Trial(model=MODEL, training=replace(recipe, vary_split=True)), data, (0, 4))
+    for at, member in enumerate(members):
+        [alone], expected = run(Trial(model=MODEL, training=recipe), split_by_hand(data, member.seed), (member.seed,))
+        assert [results(epoch)[at] for epoch in epochs] == [results(epoch)[0] for epoch in expected]
+        assert same_state(member, alone)
+    [without], _ = run(Trial(model=MODEL, training=recipe), data, (0,))
+    assert not same_state(members[0], without)
+
+
+def test_a_seed_s_split_is_the_same_whichever_other_seeds_run_and_however_often_it_is_interrupted(tiny):
+    trial = Trial(model=MODEL, training=Training(epochs=4, batch_size=16, vary_split=True))
+    (_, whole), _ = run(trial, tiny, (0, 1))
+    first = replicate(trial, tiny, 1, CPU)
+    list(train(trial.with_values({"training.epochs": 2}), tiny, [first], CPU))
+    files = pack(trial, tiny, [first])
+    later = unpack(files[STATE], trial, tiny, (1, 2), CPU)
+    list(train(trial, tiny, later, CPU))
+    assert state(later[0])[1] == state(whole)[1]
+    assert all(torch.equal(tensor, state(later[0])[0][name]) for name, tensor in state(whole)[0].items())

@@ -7,8 +7,8 @@
     voc2007         9,963 photographs with several labels each, 256×256 RGB, with boxes; downloaded where missing
     folder:PATH     your own images in class folders (see folders.py)
 
-Validation is a part of the training images, the same for every trial and replicate; test images are never split or
-chosen from.
+Validation is a part of the training images, the same for every trial and replicate, unless a trial has `vary_split`
+(see splits.py); test images are never split or chosen from.
 """
 
 from __future__ import annotations
@@ -68,9 +68,8 @@ def load(name: str, data_dir: Path, *, validation: float = 0.1) -> Dataset:
     counts = (len(train) + len(val), len(test))
     if source.counts not in (None, counts):
         name = f"{name} (a part: {counts[0]:,} + {counts[1]:,} images)"
-    return Dataset(
-        name, class_names, train, val, test, digest(class_names, train, val, test), *statistics(train.images)
-    )
+    identity, scale = digest(class_names, train, val, test), statistics(train.images)
+    return Dataset(name, class_names, train, val, test, identity, *scale, own_val=bool(own))
 
 
 def labelled(name: str, data_dir: Path, class_names: tuple[str, ...], image_shape: Shape, multi_label: bool) -> Split:

@@ -68,6 +68,7 @@ class Dataset:
     digest: str  # see digest()
     mean: tuple[float, ...]  # see statistics()
     sd: tuple[float, ...]
+    own_val: bool = False  # whether the validation part came with the data, and was not held back here
 
     @property
     def short_name(self) -> str:
@@ -90,6 +91,24 @@ class Dataset:
     def multi_label(self) -> bool:
         """Whether an image can have several classes, or none."""
         return self.train.labels.ndim == 2
+
+    @property
+    def pool(self) -> Split:
+        """A copy of all images that are not for testing: those for training, then those for validation."""
+        return Split(np.concatenate((self.train.images, self.val.images)), self.pool_labels)
+
+    @property
+    def pool_labels(self) -> np.ndarray:
+        """The labels of these."""
+        return np.concatenate((self.train.labels, self.val.labels))
+
+    def check_can_be_split_again(self) -> None:
+        """Raise UserError where the validation part came with the data: it may keep apart what is alike."""
+        if self.own_val:
+            raise UserError(
+                f"vary_split is on, but {self.name} comes with a validation part, which is not to be drawn anew; leave "
+                "it off, or move the images of val to train"
+            )
 
     @property
     def metric(self) -> str:

@@ -6,9 +6,11 @@ import pytest
 from sweeps.decisions.contest import hold
 from sweeps.decisions.inference import compare
 from sweeps.decisions.jackknife import contributions
+from sweeps.decisions.nested import compare_nested
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.scatter import spread
 from tests.sweeps.outcomes import draws, marked, outcome
+from trainables.datasets.splits import held_again
 from trainables.history import History
 from trainables.marks import Logits, Marks
 
@@ -67,6 +69,46 @@ def test_of_several_labels_an_image_counts_by_its_share_in_the_map():
     assert by == Yardstick("mAP", 40)
     nothing = Yardstick("mAP", 40, {"val": np.zeros_like(labels)})
     assert nothing.sample(outcome_with(whole, marks), "val") is None
+
+
+def test_of_several_labels_each_seed_s_images_have_their_own():
+    rng = np.random.default_rng(3)
+    labels = {part: rng.integers(-1, 2, (count, 3)).astype(np.int8) for part, count in (("train", 80), ("val", 40))}
+    by = Yardstick("mAP", 40, labels | {"test": labels["val"]})
+    logits = rng.normal(size=(2, 40, 3)).astype(np.float16)
+    marks = {seed: Marks(1, Logits.of(each), Logits.of(each)) for seed, each in zip((0, 4), logits, strict=True)}
+    [[record]] = outcome("a", [0.5]).history.records.values()
+    found = splits_itself(replace(outcome("a", [0.5]), history=History(dict.fromkeys(marks, (record,)), marks)))
+    pool = np.concatenate((labels["train"], labels["val"]))
+    for seed, each, here in zip((0, 4), logits, by.sample(found, "val"), strict=True):
+        of_seed = pool[held_again(pool, 40, seed)]
+        np.testing.assert_array_equal(here, contributions(each.astype(float), of_seed, "11-point"))
+    for each, here in zip(logits, by.sample(found, "test"), strict=True):
+        np.testing.assert_array_equal(here, contributions(each.astype(float), labels["val"], "11-point"))
+
+
+def splits_itself(found):
+    return replace(found, cell=replace(found.cell, trial=found.cell.trial.with_values({"training.vary_split": True})))
+
+
+def test_trials_whose_seeds_have_validation_images_of_their_own_are_paired_by_seed():
+    by, varied = replace(BY, share=0.1), [splits_itself(each) for each in (A, B)]
+    contest = hold(varied, by, before={"x": spread(np.stack(draws(0.5, 3)))})
+    samples = [by.sample(each, "val") for each in varied]
+    assert contest.difference(*varied) == compare_nested(samples, 0.1).difference(0, 1)
+    assert (contest.told, contest.same_images, contest.spreads.keys()) == (True, True, {"x"})
+    test = hold(varied, by, "test")
+    assert test.difference(*varied) == compare(samples).difference(0, 1)
+    assert test.spreads.keys() == {"a", "b"}
+
+
+@pytest.mark.parametrize("other", [B, splits_itself(marked("c", *draws(0.4, 2, number=1)))])
+def test_trials_on_different_validation_images_are_not_told_apart(other):
+    varied = splits_itself(A)
+    contest = hold([varied, other], BY)
+    assert (contest.told, contest.same_images, contest.best_set) == (False, False, ())
+    assert contest.difference(varied, other).value == pytest.approx(varied.score - other.score)
+    assert hold([varied, other], BY, "test").told
 
 
 def outcome_with(found, marks):

@@ -120,7 +120,7 @@ def test_what_a_search_does_unless_told_otherwise():
                 lambda path=path: Search("find", Space({path: Choice(("a", "b"))})),
                 f"search find draws {path}, but that is the same for all trials of a search",
             )
-            for path in ("dataset", "weights", "training.epochs")
+            for path in ("dataset", "weights", "training.epochs", "training.vary_split")
         ),
         (lambda: Search("find", SPACE, rule="asah"), "early stopping 'asah' is not known; did you mean 'asha'?"),
         (lambda: Search("find", SPACE, sampler="tpee"), "there is no sampler 'tpee'; did you mean 'tpe'?"),

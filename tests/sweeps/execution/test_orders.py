@@ -31,6 +31,10 @@ def test_params_are_flat_and_leave_out_what_is_empty_and_what_may_grow():
     assert "epochs" not in params  # more of them go on in the same run, whose params never change
     assert "weights" not in params
     assert not {None, ""} & set(params.values())
+    assert "vary_split" not in params
+    varied = TRIAL.with_values({"training.vary_split": True})
+    task = replace(TASK, cell=replace(TASK.cell, trial=varied))
+    assert order(task, "cpu", {}).entry.params == params | {"vary_split": True}
 
 
 def test_a_known_trial_goes_on_in_its_run():

@@ -63,6 +63,19 @@ def drawn(monkeypatch):
     return calls
 
 
+@pytest.mark.parametrize(
+    ("values", "where"),
+    [((False,), None), ((True,), "With vary_split each"), ((True, False), "In trials with vary_split each")],
+)
+def test_it_is_said_where_each_seed_has_a_split_of_its_own(tmp_path, values, where):
+    study = Study("small", BASE, (Stage("split", {"training.vary_split": values}),))
+    found = decided([history([0.5])] * len(values), study)
+    write(tmp_path, found, facts(found), DATA)
+    [intro] = json.loads((tmp_path / "report.json").read_text())["intro"]
+    assert (f" {where} seed has a split of its own" in intro) == (where is not None)
+    assert ("vary_split" in intro) == (where is not None)
+
+
 def test_a_decided_stage_has_a_table_and_figures_and_one_report_is_over_all(tmp_path, agenda):
     write(tmp_path, agenda, facts(agenda), DATA)
     assert {path.name for path in tmp_path.iterdir()} == {

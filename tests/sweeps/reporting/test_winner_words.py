@@ -1,5 +1,7 @@
 """Sentences on a stage's winner, read whole, beside the numbers that they rest on."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from sweeps.decisions.outcome import Yardstick
@@ -99,3 +101,11 @@ def test_the_images_alone_may_leave_more_noise_than_any_number_of_seeds_could_me
     fixed = [marked(name, *[rng.random(40) < 0.6] * 3) for name in "ab"]
     assert choose(fixed, BY).contest.comparison.seeds_for(0.01) is None
     assert said(*fixed)[2].endswith("; no number of seeds would show one of 1 point: it takes more images.")
+
+
+def test_trials_that_are_scored_on_different_images_are_said_not_to_be_told_apart():
+    varied = replace(C, cell=replace(C.cell, trial=C.cell.trial.with_values({"training.vary_split": True})))
+    assert said(A, varied) == [
+        f"Winner on validation (2,000 images): a: validation accuracy {100 * A.score:.1f} % (3 seeds).",
+        "Nothing is told apart: as vary_split differs, these trials are scored on different images.",
+    ]

@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.trainables.datasets.builders import refusal, scored, scoring_refusal, write_classes, write_image
 from trainables.datasets import image_shape, load
+from trainables.errors import UserError
 
 
 def test_one_level_is_split_by_class(tmp_path):
@@ -25,6 +26,7 @@ def test_train_and_test_folders(tmp_path):
     write_classes(tmp_path / "test", 3)
     data = load(f"folder:{tmp_path}", tmp_path)
     assert [len(data.train), len(data.val), len(data.test)] == [18, 2, 6]
+    data.check_can_be_split_again()
     assert data.class_names == ("cat", "dog")
 
 
@@ -39,6 +41,8 @@ def test_val_is_the_validation_split_where_there_is_a_test_too(tmp_path):
         write_classes(tmp_path / part, count)
     data = load(f"folder:{tmp_path}", tmp_path)
     assert [len(data.train), len(data.val), len(data.test)] == [20, 6, 8]
+    with pytest.raises(UserError, match=r"^vary_split is on, but folder:.* comes with a validation part"):
+        data.check_can_be_split_again()
 
 
 def test_a_class_may_be_called_train(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trainables.datasets import Split
-from trainables.datasets.splits import hold_back
+from trainables.datasets.splits import held_again, hold_back
 from trainables.errors import UserError
 
 
@@ -88,3 +88,46 @@ def test_masks_and_boxes_go_with_their_images():
         images = part.images.ravel()
         assert np.array_equal(part.masks.ravel(), images % 3 == 0)
         assert [each[0][0] for each in part.boxes] == images.tolist()
+
+
+def parts_again(labels: np.ndarray, size: int, seeds: range) -> list[np.ndarray]:
+    """Return which images each seed holds back, checked: as many as `size`, and always the same."""
+    held = [held_again(labels, size, seed) for seed in seeds]
+    assert all(each.dtype == bool and each.shape == (len(labels),) and each.sum() == size for each in held)
+    assert all(np.array_equal(each, held_again(labels, size, seed)) for each, seed in zip(held, seeds, strict=True))
+    return held
+
+
+def test_each_seed_holds_back_as_many_of_each_class_as_the_data_set_does():
+    labels = np.concatenate((np.repeat([0, 1, 2], [90, 50, 4]), np.repeat([0, 1, 2], [10, 5, 1])))
+    held = parts_again(labels, 16, range(20))
+    assert all(np.bincount(labels[each]).tolist() == [10, 5, 1] for each in held)
+    assert len({each.tobytes() for each in held}) == 20
+    assert not any(each[-16:].all() for each in held)  # the data set's own is none of them
+    often = np.mean([held_again(labels, 16, seed) for seed in range(400)], axis=0)
+    assert often[labels == 1] == pytest.approx(5 / 55, abs=0.06)  # each image has the same chance: sd 0.014
+
+
+def test_each_seed_holds_back_many_labels_as_near_as_their_overlap_allows():
+    kept, own = held_back(many_labels())
+    labels = np.concatenate((kept.labels, own.labels))
+    wanted = (own.labels == 1).sum(axis=0)
+    held = parts_again(labels, len(own), range(5))
+    for each in held:
+        assert (labels[each] == 1).sum(axis=0) == pytest.approx(wanted, rel=0.1, abs=2)
+        assert ((labels[~each] == 1).sum(axis=0) > 0).all()
+        assert (labels[each] == 1).sum(axis=0)[:4].tolist() == wanted[:4].tolist()  # the rarest exactly
+    assert len({each.tobytes() for each in held}) == 5
+
+
+@pytest.mark.parametrize("size", [1, 20, 60])
+def test_whatever_the_overlap_the_size_is_the_data_set_s(size):
+    for seed in range(20):
+        labels = (np.random.default_rng(seed).random((100, 5)) < [0.9, 0.8, 0.5, 0.1, 0.02]).astype(np.int8)
+        parts_again(labels, size, range(3))
+
+
+def test_these_very_images_are_held_back_by_a_seed():
+    """Stored trials were trained without them, and are gone on with."""
+    assert np.flatnonzero(held_again(np.tile(np.arange(10), 50), 50, 0))[:5].tolist() == [0, 10, 29, 51, 58]
+    assert np.flatnonzero(held_again(many_labels(200), 20, 7))[:5].tolist() == [11, 24, 30, 53, 54]
