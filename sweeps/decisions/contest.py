@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from sweeps.decisions.inference import Comparison, Difference, compare
 from sweeps.decisions.nested import compare_nested, untold
@@ -28,9 +29,9 @@ class Contest:
 
     def place(self, outcome: Outcome) -> int | None:
         """Return a trial's number among those compared; None where it is not one of them."""
-        return next((at for at, each in enumerate(self.compared) if each.key == outcome.key), None)
+        return self._places.get(outcome.key)
 
-    @property
+    @cached_property
     def best_set(self) -> tuple[Outcome, ...]:
         """The trials that may be the best, as far as the data can tell; none where it tells nothing."""
         if self.comparison is None or not self.told:
@@ -39,12 +40,20 @@ class Contest:
 
     def may_be_best(self, outcome: Outcome) -> bool:
         """Tell whether a trial is in the best set."""
-        return outcome.key in [each.key for each in self.best_set]
+        return outcome.key in self._best_keys
 
     def difference(self, one: Outcome, other: Outcome) -> Difference | None:
         """Return how much higher one scores than another, None where one of them is not compared."""
         a, b = self.place(one), self.place(other)
         return None if self.comparison is None or a is None or b is None else self.comparison.difference(a, b)
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {each.key: at for at, each in enumerate(self.compared)}
+
+    @cached_property
+    def _best_keys(self) -> frozenset[str]:
+        return frozenset(each.key for each in self.best_set)
 
 
 def hold(

@@ -46,7 +46,7 @@ def leaderboard(search: SearchRun, contest: Contest | None, most: int = ROWS) ->
         status = "confirmed" if confirmed else "stopped early" if draw.state == Status.CENSORED else draw.state.value
         rows.append((draw.cell.label, status, score, seen.epochs or None, len(seen.seeds) or None, drawn))
         eligible.append(confirmed)
-    keys = [outcome.key for outcome in contest.best_set] if contest else []
+    keys = {outcome.key for outcome in contest.best_set} if contest else set()
     marked = tuple(draw.key in keys for draw in search.ranking()[:most])
     title = f"{search.stage.name}: the best of {len(search.draws)} trials"
     return Table(title, columns, tuple(rows), tuple(eligible), marked)

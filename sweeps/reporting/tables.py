@@ -49,8 +49,8 @@ def stage_table(result: StageResult, facts: Facts, fields: Sequence[str] = ()) -
     ]
     rows = [tuple(_row(outcome, fields, facts, bool(published))) for outcome in result.outcomes]
     eligible = tuple(outcome.status == Status.DONE for outcome in result.outcomes)
-    best = [outcome.key for outcome in result.winner.contest.best_set] if result.winner else []
-    marked = tuple(outcome.key in best for outcome in result.outcomes)
+    contest = result.winner.contest if result.winner else None
+    marked = tuple(contest is not None and contest.may_be_best(outcome) for outcome in result.outcomes)
     spread = "; ±: sd over seeds (n)" if any(len(each.history.seeds) > 1 for each in result.outcomes) else ""
     return Table(f"{result.stage.title}{elsewhere}{spread}", tuple(columns), tuple(rows), eligible, marked)
 

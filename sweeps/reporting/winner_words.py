@@ -64,7 +64,7 @@ def what_is_told(contest: Contest) -> list[str]:
     lines = [
         (
             "In brackets: the lead in points and its simultaneous 95 % interval over seeds and images. May be best: "
-            f"{', '.join(members)}."
+            f"{listed(members)}."
         )
     ]
     if any(len(outcome.history.seeds) == 1 for outcome in contest.compared):

@@ -33,7 +33,8 @@ def test_the_winner_is_ahead_of_those_whose_interval_is_above_zero_and_may_share
         f"ahead of c ({to_c.words}); not told apart from b ({to_b.words})."
     )
     assert lines[1] == (
-        "In brackets: the lead in points and its simultaneous 95 % interval over seeds and images. May be best: b, a."
+        "In brackets: the lead in points and its simultaneous 95 % interval over seeds and images. May be best: b and "
+        "a."
     )
     comparison = contest.comparison
     assert comparison.resolution > 0.01
@@ -86,7 +87,7 @@ def test_who_was_stopped_early_is_named_with_where_it_stood():
 def test_what_an_earlier_version_stored_is_not_compared_and_it_is_said():
     lines = said(A, outcome("old", [0.5]), B)
     assert lines[-1] == "Not compared: old, as what they made of each image was not kept (--fresh trains them again)."
-    assert "May be best: a, b." in lines[1]
+    assert "May be best: a and b." in lines[1]
     lines = said(outcome("old", [0.99], [0.98]), B)
     assert lines[0].endswith("old: validation accuracy 98.5 % (2 seeds).")
     assert len(lines) == 2
