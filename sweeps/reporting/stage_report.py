@@ -120,7 +120,7 @@ class StageReport:
 
     def _stopped(self) -> list[str]:
         censored = [outcome.cell.label for outcome in self.result.outcomes if outcome.status == Status.CENSORED]
-        if not censored:
+        if self.result.winner or not censored:  # with a winner it was said how far behind they were
             return []
         return [
             (

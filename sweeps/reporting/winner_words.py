@@ -28,7 +28,8 @@ def winner_sentences(result: StageResult, by: Yardstick) -> list[str]:
     lines = [f"{first}{_lead(winner, rivals)}."]
     if contest.place(best) is not None and rivals:
         lines += what_is_told(contest)
-    return [*lines, *not_compared(result.outcomes, best, contest)]
+    entered = () if result.stage.open_ended else result.outcomes  # of a search, its account has what was stopped
+    return [*lines, *not_compared(entered, best, contest)]
 
 
 def seeds(outcome: Outcome) -> str:
@@ -84,7 +85,10 @@ def not_compared(outcomes: Sequence[Outcome], best: Outcome, contest: Contest) -
         for outcome in outcomes
         if outcome.status == Status.CENSORED and outcome.history.epochs
     ]
-    lines = [f"Not compared: {listed(stopped)}."] if stopped else []
+    lines = []
+    if stopped:
+        later = "Later epochs are unknown (--no-early-stopping runs them)."
+        lines.append(f"Not compared: {listed(stopped)}. {later}")
     if missing := [outcome.cell.label for outcome in contest.left_out]:
         lines.append(
             f"Not compared: {listed(missing)}, as what they made of each image was not kept "

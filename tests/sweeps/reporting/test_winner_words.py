@@ -80,7 +80,7 @@ def test_who_was_stopped_early_is_named_with_where_it_stood():
     lines = said(best, behind, ahead, level, outcome("e", status="censored"))
     assert lines[1] == (
         "Not compared: b (stopped at epoch 2, 6.0 points behind there), c (stopped at epoch 1, 2.0 points ahead there) "
-        "and d (stopped at epoch 1, level there)."
+        "and d (stopped at epoch 1, level there). Later epochs are unknown (--no-early-stopping runs them)."
     )
 
 
