@@ -74,11 +74,8 @@ def test_what_is_not_compared_is_named_and_where_nothing_is_nothing_is_told():
     broken = outcome("lr 1", status="failed")
     lines, _ = said(trial("lr 0.1", 0.5), short, broken)
     behind = 100 * (trial(FINAL, 0.7).score - 0.4)
-    assert lines[-2:] == [
-        f"Not compared: depth 1 (stopped at epoch 1, {behind:.1f} points behind there). Later epochs are unknown "
-        "(--no-early-stopping runs them).",
-        NONE_SEEN,
-    ]
+    stood = f"Not compared: depth 1 (stopped at epoch 1, {behind:.1f} points behind there)."
+    assert lines[-2:] == [f"{stood} Later epochs are unknown (--no-early-stopping runs them).", NONE_SEEN]
     assert said(short)[0][1:] == [lines[-2], CANNOT_TELL]
     unmarked = outcome(FINAL, [0.7], [0.7])
     lines, [nothing] = said(trial("lr 0.1", 0.5), best=unmarked)
