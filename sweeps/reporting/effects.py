@@ -16,6 +16,7 @@ from sweeps.reporting.tables import Facts
 from trainables.plan import Layer, flops, parameters, plan
 
 NEAR = 0.01  # a score within one point of another is near it
+LEAST_DOUBLINGS = 0.5  # of a price: over less than that, what a doubling would bring is no more than noise
 
 
 def effects_table(result: StageResult, facts: Facts) -> Table | None:
@@ -48,7 +49,7 @@ def effects_table(result: StageResult, facts: Facts) -> Table | None:
             _against(outcome, base, contest),
             _against(outcome, earlier, contest),
             _gap(outcome),
-            _epochs_to(outcome, outcome.score - NEAR) if outcome.status == Status.DONE else None,
+            _epochs_to(outcome, _best(outcome) - NEAR) if outcome.status == Status.DONE else None,
             _epochs_to(outcome, target),
             _seconds(outcome),
             flops(plans[outcome.key]) / 1e6,
@@ -111,6 +112,11 @@ def _gap(outcome: Outcome) -> Measured | None:
     return Measured.of(gaps) if gaps and len(gaps) == len(outcome.history.seeds) else None
 
 
+def _best(outcome: Outcome) -> float:
+    """Return the highest of the mean validation scores, epoch by epoch."""
+    return float(outcome.history.curve("val_score").mean(axis=0).max())
+
+
 def _epochs_to(outcome: Outcome, target: float) -> Value:
     """Return after how many epochs the mean validation score is first at the target; `> n` where n did not do."""
     if not outcome.history.epochs:
@@ -124,7 +130,8 @@ def _seconds(outcome: Outcome) -> Measured | None:
 
 
 def _per_doubling(outcome: Outcome, base: Outcome, price: float, other: float) -> float | None:
-    """Return the points gained for each doubling of the price against the base; None where it costs the same."""
-    if outcome.status != Status.DONE or min(price, other) <= 0 or price == other:
+    """Return the points gained for each doubling of the price against the base; None where it costs about the same."""
+    if outcome.status != Status.DONE or min(price, other) <= 0:
         return None
-    return 100 * (outcome.score - base.score) / math.log2(price / other)
+    doublings = math.log2(price / other)
+    return 100 * (outcome.score - base.score) / doublings if abs(doublings) >= LEAST_DOUBLINGS else None

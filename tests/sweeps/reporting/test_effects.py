@@ -72,6 +72,21 @@ def test_prices_are_the_plans_and_gains_are_told_by_the_doubling():
     assert rows(result(*THREE))[1]["per_flops"] is None
 
 
+def test_what_costs_about_the_same_has_no_gain_by_the_doubling():
+    """A third more: 0.415 of a doubling; half as much again: 0.585."""
+    stage = Stage("channels", {"model.channels": (12, 16, 18)})
+    cells = stage.cells(START.with_values({"model.channels": 12}))
+    outcomes = [replace(each, cell=cell) for each, cell in zip(THREE, cells, strict=True)]
+    found = rows(result(*outcomes, stage=stage, start=cells[0].trial))
+    assert [row["per_flops"] is None for row in found] == [True, True, False]
+
+
+def test_the_own_best_is_that_of_the_mean_curve():
+    """Two replicates that are best at different epochs: the mean never comes to the mean of their bests."""
+    apart = ended(0, history([0.5, 0.9, 0.5, 0.5], [0.5, 0.5, 0.5, 0.9]))
+    assert rows(result(apart, THREE[1]))[0]["own"] == 2
+
+
 def test_how_fast_a_value_learns_is_told_as_far_as_it_is_known():
     """The winner ends at 0.7: the common target is 0.69. What was stopped may have come to it later."""
     fast = ended(0, history([0.5, 0.695, 0.7, 0.7]))
