@@ -103,7 +103,7 @@ def judge(claim: Claim, entrants: Sequence[Entrant], compared: Comparison | None
 def _claimed(claim: Claim, entrants: Sequence[Entrant]) -> str:
     labels = {each.value: each.label for each in entrants}
     better, *worse = (labels.get(value, label(value)) for value in (claim.better, *claim.worse))
-    published = "" if claim.delta is None else f" by {claim.delta:g} points"
+    published = "" if claim.delta is None else f" by {claim.delta:g} point{'' if claim.delta == 1 else 's'}"
     return f"{better} is better than {listed(worse)}{published}" if worse else f"{better} is the best{published}"
 
 

@@ -78,6 +78,7 @@ def test_a_cell_is_named_as_in_published_numbers():
     ("claim", "words"),
     [
         (Claim("s", "a", ("b",), 1.5, WHERE), "a is better than b by 1.5 points"),
+        (Claim("s", "a", ("b",), 1, WHERE), "a is better than b by 1 point"),
         (Claim("s", "a", ("b", "c", (4, 8)), source=WHERE), "a is better than b, c and 4-8"),
         (Claim("s", "a", source=WHERE), "a is the best"),
     ],
