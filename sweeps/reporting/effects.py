@@ -131,7 +131,7 @@ def _seconds(outcome: Outcome) -> Measured | None:
 
 def _per_doubling(outcome: Outcome, base: Outcome, price: float, other: float) -> float | None:
     """Return the points gained for each doubling of the price against the base; None where it costs about the same."""
-    if outcome.status != Status.DONE or min(price, other) <= 0:
+    if outcome.status != Status.DONE:
         return None
     doublings = math.log2(price / other)
     return 100 * (outcome.score - base.score) / doublings if abs(doublings) >= LEAST_DOUBLINGS else None

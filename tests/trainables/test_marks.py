@@ -72,3 +72,16 @@ def test_what_is_not_of_this_form_is_refused(change):
     Marks.from_dict(form)
     with pytest.raises((ValueError, TypeError, KeyError)):
         Marks.from_dict(form | change)
+
+
+def test_what_cannot_be_packed_says_so():
+    with pytest.raises(ValueError, match=r"^3 bytes cannot be the logits of 2 images$"):
+        Logits(b"abc", 2)
+    with pytest.raises(ValueError, match=r"^1 bytes cannot say which of 9 images are right$"):
+        Right(b"a", 9)
+
+
+def test_a_part_without_images_and_marks_without_a_fit_are_known():
+    nothing = {"right": "", "images": 0}
+    assert Marks.from_dict({"epoch": 1, "val": nothing, "test": GOOD}) == Marks(1, Right(b"", 0), Right(b"\xff\x80", 9))
+    assert Marks(1, Right(b"", 0), Right(b"", 0)).fit is None

@@ -56,6 +56,8 @@ def test_without_marks_nothing_is_told():
     assert (contest.comparison, contest.told, contest.left_out) == (None, False, (OLD,))
     assert not contest.may_be_best(OLD)
     assert hold([], BY).compared == ()
+    before = {"x": spread(np.stack(draws(0.7, 3)))}
+    assert hold([OLD], BY, before=before).spreads == before  # handed on to the next stage
 
 
 def test_of_several_labels_an_image_counts_by_its_share_in_the_map():

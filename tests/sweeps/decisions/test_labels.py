@@ -29,6 +29,8 @@ def test_values_in_words(value, words):
         ((0.0123, -0.001, 0.025), "+1.2 [−0.1, +2.5]"),
         ((-0.0004, -0.0004, 0.0), "+0.0 [+0.0, +0.0]"),
         ((-0.02, None, None), "−2.0"),
+        ((0.01, None, 0.02), "+1.0"),
+        ((0.01, 0.0, None), "+1.0"),
     ],
 )
 def test_a_difference_is_in_points_with_its_interval(difference, words):
@@ -41,6 +43,7 @@ def test_points_have_a_sign():
 
 def test_of_many_names_the_first_few_are_given():
     assert listed(["a"]) == "a"
+    assert listed(["a", "b"]) == "a and b"
     assert listed(["a", "b", "c"]) == "a, b and c"
     assert listed(list("abcdefg")) == "a, b, c, d, e, f and g"
     assert listed(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"

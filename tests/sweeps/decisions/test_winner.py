@@ -3,7 +3,7 @@ import pytest
 
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.scatter import Spread
-from sweeps.decisions.winner import BEST, CHEAPEST, choose
+from sweeps.decisions.winner import BEST, CHEAPEST, RULES, Winner, choose
 from tests.sweeps.outcomes import draws, marked, outcome
 
 BY = Yardstick("accuracy", 5000)
@@ -55,3 +55,9 @@ def test_where_nothing_is_told_the_best_score_wins():
     assert cheapest([outcome("a", [0.7]), outcome("b", [0.6])], {"a": 2, "b": 1}) == "a"
     # how seeds scatter may be known of other trials
     assert cheapest(one_seed, {"a": 2, "b": 1}, before={"x": Spread(3, 2e-4, 1e-4)}) == "b"
+
+
+def test_a_winner_knows_its_rule():
+    assert RULES == ("best", "cheapest that may be best")
+    assert choose(LEVEL, BY, rule=CHEAPEST, cost=lambda _: 1).rule == CHEAPEST
+    assert Winner(LEVEL[0], choose(LEVEL, BY).contest).rule == BEST

@@ -57,7 +57,14 @@ def test_each_value_stands_against_the_start_and_the_one_before_with_intervals()
     assert (base["base"], base["step"]) == (None, told(contest, THREE[1], THREE[0]))
     assert large["base"] == large["step"] == told(contest, THREE[2], THREE[1])
     heads = [column.name for column in effects_table(found, FACTS).columns]
-    assert heads[:3] == ["channels", "against 8, points", "against the value before, points"]
+    assert heads[:5] == [
+        "channels",
+        "against 8, points",
+        "against the value before, points",
+        "train − validation, points",
+        "epochs to its own best less 1 point",
+    ]
+    assert heads[6:] == ["training, s", "MFLOPs", "points per doubling of FLOPs", "points per doubling of parameters"]
 
 
 def test_prices_are_the_plans_and_gains_are_told_by_the_doubling():
