@@ -37,7 +37,10 @@ OURS = ("trainables", "analysis", "sweeps", "tests")
 LEAST = 0.85  # the share to be killed
 IMPURE = {  # no decisions or arithmetic of their own: protocols, files, networks, training
     "trainables": {"__init__", "checkpoint", "models", "pretrained", "train"},
-    "analysis": {"__init__", "chain", "evaluation", "subject"},
+    "analysis": {"__init__", "evaluation", "subject"},
+    "analysis/filters": {"__init__", "chain", "responses", "switching"},
+    "analysis/inference": {"__init__"},
+    "analysis/maps": {"__init__", "cam", "fills", "occluded", "randomised", "recognised"},
     "sweeps/decisions": {"__init__", "stage_run", "status"},
 }
 PURE = [
