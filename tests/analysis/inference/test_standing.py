@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis import figures
 from analysis.inference.standing import Shares, Standing, network, networks, standing_of
 from analysis.report import Measured
 from tests.analysis.filters.test_naming import SMALL, make_subject
@@ -103,3 +104,48 @@ def test_shares_are_counted_of_all_networks():
     assert found.untrained[0].each.tolist() == [[0] * 5]
     assert found.pixels.each.tolist() == [[1] * 5]
     assert found.chance == pytest.approx(100 * (2 * 1 / 4 + 3 * 2 / 4) / 5)
+
+
+def test_the_table_has_the_gains_under_their_heads():
+    found = standing(shares("net", 0.7, 0, 2))
+    table = found.table()
+    assert table.title == (
+        "Neighbours that share a class: what models have over the pixels, an untrained network, each other, with "
+        "simultaneous 95 % intervals over seeds and images"
+    )
+    assert [column.name for column in table.columns] == ["model", "over", "gain, points", "from", "to"]
+    assert [column.digits for column in table.columns] == [None, None, 1, 1, 1]
+    assert table.rows == tuple(found.gains)
+    assert [row[:2] for row in table.rows] == [("net", "pixels"), ("net", "net, untrained")]
+    assert table.rows[0][2] == pytest.approx(100 * (found.models[0].each.mean() - found.pixels.each.mean()))
+
+
+def test_the_figure_shows_each_share_with_half_its_interval(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "bars", lambda labels, series, **how: drawn.append((labels, series, how)) or b"png")
+    found = standing(shares("a", 0.7, 0), shares("b", 0.5, 1))
+    figure = found.drawn("Ten nearest.")
+    [(labels, series, how)] = drawn
+    assert (figure.png, figure.caption) == (b"png", "Ten nearest. Lines: 95 % intervals over images.")
+    assert labels == ["a", "b"]
+    assert list(series) == ["model", "untrained", "pixels", "by chance"]
+    for kind, number in (("model", 0), ("untrained", 2), ("pixels", 4)):
+        row = found.rows[number]
+        assert 100 * series[kind][0] == pytest.approx(row[2].mean)
+        assert 100 * how["errors"][kind][0] == pytest.approx((row[4] - row[3]) / 2)
+    assert series["by chance"].tolist() == [0.1, 0.1]
+    assert (how["title"], how["ylabel"], how["percent"]) == ("Neighbours that share a class", "share a class, %", True)
+    assert how["caption"] == figure.caption
+    assert list(replace(found, untrained=(None, None)).drawn("").png) == list(b"png")
+    assert list(drawn[1][1]) == ["model", "pixels", "by chance"]
+
+
+def test_a_gain_of_less_than_a_point_that_is_certain_is_told():
+    base = Shares("a", "s", np.zeros((1, IMAGES)))
+    better = Shares("b", "s", np.full((1, IMAGES), 0.005))
+    found = replace(standing(base, better, untrained=None), pixels=Shares("pixels", "p", np.zeros((1, IMAGES)), False))
+    assert "b over a: +0.5 points [" in found.text[2]
+    assert "not told apart" not in found.text[2]
+    behind = replace(found, models=(better, base))
+    assert "a over b: -0.5 points [" in behind.text[2]
+    assert "not told apart" not in behind.text[2]
