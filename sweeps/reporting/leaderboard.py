@@ -38,7 +38,8 @@ def leaderboard(search: SearchRun, contest: Contest | None, most: int = ROWS) ->
     )
     rows: list[tuple[Value | Measured, ...]] = []
     eligible = []
-    for draw in search.ranking()[:most]:
+    shown = search.ranking()[:most]
+    for draw in shown:
         confirmed = draw in (search.confirmed or []) and not draw.reason
         drawn = ", ".join(f"{path.rpartition('.')[2]} {_brief(value)}" for path, value in draw.values.items())
         seen = draw.history.cut(search.seeds_of(draw), draw.epochs)
@@ -47,7 +48,7 @@ def leaderboard(search: SearchRun, contest: Contest | None, most: int = ROWS) ->
         rows.append((draw.cell.label, status, score, seen.epochs or None, len(seen.seeds) or None, drawn))
         eligible.append(confirmed)
     keys = {outcome.key for outcome in contest.best_set} if contest else set()
-    marked = tuple(draw.key in keys for draw in search.ranking()[:most])
+    marked = tuple(draw.key in keys for draw in shown)
     title = f"{search.stage.name}: the best of {len(search.draws)} trials"
     return Table(title, columns, tuple(rows), tuple(eligible), marked)
 

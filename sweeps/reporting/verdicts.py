@@ -22,6 +22,8 @@ def verdicts(claims: Sequence[Claim], results: Sequence[StageResult], by: Yardst
 
     How seeds scatter is known of all trials of the decided stages.
     """
+    if not claims:
+        return []  # most studies: to sample every trial for nothing is dear on multi-label data
     outcomes = {outcome.key: outcome for result in results for outcome in result.outcomes}
     samples = {key: by.sample(outcome, "test") for key, outcome in outcomes.items() if outcome.status == Status.DONE}
     known = {key: sample for key, sample in samples.items() if sample is not None}
@@ -61,7 +63,7 @@ def _verdict(
 ) -> Verdict:
     outcomes = result.outcomes if result else ()
     entrants = [Entrant(value_of(each.cell.values), each.cell.label, _missing(each, known)) for each in outcomes]
-    ranked = [each.key for each in outcomes if _missing(each, known) is None]
+    ranked = {each.key: None for each in outcomes if _missing(each, known) is None}  # in order, found at once
     also = [each for key, each in spreads.items() if key not in ranked]
     return judge(claim, entrants, compare([known[key] for key in ranked], also) if ranked else None)
 
