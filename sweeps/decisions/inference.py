@@ -90,8 +90,8 @@ class Comparison:
         """Return about how many seeds each trial needs for intervals of at most ± `delta`, which is above 0.
 
         A true difference of `delta` is then seen in half of the cases. It is for a pair of trials, or for all in the
-        mean. None where no number does, as the images alone leave more noise, and where nothing is told. It is more than
-        there are where these leave wider intervals: those of few seeds allow for a scatter that is larger than it
+        mean. None where no number does, as the images alone leave more noise, and where nothing is told. It is more
+        than there are where these leave wider intervals: those of few seeds allow for a scatter that is larger than it
         looks.
         """
         if self._outlook is None or self._margins is None or len(self.scores) < 2:

@@ -167,7 +167,7 @@ def test_the_resolution_is_the_mean_half_width_and_seeds_shrink_it_until_the_ima
 
 
 def test_seeds_needed_are_more_than_there_are_where_these_do_not_do():
-    """Of two trials, one scatters a fifth as much as the other: with three seeds each their interval allows for more."""
+    """Of two trials with three seeds each, one scatters a fifth as much as the other: the interval allows for more."""
     rng = np.random.default_rng(3)
     samples = [0.005 * factor * np.repeat([[-1.0], [0.0], [1.0]], 5000, axis=1) for factor in (1, 5)]
     samples = [sample + rng.normal(0, 0.01, 5000) for sample in samples]
