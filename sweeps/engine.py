@@ -23,8 +23,8 @@ from sweeps.execution.sharing import Sharing, largest, share_out
 from sweeps.interruption import held, tidy
 from sweeps.options import RunOptions
 from sweeps.reporting import decision_files, results
+from sweeps.reporting.material import DataSummary
 from sweeps.reporting.plan_tables import print_plan
-from sweeps.reporting.results import DataSummary
 from sweeps.reporting.stage_report import report_on
 from sweeps.reporting.tables import Facts
 from sweeps.study import Study

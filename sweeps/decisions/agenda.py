@@ -78,6 +78,12 @@ class Agenda:
         return [self._results[stage.name] for stage in self.study.all_stages if stage.name in self._results]
 
     @property
+    def under_way(self) -> list[StageResult]:
+        """What the open stages have come to so far, in the study's order: trials that have ended, and no winner."""
+        so_far = {name: run.so_far() for name, run in self._runs.items() if name not in self._results}
+        return [so_far[stage.name] for stage in self.study.all_stages if stage.name in so_far]
+
+    @property
     def decisions(self) -> dict[str, Sequence[Decision]]:
         """What stages that are or were open have decided, those of earlier runs first, by stage."""
         return {name: run.decisions for name, run in self._runs.items() if run.decisions}
