@@ -11,10 +11,13 @@ from analysis.figures.lines import lines
 from analysis.figures.matrix import matrix
 from analysis.figures.page import svg
 from analysis.figures.panels import Panel, in_rows, panels
+from analysis.figures.parallel import Coordinate, parallel
+from analysis.figures.points import points
 from analysis.figures.scatter import scatter
 from analysis.figures.strips import strips
 
 __all__ = [
+    "Coordinate",
     "Curve",
     "Effect",
     "Panel",
@@ -25,6 +28,8 @@ __all__ = [
     "lines",
     "matrix",
     "panels",
+    "parallel",
+    "points",
     "scatter",
     "strips",
     "svg",

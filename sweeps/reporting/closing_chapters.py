@@ -13,7 +13,7 @@ from sweeps.decisions.stages import named_all
 from sweeps.decisions.status import Status
 from sweeps.reporting.effects import effects_table
 from sweeps.reporting.material import Material, percent, seconds
-from sweeps.reporting.stage_report import report_on
+from sweeps.reporting.stage_report import whole_table
 from sweeps.reporting.tables import MOST_CLASSES, published_table
 from trainables.plan import flops, parameters
 
@@ -94,7 +94,7 @@ def appendix_chapter(material: Material) -> Chapter:
     """Return the full tables, folded, and what failed or was started again."""
     blocks: list[Block] = []
     for result in material.results:
-        tables = [report_on(result).table(material.facts)] if result.outcomes else []
+        tables = [whole_table(result, material)] if result.outcomes else []
         tables += [each for each in (_effects(result, material), published_table(result, material.facts)) if each]
         if tables:
             blocks.append(Folded(f"{result.stage.title}: full tables", tuple(map(_cut, tables))))

@@ -51,7 +51,7 @@ def _measured(result: StageResult, material: Material, album: Album) -> list[Blo
     drawn = StageFigures(result, shown, material, album).all()
     extra = search_pictures(result, material, album) if isinstance(result, SearchResult) else []
     beside: list[Block] = [each for each in (class_heat(result, material), beside_published(result, material)) if each]
-    pictures: list[Block] = [Pictures(tuple(each)) for each in (drawn, extra) if each]
+    pictures: list[Block] = [Pictures(tuple(each)) for each in (extra, drawn) if each]
     tables: list[Block] = [*shown.short(material)]
     found: list[Block] = [*pictures, *tables]
     for heading, lines in (("What the data says", says), ("What it does not say", leaves)):

@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
-from analysis.report import Measured, Section
+from analysis.report import Measured, Section, Table
 from sweeps.decisions.agenda import Agenda
-from sweeps.decisions.labels import listed
+from sweeps.decisions.labels import brief, listed
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import StageResult, Terms
 from sweeps.decisions.stages import Search, Stage
@@ -52,6 +52,7 @@ class Material:
     data: DataSummary
     source: Provenance
     findings: Sequence[Section] = ()
+    tables: dict[str, Table] = field(default_factory=dict)  # whole ones, by stage: each is made once for a report
 
     @property
     def terms(self) -> Terms:
@@ -85,6 +86,11 @@ class Material:
         stage = next((each.stage for each in won if isinstance(each.stage, Stage | Search)), None)
         if stage is None:
             return outcome.cell.named
+        if isinstance(stage, Search):
+            drawn = (
+                f"{path.rpartition('.')[2]} = {brief(outcome.cell.trial.get(path))}" for path in stage.space.fields
+            )
+            return f"trial {outcome.cell.label} ({', '.join(drawn)})"
         path = (results[each.name].winner for each in self.agenda.study.path(stage) if each.name in results)
         return listed([each.outcome.cell.named for each in path if each and each.outcome.cell.values] or ["the start"])
 

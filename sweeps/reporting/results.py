@@ -29,7 +29,7 @@ from sweeps.reporting.material import DataSummary, Material
 from sweeps.reporting.plan_tables import as_data
 from sweeps.reporting.provenance import Provenance
 from sweeps.reporting.setup_chapter import about_data, legend, protocol, setup_chapter
-from sweeps.reporting.stage_report import report_on
+from sweeps.reporting.stage_report import report_on, whole_table
 from sweeps.reporting.tables import Facts
 from sweeps.reporting.verdicts import TITLE, claims_section, verdicts
 from trainables.errors import UserError
@@ -66,7 +66,7 @@ def write(
     album = album or Album(folder)
     decision_files.write(folder, agenda.decisions)
     for result in material.results:
-        _write_files(folder, result, facts)
+        _write_files(folder, result, material)
     write_page(folder / "report.html", page(material, album))
     claims = claims_section(agenda.study.claims, agenda.results, agenda.terms.yardstick)
     stages = [_section(result, material, album) for result in agenda.results]
@@ -147,12 +147,12 @@ def _literally(text: str) -> str:
     return re.sub(r"([\\`*_\[\]~|#])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 
-def _write_files(folder: Path, result: StageResult, facts: Facts) -> None:
+def _write_files(folder: Path, result: StageResult, material: Material) -> None:
     """Write a stage's table with all columns, and what else is kept of it."""
     if not result.outcomes:
         return
     shown = report_on(result)
-    write_whole(folder / f"{result.stage.name}.csv", shown.table(facts).to_csv().encode())
+    write_whole(folder / f"{result.stage.name}.csv", whole_table(result, material).to_csv().encode())
     for file, content in shown.files().items():
         write_whole(folder / file, content)
 

@@ -25,9 +25,9 @@ def leaders(result: StageResult, most: int = MOST_ROWS) -> list[Outcome]:
     outcomes = list(result.outcomes)
     if len(outcomes) <= most:
         return outcomes
-    ended = [outcome for outcome in outcomes if outcome.history.epochs]
-    best = sorted(ended, key=lambda outcome: (outcome.status == Status.DONE, outcome.score), reverse=True)[:most]
-    return [outcome for outcome in outcomes if any(outcome is each for each in best)]
+    ended = [at for at, outcome in enumerate(outcomes) if outcome.history.epochs]
+    rank = {at: (outcomes[at].status == Status.DONE, outcomes[at].score) for at in ended}
+    return [outcomes[at] for at in sorted(sorted(ended, key=lambda at: rank[at], reverse=True)[:most])]
 
 
 def short_table(result: StageResult, material: Material) -> Table:

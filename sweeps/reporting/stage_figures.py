@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from analysis.page import Picture
@@ -49,7 +49,7 @@ class StageFigures:
             self._curves("accuracy", ("test_score", None), f"test {scored}, %", f"Test {scored}; {spread}."),
         ]
 
-    @property
+    @cached_property
     def _drawn(self) -> Sequence[Outcome]:
         outcomes = self.result.outcomes
         return outcomes if len(outcomes) <= MOST_CURVES else leaders(self.result, LEADERS)
@@ -74,7 +74,7 @@ class StageFigures:
         name = f"{self.result.stage.name}-{end}"
         caption = f"{self.result.stage.title}. {caption}"
         return self.album.add(
-            name, caption, self._state(), lambda: partial(draw, [self._curve(o, metrics) for o in self._with()])
+            name, caption, self._state, lambda: partial(draw, [self._curve(o, metrics) for o in self._with()])
         )
 
     def _with(self) -> list[Outcome]:
@@ -94,8 +94,11 @@ class StageFigures:
 
     def _effects(self) -> list[Picture]:
         winner = self.result.winner
-        ranked = [outcome for outcome in self._drawn if outcome.status == Status.DONE]
-        if winner is None or len(ranked) < 2:
+        if winner is None:
+            return []
+        entered = {each.key for each in (*winner.contest.compared, *winner.contest.left_out)}
+        ranked = [outcome for outcome in self._drawn if outcome.key in entered]  # of a search those confirmed
+        if len(ranked) < 2:
             return []
         from analysis import figures
 
@@ -110,7 +113,7 @@ class StageFigures:
         caption = f"{self.result.stage.title}. Validation {scored} against {named}: {how}."
         effects = [self._effect(outcome, winner.outcome) for outcome in ranked]
         return [
-            self.album.add(f"{self.result.stage.name}-effects", caption, self._state(), lambda: partial(draw, effects))
+            self.album.add(f"{self.result.stage.name}-effects", caption, self._state, lambda: partial(draw, effects))
         ]
 
     def _effect(self, outcome: Outcome, best: Outcome) -> Effect:
@@ -123,6 +126,7 @@ class StageFigures:
             return Effect(outcome.cell.named, 100 * (outcome.score - best.score), number=number, note=note)
         return Effect(outcome.cell.named, 100 * (outcome.score - best.score), 100 * low, 100 * high, number, note)
 
+    @cached_property
     def _state(self) -> Hashable:
         """Return what the figures show: other trials, or more of them, are another picture."""
         winner = self.result.winner.outcome.key if self.result.winner else None

@@ -12,7 +12,7 @@ from sweeps.decisions.search_run import SearchResult
 from sweeps.decisions.stages import Recheck
 from sweeps.decisions.status import Status
 from sweeps.reporting.effects import effects_sentences, effects_table
-from sweeps.reporting.leaderboard import account, search_tables
+from sweeps.reporting.leaderboard import account, page_tables, search_tables
 from sweeps.reporting.material import Material
 from sweeps.reporting.recheck_words import recheck_sentences
 from sweeps.reporting.short_tables import short_table
@@ -27,6 +27,14 @@ def report_on(result: StageResult) -> StageReport:
     if isinstance(result, SearchResult):
         return SearchReport(result)
     return RecheckReport(result, result.stage) if isinstance(result.stage, Recheck) else StageReport(result)
+
+
+def whole_table(result: StageResult, material: Material) -> Table:
+    """Return a stage's table with all that is known of its trials."""
+    name = result.stage.name
+    if name not in material.tables:
+        material.tables[name] = report_on(result).table(material.facts)
+    return material.tables[name]
 
 
 class StageReport:
@@ -177,8 +185,8 @@ class SearchReport(StageReport):
         return f"{len(self.search.seeds)} seeds (mean, band ± 1 sd) of those confirmed, 1 of the others"
 
     def short(self, material: Material) -> list[Table]:  # noqa: ARG002
-        """Return the leaderboard, what mattered, and the Pareto front."""
-        return search_tables(self.search, self._contest)
+        """Return the leaderboard, what its first trials drew, and the Pareto front."""
+        return page_tables(self.search, self._contest)
 
     def files(self) -> dict[str, bytes]:
         """Return Optuna's own view of the search."""
