@@ -84,31 +84,30 @@ def reproduce_chapter(material: Material) -> Chapter:
         blocks.append(Table("What it ran with", (Column("what"), Column("value")), known))
     if material.best and (run := material.facts.runs.get(material.best.key)):
         blocks += [
-            Words("The final model, in two lines of Python:"),
-            Code(f'from cnn_sweeps import best\nmodel = best("{study.name}")  # MLflow run {run}'),
+            Words(f"The final model (MLflow run {run}), in two lines of Python:"),
+            Code(f'from sweeps import best\nbest("{study.name}").predict("image.png")'),
         ]
     return Chapter("How to reproduce it", tuple(blocks))
 
 
 def appendix_chapter(material: Material) -> Chapter:
     """Return the full tables, folded, and what failed or was started again."""
-    blocks: list[Block] = []
+    blocks: list[Block] = [Words("All columns of all trials are in the CSV files beside this report.")]
     for result in material.results:
         tables = [whole_table(result, material)] if result.outcomes else []
         tables += [each for each in (_effects(result, material), published_table(result, material.facts)) if each]
         if tables:
             blocks.append(Folded(f"{result.stage.title}: full tables", tuple(map(_cut, tables))))
-    restarted = {each.key: each for result in material.results for each in result.outcomes if each.restarts}
+    again = {**material.source.restarts, **material.agenda.restarts}
+    restarted = {each.key: each for result in material.results for each in result.outcomes if again.get(each.key)}
     blocks += [
-        Words(f"Started again from its last snapshot: {each.cell.named} ({'; '.join(each.restarts)}).")
+        Words(f"Started again from its last snapshot: {each.cell.named} ({'; '.join(again[each.key])}).")
         for each in restarted.values()
     ]
     failed = {each.key: each for result in material.results for each in result.outcomes if each.status == Status.FAILED}
     blocks += [Words(f"Failed: {each.cell.named}: {each.reason}.") for each in failed.values()]
     if not restarted and not failed:
         blocks.append(Words("No trial failed, and none was started again."))
-    for stage, made in material.agenda.decisions.items():
-        blocks.append(Words(f"{len(made):,} decisions of {stage} are in {stage}-decisions.jsonl."))
     return Chapter("Appendix", tuple(blocks))
 
 

@@ -147,7 +147,7 @@ def account(search: SearchRun) -> list[str]:
         f"{len(draws) - paused - failed} ran in full, {paused} were stopped early ({search.stage.rule}), "
         f"{failed} failed"
     )
-    lines = [
+    return [
         f"{len(draws)} trials drawn by {search.stage.sampler}: {ended}.",
         (
             f"Screening and confirmation took {spent:,} epochs; all trials in full, with one seed each, would take "
@@ -155,8 +155,9 @@ def account(search: SearchRun) -> list[str]:
         ),
         f"Confirmed in full with {seeds}: {', '.join(confirmed) or 'none'}. Only these are ranked.",
     ]
-    if search.unbuildable:
-        lines.append(
-            f"Drawn, but not trained, as they cannot be built or were drawn before: {len(search.unbuildable)}."
-        )
-    return lines
+
+
+def left_out(search: SearchRun) -> list[str]:
+    """Return how many draws were never trained. Only the command that drew them knows of them."""
+    count = len(search.unbuildable)
+    return [f"Drawn, but not trained, as they cannot be built or were drawn before: {count}."] if count else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
@@ -20,6 +20,7 @@ class Provenance:
     machine: str = ""
     commit: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    restarts: Mapping[str, Sequence[str]] = field(default_factory=dict)  # why each was needed, by the trial's key
 
     @property
     def date(self) -> str:
@@ -33,7 +34,7 @@ class Provenance:
 
     def to_json(self) -> str:
         """Return it as JSON."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Provenance:
@@ -48,7 +49,13 @@ class Provenance:
         began, ended = (_number(form.get(name)) for name in ("began", "ended"))
         versions = form.get("versions")
         known = versions.items() if isinstance(versions, dict) else ()
-        return cls(began, ended, command, machine, commit, {name: str(version) for name, version in known})
+        words = {name: str(version) for name, version in known}
+        return cls(began, ended, command, machine, commit, words, _restarts(form.get("restarts")))
+
+
+def _restarts(form: object) -> dict[str, tuple[str, ...]]:
+    pairs = form.items() if isinstance(form, dict) else ()
+    return {str(key): tuple(map(str, reasons)) for key, reasons in pairs if isinstance(reasons, list)}
 
 
 def _number(value: object) -> float | None:

@@ -12,7 +12,7 @@ from sweeps.decisions.search_run import SearchResult
 from sweeps.decisions.stages import Recheck
 from sweeps.decisions.status import Status
 from sweeps.reporting.effects import effects_sentences, effects_table
-from sweeps.reporting.leaderboard import account, page_tables, search_tables
+from sweeps.reporting.leaderboard import account, left_out, page_tables, search_tables
 from sweeps.reporting.material import Material
 from sweeps.reporting.recheck_words import recheck_sentences
 from sweeps.reporting.short_tables import short_table
@@ -167,6 +167,10 @@ class SearchReport(StageReport):
     def __init__(self, result: SearchResult) -> None:
         super().__init__(result)
         self.search = result.search
+
+    def words(self, terms: Terms) -> list[str]:
+        """Return the same as of a grid, and last how many draws were never trained."""
+        return [*super().words(terms), *left_out(self.search)]
 
     def table(self, facts: Facts) -> Table:
         """Return the whole table, for the CSV, with a column for each field that is drawn."""

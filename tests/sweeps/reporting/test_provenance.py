@@ -2,11 +2,14 @@ import pytest
 
 from sweeps.reporting.provenance import Provenance
 
-KNOWN = Provenance(1764156000.0, 1764159660.5, "python sweeps/part_a.py", "2 CPUs", "abc", {"torch": "2.11"})
+VERSIONS, AGAIN = {"torch": "2.11", "ray": "2.60"}, {"k": ("it hung",)}
+KNOWN = Provenance(1764156000.0, 1764159660.5, "python sweeps/part_a.py", "2 CPUs", "abc", VERSIONS, AGAIN)
 
 
 def test_it_comes_back_as_it_was():
-    assert Provenance.from_json(KNOWN.to_json()) == KNOWN
+    found = Provenance.from_json(KNOWN.to_json())
+    assert found == KNOWN
+    assert list(found.versions) == ["torch", "ray"]  # a report has them in this order
 
 
 def test_times_are_in_utc_and_unknown_where_nobody_knows_them():
