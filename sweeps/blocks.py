@@ -21,6 +21,7 @@ from trainables.config import CNN, Training, Trial
 
 STUDY = Study(
     name="blocks",
+    question="What makes a small convolutional network with batch norm generalise?",
     baseline=Trial(
         dataset="cifar10",
         model=CNN(

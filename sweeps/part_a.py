@@ -48,11 +48,13 @@ BASELINE = Trial(
 
 STUDY = Study(
     name="part_a",
+    question="Which architecture choices matter for a small convolutional network on CIFAR-10?",
     baseline=BASELINE,
     stages=(
         Stage(
             "conv_layers",
             {"model.conv_layers": (0, 1, 2, 3, 4)},
+            question="How many convolutions should it have?",
             published={
                 0: Published(1.32, 49, 15, (61, 60, 31, 13, 43, 44, 61, 47, 65, 62)),
                 1: Published(0.418, 61, 10, (70, 76, 54, 48, 46, 46, 49, 61, 75, 63)),
@@ -64,6 +66,7 @@ STUDY = Study(
         Stage(
             "fc_layers",
             {"model.fc_layers": (1, 2, 3, 4)},
+            question="How many fully connected layers should follow them?",
             published={
                 1: Published(0.721, 68, 8, (69, 73, 61, 42, 53, 51, 83, 75, 73, 74)),
                 2: Published(0.245, 68, 8, (70, 86, 55, 38, 57, 54, 63, 71, 80, 66)),
@@ -74,6 +77,7 @@ STUDY = Study(
         Stage(
             "channels",
             {"model.channels": ((6, 12, 20), (16, 32, 64), (32, 64, 256))},
+            question="How many channels do the convolutions need?",
             published={
                 (6, 12, 20): Published(0.47, 56, 9, (66, 82, 51, 42, 47, 41, 63, 57, 59, 45)),
                 (16, 32, 64): Published(0.152, 69, 10, (72, 82, 56, 51, 64, 60, 72, 73, 78, 77)),
@@ -84,6 +88,7 @@ STUDY = Study(
             "pooling",
             {"model.pooling": ("max", "none")},
             start="conv_layers",
+            question="What is max pooling worth?",
             published={
                 "max": Published(0.676, 64, 14, (63, 67, 48, 50, 63, 46, 62, 69, 75, 72)),
                 "none": Published(1.05, 53, 14, (44, 66, 34, 52, 28, 26, 49, 62, 76, 49)),
@@ -92,6 +97,7 @@ STUDY = Study(
         Stage(
             "epochs",
             start="channels",
+            question="How many epochs does the winner need?",
             published={
                 (): Published(0.0487, 74, 12),
             },
@@ -101,6 +107,7 @@ STUDY = Study(
             "stride",
             {"model.stride": (1, 2, 4, 6)},
             start=BASELINE.with_values({"model.conv_layers": 1, "model.pooling": "none", "model.fc_layers": 4}),
+            question="What do larger strides cost, with one convolution and no pooling?",
             published={
                 1: Published(0.419, 62, 10, (70, 62, 47, 33, 50, 36, 69, 61, 73, 64)),
                 2: Published(0.421, 57, 13, (61, 67, 35, 26, 53, 55, 71, 66, 68, 61)),

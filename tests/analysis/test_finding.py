@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from analysis.finding import Figure, Finding
+from analysis.page.writing import table_html
 from analysis.report import Column, Measured, Table
 from tests import damage
 
@@ -86,7 +87,7 @@ def test_of_an_earlier_version_s_finding_what_is_read_can_be_shown():
     assert len(refused) > 800
     for finding in read.values():
         for table in finding.tables.values():
-            table.to_html(), table.to_csv(), table.to_json(), table.to_rich()
+            table_html(table), table.to_csv(), table.to_json(), table.to_rich()
         assert json.dumps(finding.files()["finding.json"].decode(), ensure_ascii=False).encode()
 
 
