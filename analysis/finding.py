@@ -19,6 +19,7 @@ Arrays = dict[str, np.ndarray]
 
 FORM = "finding.json"
 LONGEST_LINE = 300  # characters
+BROWSER = 96  # pixels of an inch
 MOST_DIGITS = 30  # decimals that a column can ask for: more than any float has
 
 
@@ -29,10 +30,18 @@ class Figure:
     png: bytes
     caption: str
 
+    @property
+    def inches(self) -> tuple[float, float]:
+        """The width and height at which it is to be shown, and its words can be read."""
+        return inches(self.png)
+
 
 @dataclass(frozen=True)
 class Finding:
-    """An analysis' result. Tables and figures go by the stem of their file's name; `arrays` become one NPZ."""
+    """An analysis' result. Tables and figures go by the stem of their file's name; `arrays` become one NPZ.
+
+    `title` says in a short sentence what was found, without the model's name.
+    """
 
     job: str
     title: str
@@ -73,6 +82,16 @@ class Finding:
             raise _Damaged(line[:LONGEST_LINE]) from error
 
 
+def inches(png: bytes) -> tuple[float, float]:
+    """Return the width and height in inches that a picture is made for: its pixels over the resolution that it states,
+    that of a browser where it states none.
+    """
+    with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+        pixels = zip(image.size, image.info.get("dpi", (BROWSER, BROWSER)), strict=True)
+        wide, high = (side / resolution for side, resolution in pixels)
+    return wide, high
+
+
 class _Damaged(ValueError):
     """What is wrong with a finding's files, in a line."""
 
@@ -106,12 +125,16 @@ def _table(form: Mapping[str, Any]) -> Table:
     marked = form.get("marked")  # tables of earlier versions have none
     if marked is not None and not all(isinstance(entry, bool) for entry in _list(marked)):
         raise TypeError(f"marked is {marked!r}")
+    folded = form.get("folded", False)  # likewise
+    if not isinstance(folded, bool):
+        raise TypeError(f"folded is {folded!r}")
     return Table(
         _words(form["title"]),
         columns,
         rows,
         None if eligible is None else tuple(eligible),
         None if marked is None else tuple(marked),
+        folded,
     )
 
 

@@ -8,8 +8,8 @@ from analysis.figures.bars import bars
 from analysis.figures.curves import Curve, curves
 from analysis.figures.lines import lines
 from analysis.figures.matrix import matrix
-from analysis.figures.panels import Panel, in_rows, panels
+from analysis.figures.panels import Panel, Shades, in_rows, panels
 from analysis.figures.scatter import scatter
 from analysis.figures.strips import strips
 
-__all__ = ["Curve", "Panel", "bars", "curves", "in_rows", "lines", "matrix", "panels", "scatter", "strips"]
+__all__ = ["Curve", "Panel", "Shades", "bars", "curves", "in_rows", "lines", "matrix", "panels", "scatter", "strips"]

@@ -12,13 +12,13 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from analysis.figures import colours
-from analysis.figures.page import as_png, check_labels, page, slant, tick_words
+from analysis.figures.page import WIDEST, as_png, check_labels, page, slant, tick_words
 from analysis.figures.text import NOTE, SMALL, plain, tallest, widest, width, write
 
 Words = Sequence[Sequence[str]]
 
 MOST_WRITTEN = 4000  # cells in which numbers can be read
-LONGEST = 9.0  # inches of the longer side, where there are more
+LONGEST = WIDEST - 0.5  # inches of the longer side, where there are more
 
 
 @as_png

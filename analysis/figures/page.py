@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 from analysis.figures.text import DPI, NOTE, SMALL, TITLE, height, plain, tallest, widest, wrap
 
 MARGIN, GAP = 0.12, 0.06
-NARROWEST = 4.5  # no page is narrower, so that title and caption have room
+FULL, HALF = 7.3, 3.6  # inches of a page as wide as the text of an A4 page, and of one of two side by side
+WIDEST = FULL - 2 * MARGIN  # of what is drawn, where words allow it
+NARROWEST = HALF - 2 * MARGIN  # no page is narrower, so that title and caption have room
 
 P = ParamSpec("P")
 Place = Callable[[float, float, float, float], Axes]  # left, bottom, width and height of axes → the axes

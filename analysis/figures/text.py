@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
 
 DPI = 150
-SMALL, NOTE, TITLE = 7, 8, 12  # font sizes in points
+SMALL, NOTE, TITLE = 7, 8, 10  # font sizes in points
 LEADING = 1.3  # the height of a line, in font sizes
 DESCENT = 0.032  # inches below the line that a small text stands on, so that "cat" stands as high as "ship"
 

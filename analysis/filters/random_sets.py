@@ -58,7 +58,7 @@ def stratified(classes: np.ndarray, count: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Standing:
+class AmongSets:
     """What is lost without the asked-for set of filters, and without each of the others, in points, (sets,)."""
 
     own: float

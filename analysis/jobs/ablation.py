@@ -12,7 +12,7 @@ import torch
 from analysis.features import main_class, presence
 from analysis.figures import Panel, bars, matrix, panels, strips
 from analysis.filters.naming import FilterChoice, Filters, chosen, filter_count, written
-from analysis.filters.random_sets import Standing, how_many, other_sets, stratified
+from analysis.filters.random_sets import AmongSets, how_many, other_sets, stratified
 from analysis.filters.switching import fills, in_sets, one_at_a_time, together
 from analysis.finding import Arrays, Figure, Finding
 from analysis.inference.chance import LEVEL
@@ -169,12 +169,12 @@ class Ablation(Job):
         intact, own, *others = (100 * np.concatenate([part["scores"] for part in parts])).tolist()
         sizes = {layer: filter_count(subject, layer) for layer in filters}
         complete = len(others) == how_many(filters, sizes) - 1
-        standing = Standing(intact - own, intact - np.array(others), complete)
+        among = AmongSets(intact - own, intact - np.array(others), complete)
         index = self._images(subject, filters)
         on = f"{len(index):,} of the {len(subject.images):,} test images, of each class its share"
         if len(index) == len(subject.images):
             on = f"all {len(index):,} test images"
-        text = f"{standing.sentence} Tried on {on}."
+        text = f"{among.sentence} Tried on {on}."
         if not others:
             return _part((text,))
         caption = (
@@ -182,13 +182,13 @@ class Ablation(Job):
             f"without it. The black line is their median. {text}"
         )
         png = strips(
-            {f"{len(others):,} other sets": standing.others},
+            {f"{len(others):,} other sets": among.others},
             title=f"{subject.name}: these filters and others",
             caption=caption,
             xlabel=f"{_metric(subject)} lost, points",
-            marks={"the filters asked for": standing.own},
+            marks={"the filters asked for": among.own},
         )
-        arrays = {"sets_lost": standing.others, "sets_own": np.array(standing.own), "sets_images": index}
+        arrays = {"sets_lost": among.others, "sets_own": np.array(among.own), "sets_images": index}
         return _part((text,), figures={"ablation-sets": Figure(png, caption)}, arrays=arrays)
 
     def _each(self, subject: Subject, parts: Sequence[Arrays], seed: str) -> Finding:

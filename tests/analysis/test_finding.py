@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.finding import Figure, Finding
+from analysis.finding import Figure, Finding, inches
 from analysis.report import Column, Measured, Table
 from tests import damage
 
@@ -66,6 +66,29 @@ def test_a_finding_without_arrays_has_no_file_of_them():
 
 def test_a_finding_of_an_earlier_version_is_read():
     assert same(Finding.from_files(before()), FINDING)
+    files = before()
+    form = json.loads(files["finding.json"])
+    del form["tables"]["numbers"]["folded"]
+    assert same(Finding.from_files(files | {"finding.json": json.dumps(form).encode()}), FINDING)
+
+
+def test_raw_rows_stay_folded():
+    table = Table("t", (Column("a"),), ((1,),), folded=True)
+    files = Finding("job", "Title", tables={"t": table}).files()
+    assert Finding.from_files(files).tables["t"].folded
+    form = json.loads(files["finding.json"])
+    del form["digest"]
+    form["tables"]["t"]["folded"] = "yes"
+    with pytest.raises(ValueError, match="folded is 'yes'"):
+        Finding.from_files(files | {"finding.json": json.dumps(form).encode()})
+
+
+def test_a_picture_knows_its_size_on_paper():
+    """300×150 pixels at 150 an inch, in the PNG's own whole pixels per metre; at 96 where nothing is stated."""
+    drawn = io.BytesIO()
+    Image.new("L", (300, 150)).save(drawn, "PNG", dpi=(150, 150))
+    assert Figure(drawn.getvalue(), "c").inches == pytest.approx((2, 1), rel=1e-3)
+    assert inches(png(48)) == (0.5, 0.5)
 
 
 def test_of_a_damaged_finding_nothing_is_shown():

@@ -4,7 +4,20 @@ import numpy as np
 import pytest
 from matplotlib.lines import Line2D
 
-from analysis.figures.page import GAP, MARGIN, NARROWEST, check_labels, legend, legend_size, page, slant, tick_words
+from analysis.figures.page import (
+    FULL,
+    GAP,
+    HALF,
+    MARGIN,
+    NARROWEST,
+    WIDEST,
+    check_labels,
+    legend,
+    legend_size,
+    page,
+    slant,
+    tick_words,
+)  # fmt: skip
 from analysis.figures.text import LEADING, NOTE, SMALL, TITLE, height, widest
 
 
@@ -26,6 +39,13 @@ def test_a_page_is_wide_enough_for_words_and_wastes_nothing_on_an_empty_caption(
         figure.get_size_inches(), [NARROWEST + 2 * MARGIN, 3 + 3 * MARGIN + LEADING * TITLE / 72]
     )
     np.testing.assert_allclose(inches(figure, place(0, 0, 1, 1))[:2], MARGIN)
+
+
+def test_two_narrow_pages_lie_side_by_side_on_one_of_full_width():
+    figure, _ = page(1, 3, "title", "")
+    assert figure.get_size_inches()[0] == pytest.approx(HALF)
+    assert 2 * HALF <= FULL == pytest.approx(WIDEST + 2 * MARGIN)
+    assert FULL <= (210 - 2 * 12) / 25.4  # A4, with margins of 12 mm
 
 
 def test_a_legend_has_as_many_columns_as_fit():
