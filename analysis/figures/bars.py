@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from analysis.figures import colours
-from analysis.figures.page import NARROWEST, WIDEST, as_png, legend, legend_size, page, slant, tick_words
+from analysis.figures.page import NARROWEST, WIDEST, as_png, in_lines, legend, legend_size, page, slant, tick_words
 from analysis.figures.text import LEADING, NOTE, SMALL, height, plain, widest, wrap
 
 HIGH = 2.2  # inches of the axes
@@ -47,6 +47,7 @@ def bars(
     side = wrap(ylabel, HIGH, NOTE)
     left = 0.45 + height(side, NOTE)
     wide = _width(len(labels), len(series), left)
+    names = in_lines(names, wide / len(labels))
     slanted, foot, overhang = slant(names, wide / len(labels))
     left = max(left, overhang)
     keys, key_columns = legend_size(series, wide) if len(series) > 1 else (0.0, 1)

@@ -49,8 +49,8 @@ def matrix(
     words = _numbers(known, percent) if text is None else text
     flat = [word for line in words for word in line]
     # each side is long enough for its label, too
-    wide = max(0.34, widest(flat, SMALL, bold=True) + 0.1, width(xlabel, NOTE) / columns)
-    tall = max(0.3, tallest(flat, SMALL) + 0.08, width(ylabel, NOTE) / rows)
+    wide = max(0.26, widest(flat, SMALL, bold=True) + 0.06, width(xlabel, NOTE) / columns)
+    tall = max(0.22, tallest(flat, SMALL) + 0.06, width(ylabel, NOTE) / rows)
     left = widest(row_labels, SMALL) + 0.35
     slanted, head, overhang = slant(column_labels, wide)
     figure, place = page(left + columns * wide + max(0, overhang - wide / 2), rows * tall + head + 0.3, title, caption)

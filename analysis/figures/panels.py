@@ -173,7 +173,7 @@ class _Grid:
     @cached_property
     def names(self) -> list[str]:
         """The row labels, left of the pictures."""
-        return [wrap(label, 1.1, SMALL) for label in self.row_labels]
+        return [wrap(label, 1.2, SMALL) for label in self.row_labels]
 
     @cached_property
     def heads(self) -> list[str]:

@@ -74,7 +74,7 @@ def _draw_points(axes: Axes, points: np.ndarray, classes: np.ndarray, class_name
     present = [int(label) for label in np.unique(classes)]
     for label in present:
         own = points[classes == label]
-        axes.scatter(own[:, 0], own[:, 1], s=size, alpha=0.6, linewidths=0, **dot(label))
+        axes.scatter(own[:, 0], own[:, 1], s=size, alpha=0.8, linewidths=0, **dot(label))
     limits = [(centre - reach, centre + reach) for centre in middle]
     axes.set(xlim=limits[0], ylim=limits[1], xticks=[], yticks=[], aspect="equal")
     axes.spines[:].set_color("0.7")

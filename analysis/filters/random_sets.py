@@ -82,6 +82,13 @@ class AmongSets:
         return f"all {number:,} other sets" if self.complete else f"{number:,} other sets, drawn at random,"
 
     @property
+    def headline(self) -> str:
+        """The same in short."""
+        if not len(self.others):
+            return ""
+        return f"{'more' if self.p <= LEVEL else 'no more'} than without other sets of as many"
+
+    @property
     def sentence(self) -> str:
         """Where the asked-for set lies among the others."""
         if not len(self.others):

@@ -58,7 +58,7 @@ class Ablation(Job):
     """
 
     name: ClassVar[str] = "ablation"
-    edition: ClassVar[int] = 2
+    edition: ClassVar[int] = 3
 
     filters: FilterChoice | None = None
     fill: str = "zero"
@@ -121,10 +121,12 @@ class Ablation(Job):
         done: dict[str, list[Arrays]] = {"networks": [], "filters": [], "sets": []}
         for (what, _, _), arrays in zip(self._tasks(subject), computed, strict=True):
             done[what].append(arrays)
-        off = f"{written(chosen(self.filters, subject))} at {self._fill_in_words}"
+        filters = chosen(self.filters, subject)
+        off, number = f"{written(filters)} at {self._fill_in_words}", sum(map(len, filters.values()))
         seed = f" (seed {subject.seed})" if subject.others else ""
         source = f"{subject.name}{seed} on {subject.dataset}, off: {off}"
-        empty = Finding(self.name, "Ablation", (f"Off: {off}.",), arrays={"labels": subject.labels})
+        title = f"Ablation: without {number} filter{'s' * (number > 1)}"
+        empty = Finding(self.name, title, (f"Off: {off}.",), arrays={"labels": subject.labels})
         found = [
             (_several_labels if subject.multi_label else _one_label)(subject, done["networks"][0], source, seed),
             _over_seeds(subject, done["networks"], f"{subject.name} on {subject.dataset}, off: {off}"),
@@ -189,7 +191,7 @@ class Ablation(Job):
             marks={"the filters asked for": among.own},
         )
         arrays = {"sets_lost": among.others, "sets_own": np.array(among.own), "sets_images": index}
-        return _part((text,), figures={"ablation-sets": Figure(png, caption)}, arrays=arrays)
+        return _part((text,), figures={"ablation-sets": Figure(png, caption)}, arrays=arrays, title=among.headline)
 
     def _each(self, subject: Subject, parts: Sequence[Arrays], seed: str) -> Finding:
         """Say what each filter alone changes."""
@@ -212,7 +214,8 @@ class Ablation(Job):
         )
         figure = _most_lost(flips, f"{source}. {text[:-1]}", f"{subject.name}: which filters of {self.each_of} matter")
         arrays = {"each_before": before, "each": each}
-        return _part((text,), {"ablation-each": Table(source, columns, rows)}, {"ablation-each": figure}, arrays)
+        tables = {"ablation-each": Table(source, columns, rows, folded=True)}
+        return _part((text,), tables, {"ablation-each": figure}, arrays)
 
 
 def _cut(what: str, count: int, size: int) -> list[Task]:
@@ -224,9 +227,10 @@ def _part(
     tables: Mapping[str, Table] | None = None,
     figures: Mapping[str, Figure] | None = None,
     arrays: Arrays | None = None,
+    title: str = "",
 ) -> Finding:
-    """Return a part of the finding."""
-    return Finding(Ablation.name, "", text, tables or {}, figures or {}, arrays or {})
+    """Return a part of the finding; its title goes on with that of what is before."""
+    return Finding(Ablation.name, title, text, tables or {}, figures or {}, arrays or {})
 
 
 def _joined(first: Finding, parts: Sequence[Finding]) -> Finding:
@@ -235,6 +239,7 @@ def _joined(first: Finding, parts: Sequence[Finding]) -> Finding:
     for part in parts:
         joined = replace(
             joined,
+            title=", ".join(filter(None, (joined.title, part.title))),
             text=(*joined.text, *part.text),
             tables={**joined.tables, **part.tables},
             figures={**joined.figures, **part.figures},
@@ -258,7 +263,7 @@ def _one_label(subject: Subject, logits: Arrays, source: str, seed: str) -> Find
         "ablation": flips.table(source),
         "ablation-classes": per_class(subject.labels, before, after, subject.class_names, source),
         "ablation-confusions": Table(
-            f"{source}: the confusions that grew most", tuple(map(Column, GROWTH)), tuple(changed)
+            f"{source}: the confusions that grew most", tuple(map(Column, GROWTH)), tuple(changed), folded=True
         ),
     }
     figures = {"ablation-matrix": _confusion(subject, after, source)}
@@ -300,7 +305,8 @@ def _over_seeds(subject: Subject, networks: Sequence[Arrays], source: str) -> Fi
     rows: list[tuple] = [(str(seed), *cells) for seed, *cells in zip(seeds, before, after, before - after, strict=True)]
     rows.append(("all", *map(Measured.of, (before, after, before - after))))
     tables = {"ablation-seeds": Table(f"{source}: {_metric(subject)}", columns, tuple(rows))} if subject.others else {}
-    return _part((text,), tables)
+    metric = "mAP" if subject.multi_label else "accuracy"
+    return _part((text,), tables, title=f"{lost:.1f} points of {metric} are lost")
 
 
 def _lost_images(labels: np.ndarray, networks: Sequence[Arrays]) -> np.ndarray:

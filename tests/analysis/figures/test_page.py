@@ -12,12 +12,13 @@ from analysis.figures.page import (
     NARROWEST,
     WIDEST,
     check_labels,
+    in_lines,
     legend,
     legend_size,
     page,
     slant,
     tick_words,
-)  # fmt: skip
+)
 from analysis.figures.text import LEADING, NOTE, SMALL, TITLE, height, widest
 
 
@@ -64,6 +65,13 @@ def test_a_legend_lies_outside_of_its_axes(below: bool):
     figure.draw_without_rendering()
     box, frame = axes.get_legend().get_window_extent(), axes.get_window_extent()
     assert box.y1 <= frame.y0 + 1 if below else box.y0 >= frame.y1 - 1
+
+
+def test_labels_go_into_lines_where_their_words_fit():
+    room = widest(["longer"], SMALL) + GAP + 1e-9
+    assert in_lines(["a longer one", "b"], room) == ["a\nlonger\none", "b"]
+    assert in_lines(["a longer one two", "b"], room) == ["a longer one two", "b"]  # four lines
+    assert in_lines(["a longest one", "b"], room) == ["a longest one", "b"]  # a word that would be broken
 
 
 def test_labels_slant_only_where_they_do_not_fit():

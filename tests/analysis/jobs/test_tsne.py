@@ -154,7 +154,7 @@ def test_multi_label_images_are_coloured_by_their_rarest_class():
     assert finding.arrays["images"].tolist() == list(range(36))
     assert finding.arrays["classes"].tolist() == [0] * 20 + [1] * 16
     assert "the same for all" not in finding.figures["tsne"].caption
-    assert "Colour: the rarest of an image's classes" in finding.figures["tsne"].caption
+    assert "Colour and mark: the rarest of an image's classes" in finding.figures["tsne"].caption
 
 
 @pytest.mark.parametrize(
