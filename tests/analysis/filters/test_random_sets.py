@@ -82,3 +82,9 @@ def test_a_sample_has_of_each_class_its_share():
     assert found.tolist() == stratified(classes, 50).tolist()
     assert found.tolist() != list(range(0, 1000, 20))
     assert stratified(classes, 1000).tolist() == stratified(classes, 5000).tolist() == list(range(1000))
+
+
+def test_the_heading_says_whether_they_matter_more():
+    assert AmongSets(9.0, np.arange(39) / 10, complete=True).headline == "more than without other sets of as many"
+    assert AmongSets(9.0, np.arange(18) / 10, complete=True).headline == "no more than without other sets of as many"
+    assert AmongSets(1.0, np.array([]), complete=True).headline == ""

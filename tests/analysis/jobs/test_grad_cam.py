@@ -295,3 +295,16 @@ def test_a_layer_without_maps_is_refused(layer: str):
 def test_a_network_without_convolutions_is_refused():
     with pytest.raises(UserError, match="net has no convolutions"):
         GradCam().parts(subject(np.zeros(2, np.int64), CNN(conv_layers=0, fc_widths=4)))
+
+
+def test_the_heading_says_what_was_found():
+    job = GradCam(per_class=8, wrong=2)
+    plain = find(job, subject(np.arange(120) % 3))
+    assert plain.title.startswith("Grad-CAM: ")
+    assert "what was learned" in plain.title
+    assert plain.tables["grad_cam"].folded
+    masks = np.random.default_rng(0).random((120, 20, 20)) < 0.3
+    assert " the network looks at the object (" in find(job, subject(np.arange(120) % 3, masks=masks)).title
+    of = subject(np.zeros(12, np.int64))
+    of.labels[:] = (of.predicted + 1) % 3
+    assert find(job, of).title == "Grad-CAM: no right prediction to look at"

@@ -131,6 +131,7 @@ def test_multi_label_mistakes_are_ranked_per_class():
     assert first == ("cat", 2, 1, 1, 1, pytest.approx(100 * cat))
     assert second == ("dog", 2, 0, 1, 1, pytest.approx(100 * dog))
     assert found.text[0] == f"net on pets, 4 test images: mAP {100 * (cat + dog) / 2:.2f} % (all-point rule)."
+    assert found.title == f"Mistakes: mAP is {100 * (cat + dog) / 2:.1f} %, lowest for dog ({100 * dog:.1f} %)"
     assert "2 classes falsely predicted, 2 missed" in found.text[1]
     shown = [row[:3] for row in found.tables["gallery"].rows]
     assert shown == [
@@ -215,3 +216,11 @@ def test_options_are_checked():
 def test_multi_label_data_without_any_object_is_refused():
     with pytest.raises(UserError, match="no image of pets"):
         Mistakes().parts(told([[1.0, 2.0]], [[0, -1]]))
+
+
+def test_the_heading_says_how_many_are_right_and_what_is_confused_most():
+    found = find(Mistakes(), SUBJECT)
+    assert found.title == "Mistakes: 33.3 % of the test images are right; most often cat is taken for dog"
+    assert [stem for stem, table in found.tables.items() if table.folded] == ["confusion", "gallery"]
+    right = told([sure(0), sure(1)], [0, 1])
+    assert find(Mistakes(), right).title == "Mistakes: 100.0 % of the test images are right"

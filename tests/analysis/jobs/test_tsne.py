@@ -194,3 +194,9 @@ def test_fewest_images():
     subject = make_subject(SMALL, count=7)
     embedding = TSNE(images=7, perplexity=2).compute(subject, 0)["embedding"]
     assert np.isfinite(embedding).all()
+
+
+def test_the_heading_is_of_the_picture():
+    _, finding = looked(TSNE(perplexity=5, images=60, repeats=1), make_subject(SMALL, count=60))
+    assert finding.title.startswith("t-SNE: in the picture ")
+    assert " % of the neighbours share a class, " in finding.title
