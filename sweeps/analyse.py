@@ -92,11 +92,11 @@ def _found(store: Store, study: str, say: Callable[[str], None]) -> str:
     """Return the study, or what `--quick` makes of it, with a line, where only that has a finished trial."""
     try:
         store.finished(study)
-    except UserError as error:
+    except UserError:
         quick = f"{study}{QUICK}"
         with suppress(UserError):  # what is said of the study itself tells more
             store.finished(quick)
-            say(f"{error}: {quick} is asked instead")
+            say(f"{study} has no finished trial here: {quick} is asked instead")
             return quick
         raise
     return study

@@ -43,11 +43,10 @@ def bars(
     scale = 100 if percent else 1
     order = np.argsort(-colours.finite(next(iter(series.values()))), kind="stable") if sort else np.arange(len(labels))
     heights, spreads = ({name: scale * colours.finite(of[name][order]) for name in of} for of in (series, errors))
-    names = [labels[index] for index in order]
     side = wrap(ylabel, HIGH, NOTE)
     left = 0.45 + height(side, NOTE)
     wide = _width(len(labels), len(series), left)
-    names = in_lines(names, wide / len(labels))
+    names = in_lines([labels[index] for index in order], wide / len(labels))
     slanted, foot, overhang = slant(names, wide / len(labels))
     left = max(left, overhang)
     keys, key_columns = legend_size(series, wide) if len(series) > 1 else (0.0, 1)
@@ -64,9 +63,10 @@ def bars(
 
 
 def _width(labels: int, series: int, left: float) -> float:
-    """Return the inches of the axes: those of half a page, or of a whole one, or what so many labels need."""
-    roomy = max(NARROWEST - left, labels * (0.15 * series + 0.12))
-    return min(roomy, max(WIDEST - left, min(MOST, labels * SMALL * LEADING / 72)))
+    """Return the inches of the axes: those of half a page, else of a whole one, else what so many labels need."""
+    if labels * (0.1 * series + 0.06) <= NARROWEST - left:
+        return NARROWEST - left
+    return max(WIDEST - left, min(MOST, labels * SMALL * LEADING / 72))
 
 
 def _check(labels: Sequence[str], series: Series, errors: Series) -> None:

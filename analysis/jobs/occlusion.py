@@ -32,6 +32,7 @@ NAMED = {
     "black": "black",
 }
 ROWS = 10  # of a figure: more are not readable on a page
+SIDE = 0.7  # inches of a map, so that so many rows fit on a page
 LEAST = 0.05  # drop at which a row's scale ends at least, so that next to none is not drawn as if it were much
 DROPS = Shades("magma_r", (0, 1), f"drop in probability, over the row's largest (or {LEAST:g}, where that is less)")
 READING = (
@@ -182,6 +183,7 @@ class Occlusion(Job):
                 colormap="autumn",
                 limits=(0, 1),
                 colour_label="probability of the class",
+                panel_inches=SIDE,
             )
             figures[f"occlusion-{number}"] = Figure(png, caption + part)
         return figures
@@ -209,6 +211,7 @@ def _fill_figure(seen: Occluded) -> Figure:
         colormap="autumn",
         limits=(0, 1),
         colour_label="probability of the class",
+        panel_inches=SIDE,
     )
     return Figure(png, caption)
 

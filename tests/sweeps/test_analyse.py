@@ -98,7 +98,9 @@ def test_where_a_study_has_only_run_with_quick_that_is_asked(tmp_path, monkeypat
     monkeypatch.setattr(Store, "finished", finished)
     said = []
     assert analyse._found(Store(f"sqlite:///{tmp_path / 'mlflow.db'}"), "part_a", said.append) == asked
-    assert said == (["no part_a: part_a_quick is asked instead"] if asked == "part_a_quick" else [])
+    assert said == (
+        ["part_a has no finished trial here: part_a_quick is asked instead"] if asked == "part_a_quick" else []
+    )
 
 
 def test_where_it_has_not_run_at_all_that_is_said_of_the_study(tmp_path):

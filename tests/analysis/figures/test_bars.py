@@ -62,10 +62,11 @@ def test_words_of_bars_do_not_overlap(number: int, series: int):
     )
 
 
-@pytest.mark.parametrize(("number", "series", "widest"), [(2, 4, HALF), (10, 2, FULL), (20, 3, FULL), (300, 1, 15)])
-def test_bars_are_as_wide_as_half_a_page_or_a_page_or_what_their_labels_need(number, series, widest):
+@pytest.mark.parametrize(("number", "series", "width"), [(2, 4, HALF), (10, 2, HALF), (20, 3, FULL), (80, 1, 11)])
+def test_bars_are_as_wide_as_half_a_page_or_a_page_or_what_their_labels_need(number, series, width):
     values = {f"s{i}": np.ones(number) for i in range(series)}
-    assert columns([str(i) for i in range(number)], values).get_size_inches()[0] <= widest + 1e-9
+    figure = columns([str(i) for i in range(number)], values)
+    assert figure.get_size_inches()[0] == pytest.approx(width, abs=0.1)
 
 
 @pytest.mark.parametrize(
