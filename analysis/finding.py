@@ -30,11 +30,6 @@ class Figure:
     png: bytes
     caption: str
 
-    @property
-    def inches(self) -> tuple[float, float]:
-        """The width and height at which it is to be shown, and its words can be read."""
-        return inches(self.png)
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -83,8 +78,8 @@ class Finding:
 
 
 def inches(png: bytes) -> tuple[float, float]:
-    """Return the width and height in inches that a picture is made for: its pixels over the resolution that it states,
-    that of a browser where it states none.
+    """Return the width and height in inches at which a picture is to be shown, so that its words can be read: its pixels
+    over the resolution that it states, that of a browser where it states none.
     """
     with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
         pixels = zip(image.size, image.info.get("dpi", (BROWSER, BROWSER)), strict=True)

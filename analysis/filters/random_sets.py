@@ -83,10 +83,10 @@ class AmongSets:
 
     @property
     def headline(self) -> str:
-        """The same in short."""
+        """Whether the asked-for set costs more than the others, in short; nothing where there are none."""
         if not len(self.others):
             return ""
-        return f"{'more' if self.p <= LEVEL else 'no more'} than without other sets of as many"
+        return f"{'more than' if self.p <= LEVEL else 'not told apart from what'} other sets of as many cost"
 
     @property
     def sentence(self) -> str:

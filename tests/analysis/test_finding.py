@@ -87,7 +87,7 @@ def test_a_picture_knows_its_size_on_paper():
     """300×150 pixels at 150 an inch, in the PNG's own whole pixels per metre; at 96 where nothing is stated."""
     drawn = io.BytesIO()
     Image.new("L", (300, 150)).save(drawn, "PNG", dpi=(150, 150))
-    assert Figure(drawn.getvalue(), "c").inches == pytest.approx((2, 1), rel=1e-3)
+    assert inches(drawn.getvalue()) == pytest.approx((2, 1), rel=1e-3)
     assert inches(png(48)) == (0.5, 0.5)
 
 
