@@ -19,7 +19,6 @@ Arrays = dict[str, np.ndarray]
 
 FORM = "finding.json"
 LONGEST_LINE = 300  # characters
-BROWSER = 96  # pixels of an inch
 MOST_DIGITS = 30  # decimals that a column can ask for: more than any float has
 
 
@@ -75,16 +74,6 @@ class Finding:
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             line = " ".join(f"{FORM} describes no finding: {type(error).__name__}: {error}".split())
             raise _Damaged(line[:LONGEST_LINE]) from error
-
-
-def inches(png: bytes) -> tuple[float, float]:
-    """Return the width and height in inches at which a picture is to be shown, so that its words can be read: its pixels
-    over the resolution that it states, that of a browser where it states none.
-    """
-    with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
-        pixels = zip(image.size, image.info.get("dpi", (BROWSER, BROWSER)), strict=True)
-        wide, high = (side / resolution for side, resolution in pixels)
-    return wide, high
 
 
 class _Damaged(ValueError):

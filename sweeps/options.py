@@ -13,9 +13,9 @@ from sweeps.decisions.stopping import BEHIND, RULES, check
 from sweeps.execution.machines import Machines
 from trainables.errors import UserError, suggest
 
-QUICK = "_quick"  # ends the name under which --quick runs a study
 # the least that a number may be
 LEAST = {"num_gpus": 0, "trials_per_gpu": 1, "num_cpus": 1, "epochs": 1, "seeds": 1, "num_trials": 1}
+QUICK = "_quick"  # ends the name under which --quick runs a study
 
 
 @dataclass(frozen=True)

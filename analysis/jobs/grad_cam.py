@@ -176,8 +176,9 @@ class GradCam(Job):
         for control in [*controls, *((_randomised, _deletion) if seen else ())]:
             words, more_tables, more_drawn = control(subject, arrays, about)
             text, tables, drawn = [*text, words], tables | more_tables, drawn | more_drawn
-        title = headline(located, RIGHT, "the maps' mass") if seen and located else ""
-        title = title or (_random(arrays).headline if seen else "no right prediction to look at")
+        title = _random(arrays).headline if seen else "no right prediction to look at"
+        if seen and located:
+            title = f"{headline(located, RIGHT, 'the mass')}; {title}"
         return Finding(self.name, f"Grad-CAM: {title}", tuple(text), tables, drawn, arrays)
 
     def _figures(self, subject: Subject, arrays: Arrays, about: str) -> dict[str, Figure]:

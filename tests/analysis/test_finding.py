@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.finding import Figure, Finding, inches
+from analysis.finding import Figure, Finding
 from analysis.report import Column, Measured, Table
 from tests import damage
 
@@ -81,14 +81,6 @@ def test_raw_rows_stay_folded():
     form["tables"]["t"]["folded"] = "yes"
     with pytest.raises(ValueError, match="folded is 'yes'"):
         Finding.from_files(files | {"finding.json": json.dumps(form).encode()})
-
-
-def test_a_picture_knows_its_size_on_paper():
-    """300×150 pixels at 150 an inch, in the PNG's own whole pixels per metre; at 96 where nothing is stated."""
-    drawn = io.BytesIO()
-    Image.new("L", (300, 150)).save(drawn, "PNG", dpi=(150, 150))
-    assert inches(drawn.getvalue()) == pytest.approx((2, 1), rel=1e-3)
-    assert inches(png(48)) == (0.5, 0.5)
 
 
 def test_of_a_damaged_finding_nothing_is_shown():

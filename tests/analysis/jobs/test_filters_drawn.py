@@ -1,12 +1,14 @@
 """Filters drawn: the tiles' pixels against weights made by hand."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from analysis.figures.text import DPI
 from analysis.filters.naming import convolution
-from analysis.finding import inches
 from analysis.jobs import filters_drawn
 from analysis.jobs.filters_drawn import FiltersDrawn, first_filters
 from tests.analysis.filters.test_naming import SMALL, make_subject
@@ -109,4 +111,5 @@ def test_the_heading_says_how_many_of_what_size():
 @pytest.mark.parametrize(("count", "width"), [(16, 3.6), (64, 3.6), (256, 7.3)])
 def test_few_filters_fit_on_half_a_page_and_many_on_one(count, width):
     weight = np.random.default_rng(0).normal(size=(count, 3, 3, 3)).astype(np.float32)
-    assert inches(first_filters(weight, "title", "net"))[0] <= width + 0.01
+    with Image.open(io.BytesIO(first_filters(weight, "title", "net"))) as picture:
+        assert picture.width / DPI <= width + 0.01

@@ -304,7 +304,9 @@ def test_the_heading_says_what_was_found():
     assert "what was learned" in plain.title
     assert plain.tables["grad_cam"].folded
     masks = np.random.default_rng(0).random((120, 20, 20)) < 0.3
-    assert " the network looks at the object (" in find(job, subject(np.arange(120) % 3, masks=masks)).title
+    located = find(job, subject(np.arange(120) % 3, masks=masks)).title
+    assert " the network looks at the object (" in located
+    assert located.endswith(plain.title.removeprefix("Grad-CAM: "))
     of = subject(np.zeros(12, np.int64))
     of.labels[:] = (of.predicted + 1) % 3
     assert find(job, of).title == "Grad-CAM: no right prediction to look at"
