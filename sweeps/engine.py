@@ -22,7 +22,7 @@ from sweeps.execution.machines import Machines
 from sweeps.execution.shared_data import SharedData
 from sweeps.execution.sharing import Sharing, largest, share_out
 from sweeps.interruption import held, tidy
-from sweeps.options import RunOptions
+from sweeps.options import QUICK, RunOptions
 from sweeps.reporting import decision_files, results
 from sweeps.reporting.album import Album
 from sweeps.reporting.live import Live
@@ -92,7 +92,7 @@ def chosen(study: Study, options: RunOptions) -> Study:
     """
     study = study.only(options.stages) if options.stages else study
     if options.quick:
-        study = replace(study, name=f"{study.name}_quick").changed(study.quick)
+        study = replace(study, name=f"{study.name}{QUICK}").changed(study.quick)
         study = study.searching(**study.quick_search) if study.open_ended else study
     if options.quick or options.weights is not None:
         study = study.starting_from(options.weights)
