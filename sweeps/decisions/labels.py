@@ -17,6 +17,11 @@ def label(value: Any) -> str:
     return str(value).rpartition("/")[2]
 
 
+def counted(number: int, noun: str) -> str:
+    """Return how many there are of something: `1 seed`, `3 seeds`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def points(share: float) -> str:
     """Return a difference of fractions in points, with its sign."""
     return f"{100 * share:+z.1f}".replace("-", "−")

@@ -58,6 +58,7 @@ class Stage:
     start: str | Trial | None = None
     published: Mapping[Any, Published] = field(default_factory=dict)
     note: str = ""
+    question: str = ""  # for the report
 
     @property
     def title(self) -> str:
@@ -135,6 +136,7 @@ class Search:
     seeds: int = 3
     start: str | Trial | None = None
     note: str = ""
+    question: str = ""  # for the report
 
     def __post_init__(self) -> None:
         for name in ("trials", "confirm", "seeds"):
@@ -198,6 +200,7 @@ class Recheck:
     start: ClassVar[None] = None
     name: ClassVar[str] = RECHECK
     title: ClassVar[str] = RECHECK
+    question: ClassVar[str] = "Did one factor at a time miss an interaction?"
     note: ClassVar[str] = (
         "Each stage took the best value of one factor and kept it. Here the final winner takes, one at a time, the "
         "best value of each stage that it does not have."
