@@ -23,11 +23,12 @@ from sweeps.execution.sharing import Sharing, largest, share_out
 from sweeps.interruption import held, tidy
 from sweeps.options import RunOptions
 from sweeps.reporting import decision_files, results
-from sweeps.reporting.plan_tables import print_plan
+from sweeps.reporting.plan_tables import print_headline, print_plan
 from sweeps.reporting.results import DataSummary
 from sweeps.reporting.stage_report import report_on
 from sweeps.reporting.tables import Facts
 from sweeps.study import Study
+from sweeps.terminal import busy
 from sweeps.tracking.connection import resolve_uri
 from sweeps.tracking.findings import advice
 from sweeps.tracking.lease import Lease
@@ -62,10 +63,15 @@ def run_study(study: Study, options: RunOptions, console: Console) -> int:
             console.print(f"warning: {line}", highlight=False, soft_wrap=True)
         return 0
     options.machines.check()
-    course = _prepared(study, planned, options, console)
+    store = Store(resolve_uri(options.tracking_uri))
+    print_headline(study, planned, options.seeds, options.early_stopping, console)
+    with busy(console, f"reading {study.baseline.dataset}"):
+        course = _prepared(study, planned, options, store, console)
     lease = Lease(course.store, study.name, course.say)
-    with tidy(), locked(course.spool / "driver.lock"), lease.held():
-        course.warn(*deliver(course.store, course.spool))
+    with tidy(), locked(course.spool / "driver.lock"), ExitStack() as leased:
+        with busy(console, "opening MLflow"):
+            leased.enter_context(lease.held())
+            course.warn(*deliver(course.store, course.spool))
         return course.finish(lease)
 
 
@@ -113,7 +119,8 @@ class _Course:
 
     def finish(self, lease: Lease) -> int:
         """Run what MLflow does not have yet, write what came of it, and return the exit status."""
-        agenda, runs = self._agenda()
+        with busy(self.console, "asking MLflow what is done already"):
+            agenda, runs = self._agenda()
         delivered = True
         answers: list[Answer] = []
         with ExitStack() as connection:
@@ -121,7 +128,8 @@ class _Course:
                 if not agenda.over:
                     delivered = self._execute(agenda, runs, connection, lease)
             finally:
-                written = self._write(agenda, runs)
+                with busy(self.console, "writing the report"):
+                    written = self._write(agenda, runs)
             examined = self._examined(agenda) if delivered else None
             if examined:
                 answers = self._analyse(agenda, examined)
@@ -182,13 +190,14 @@ class _Course:
 
         Stays connected to Ray as long as `connection` lasts. Adds the new trials' MLflow runs to `runs`.
         """
-        with held():  # an interrupted import may end as any error, or in half a module
-            from sweeps.execution import cluster, scheduler, tracker_actor
-            from sweeps.reporting.display import Display
+        with busy(self.console, "starting Ray"):
+            with held():  # an interrupted import may end as any error, or in half a module
+                from sweeps.execution import cluster, scheduler, tracker_actor
+                from sweeps.reporting.display import Display
 
+            machines = connection.enter_context(cluster.connect(self.options.machines))
         if agenda.reused:
             self.say(f"{len(agenda.reused)} trials are done already and not run again")
-        machines = connection.enter_context(cluster.connect(self.options.machines))
         sharing = _sharing(machines, self.options, self.planned, self.images)
         self.say(f"trials run {sharing.words}")
         self.warn(sharing.warnings, ())
@@ -258,7 +267,8 @@ class _Course:
         asked = questions.about([job for job in self.jobs if not job.together], [trials[best.key]])
         asked += questions.about([job for job in self.jobs if job.together], [trials[key] for key in winners])
         kept = Answers(self.store, self.folder, self.say)
-        return questions.ask(asked, self.data, kept, self.options.machines, fresh=self.options.fresh)
+        with busy(self.console, "asking the analyses"):
+            return questions.ask(asked, self.data, kept, self.options.machines, fresh=self.options.fresh)
 
     def _say_the_end(self, agenda: Agenda, delivered: bool) -> None:
         ran, reused = len(agenda.tasks), len(agenda.reused)
@@ -286,10 +296,11 @@ def _known(trial: StoredTrial) -> Known:
     return Known(trial.status, history, trial.run_id, trial.reason)
 
 
-def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions, console: Console) -> _Course:
+def _prepared(
+    study: Study, planned: Sequence[PlannedStage], options: RunOptions, store: Store, console: Console
+) -> _Course:
     """Read the data and the weights, and check all that can be before anything is spent."""
     jobs = _jobs(study)
-    store = Store(resolve_uri(options.tracking_uri))
     folder = results.prepare(options.output / study.name, planned)
     data = datasets.load(study.baseline.dataset, options.data_dir)
     if data.name != study.baseline.dataset:

@@ -25,7 +25,8 @@ from sweeps.reporting.progress import Progress, Running
 from trainables.history import Record
 
 QUIET_SECONDS = 30.0  # without a terminal: the longest time without a line
-WIDEST_BAR = 40  # columns
+FAR = 1000.0  # a loss that has no use for decimals
+WIDEST_BAR = 30  # columns
 COLOURS = {Status.DONE: "green", Status.CENSORED: "yellow", Status.FAILED: "red"}
 WORDS = {Status.DONE: "done", Status.CENSORED: "stopped early", Status.FAILED: "failed"}
 
@@ -51,6 +52,7 @@ class Display:
 
     def started(self, task: Task) -> None:
         """Note that a worker has taken up a trial."""
+        self.progress.begin()
         self.running.setdefault(task.key, (task, task.known.history.epochs if task.known else 0, None))
         question = next((each.question for each in self.agenda.study.all_stages if each.name == task.stage), "")
         if question and task.stage not in self._announced:
@@ -97,10 +99,12 @@ class Display:
             numbers = _numbers(record) if record else ()
             table.add_row(task.name, f"{epoch}/{task.cell.trial.training.epochs}", *numbers)
         count = self.progress.count(self._under_way())
-        bar = ProgressBar(1.0, count.share, width=max(1, min(WIDEST_BAR, self.console.width // 3)))
+        width = max(1, min(WIDEST_BAR, self.console.width // 4))
+        bar = ProgressBar(1.0, count.share, width, style="bright_black", complete_style="green", finished_style="green")
         head = Table.grid(padding=(0, 2, 0, 0))
-        head.add_row(bar, _joined(Text(f"{count.done} of {counted(count.total, 'trial')}"), self._time_left()))
-        return Group(head, _joined(self._stage(), *self._counts(), self._rate(), self._best()), table)
+        done = Text(f"{count.done} of {counted(count.total, 'trial')}")
+        head.add_row(bar, _joined(done, self._time_left(), self._rate()))
+        return Group(head, _joined(self._stage(), *self._counts(), self._best()), table)
 
     def _summary(self) -> Text:
         count = self.progress.count(self._under_way())
@@ -142,7 +146,8 @@ def _joined(*parts: Text) -> Text:
 
 
 def _numbers(record: Record) -> tuple[str, ...]:
-    return f"{record.train_loss:.3f}", f"{100 * record.val_score:.1f} %", f"{record.images_per_second:,.0f}"
+    loss = f"{record.train_loss:{'.3f' if record.train_loss < FAR else '.2g'}}"
+    return loss, f"{100 * record.val_score:.1f} %", f"{record.images_per_second:,.0f}"
 
 
 def describe(outcome: Outcome) -> str:

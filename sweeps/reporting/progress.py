@@ -28,9 +28,13 @@ class Progress:
 
     def __init__(self, agenda: Agenda) -> None:
         self.agenda = agenda
-        self.began = time.monotonic()
+        self.began: float | None = None  # when the first trial was taken up
         self.worked = 0.0  # the work of the epochs seen so far
         self._costs: dict[Trial, float] = {}
+
+    def begin(self) -> None:
+        """Note that a trial has been taken up: from the first on the pace is measured."""
+        self.began = self.began or time.monotonic()
 
     def note(self, task: Task) -> None:
         """Count an epoch of a trial."""
@@ -55,7 +59,7 @@ class Progress:
 
     def seconds_left(self, running: Running) -> float | None:
         """Estimate the seconds left if no trial of a grid is stopped early. None before the first epoch."""
-        if not self.worked:
+        if not self.worked or self.began is None:
             return None
         seeds = len(self.agenda.terms.seeds)
         ahead = sum(self.work(trial) * trial.training.epochs for trial in self.agenda.expected()) * seeds

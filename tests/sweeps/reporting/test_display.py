@@ -141,8 +141,9 @@ def test_the_panel_shows_each_trial_at_work(watched):
     by_trial = {line.split(":")[0] + line.split(":")[1][:4]: line.split() for line in watched.lines() if ": 0." in line}
     assert by_trial["lr 0.1"][2:] == ["2/4", "1.235", "75.0", "%", "1,000"]
     assert by_trial["lr 0.2"][2:] == ["0/4"]
-    assert watched.lines()[0].split("━ ")[-1].strip().startswith("0 of 2 trials · at most ")
-    assert watched.lines()[1].strip() == "lr · 2 running · 1,000 images/s"
+    assert watched.lines()[0].strip(" ━╸").startswith("0 of 2 trials · at most ")
+    assert watched.lines()[0].endswith(" left · 1,000 images/s")
+    assert watched.lines()[1].strip() == "lr · 2 running"
     assert second.name == "lr: 0.2"
 
 
@@ -164,6 +165,24 @@ def test_a_terminal_that_can_only_print_gets_lines(watched, monkeypatch):
         shown.progressed(watched.start(), 1, record(0.5))
     [line] = watched.lines()
     assert line.startswith("lr · 0 of 2 trials · 1 running")
+
+
+@pytest.mark.parametrize(("loss", "said"), [(0.12345, "0.123"), (999.0, "999.000"), (2629467904.0, "2.6e+09")])
+def test_a_loss_that_is_far_off_takes_no_more_room(loss, said, watched):
+    watched.display.progressed(watched.start(), 1, record(0.5, loss=loss))
+    Console(file=watched.text, width=200).print(watched.display._panel())
+    assert f" {said} " in watched.lines()[-1]
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_each_line_of_the_panel_has_room_in_a_terminal(width, watched):
+    first, second = watched.start(), watched.start()
+    watched.agenda.restarted(second.key, "its process was lost")
+    watched.end(first, *[0.5] * 4)
+    watched.display.console = Console(file=watched.text, width=width)
+    watched.display.progressed(second, 1, record(0.75))
+    watched.display.console.print(watched.display._panel())
+    assert len(watched.lines()) == 1 + 4  # the end of the first, then bar, counts, and a table of one
 
 
 @pytest.mark.parametrize("width", [1, 2, 10])

@@ -21,7 +21,7 @@ FULL = [0.5] * 4
 @pytest.fixture
 def clock(monkeypatch):
     class Clock:
-        now = 0.0
+        now = 100.0
 
     monkeypatch.setattr(progress.time, "monotonic", lambda: Clock.now)
     return Clock
@@ -72,11 +72,13 @@ def test_the_time_left_is_the_work_ahead_at_the_pace_so_far(clock):
     agenda = agenda_of(LR, seeds=(0, 1))
     counted = Progress(agenda)
     task = agenda.next()
+    counted.begin()
     assert counted.seconds_left({task.key: (task, 0)}) is None  # before the first epoch nobody knows
-    clock.now = 10.0
+    clock.now = 110.0
     counted.note(task)
     assert counted.seconds_left({task.key: (task, 1)}) == pytest.approx(70)  # three epochs and four of the other
-    clock.now = 20.0
+    clock.now = 120.0
+    counted.begin()  # of another trial
     counted.note(task)
     assert counted.seconds_left({task.key: (task, 2)}) == pytest.approx(60)
 
@@ -85,7 +87,8 @@ def test_seeds_count_each(clock):
     agenda = agenda_of(LR, FIND, seeds=(0, 1))  # the search screens with one seed, and confirms with two
     counted = Progress(agenda)
     task = agenda.next()
-    clock.now = 10.0
+    counted.begin()
+    clock.now = 110.0
     counted.note(task)  # an epoch with two seeds
     grid, search = 3 + 4, (3 * 4 + 1 * 2 * 4) / 2
     assert counted.seconds_left({task.key: (task, 1)}) == pytest.approx(10 * (grid + search))
@@ -95,7 +98,8 @@ def test_a_trial_that_a_search_screens_is_in_the_search_s_own_estimate(clock):
     agenda = agenda_of(FIND)
     counted = Progress(agenda)
     task = agenda.next()
-    clock.now = 10.0
+    counted.begin()
+    clock.now = 110.0
     counted.note(task)
     agenda.goes_on(task.key, 1, 0.5)
     assert counted.seconds_left({task.key: (task, 1)}) == pytest.approx(10 * (3 + 2 * 4 + 2 * 4))
