@@ -90,14 +90,13 @@ def _rehome(connection: sqlite3.Connection, database: Path, strays: Sequence[Str
             if not _may_move(_path(old), _path(new + old.removeprefix(stray.location)), stray.home / database.name):
                 raise UserError(_how_to_go_on(database, stray.home))
         connection.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (new, stray.number))
-        for update in (
-            "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) "
-            "WHERE experiment_id = ? AND substr(artifact_uri, 1, ?) = ?",
-            "UPDATE logged_models SET artifact_location = ? || substr(artifact_location, ?) "
-            "WHERE experiment_id = ? AND substr(artifact_location, 1, ?) = ?",
-        ):
-            length = len(stray.location) + 1
-            connection.execute(update, (new, length, stray.number, length, f"{stray.location}/"))
+        length = len(stray.location) + 1
+        for table, column in (("runs", "artifact_uri"), ("logged_models", "artifact_location")):
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
+                f"WHERE experiment_id = ? AND substr({column}, 1, ?) = ?",
+                (new, length, stray.number, length, f"{stray.location}/"),
+            )
     if homes := ", ".join(sorted({str(stray.home) for stray in strays if not stray.packed})):
         log.warning("%s has moved here from %s; its runs' files are now looked for in %s", database, homes, here / RUNS)
 
