@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+from sweeps.tracking.lease import TAG as LEASE
 from sweeps.tracking.places import FILE, packed_place, settle
 from sweeps.tracking.spool import check_name
 from trainables.errors import UserError, suggest
@@ -94,7 +95,7 @@ def _cut(copy: sqlite3.Connection, study: int, others: Collection[str]) -> None:
         "AND experiment_id NOT IN (SELECT experiment_id FROM runs)",
         (DEFAULT, study),
     )
-    copy.execute("DELETE FROM experiment_tags WHERE experiment_id <> ?", (study,))
+    copy.execute("DELETE FROM experiment_tags WHERE experiment_id <> ? OR key = ?", (study, LEASE))
     copy.execute("UPDATE workspaces SET default_artifact_root = NULL")
     tables = copy.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'").fetchall()
     for (table,) in tables:
