@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +16,7 @@ from rich.console import Console
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.planning import PlannedStage, plan_study
-from sweeps.decisions.records import Drawn, Known, StageResult, Terms
+from sweeps.decisions.records import Drawn, Known, StageResult, Terms, stage_winners
 from sweeps.execution.machines import Machines
 from sweeps.execution.shared_data import SharedData
 from sweeps.execution.sharing import Sharing, largest, share_out
@@ -27,9 +27,11 @@ from sweeps.reporting.plan_tables import print_plan
 from sweeps.reporting.results import DataSummary
 from sweeps.reporting.stage_report import report_on
 from sweeps.reporting.tables import Facts
+from sweeps.results import Ended
 from sweeps.study import Study
 from sweeps.tracking.connection import resolve_uri
 from sweeps.tracking.findings import advice
+from sweeps.tracking.finished import note_winners
 from sweeps.tracking.lease import Lease
 from sweeps.tracking.spool import locked
 from sweeps.tracking.store import Store, StoredTrial, lost
@@ -46,8 +48,10 @@ if TYPE_CHECKING:
     from sweeps.execution.answers import Answer
 
 
-def run_study(study: Study, options: RunOptions, console: Console) -> int:
-    """Run what is not done yet of a study, write what came of it, and return the exit status.
+def run_study(
+    study: Study, options: RunOptions, console: Console, tell: Callable[[Ended], None] = lambda _: None
+) -> int:
+    """Run what is not done yet of a study, write what came of it, `tell` it, and return the exit status.
 
     That is 0, or 1 where trials or analyses failed, or something could not be kept. Raises UserError, before anything
     starts, for what the user can mend; KeyboardInterrupt after keeping what was done.
@@ -62,7 +66,7 @@ def run_study(study: Study, options: RunOptions, console: Console) -> int:
             console.print(f"warning: {line}", highlight=False, soft_wrap=True)
         return 0
     options.machines.check()
-    course = _prepared(study, planned, options, console)
+    course = replace(_prepared(study, planned, options, console), tell=tell)
     lease = Lease(course.store, study.name, course.say)
     with tidy(), locked(course.spool / "driver.lock"), lease.held():
         course.warn(*deliver(course.store, course.spool))
@@ -110,6 +114,7 @@ class _Course:
     folder: Path
     options: RunOptions
     console: Console
+    tell: Callable[[Ended], None] = lambda _: None
 
     def finish(self, lease: Lease) -> int:
         """Run what MLflow does not have yet, write what came of it, and return the exit status."""
@@ -130,6 +135,7 @@ class _Course:
 
             written = self._write(agenda, runs, sections(answers))
         self._say_the_end(agenda, delivered)
+        self.tell(Ended(self.study.name, agenda.results, self._facts(runs), self.folder, self.store.uri))
         settled = all(answer.settled for answer in answers)
         return 0 if examined is not None and written and settled and not agenda.failed else 1
 
@@ -236,6 +242,7 @@ class _Course:
         try:
             with self.store.readable():
                 self.store.describe(self.study.name, results.markdown(agenda))
+                note_winners(self.store, self.study.name, stage_winners(agenda.results))
                 trials = self.store.trials(winners) if winners else {}
             if gone := winners - trials.keys():
                 raise UserError(f"MLflow has lost the runs of {', '.join(key[:12] for key in sorted(gone))}")

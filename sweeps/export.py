@@ -22,6 +22,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sweeps.options import Parser
+from sweeps.tracking.connection import SQLITE
 from trainables.errors import UserError
 
 PACKED = {".gz", ".jpg", ".npz", ".png", ".safetensors", ".zip"}  # what gets no smaller
@@ -36,12 +37,12 @@ def run(arguments: Sequence[str], console: Console) -> int:
     """
     options = _parser().read(arguments)
     from sweeps.interruption import tidy
-    from sweeps.tracking.connection import resolve_uri
+    from sweeps.tracking.connection import existing_uri
     from sweeps.tracking.portable import check_study, copy_store, files_below
     from sweeps.tracking.spool import locked
 
     study, target = options.study, options.target
-    database, results = _database(resolve_uri(options.tracking_uri)), options.output / study
+    database, results = _database(existing_uri(options.tracking_uri)), options.output / study
     check_study(database, study)
     if not results.is_dir():
         raise UserError(f"there is no folder {results}; --output names the one that holds the results of {study}")
@@ -62,14 +63,9 @@ def run(arguments: Sequence[str], console: Console) -> int:
 
 
 def _database(uri: str) -> Path:
-    from sweeps.tracking.connection import SQLITE
-
-    database = Path(uri.removeprefix(SQLITE))
     if not uri.startswith(SQLITE):
         raise UserError(f"MLflow at {uri} is a server; --tracking-uri sqlite:///PATH names the database that it keeps")
-    if not database.exists():
-        raise UserError(f"there is no database {database}; --tracking-uri names the study's")
-    return database
+    return Path(uri.removeprefix(SQLITE))
 
 
 @contextlib.contextmanager
