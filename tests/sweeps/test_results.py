@@ -53,7 +53,7 @@ def test_a_frame_has_a_row_for_each_trial_and_what_is_not_known_is_missing(resul
     assert frame["stage"].tolist() == ["lr", "lr", "lr", "width"]
     assert frame["status"].tolist() == ["done", "done", "failed", "done"]
     assert frame["training.lr"].tolist()[:3] == [0.1, 0.2, 0.3]
-    assert frame["model.channels"].tolist() == [(4,), (4,), (4,), (6,)]
+    assert frame["model.channels"].tolist() == [4, 4, 4, 6]
     np.testing.assert_allclose(frame["validation_mean"], [0.6, 0.8, math.nan, 0.6])
     np.testing.assert_allclose(frame["validation_sd"], [0.2 / math.sqrt(2), 0.2 / math.sqrt(2), math.nan, math.nan])
     assert frame["validation_n"].fillna(0).tolist() == [2, 2, 0, 1]
