@@ -66,7 +66,11 @@ def winner(store: Store, what: str, stage: str | None = None) -> StoredTrial:
         )
     key = noted[stage][0] if stage else max(noted.values(), key=lambda each: each[1])[0] if noted else None
     found = store.trials([key]).get(key) if key else None
-    return found if found and found.status == Status.DONE else best(everyone, 1)[0]
+    if found and found.status == Status.DONE:
+        return found
+    if stage:
+        raise UserError(f"MLflow at {store.uri} has lost the run of the winner of {what}, {stage}")
+    return best(everyone, 1)[0]
 
 
 def _winners(store: Store, study: str) -> dict[str, tuple[str, float]]:

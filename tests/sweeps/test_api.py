@@ -151,7 +151,7 @@ done = run(study, num_gpus=0, num_cpus=1, early_stopping=False)
 """,
     "done",
     "print(done.status, done.frame()[['training.lr', 'status', 'epochs', 'validation_n']].to_csv(index=False))",
-    "print(done.winner.model().run_id == best('small').run_id == done.winner.run_id, sorted(done.figures)[:2])",
+    "print(done.winner.run_id == done.winner.model().run_id == best('small', stage='lr').run_id, sorted(done.figures)[:2])",
     "best('small').predict('images/test/class1/001.png')",
     "best('small').analyse('contact_sheet', ['images/test/class1/001.png'] * 2, ['class1'] * 2, per_class=1)",
     "best('smal')",

@@ -13,3 +13,9 @@ def test_the_nearest_word_is_suggested_else_all_are_listed():
 
 def test_the_users_mistakes_are_value_errors():
     assert issubclass(UserError, ValueError)
+
+
+def test_a_notebook_shows_the_line_alone():
+    assert UserError("seeds is 0, but must be at least 1")._render_traceback_() == [
+        "error: seeds is 0, but must be at least 1"
+    ]
