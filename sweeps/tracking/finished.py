@@ -57,20 +57,22 @@ def winner(store: Store, what: str, stage: str | None = None) -> StoredTrial:
         return store.finished(what)[0]
     with store.readable():
         noted = _winners(store, what)
-    if noted and stage is not None and stage not in noted:
-        raise UserError(f"{what} has no stage {stage!r} with a winner{suggest(stage, noted)}")
-    everyone = store.finished(what)
-    if not noted and stage is not None:
+    if not noted:
+        everyone = store.finished(what)  # if there is such a study
+        if stage is None:
+            return best(everyone, 1)[0]
         raise UserError(
             f"{what} does not say who won its stages; the study's command notes it, and trains nothing again"
         )
-    key = noted[stage][0] if stage else max(noted.values(), key=lambda each: each[1])[0] if noted else None
-    found = store.trials([key]).get(key) if key else None
+    if stage is not None and stage not in noted:
+        raise UserError(f"{what} has no stage {stage!r} with a winner{suggest(stage, noted)}")
+    key, _ = noted[stage] if stage else max(noted.values(), key=lambda each: each[1])
+    found = store.trials([key]).get(key)
     if found and found.status == Status.DONE:
         return found
     if stage:
         raise UserError(f"MLflow at {store.uri} has lost the run of the winner of {what}, {stage}")
-    return best(everyone, 1)[0]
+    return best(store.finished(what), 1)[0]
 
 
 def _winners(store: Store, study: str) -> dict[str, tuple[str, float]]:
