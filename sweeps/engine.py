@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +17,7 @@ from sweeps import checks, examining
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.planning import PlannedStage, plan_study
-from sweeps.decisions.records import Drawn, Known, StageResult, Terms
+from sweeps.decisions.records import Drawn, Known, StageResult, Terms, stage_winners
 from sweeps.execution.machines import Machines
 from sweeps.execution.shared_data import SharedData
 from sweeps.execution.sharing import Sharing, largest, share_out
@@ -30,11 +30,13 @@ from sweeps.reporting.material import DataSummary
 from sweeps.reporting.plan_tables import print_headline, print_plan
 from sweeps.reporting.stage_report import report_on
 from sweeps.reporting.tables import Facts
+from sweeps.results import Ended
 from sweeps.sources import Source
 from sweeps.study import Study
 from sweeps.terminal import busy
 from sweeps.tracking.connection import resolve_uri
 from sweeps.tracking.findings import advice
+from sweeps.tracking.finished import note_winners
 from sweeps.tracking.lease import Lease
 from sweeps.tracking.spool import locked
 from sweeps.tracking.store import Store, StoredTrial, lost
@@ -51,8 +53,10 @@ if TYPE_CHECKING:
     from sweeps.execution.answers import Answer
 
 
-def run_study(study: Study, options: RunOptions, console: Console) -> int:
-    """Run what is not done yet of a study, write what came of it, and return the exit status.
+def run_study(
+    study: Study, options: RunOptions, console: Console, tell: Callable[[Ended], None] = lambda _: None
+) -> int:
+    """Run what is not done yet of a study, write what came of it, `tell` it, and return the exit status.
 
     That is 0, or 1 where trials or analyses failed, or something could not be kept. Raises UserError, before anything
     starts, for what the user can mend; KeyboardInterrupt after keeping what was done.
@@ -70,7 +74,7 @@ def run_study(study: Study, options: RunOptions, console: Console) -> int:
     store = Store(resolve_uri(options.tracking_uri))
     print_headline(study, planned, options.seeds, options.early_stopping, console)
     with busy(console, f"reading {study.baseline.dataset}"):
-        course = _prepared(study, planned, options, store, console)
+        course = replace(_prepared(study, planned, options, store, console), tell=tell)
     lease = Lease(course.store, study.name, course.say)
     with tidy(), locked(course.spool / "driver.lock"), ExitStack() as leased:
         with busy(console, "opening MLflow"):
@@ -134,6 +138,7 @@ class _Course:
     console: Console
     source: Source
     album: Album
+    tell: Callable[[Ended], None] = lambda _: None
 
     def rewrite(self) -> int:
         """Write the report of what MLflow has, and return the exit status."""
@@ -168,6 +173,7 @@ class _Course:
         if answers:
             written = self._write(agenda, runs, examining.sections(answers))
         self._say_the_end(agenda, delivered)
+        self.tell(Ended(self.study.name, agenda.results, self._facts(runs), self.folder, self.store.uri))
         settled = all(answer.settled for answer in answers)
         return 0 if examined is not None and written and settled and not agenda.failed else 1
 
@@ -286,6 +292,7 @@ class _Course:
         try:
             with self.store.readable():
                 self.store.describe(self.study.name, results.markdown(agenda))
+                note_winners(self.store, self.study.name, stage_winners(agenda.results))
                 return examining.winners(self.store, agenda) if self.jobs else {}
         except UserError as error:
             self.say(f"warning: {error}; the same command goes on from here")
