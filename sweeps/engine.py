@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from sweeps.reporting.results import DataSummary
 from sweeps.reporting.stage_report import report_on
 from sweeps.reporting.tables import Facts
 from sweeps.study import Study
+from sweeps.tracking import origin
 from sweeps.tracking.connection import resolve_uri
 from sweeps.tracking.findings import advice
 from sweeps.tracking.lease import Lease
@@ -192,7 +192,7 @@ class _Course:
         sharing = _sharing(machines, self.options, self.planned, self.images)
         self.say(f"trials run {sharing.words}")
         self.warn(sharing.warnings, ())
-        tracker = tracker_actor.start(self.store.uri, self.study.name, self.spool)
+        tracker = tracker_actor.start(self.store.uri, self.study.name, self.spool, self._data_set())
         lease.when_lost = tracker.stop_delivering
         tags = _tags(self.study, sharing)
         try:
@@ -210,6 +210,12 @@ class _Course:
         found = self.store.trials(agenda.tasks.keys() - runs.keys())
         runs.update({key: trial.run_id for key, trial in found.items()})
         return True
+
+    def _data_set(self) -> dict[str, str]:
+        """Return the data set as MLflow is to have it."""
+        data, digest = self.summary, self.terms.contents[self.study.baseline.dataset]
+        images = {"training": data.train, "validation": data.val, "test": data.test}
+        return origin.data_set(data.name, digest, self.terms.image_shape, images)
 
     def _write(self, agenda: Agenda, runs: Mapping[str, str], findings: Sequence[Section] = ()) -> bool:
         """Write tables, figures and report.
@@ -356,7 +362,4 @@ def _jobs(study: Study) -> list[Job]:
 
 def _tags(study: Study, sharing: Sharing) -> dict[str, str]:
     """Return what all of this command's MLflow runs are tagged with."""
-    root = Path(__file__).resolve().parent
-    git = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    commit = {"git_commit": git.stdout.strip()} if git.returncode == 0 else {}
-    return {"study": study.name, "device": "gpu" if sharing.gpus else "cpu"} | commit
+    return {"study": study.name, "device": "gpu" if sharing.gpus else "cpu"} | origin.tags()

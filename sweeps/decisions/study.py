@@ -52,6 +52,7 @@ class Study:
     # What `--quick` changes, in all trials and in searches
     quick: Mapping[str, Any] = field(default_factory=lambda: {"dataset": "shapes", "training.epochs": 6})
     quick_search: Mapping[str, Any] = field(default_factory=lambda: {"trials": 8, "confirm": 2, "seeds": 2})
+    question: str = ""  # that the report answers
 
     def __post_init__(self) -> None:
         _check_name("study", self.name)

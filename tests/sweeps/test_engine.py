@@ -119,6 +119,10 @@ def test_a_study_from_the_first_run_to_more_epochs_and_seeds(tmp_path, images):
         assert logged.info.status == "FINISHED"
         assert logged.data.tags["status"] == "done"
         assert {"study", "stage", "key", "dataset", "device"} <= logged.data.tags.keys()
+        [row] = [row for row in bench.rows(logged.data.tags["stage"]) if row["MLflow run"] == logged.info.run_id]
+        shown = {"validation acc %": "chosen_val_accuracy", "test acc % (chosen epoch)": "chosen_test_accuracy"}
+        for column, name in (shown | {"best test acc %": "best_test_accuracy"}).items():
+            assert float(row[column]) == pytest.approx(100 * logged.data.metrics[name])
         assert len(MlflowClient(bench.uri).get_metric_history(logged.info.run_id, "val_accuracy")) == 2
     folder = tmp_path / "results" / "small"
     assert {path.name for path in folder.iterdir() if path.suffix} == {
@@ -237,7 +241,8 @@ def test_a_search_pauses_promotes_confirms_and_goes_on_longer(tmp_path, images):
         run = client.get_run(row["MLflow run"])
         steps = [point.step for point in client.get_metric_history(run.info.run_id, "val_accuracy")]
         assert sorted(set(steps)) == list(range(1, int(row["epochs"]) + 1))
-        assert (run.info.status, run.data.tags["status"]) == ("FINISHED", row["status"])
+        shown = {"done": "FINISHED", "censored": "KILLED"}[row["status"]]
+        assert (run.info.status, run.data.tags["status"]) == (shown, row["status"])
         assert json.loads(run.data.tags["draw"]) == {path: json.loads(row[path]) for path in space.fields}
     folder = tmp_path / "results" / "small"
     optuna_has = optuna.load_study(study_name="find", storage=f"sqlite:///{folder / 'find-optuna.db'}")

@@ -224,6 +224,11 @@ def test_the_summary_for_mlflow_has_each_stage_s_words(agenda):
     assert failed.startswith("Failed: 1000.0: Diverged")
 
 
+def test_the_summary_for_mlflow_begins_with_the_question(agenda):
+    agenda.study = replace(agenda.study, question="What does *depth* bring?")
+    assert markdown(agenda).split("\n\n")[:2] == [r"What does \*depth\* bring?", "**lr**"]
+
+
 def test_a_summary_counts_the_images(tiny):
     assert DataSummary.of(tiny) == DataSummary("tiny", ("class0", "class1", "class2"), 96, 24, 30, multi_label=False)
     named = replace(tiny, name="folder:/home/me/cats")
