@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from sweeps.decisions.agenda import Agenda
-from sweeps.decisions.outcome import Yardstick
+from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.planning import PlannedStage, plan_study
 from sweeps.decisions.records import Drawn, Known, StageResult, Terms
 from sweeps.execution.machines import Machines
@@ -31,6 +31,7 @@ from sweeps.tracking import origin
 from sweeps.tracking.connection import resolve_uri
 from sweeps.tracking.findings import advice
 from sweeps.tracking.lease import Lease
+from sweeps.tracking.models import log_best
 from sweeps.tracking.spool import locked
 from sweeps.tracking.store import Store, StoredTrial, lost
 from sweeps.tracking.tracker import deliver
@@ -123,6 +124,7 @@ class _Course:
             finally:
                 written = self._write(agenda, runs)
             examined = self._examined(agenda) if delivered else None
+            logged = examined is not None and log_best(self.store, _winners(agenda), runs, self.say)
             if examined:
                 answers = self._analyse(agenda, examined)
         if answers:
@@ -131,7 +133,7 @@ class _Course:
             written = self._write(agenda, runs, sections(answers))
         self._say_the_end(agenda, delivered)
         settled = all(answer.settled for answer in answers)
-        return 0 if examined is not None and written and settled and not agenda.failed else 1
+        return 0 if logged and written and settled and not agenda.failed else 1
 
     @property
     def spool(self) -> Path:
@@ -238,7 +240,7 @@ class _Course:
 
         None, with a line, where MLflow has gone away since the last trial.
         """
-        winners = {result.winner.outcome.key for result in agenda.results if result.winner and self.jobs}
+        winners = _winners(agenda).keys() if self.jobs else set()
         try:
             with self.store.readable():
                 self.store.describe(self.study.name, results.markdown(agenda))
@@ -259,7 +261,7 @@ class _Course:
             from sweeps.execution import questions
             from sweeps.execution.answers import Answers
 
-        winners = {result.winner.outcome.key: result.winner.outcome for result in agenda.results if result.winner}
+        winners = _winners(agenda)
         best = max(winners.values(), key=lambda outcome: outcome.score)
         asked = questions.about([job for job in self.jobs if not job.together], [trials[best.key]])
         asked += questions.about([job for job in self.jobs if job.together], [trials[key] for key in winners])
@@ -280,6 +282,11 @@ class _Course:
         self.say(f"report: {self.folder / 'report.html'} · MLflow: {self.store.uri}, experiment {self.study.name}")
         if not delivered:
             self.say(advice(self.spool, self.store.uri))
+
+
+def _winners(agenda: Agenda) -> dict[str, Outcome]:
+    """Return the winners of the decided stages, by key."""
+    return {result.winner.outcome.key: result.winner.outcome for result in agenda.results if result.winner}
 
 
 def _sharing(machines: Machines, options: RunOptions, planned: Sequence[PlannedStage], images: Images) -> Sharing:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 FIELDS = {"name", "digest", "source_type", "source", "schema", "profile"}  # of MLflow's `Dataset`
-DIGEST = 36  # characters of a data set's digest that MLflow takes
+DIGEST = 12  # characters of a data set's digest that a run shows; MLflow takes 36
 NAME = 500  # and of its name
 
 
