@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pytest
 import torch
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
 
 from sweeps.decisions.outcome import Outcome
@@ -85,7 +85,7 @@ def test_a_model_is_logged_once_and_again_where_its_run_went_on(store: Store, ru
     [found] = [model for model in store.client.get_run(run).outputs.model_outputs if model.model_id == first]
     logged = store.client.get_logged_model(first)
     assert (found.step, logged.status, logged.source_run_id, logged.tags["key"]) == (0, "READY", run, KEY)
-    schema = mlflow.models.get_model_info(logged.artifact_location).signature
+    schema = Model.load(logged.artifact_location).signature
     assert (schema.inputs.inputs[0].type, schema.inputs.inputs[0].shape) == (np.dtype("uint8"), (-1, 12, 12, 3))
     assert schema.outputs.input_names() == ["class0", "class1", "class2"]
 
