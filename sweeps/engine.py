@@ -27,7 +27,7 @@ from sweeps.reporting.results import DataSummary
 from sweeps.reporting.stage_report import report_on
 from sweeps.reporting.tables import Facts
 from sweeps.study import Study
-from sweeps.tracking import origin
+from sweeps.tracking import origin, stage_runs
 from sweeps.tracking.connection import resolve_uri
 from sweeps.tracking.findings import advice
 from sweeps.tracking.lease import Lease
@@ -131,6 +131,7 @@ class _Course:
             from sweeps.execution.answers import sections
 
             written = self._write(agenda, runs, sections(answers))
+        logged = logged and self._fill_stages(agenda)
         self._say_the_end(agenda, delivered)
         settled = all(answer.settled for answer in answers)
         return 0 if logged and written and settled and not agenda.failed else 1
@@ -197,10 +198,13 @@ class _Course:
         tracker = tracker_actor.start(self.store.uri, self.study.name, self.spool, self._data_set())
         lease.when_lost = tracker.stop_delivering
         tags = _tags(self.study, sharing)
+        stages = [stage.name for stage in self.study.all_stages]
+        with held():
+            parents = stage_runs.parents(self.store, self.study.name, stages, self.say)
         try:
             with Display(agenda, self.console) as display:
                 scheduler.execute(
-                    agenda, self.data, self.images, self.weights, tracker, display, sharing.resources, tags
+                    agenda, self.data, self.images, self.weights, tracker, display, sharing.resources, tags, parents
                 )
         finally:
             handover = tracker.abandon() if lease.lost else tracker.end(self.say)
@@ -251,6 +255,12 @@ class _Course:
             self.say(f"warning: {error}; the same command goes on from here")
             return None
         return trials
+
+    def _fill_stages(self, agenda: Agenda) -> bool:
+        """Give MLflow's run of each decided stage its table, its figures and the report; False where that fails."""
+        metric = self.terms.yardstick.metric
+        with held():
+            return stage_runs.fill(self.store, self.study.name, self.folder, agenda.results, metric, self.say)
 
     def _analyse(self, agenda: Agenda, trials: Mapping[str, StoredTrial]) -> list[Answer]:
         """Have the study's analyses done.

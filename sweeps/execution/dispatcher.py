@@ -33,6 +33,7 @@ class Dispatcher:
     tags: Mapping[str, str]  # of all MLflow runs
     gpu: float  # a trial's share of a GPU; 0: the CPU
     images: Images  # that trials are trained on
+    parents: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by stage, the tags of its MLflow runs
     histories: Histories = field(default_factory=Histories)
     watchdog: Watchdog = field(default_factory=Watchdog)
     noted: set[str] = field(default_factory=set)  # what workers had to say: others have the same, and it is said once
@@ -49,7 +50,7 @@ class Dispatcher:
         """Return the trial for a worker; None where nothing is ready before a running one ends."""
         self._let_go()
         task = self.agenda.next(alone=place.alone)
-        return order(task, place.device, self.tags) if task else None
+        return order(task, place.device, {**self.tags, **self.parents.get(task.stage, {})}) if task else None
 
     def started(self, key: str, actor: Any) -> None:
         """Note that a worker has taken up a trial."""

@@ -25,6 +25,7 @@ from sweeps.tracking.origin import data_input
 from sweeps.tracking.shared import Shared, Tracked
 from sweeps.tracking.snapshot import NEWEST, STATES, next_slot, place
 from sweeps.tracking.spool import About, Line, Standing
+from sweeps.tracking.stage_runs import PARENT
 from sweeps.tracking.store import ENDED, TAG_LENGTH, Store, counts
 from sweeps.tracking.summary import STEP, Values, withdrawn
 from trainables.history import History
@@ -199,6 +200,8 @@ class Delivery:
             experiment = self.store.experiment_id(about.experiment)
             return client.create_run(experiment, start_time=about.time, tags=tags, run_name=about.name)
         run_id = run.info.run_id
+        if run.info.experiment_id != self.store.experiment_id(about.experiment):
+            tags.pop(PARENT, None)  # its parent would be in another experiment
         self._send([RunTag(*tag) for tag in tags.items()], lambda some: client.log_batch(run_id, tags=some))
         if "failure_reason" in run.data.tags:
             client.delete_tag(run_id, "failure_reason")
