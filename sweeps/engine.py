@@ -131,7 +131,7 @@ class _Course:
             from sweeps.execution.answers import sections
 
             written = self._write(agenda, runs, sections(answers))
-        logged = logged and self._fill_stages(agenda)
+        logged = logged and self._fill_stages(agenda, runs)
         self._say_the_end(agenda, delivered)
         settled = all(answer.settled for answer in answers)
         return 0 if logged and written and settled and not agenda.failed else 1
@@ -256,11 +256,11 @@ class _Course:
             return None
         return trials
 
-    def _fill_stages(self, agenda: Agenda) -> bool:
+    def _fill_stages(self, agenda: Agenda, runs: Mapping[str, str]) -> bool:
         """Give MLflow's run of each decided stage its table, its figures and the report; False where that fails."""
         metric = self.terms.yardstick.metric
         with held():
-            return stage_runs.fill(self.store, self.study.name, self.folder, agenda.results, metric, self.say)
+            return stage_runs.fill(self.store, self.study.name, self.folder, agenda.results, runs, metric, self.say)
 
     def _analyse(self, agenda: Agenda, trials: Mapping[str, StoredTrial]) -> list[Answer]:
         """Have the study's analyses done.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sweeps.decisions.records import StageResult
@@ -23,6 +23,7 @@ from trainables.errors import UserError
 
 PARENT = "mlflow.parentRunId"
 STAGE = "stage_run"  # the tag: of which stage it is the run
+STAGES = "stages"  # the tag of a trial that several have: their names
 HOLDS = "holds"  # the tag: a digest of what it has been given
 KINDS = "csv|png|svg|jsonl"  # of a stage's files, <stage>.csv and <stage>-<what>.png
 REPORT = "report.html"
@@ -43,9 +44,16 @@ def parents(store: Store, study: str, stages: Iterable[str], say: Callable[[str]
 
 
 def fill(
-    store: Store, study: str, folder: Path, results: Iterable[StageResult], metric: str, say: Callable[[str], None]
+    store: Store,
+    study: str,
+    folder: Path,
+    results: Sequence[StageResult],
+    runs: Mapping[str, str],
+    metric: str,
+    say: Callable[[str], None],
 ) -> bool:
-    """Give the runs of decided stages their files from the results folder, and the summary of their winner.
+    """Give the runs of decided stages their files from the results folder, and the summary of their winner; and tag
+    the `runs` of trials, by key, that several stages have: each is a child of the first one alone.
 
     What they have already is not sent again. Where MLflow does not take it now, say so and return False.
     """
@@ -56,7 +64,9 @@ def fill(
                 winner = decided[stage].winner
                 scores = summary(winner.outcome, metric) if winner else {}
                 words = {"winner": winner.outcome.cell.label} if winner else {}
-                _give(store, run_id, files_of(folder, stage, decided), scores, words)
+                if _give(store, run_id, files_of(folder, stage, decided), scores, words):
+                    for key, names in _shared(decided[stage], results).items():
+                        store.client.set_tag(runs[key], STAGES, names)
     except UserError as error:
         say(f"warning: MLflow has not got the stages' tables: {error}; the same command delivers them")
         return isinstance(error.__cause__, Exception) and is_refusal(error.__cause__)
@@ -90,19 +100,30 @@ def _runs(store: Store, study: str, stages: Iterable[str]) -> dict[str, str]:
     return {stage: runs[stage] for stage in stages}
 
 
+def _shared(result: StageResult, results: Iterable[StageResult]) -> dict[str, str]:
+    """Return, by key, the names of all stages that have one of a stage's trials too, where there are several."""
+    of = {
+        outcome.key: [each.stage.name for each in results if outcome.key in {other.key for other in each.outcomes}]
+        for outcome in result.outcomes
+    }
+    return {key: ", ".join(names) for key, names in of.items() if len(names) > 1}
+
+
 def _give(
     store: Store, run_id: str, files: Mapping[str, bytes], scores: Mapping[str, float], words: Mapping[str, str]
-) -> None:
-    """Give a run its files, metrics and tags, and end it, unless it has them."""
+) -> bool:
+    """Give a run its files, metrics and tags, and end it; return whether it lacked any."""
     from mlflow.entities import Metric, RunTag
 
     client, run = store.client, store.client.get_run(run_id)
     every = [*sorted(files.items()), sorted(scores.items()), sorted(words.items())]
     digest = hashlib.sha256(repr(every).encode()).hexdigest()
-    if run.data.tags.get(HOLDS) != digest:
+    lacking = run.data.tags.get(HOLDS) != digest
+    if lacking:
         store.attach(run_id, "", files)
         now = milliseconds()
         metrics = [Metric(name, value, now, STEP) for name, value in scores.items()]
         client.log_batch(run_id, metrics, tags=[RunTag(*tag) for tag in ({**words, HOLDS: digest}).items()])
     if run.info.status != "FINISHED":
         client.set_terminated(run_id)
+    return lacking

@@ -54,7 +54,7 @@ def test_a_stage_has_one_run_which_is_no_trial_and_open_until_it_is_decided(stor
     run_id = first["lr"][PARENT]
     assert store.client.get_run(run_id).info.status == "SCHEDULED"
     good, bad = outcome("0.2", [0.5, 0.75]), outcome("0.1", [0.25, 0.5])
-    assert fill(store, "study", folder, [result("lr", bad, good)], "accuracy", said.append)
+    assert fill(store, "study", folder, [result("lr", bad, good)], {}, "accuracy", said.append)
     run = store.client.get_run(run_id)
     assert (run.info.run_name, run.info.status, run.data.tags["winner"]) == ("lr", "FINISHED", "0.2")
     assert run.data.metrics["chosen_val_accuracy"] == 0.75
@@ -75,14 +75,22 @@ def test_only_what_is_new_is_sent_again(store: Store, folder: Path, monkeypatch:
 
     monkeypatch.setattr(store, "attach", noted)
     for scores in ([0.5, 0.75], [0.5, 0.75], [0.5, 1.0]):
-        assert fill(store, "study", folder, [result("lr", outcome("0.2", scores))], "accuracy", print)
+        assert fill(store, "study", folder, [result("lr", outcome("0.2", scores))], {}, "accuracy", print)
     assert len(sent) == 2
     run_id = parents(store, "study", ["lr"], print)["lr"][PARENT]
     assert store.client.get_run(run_id).data.metrics["chosen_val_accuracy"] == 1.0
 
 
+def test_a_trial_of_two_stages_says_so(store: Store, folder: Path) -> None:
+    run_ids = {key: store.client.create_run(store.experiment_id("study")).info.run_id for key in ("0.1", "0.2")}
+    both, one = outcome("0.2", [0.5]), outcome("0.1", [0.25])
+    assert fill(store, "study", folder, [result("lr", both, one), result("lr-warm", both)], run_ids, "accuracy", print)
+    tags = {key: store.client.get_run(run_id).data.tags.get("stages") for key, run_id in run_ids.items()}
+    assert tags == {"0.1": None, "0.2": "lr, lr-warm"}
+
+
 def test_a_stage_without_a_winner_has_no_scores(store: Store, folder: Path) -> None:
-    assert fill(store, "study", folder, [result("lr", outcome("0.2", [0.5], status="censored"))], "accuracy", print)
+    assert fill(store, "study", folder, [result("lr", outcome("0.2", [0.5], status="censored"))], {}, "accuracy", print)
     run = store.client.get_run(parents(store, "study", ["lr"], print)["lr"][PARENT])
     assert (run.data.metrics, run.info.status) == ({}, "FINISHED")
 
@@ -94,7 +102,7 @@ def test_a_store_that_went_away_costs_a_line(store: Store, folder: Path, monkeyp
     monkeypatch.setattr(store.client, "create_run", fails)
     said: list[str] = []
     assert parents(store, "study", ["lr"], said.append) == {}
-    assert fill(store, "study", folder, [result("lr", outcome("0.2", [0.5]))], "accuracy", said.append) is False
+    assert fill(store, "study", folder, [result("lr", outcome("0.2", [0.5]))], {}, "accuracy", said.append) is False
     trouble = f"cannot read MLflow at {store.uri}: MlflowException: no answer"
     assert said == [
         f"warning: trials that start now are not shown below their stages: {trouble}",
