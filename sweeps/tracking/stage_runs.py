@@ -92,12 +92,13 @@ def _runs(store: Store, study: str, stages: Iterable[str]) -> dict[str, str]:
     client, experiment = store.client, store.experiment_id(study)
     found = pages(client.search_runs, experiment_ids=[experiment], filter_string=f"tags.{STAGE} LIKE '%'")
     runs = {run.data.tags[STAGE]: run.info.run_id for run in found}
-    for stage in stages:
+    wanted = list(stages)
+    for stage in reversed(wanted):  # MLflow lists the newest first
         if stage not in runs:
             tags = {STAGE: stage, "study": study} | origin.tags()
             runs[stage] = client.create_run(experiment, tags=tags, run_name=stage).info.run_id
             client.update_run(runs[stage], status="SCHEDULED")
-    return {stage: runs[stage] for stage in stages}
+    return {stage: runs[stage] for stage in wanted}
 
 
 def _shared(result: StageResult, results: Iterable[StageResult]) -> dict[str, str]:
