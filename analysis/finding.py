@@ -32,7 +32,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Finding:
-    """An analysis' result. Tables and figures go by the stem of their file's name; `arrays` become one NPZ."""
+    """An analysis' result. Tables and figures go by the stem of their file's name; `arrays` become one NPZ.
+
+    `title` says in a short sentence what was found, without the model's name.
+    """
 
     job: str
     title: str
@@ -106,12 +109,16 @@ def _table(form: Mapping[str, Any]) -> Table:
     marked = form.get("marked")  # tables of earlier versions have none
     if marked is not None and not all(isinstance(entry, bool) for entry in _list(marked)):
         raise TypeError(f"marked is {marked!r}")
+    folded = form.get("folded", False)  # likewise
+    if not isinstance(folded, bool):
+        raise TypeError(f"folded is {folded!r}")
     return Table(
         _words(form["title"]),
         columns,
         rows,
         None if eligible is None else tuple(eligible),
         None if marked is None else tuple(marked),
+        folded,
     )
 
 

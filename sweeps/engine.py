@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from sweeps import checks, examining
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.planning import PlannedStage, plan_study
@@ -20,12 +21,15 @@ from sweeps.execution.machines import Machines
 from sweeps.execution.shared_data import SharedData
 from sweeps.execution.sharing import Sharing, largest, share_out
 from sweeps.interruption import held, tidy
-from sweeps.options import RunOptions
+from sweeps.options import QUICK, RunOptions
 from sweeps.reporting import decision_files, results
+from sweeps.reporting.album import Album
+from sweeps.reporting.live import Live
+from sweeps.reporting.material import DataSummary
 from sweeps.reporting.plan_tables import print_plan
-from sweeps.reporting.results import DataSummary
 from sweeps.reporting.stage_report import report_on
 from sweeps.reporting.tables import Facts
+from sweeps.sources import Source
 from sweeps.study import Study
 from sweeps.tracking import origin, stage_runs
 from sweeps.tracking.connection import resolve_uri
@@ -70,6 +74,17 @@ def run_study(study: Study, options: RunOptions, console: Console) -> int:
         return course.finish(lease)
 
 
+def write_report(study: Study, options: RunOptions, console: Console) -> int:
+    """Write what came of a study again, from what MLflow has, and return the exit status: 0, or 1 if that is kept from
+    it.
+
+    Raises UserError for what the user can mend.
+    """
+    study = chosen(study, options)
+    images = Images(*datasets.image_shape(study.baseline.dataset, options.data_dir))
+    return _prepared(study, plan_study(study, images.shape, images.classes), options, console).rewrite()
+
+
 def chosen(study: Study, options: RunOptions) -> Study:
     """Return what the options make of the study.
 
@@ -78,7 +93,7 @@ def chosen(study: Study, options: RunOptions) -> Study:
     """
     study = study.only(options.stages) if options.stages else study
     if options.quick:
-        study = replace(study, name=f"{study.name}_quick").changed(study.quick)
+        study = replace(study, name=f"{study.name}{QUICK}").changed(study.quick)
         study = study.searching(**study.quick_search) if study.open_ended else study
     if options.quick or options.weights is not None:
         study = study.starting_from(options.weights)
@@ -111,6 +126,22 @@ class _Course:
     folder: Path
     options: RunOptions
     console: Console
+    source: Source
+    album: Album
+
+    def rewrite(self) -> int:
+        """Write the report of what MLflow has, and return the exit status."""
+        agenda, runs = self._agenda(running=False)
+        agenda.keep_failures()
+        answers: list[Answer] = []
+        if self.jobs and (asked := examining.questions(agenda, self.jobs, examining.winners(self.store, agenda))):
+            from sweeps.execution.answers import Answers
+
+            known = Answers(self.store, self.folder, self.say).known(asked)
+            answers = [known[at] for at in sorted(known)]
+        written = self._write(agenda, runs, examining.sections(answers))
+        self.say(f"report: {self.folder / 'report.html'}")
+        return 0 if written else 1
 
     def finish(self, lease: Lease) -> int:
         """Run what MLflow does not have yet, write what came of it, and return the exit status."""
@@ -128,9 +159,7 @@ class _Course:
             if examined:
                 answers = self._analyse(agenda, examined)
         if answers:
-            from sweeps.execution.answers import sections
-
-            written = self._write(agenda, runs, sections(answers))
+            written = self._write(agenda, runs, examining.sections(answers))
         logged = logged and self._fill_stages(agenda, runs)
         self._say_the_end(agenda, delivered)
         settled = all(answer.settled for answer in answers)
@@ -153,17 +182,25 @@ class _Course:
     def _facts(self, runs: Mapping[str, str]) -> Facts:
         return Facts(self.summary.class_names, self.terms.image_shape, self.terms.yardstick, runs)
 
-    def _agenda(self) -> tuple[Agenda, dict[str, str]]:
-        """Return what is to be done after what MLflow has, and the runs there, by key."""
+    def _agenda(self, *, running: bool = True) -> tuple[Agenda, dict[str, str]]:
+        """Return what is to be done after what MLflow has, and the runs there, by key.
+
+        Where it is not `running`, nothing is said or written as stages are decided and trials end.
+        """
         drawn, stored = self.store.patiently(self._stored, self.say)
+        self.store.patiently(self.source.read, self.say)
         decided = decision_files.read(self.folder, [stage.name for stage in self.study.all_stages], self.say)
         if self.options.fresh:
             self.store.patiently(lambda: self.store.supersede(stored), self.say)
             stored, drawn, decided = {}, {}, {}
         self.warn(lost(stored.values()), ())
         known = {key: _known(trial) for key, trial in stored.items()}
-        agenda = Agenda(self.study, self.terms, self._decided, known, drawn, decided)
-        return agenda, {key: entry.run_id for key, entry in known.items()}
+        runs = {key: entry.run_id for key, entry in known.items()}
+        if not running:
+            return Agenda(self.study, self.terms, lambda _: None, known, drawn, decided), runs
+        live = Live(lambda: self._write(agenda, runs))
+        agenda = Agenda(self.study, self.terms, self._decided, known, drawn, decided, live.trial_ended)
+        return agenda, runs
 
     def _stored(self) -> tuple[dict[str, list[Drawn]], dict[str, StoredTrial]]:
         """Return what MLflow has: a search's draws by stage, and trials by key."""
@@ -201,6 +238,7 @@ class _Course:
         stages = [stage.name for stage in self.study.all_stages]
         with held():
             parents = stage_runs.parents(self.store, self.study.name, stages, self.say)
+        self.source.begin(f"trials run {sharing.words}", tags.get("git_commit", ""))
         try:
             with Display(agenda, self.console) as display:
                 scheduler.execute(
@@ -210,6 +248,8 @@ class _Course:
             handover = tracker.abandon() if lease.lost else tracker.end(self.say)
             self.warn(handover.left, handover.problems)
             runs.update(handover.runs)
+            if not (lease.lost or handover.left):
+                self.source.end(agenda.restarts)
         if handover.left:
             return False
         # a Tracker that was killed and started again does not know the runs that it had delivered before
@@ -230,7 +270,8 @@ class _Course:
         """
         try:
             with held():
-                results.write(self.folder, agenda, self._facts(runs), self.summary, findings)
+                facts, source = self._facts(runs), self.source.known
+                results.write(self.folder, agenda, facts, self.summary, findings, source, self.album)
         except OSError as error:
             self.say(
                 f"warning: the results cannot be written to {self.folder}: {error.strerror}; once they can, the same "
@@ -244,17 +285,13 @@ class _Course:
 
         None, with a line, where MLflow has gone away since the last trial.
         """
-        winners = _winners(agenda).keys() if self.jobs else set()
         try:
             with self.store.readable():
                 self.store.describe(self.study.name, results.markdown(agenda))
-                trials = self.store.trials(winners) if winners else {}
-            if gone := winners - trials.keys():
-                raise UserError(f"MLflow has lost the runs of {', '.join(key[:12] for key in sorted(gone))}")
+                return examining.winners(self.store, agenda) if self.jobs else {}
         except UserError as error:
             self.say(f"warning: {error}; the same command goes on from here")
             return None
-        return trials
 
     def _fill_stages(self, agenda: Agenda, runs: Mapping[str, str]) -> bool:
         """Give MLflow's run of each decided stage its table, its figures and the report; False where that fails."""
@@ -263,19 +300,13 @@ class _Course:
             return stage_runs.fill(self.store, self.study.name, self.folder, agenda.results, runs, metric, self.say)
 
     def _analyse(self, agenda: Agenda, trials: Mapping[str, StoredTrial]) -> list[Answer]:
-        """Have the study's analyses done.
-
-        They ask its best trial on validation; those that compare models ask the winner of every stage.
-        """
+        """Have the study's analyses done."""
         with held():
             from sweeps.execution import questions
             from sweeps.execution.answers import Answers
 
-        winners = _winners(agenda)
-        best = max(winners.values(), key=lambda outcome: outcome.score)
-        asked = questions.about([job for job in self.jobs if not job.together], [trials[best.key]])
-        asked += questions.about([job for job in self.jobs if job.together], [trials[key] for key in winners])
         kept = Answers(self.store, self.folder, self.say)
+        asked = examining.questions(agenda, self.jobs, trials)
         return questions.ask(asked, self.data, kept, self.options.machines, fresh=self.options.fresh)
 
     def _say_the_end(self, agenda: Agenda, delivered: bool) -> None:
@@ -311,7 +342,7 @@ def _known(trial: StoredTrial) -> Known:
 
 def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions, console: Console) -> _Course:
     """Read the data and the weights, and check all that can be before anything is spent."""
-    jobs = _jobs(study)
+    jobs = checks.jobs(study)
     store = Store(resolve_uri(options.tracking_uri))
     folder = results.prepare(options.output / study.name, planned)
     data = datasets.load(study.baseline.dataset, options.data_dir)
@@ -320,7 +351,7 @@ def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions
         study = study.without_published()
     if any(trial.training.vary_split for stage in planned for trial in stage.reachable):
         data.check_can_be_split_again()
-    weights = _weights(planned, data, options.data_dir, console)
+    weights = checks.weights(planned, data, options.data_dir, console)
     digests = {name: hashlib.sha256(file).hexdigest() for name, file in weights.items()}
     terms = Terms(
         seeds=tuple(range(options.seeds)),
@@ -336,7 +367,9 @@ def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions
     shared, summary = SharedData(data), DataSummary.of(data)
     images = Images.of(data)
     return _Course(
-        study, planned, jobs, shared, images, summary, weights, terms, reachable, store, folder, options, console
+        *(study, planned, jobs, shared, images, summary, weights, terms, reachable, store, folder, options, console),
+        Source(store, study.name, partial(console.print, highlight=False, soft_wrap=True)),
+        Album(folder),
     )
 
 
@@ -345,36 +378,6 @@ def _yardstick(data: Dataset) -> Yardstick:
     parts = {"train": data.train, "val": data.val, "test": data.test}
     labels = {name: split.labels for name, split in parts.items()} if data.multi_label else {}
     return Yardstick(data.metric, len(data.val), labels, len(data.val) / (len(data.train) + len(data.val)))
-
-
-def _weights(planned: Iterable[PlannedStage], data: Dataset, data_dir: Path, console: Console) -> dict[str, bytes]:
-    """Read the pretrained weights that trials start from, and say what of them fits the networks.
-
-    Raises UserError where nothing does.
-    """
-    starting = [trial for stage in planned for trial in stage.reachable if trial.weights is not None]
-    if not starting:
-        return {}
-    from trainables import pretrained  # imports torch, which takes seconds
-
-    files = {
-        name: pretrained.read(name, data_dir) for name in {trial.weights for trial in starting} if name is not None
-    }
-    networks = {(trial.weights, trial.model): trial for trial in starting}
-    for trial in networks.values():
-        name = str(trial.weights)
-        report = pretrained.check(trial, data, pretrained.parse(name, files[name]))
-        console.print(f"{trial.weights}: {report.summary}", highlight=False, soft_wrap=True)
-    return files
-
-
-def _jobs(study: Study) -> list[Job]:
-    """Return the study's analyses, checked before anything is trained."""
-    if not study.analyses:
-        return []
-    from analysis.jobs import make  # imports torch and Matplotlib, which takes seconds
-
-    return make(study.analyses)
 
 
 def _tags(study: Study, sharing: Sharing) -> dict[str, str]:

@@ -15,6 +15,7 @@ from trainables.errors import UserError, suggest
 
 # the least that a number may be
 LEAST = {"num_gpus": 0, "trials_per_gpu": 1, "num_cpus": 1, "epochs": 1, "seeds": 1, "num_trials": 1}
+QUICK = "_quick"  # ends the name under which --quick runs a study
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,11 @@ def label(value: Any) -> str:
     return str(value).rpartition("/")[2]
 
 
+def brief(value: Any) -> str:
+    """Return a value in short: a number that was drawn has many digits."""
+    return f"{value:.3g}" if isinstance(value, float) else label(value)
+
+
 def points(share: float) -> str:
     """Return a difference of fractions in points, with its sign."""
     return f"{100 * share:+z.1f}".replace("-", "−")

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from analysis.finding import Figure, Finding
+from analysis.page.writing import table_html
 from analysis.report import Column, Measured, Table
 from tests import damage
 
@@ -66,6 +67,21 @@ def test_a_finding_without_arrays_has_no_file_of_them():
 
 def test_a_finding_of_an_earlier_version_is_read():
     assert same(Finding.from_files(before()), FINDING)
+    files = before()
+    form = json.loads(files["finding.json"])
+    del form["tables"]["numbers"]["folded"]
+    assert same(Finding.from_files(files | {"finding.json": json.dumps(form).encode()}), FINDING)
+
+
+def test_raw_rows_stay_folded():
+    table = Table("t", (Column("a"),), ((1,),), folded=True)
+    files = Finding("job", "Title", tables={"t": table}).files()
+    assert Finding.from_files(files).tables["t"].folded
+    form = json.loads(files["finding.json"])
+    del form["digest"]
+    form["tables"]["t"]["folded"] = "yes"
+    with pytest.raises(ValueError, match="folded is 'yes'"):
+        Finding.from_files(files | {"finding.json": json.dumps(form).encode()})
 
 
 def test_of_a_damaged_finding_nothing_is_shown():
@@ -86,7 +102,7 @@ def test_of_an_earlier_version_s_finding_what_is_read_can_be_shown():
     assert len(refused) > 800
     for finding in read.values():
         for table in finding.tables.values():
-            table.to_html(), table.to_csv(), table.to_json(), table.to_rich()
+            table_html(table), table.to_csv(), table.to_json(), table.to_rich()
         assert json.dumps(finding.files()["finding.json"].decode(), ensure_ascii=False).encode()
 
 
