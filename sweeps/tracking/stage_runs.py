@@ -25,7 +25,7 @@ PARENT = "mlflow.parentRunId"
 STAGE = "stage_run"  # the tag: of which stage it is the run
 STAGES = "stages"  # the tag of a trial that several have: their names
 HOLDS = "holds"  # the tag: a digest of what it has been given
-KINDS = "csv|png|svg|jsonl"  # of a stage's files, <stage>.csv and <stage>-<what>.png
+KINDS = "csv|png|jsonl"  # of a stage's files, <stage>.csv and <stage>-<what>.png
 REPORT = "report.html"
 
 

@@ -142,7 +142,8 @@ def test_a_study_from_the_first_run_to_more_epochs_and_seeds(tmp_path, images):
     assert stages["lr"].data.metrics == {name: best[name] for name in stages["lr"].data.metrics}
     assert "chosen_test_accuracy" in best
     of_lr = {path.path for path in MlflowClient(bench.uri).list_artifacts(stages["lr"].info.run_id)}
-    assert of_lr == {"lr.csv", "lr-loss.png", "lr-accuracy.png", "report.html"}
+    drawn = {f"lr-{what}.png" for what in ("effects", "learning", "loss", "accuracy")}
+    assert of_lr == {"lr.csv", "report.html"} | drawn
     folder = tmp_path / "results" / "small"
     drawn = [*(f"{stage}-{end}" for stage in ("lr", "width", "curve") for end in ("learning", "loss", "accuracy"))]
     assert {path.name for path in folder.iterdir() if path.suffix} >= {

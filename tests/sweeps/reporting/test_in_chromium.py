@@ -10,7 +10,8 @@ from tests.sweeps.reporting.materials import material, over
 # say nothing, and texts with a contrast below 4.5 to 1 (WCAG 2.1, 1.4.3)
 SCRIPT = """
   const root = page.documentElement, view = page.defaultView, all = [...page.body.querySelectorAll("*")];
-  const wide = all.filter(each => each.getBoundingClientRect().right > root.clientWidth + 1 && !each.closest(".scroll"));
+  const right = each => each.closest(".scroll") ? 0 : each.getBoundingClientRect().right;
+  const wide = all.filter(each => right(each) > root.clientWidth + 1);
   const ids = page.querySelectorAll("a[href^='#']");
   const lost = [...ids].filter(each => !page.getElementById(each.getAttribute("href").slice(1)));
   const blank = [...page.images].filter(each => !each.alt || !each.complete || !each.naturalWidth);
