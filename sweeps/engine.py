@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,9 +14,9 @@ from rich.console import Console
 
 from sweeps import checks, examining
 from sweeps.decisions.agenda import Agenda
-from sweeps.decisions.outcome import Outcome, Yardstick
+from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.planning import PlannedStage, plan_study
-from sweeps.decisions.records import Drawn, Known, StageResult, Terms
+from sweeps.decisions.records import Drawn, Known, StageResult, Terms, stage_winners
 from sweeps.execution.machines import Machines
 from sweeps.execution.shared_data import SharedData
 from sweeps.execution.sharing import Sharing, largest, share_out
@@ -26,14 +26,17 @@ from sweeps.reporting import decision_files, results
 from sweeps.reporting.album import Album
 from sweeps.reporting.live import Live
 from sweeps.reporting.material import DataSummary
-from sweeps.reporting.plan_tables import print_plan
+from sweeps.reporting.plan_tables import print_headline, print_plan
 from sweeps.reporting.stage_report import report_on
 from sweeps.reporting.tables import Facts
+from sweeps.results import Ended
 from sweeps.sources import Source
 from sweeps.study import Study
+from sweeps.terminal import busy
 from sweeps.tracking import origin, stage_runs
 from sweeps.tracking.connection import resolve_uri
 from sweeps.tracking.findings import advice
+from sweeps.tracking.finished import note_winners
 from sweeps.tracking.lease import Lease
 from sweeps.tracking.models import log_best
 from sweeps.tracking.spool import locked
@@ -51,8 +54,10 @@ if TYPE_CHECKING:
     from sweeps.execution.answers import Answer
 
 
-def run_study(study: Study, options: RunOptions, console: Console) -> int:
-    """Run what is not done yet of a study, write what came of it, and return the exit status.
+def run_study(
+    study: Study, options: RunOptions, console: Console, tell: Callable[[Ended], None] = lambda _: None
+) -> int:
+    """Run what is not done yet of a study, write what came of it, `tell` it, and return the exit status.
 
     That is 0, or 1 where trials or analyses failed, or something could not be kept. Raises UserError, before anything
     starts, for what the user can mend; KeyboardInterrupt after keeping what was done.
@@ -67,10 +72,15 @@ def run_study(study: Study, options: RunOptions, console: Console) -> int:
             console.print(f"warning: {line}", highlight=False, soft_wrap=True)
         return 0
     options.machines.check()
-    course = _prepared(study, planned, options, console)
+    store = Store(resolve_uri(options.tracking_uri))
+    print_headline(study, planned, options.seeds, options.early_stopping, console)
+    with busy(console, f"reading {study.baseline.dataset}"):
+        course = replace(_prepared(study, planned, options, store, console), tell=tell)
     lease = Lease(course.store, study.name, course.say)
-    with tidy(), locked(course.spool / "driver.lock"), lease.held():
-        course.warn(*deliver(course.store, course.spool))
+    with tidy(), locked(course.spool / "driver.lock"), ExitStack() as leased:
+        with busy(console, "opening MLflow"):
+            leased.enter_context(lease.held())
+            course.warn(*deliver(course.store, course.spool))
         return course.finish(lease)
 
 
@@ -82,7 +92,8 @@ def write_report(study: Study, options: RunOptions, console: Console) -> int:
     """
     study = chosen(study, options)
     images = Images(*datasets.image_shape(study.baseline.dataset, options.data_dir))
-    return _prepared(study, plan_study(study, images.shape, images.classes), options, console).rewrite()
+    planned, store = plan_study(study, images.shape, images.classes), Store(resolve_uri(options.tracking_uri))
+    return _prepared(study, planned, options, store, console).rewrite()
 
 
 def chosen(study: Study, options: RunOptions) -> Study:
@@ -128,6 +139,7 @@ class _Course:
     console: Console
     source: Source
     album: Album
+    tell: Callable[[Ended], None] = lambda _: None
 
     def rewrite(self) -> int:
         """Write the report of what MLflow has, and return the exit status."""
@@ -145,7 +157,8 @@ class _Course:
 
     def finish(self, lease: Lease) -> int:
         """Run what MLflow does not have yet, write what came of it, and return the exit status."""
-        agenda, runs = self._agenda()
+        with busy(self.console, "asking MLflow what is done already"):
+            agenda, runs = self._agenda()
         delivered = True
         answers: list[Answer] = []
         with ExitStack() as connection:
@@ -153,15 +166,17 @@ class _Course:
                 if not agenda.over:
                     delivered = self._execute(agenda, runs, connection, lease)
             finally:
-                written = self._write(agenda, runs)
+                with busy(self.console, "writing the report"):
+                    written = self._write(agenda, runs)
             examined = self._examined(agenda) if delivered else None
-            logged = examined is not None and log_best(self.store, _winners(agenda), runs, self.say)
+            logged = examined is not None and log_best(self.store, stage_winners(agenda.results), runs, self.say)
             if examined:
                 answers = self._analyse(agenda, examined)
         if answers:
             written = self._write(agenda, runs, examining.sections(answers))
         logged = logged and self._fill_stages(agenda, runs)
         self._say_the_end(agenda, delivered)
+        self.tell(Ended(self.study.name, agenda.results, self._facts(runs), self.folder, self.store.uri))
         settled = all(answer.settled for answer in answers)
         return 0 if logged and written and settled and not agenda.failed else 1
 
@@ -222,13 +237,14 @@ class _Course:
 
         Stays connected to Ray as long as `connection` lasts. Adds the new trials' MLflow runs to `runs`.
         """
-        with held():  # an interrupted import may end as any error, or in half a module
-            from sweeps.execution import cluster, scheduler, tracker_actor
-            from sweeps.reporting.display import Display
+        with busy(self.console, "starting Ray"):
+            with held():  # an interrupted import may end as any error, or in half a module
+                from sweeps.execution import cluster, scheduler, tracker_actor
+                from sweeps.reporting.display import Display
 
+            machines = connection.enter_context(cluster.connect(self.options.machines))
         if agenda.reused:
             self.say(f"{len(agenda.reused)} trials are done already and not run again")
-        machines = connection.enter_context(cluster.connect(self.options.machines))
         sharing = _sharing(machines, self.options, self.planned, self.images)
         self.say(f"trials run {sharing.words}")
         self.warn(sharing.warnings, ())
@@ -288,6 +304,7 @@ class _Course:
         try:
             with self.store.readable():
                 self.store.describe(self.study.name, results.markdown(agenda))
+                note_winners(self.store, self.study.name, stage_winners(agenda.results))
                 return examining.winners(self.store, agenda) if self.jobs else {}
         except UserError as error:
             self.say(f"warning: {error}; the same command goes on from here")
@@ -306,8 +323,9 @@ class _Course:
             from sweeps.execution.answers import Answers
 
         kept = Answers(self.store, self.folder, self.say)
-        asked = examining.questions(agenda, self.jobs, trials)
-        return questions.ask(asked, self.data, kept, self.options.machines, fresh=self.options.fresh)
+        with busy(self.console, "asking the analyses"):
+            asked = examining.questions(agenda, self.jobs, trials)
+            return questions.ask(asked, self.data, kept, self.options.machines, fresh=self.options.fresh)
 
     def _say_the_end(self, agenda: Agenda, delivered: bool) -> None:
         ran, reused = len(agenda.tasks), len(agenda.reused)
@@ -325,11 +343,6 @@ class _Course:
             self.say(advice(self.spool, self.store.uri))
 
 
-def _winners(agenda: Agenda) -> dict[str, Outcome]:
-    """Return the winners of the decided stages, by key."""
-    return {result.winner.outcome.key: result.winner.outcome for result in agenda.results if result.winner}
-
-
 def _sharing(machines: Machines, options: RunOptions, planned: Sequence[PlannedStage], images: Images) -> Sharing:
     need = partial(largest, planned, images, options.seeds)
     return share_out(machines, need, all_of_them=options.num_gpus is None)
@@ -340,10 +353,11 @@ def _known(trial: StoredTrial) -> Known:
     return Known(trial.status, history, trial.run_id, trial.reason)
 
 
-def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions, console: Console) -> _Course:
+def _prepared(
+    study: Study, planned: Sequence[PlannedStage], options: RunOptions, store: Store, console: Console
+) -> _Course:
     """Read the data and the weights, and check all that can be before anything is spent."""
     jobs = checks.jobs(study)
-    store = Store(resolve_uri(options.tracking_uri))
     folder = results.prepare(options.output / study.name, planned)
     data = datasets.load(study.baseline.dataset, options.data_dir)
     if data.name != study.baseline.dataset:

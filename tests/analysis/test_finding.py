@@ -1,5 +1,6 @@
 """A finding as files."""
 
+import base64
 import io
 import json
 
@@ -151,3 +152,15 @@ def test_what_is_damaged_on_purpose_is_no_finding_either():
         form["tables"]["numbers"]["columns"][0][where] = value
         with pytest.raises(ValueError, match=r"."):
             Finding.from_files(before() | {"finding.json": json.dumps(form).encode()})
+
+
+def test_a_notebook_shows_words_figures_and_what_is_shown_of_tables():
+    found = Finding("job", "A < B", ("so & so",), {"t": TABLE}, {"f": Figure(png(), 'a "cat"')})
+    picture = base64.b64encode(png()).decode()
+    assert found._repr_html_() == (
+        "<h3>A &lt; B</h3><p>so &amp; so</p>"
+        f'<figure><img src="data:image/png;base64,{picture}" alt="a &quot;cat&quot;" style="max-width:100%">'
+        "<figcaption>a &quot;cat&quot;</figcaption></figure>"
+        "<details><summary>t</summary><table><tr><th>a</th></tr>"
+        "<tr><td>1.0 ± 0.5 (3)</td></tr><tr><td>x</td></tr></table></details>"
+    )
