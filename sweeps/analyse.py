@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from sweeps.options import QUICK, Parser, whole
+from sweeps.terminal import busy
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,15 +43,16 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
     where they name no run, or on what `--quick` made of it where that is all there is. Raises UserError for what the
     user can mend.
     """
-    options = _parser(default).read(arguments)
-    from sweeps.execution import questions
-    from sweeps.execution.answers import Answers
-    from sweeps.execution.machines import Machines
-    from sweeps.execution.shared_data import SharedData
-    from sweeps.tracking.connection import resolve_uri
-    from sweeps.tracking.finished import folder_name
-    from sweeps.tracking.store import Store
-    from trainables import datasets
+    with busy(console, "loading the analyses"):
+        options = _parser(default).read(arguments)
+        from sweeps.execution import questions
+        from sweeps.execution.answers import Answers
+        from sweeps.execution.machines import Machines
+        from sweeps.execution.shared_data import SharedData
+        from sweeps.tracking.connection import resolve_uri
+        from sweeps.tracking.finished import folder_name
+        from sweeps.tracking.store import Store
+        from trainables import datasets
 
     jobs = _jobs(options.jobs, options.set, given)
     machines = Machines(num_gpus=options.num_gpus, num_cpus=options.num_cpus, address=options.address)
@@ -65,7 +67,9 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
     kept = Answers(store, place, say)
     kept.deliver_earlier()
     insisted = {setting.partition(".")[0] for setting in options.set}
-    answers = questions.ask(questions.about(jobs, trials), data, kept, machines, fresh=options.fresh, insisted=insisted)
+    asked = questions.about(jobs, trials)
+    with busy(console, "asking the analyses"):
+        answers = questions.ask(asked, data, kept, machines, fresh=options.fresh, insisted=insisted)
     written = _write(place, trials[0].experiment, answers, say)
     say(f"report: {place / 'analysis.html'} · MLflow: {store.uri}, in the models' runs under analysis/")
     return 0 if written and all(answer.settled for answer in answers) else 1

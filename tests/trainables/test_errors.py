@@ -1,6 +1,6 @@
 """What the user is told when a word is not known."""
 
-from trainables.errors import UserError, suggest
+from trainables.errors import UserError, nearest, suggest
 
 
 def test_the_nearest_word_is_suggested_else_all_are_listed():
@@ -9,6 +9,11 @@ def test_the_nearest_word_is_suggested_else_all_are_listed():
     assert suggest("chanels", (word for word in known)) == "; did you mean 'channels'?"
     assert suggest("xyz", known) == "; known: conv_layers, channels, kernel"
     assert suggest("xyz", ()) == "; known: "
+
+
+def test_the_nearest_word_alone():
+    assert nearest("chanels", ("conv_layers", "channels")) == "channels"
+    assert nearest("xyz", ("conv_layers", "channels")) is None
 
 
 def test_the_users_mistakes_are_value_errors():

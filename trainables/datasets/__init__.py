@@ -5,6 +5,7 @@
     shapes          6,000 drawn objects, 32×32 RGB, with masks; embedded
     scenes          1,250 pictures of four such objects each, 64×64 RGB, multi-label; embedded
     voc2007         9,963 photographs with several labels each, 256×256 RGB, with boxes; downloaded where missing
+    mnist …         what torchvision has of small images: digits, letters, CIFAR-100, SVHN, STL-10 (see catalogue.py)
     folder:PATH     your own images in class folders (see folders.py)
 
 Validation is a part of the training images, the same for every trial and replicate, unless a trial has `vary_split`
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from trainables.datasets import cifar10, fashion_mnist, folders, scenes, shapes, voc
+from trainables.datasets import catalogue, cifar10, fashion_mnist, folders, scenes, shapes, voc
 from trainables.datasets.dataset import Box, Dataset, Shape, Source, Split, check_labels, digest, statistics
 from trainables.datasets.given import given
 from trainables.datasets.images import Format
@@ -34,6 +35,7 @@ SOURCES = {
     "shapes": shapes.SOURCE,
     "scenes": scenes.SOURCE,
     "voc2007": voc.SOURCE,
+    **{name: entry.source for name, entry in catalogue.CATALOGUE.items()},
 }
 
 
