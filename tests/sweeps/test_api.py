@@ -113,7 +113,7 @@ def test_the_options_are_the_command_s():
         (STUDY, {"dry_run": True}, "run() has no option 'dry_run'; plan() prints the plan"),
         (STUDY, {"seeds": 0}, "--seeds is 0, but must be at least 1"),
         (STUDY, {"seeds": -1}, "--seeds is -1, but must be at least 1"),
-        (STUDY, {"seeds": "many"}, "argument --seeds: 'many' is not a whole number"),
+        (STUDY, {"seeds": "many"}, "--seeds: 'many' is not a whole number"),
     ],
 )
 def test_a_mistake_in_the_options_is_one_line(study, options, message):
