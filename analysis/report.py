@@ -1,22 +1,20 @@
-"""Tables and the report: one description of what was measured, written for the terminal, for print, and for other
-programs.
+"""Tables and the report's parts: one description of what was measured, for the terminal, the page (analysis/page), and
+other programs.
 
 A number that is not known stays unknown on every way out: "–" for people, empty in CSV, null in JSON.
 """
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import rich.box
@@ -28,6 +26,7 @@ from trainables.files import write_whole
 Value = str | int | float | None
 
 MISSING = "–"
+WORDY = 3  # columns of words that a phone has room for beside each other
 TERMINAL_COLUMNS = 12  # more than these do not fit in a line, so that the table is turned
 
 
@@ -91,11 +90,14 @@ class Table:
     may be best, as far as the data can tell.
     """
 
+    block: ClassVar[str] = "table"  # of a page, see analysis/page
+
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Value | Measured, ...], ...]
     eligible: tuple[bool, ...] | None = None  # one per row; None: all are
     marked: tuple[bool, ...] | None = None  # one per row; None: none is
+    folded: bool = False  # raw rows, which a reader opens where they are wanted; the text says what they come to
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
@@ -146,7 +148,7 @@ class Table:
             "title": self.title,
             "columns": [column.name for column in self.columns],
             "rows": [[_data(cell) for cell in row] for row in self.rows],
-            "eligible": [self._ranked(row) for row in range(len(self.rows))],
+            "eligible": [self.ranked(row) for row in range(len(self.rows))],
             "best": sorted(self.best),
         }
 
@@ -155,14 +157,14 @@ class Table:
 
         One with many more columns than a terminal is wide lies on its side: a column per row.
         """
-        shown = self._shown()
+        shown = self.shown
         turned = len(shown) > max(TERMINAL_COLUMNS, len(self.rows))
         lines = [[Text(self.columns[col].name) for col in shown]]  # Text everywhere: a label in brackets is no markup
         lines += [
             [Text(self.text(row, col), style=self._rich_style(row, col)) for col in shown]
             for row in range(len(self.rows))
         ]
-        numeric = [col > 0 for col in range(len(lines))] if turned else [self._numeric[col] for col in shown]
+        numeric = [col > 0 for col in range(len(lines))] if turned else [self.numeric[col] for col in shown]
         headers, *body = zip(*lines, strict=True) if turned else lines
         table = rich.table.Table(title=Text(self.title, style="bold"), title_justify="left", box=rich.box.SIMPLE_HEAD)
         for header, right in zip(headers, numeric, strict=True):
@@ -172,27 +174,12 @@ class Table:
             table.add_row(*cells)
         return table
 
-    def to_html(self) -> str:
-        """Return the table as an HTML element, all text escaped; the best as <td class="best">."""
-        kinds = {col: _class("number" if self._numeric[col] else "") for col in self._shown()}
-        heads = "".join(f'<th scope="col"{kind}>{escape(self.columns[col].name)}</th>' for col, kind in kinds.items())
-        rows = "\n".join(self._html_row(row) for row in range(len(self.rows)))
-        top = f"<caption>{escape(self.title)}</caption>\n<thead><tr>{heads}</tr></thead>"
-        return f"<table>\n{top}\n<tbody>\n{rows}\n</tbody>\n</table>"
-
-    def _html_row(self, row: int) -> str:
-        cells = []
-        for col in self._shown():
-            kind = "best" if (row, col) in self.best else "number" if self._numeric[col] else ""
-            cells.append(f"<td{_class(kind)}>{escape(self.text(row, col))}</td>")
-        return f"<tr{_class('' if self._ranked(row) else 'unranked')}>{''.join(cells)}</tr>"
-
     def _best_rows(self, col: int) -> list[int]:
         if self.columns[col].best is None:
             return []
         if self.columns[col].best == "marked":
             return [row for row, marked in enumerate(self.marked or ()) if marked]
-        values = {row: _rank(cells[col]) for row, cells in enumerate(self.rows) if self._ranked(row)}
+        values = {row: _rank(cells[col]) for row, cells in enumerate(self.rows) if self.ranked(row)}
         known = [value for value in values.values() if value is not None]
         top = (max if self.columns[col].best == "max" else min)(known, default=None)
         return [row for row, value in values.items() if value is not None and value == top]
@@ -200,16 +187,24 @@ class Table:
     def _rich_style(self, row: int, col: int) -> str:
         if (row, col) in self.best:
             return "bold green"
-        return "" if self._ranked(row) else "dim"
+        return "" if self.ranked(row) else "dim"
 
-    def _ranked(self, row: int) -> bool:
+    def ranked(self, row: int) -> bool:
+        """Tell whether a row counts."""
         return self.eligible is None or self.eligible[row]
 
-    def _shown(self) -> list[int]:
+    @property
+    def shown(self) -> list[int]:
+        """The numbers of the columns that people see."""
         return [col for col, column in enumerate(self.columns) if column.show]
 
+    @property
+    def wordy(self) -> bool:
+        """Whether it has so many columns of words that on a phone each row is better read by itself."""
+        return sum(not self.numeric[col] for col in self.shown) > WORDY
+
     @cached_property
-    def _numeric(self) -> tuple[bool, ...]:
+    def numeric(self) -> tuple[bool, ...]:
         """Whether each column is free of words."""
         return tuple(not any(isinstance(row[col], str) for row in self.rows) for col in range(len(self.columns)))
 
@@ -225,24 +220,14 @@ class Section:
     captioned: bool = False  # whether the pictures bear their captions themselves
 
 
-def write_html(path: Path, title: str, intro: Sequence[str], sections: Sequence[Section]) -> None:
-    """Write the report as one file that needs no other: style and figures are inside, and nothing is loaded or run."""
-    legend = _LEGEND if any(section.tables for section in sections) else ""
-    titles = [escape(section.title) for section in sections]
-    contents = "".join(f'<li><a href="#section-{i}">{title}</a></li>' for i, title in enumerate(titles, 1))
-    nav = f'<nav aria-label="Contents"><ol>{contents}</ol></nav>\n' if contents else ""
-    body = "\n".join(_html_section(section, f"section-{i}") for i, section in enumerate(sections, 1))
-    head = f"{_META}\n<title>{escape(title)}</title>\n<style>{_STYLE}</style>"
-    start = f"<h1>{escape(title)}</h1>\n{_paragraphs(intro)}\n{legend}{nav}"
-    page = f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{start}{body}\n</body>\n</html>\n'
-    write_whole(path, page.encode())
-
-
-def write_json(path: Path, title: str, intro: Sequence[str], sections: Sequence[Section]) -> None:
-    """Write the content of the report as data; figures by their file names."""
+def write_json(
+    path: Path, title: str, intro: Sequence[str], sections: Sequence[Section], more: Mapping[str, Any] | None = None
+) -> None:
+    """Write the content of the report as data, and `more` of it; figures by their file names."""
     content = {
         "title": title,
         "intro": list(intro),
+        **(more or {}),
         "sections": [
             {
                 "title": section.title,
@@ -301,75 +286,3 @@ def _data(cell: Value | Measured) -> Any:
     if isinstance(cell, Measured):
         return {name: _data(part) for name, part in asdict(cell).items()}
     return None if isinstance(cell, float) and not math.isfinite(cell) else cell
-
-
-def _class(name: str) -> str:
-    return f' class="{name}"' if name else ""
-
-
-def _paragraphs(text: Iterable[str]) -> str:
-    return "\n".join(f"<p>{escape(line)}</p>" for line in text)
-
-
-def _html_section(section: Section, anchor: str) -> str:
-    tables = "\n".join(f'<div class="wide" tabindex="0">{table.to_html()}</div>' for table in section.tables)
-    figures = "\n".join(_html_figure(*figure, section.captioned) for figure in section.figures)
-    parts = [
-        f"<h2>{escape(section.title)}</h2>",
-        _paragraphs(section.text),
-        tables,
-        f'<div class="figures">{figures}</div>' if figures else "",
-    ]
-    return f'<section id="{anchor}">\n' + "\n".join(part for part in parts if part) + "\n</section>"
-
-
-def _html_figure(file: Path, caption: str, captioned: bool) -> str:
-    data, text = base64.b64encode(file.read_bytes()).decode(), escape(caption)
-    below = "" if captioned else f"<figcaption>{text}</figcaption>"
-    return f'<figure><img src="data:image/png;base64,{data}" alt="{text}">{below}</figure>'
-
-
-_META = """<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width">"""
-
-_LEGEND = (
-    '<p class="legend"><b class="best">Bold</b>: in a stage\'s table what may be best, as far as its seeds and images '
-    "can tell (95 %); in others the best of a column, before rounding. a ± b (n): mean and standard deviation over n "
-    "seeds; [a, b]: a 95 % interval. –: not known. "
-    '<span class="unranked">Slanted rows</span> are not ranked.</p>'
-    "\n"
-)
-
-# System colours follow the reader's light or dark setting; the green is see-through, so that it suits both; bold says
-# the same in print.
-_STYLE = """
-:root { color-scheme: light dark; --line: rgb(128 128 128 / .4); }
-body { max-width: 80rem; margin: 2rem auto; padding: 0 1rem; font: 15px/1.5 system-ui, sans-serif; \
-color: CanvasText; background: Canvas; }
-h1, h2 { line-height: 1.2; break-after: avoid; }
-h2 { margin-top: 2.5rem; padding-top: .5rem; border-top: 1px solid var(--line); }
-p { max-width: 50rem; }
-.legend, figcaption { font-size: .87em; }
-.wide { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: .87em; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; padding: .3rem 0; }
-th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line); }
-th { vertical-align: bottom; }
-th:first-child, td:first-child { position: sticky; left: 0; background: Canvas; }
-.number, td.best { text-align: right; }
-td.number, td.best { white-space: nowrap; }
-.best { font-weight: 700; background: rgb(0 158 115 / .2); }
-.unranked { font-style: italic; color: color-mix(in srgb, CanvasText 70%, Canvas); }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 34rem), 1fr)); gap: 1rem; }
-figure { margin: 0; break-inside: avoid; }
-img { max-width: 100%; background: white; }
-@page { size: landscape; margin: 12mm; }
-@media print {
-  body { max-width: none; margin: 0; }
-  .wide { overflow: visible; }
-  table { font-size: .6em; }
-  tr { break-inside: avoid; }
-  th, td.number, td.best { padding: .2rem; white-space: normal; }
-}
-"""

@@ -15,13 +15,14 @@ import ast
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from sweeps.options import Parser, whole
+from sweeps.options import QUICK, Parser, whole
 from sweeps.terminal import busy
 from trainables.errors import UserError
 
@@ -39,7 +40,8 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
     That is 0, or 1 where some failed, or MLflow has not got what was found.
 
     Those `given`, job → options, are done where the arguments name none (None: all there are), on the study `default`
-    where they name no run. Raises UserError for what the user can mend.
+    where they name no run, or on what `--quick` made of it where that is all there is. Raises UserError for what the
+    user can mend.
     """
     with busy(console, "loading the analyses"):
         options = _parser(default).read(arguments)
@@ -57,7 +59,8 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
     machines.check()
     say = partial(console.print, highlight=False, soft_wrap=True)
     store = Store(resolve_uri(options.tracking_uri))
-    trials = store.patiently(lambda: _trials(store, options.what, options.top), say)
+    what = options.what or [store.patiently(lambda: _found(store, str(default), say), say)]
+    trials = store.patiently(lambda: _trials(store, what, options.top), say)
     dataset = store.patiently(lambda: _dataset(store, trials), say)
     data = SharedData(datasets.load(dataset, options.data_dir))
     place = options.output / folder_name(trials[0].experiment)
@@ -87,6 +90,20 @@ def _write(place: Path, study: str, answers: Sequence[Answer], say: Callable[[st
         )
         return False
     return True
+
+
+def _found(store: Store, study: str, say: Callable[[str], None]) -> str:
+    """Return the study, or what `--quick` makes of it, with a line, where only that has a finished trial."""
+    try:
+        store.finished(study)
+    except UserError:
+        quick = f"{study}{QUICK}"
+        with suppress(UserError):  # what is said of the study itself tells more
+            store.finished(quick)
+            say(f"{study} has no finished trial here: {quick} is asked instead")
+            return quick
+        raise
+    return study
 
 
 def _trials(store: Store, what: Sequence[str], top: int) -> list[StoredTrial]:
@@ -142,9 +159,12 @@ def _parser(default: str | None) -> Parser:
     from analysis.jobs import JOBS
 
     parser = Parser(sys.modules["__main__"].__doc__ or __doc__ or "")
-    what: dict[str, Any] = {"nargs": "*", "default": [default]} if default else {"nargs": "+"}
+    of = f" (default: {default})" if default else ""
     parser.add_argument(
-        "what", metavar="STUDY|RUN", help="a study's name (its best trials) or an MLflow run's id", **what
+        "what",
+        metavar="STUDY|RUN",
+        nargs="*" if default else "+",
+        help=f"a study's name (its best trials) or an MLflow run's id{of}",
     )
     parser.add_argument(
         "--jobs",

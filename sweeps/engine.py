@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,24 +13,30 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from sweeps import checks, examining
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.planning import PlannedStage, plan_study
-from sweeps.decisions.records import Drawn, Known, StageResult, Terms
+from sweeps.decisions.records import Drawn, Known, StageResult, Terms, stage_winners
 from sweeps.execution.machines import Machines
 from sweeps.execution.shared_data import SharedData
 from sweeps.execution.sharing import Sharing, largest, share_out
 from sweeps.interruption import held, tidy
-from sweeps.options import RunOptions
+from sweeps.options import QUICK, RunOptions
 from sweeps.reporting import decision_files, results
+from sweeps.reporting.album import Album
+from sweeps.reporting.live import Live
+from sweeps.reporting.material import DataSummary
 from sweeps.reporting.plan_tables import print_headline, print_plan
-from sweeps.reporting.results import DataSummary
 from sweeps.reporting.stage_report import report_on
 from sweeps.reporting.tables import Facts
+from sweeps.results import Ended
+from sweeps.sources import Source
 from sweeps.study import Study
 from sweeps.terminal import busy
 from sweeps.tracking.connection import resolve_uri
 from sweeps.tracking.findings import advice
+from sweeps.tracking.finished import note_winners
 from sweeps.tracking.lease import Lease
 from sweeps.tracking.spool import locked
 from sweeps.tracking.store import Store, StoredTrial, lost
@@ -47,8 +53,10 @@ if TYPE_CHECKING:
     from sweeps.execution.answers import Answer
 
 
-def run_study(study: Study, options: RunOptions, console: Console) -> int:
-    """Run what is not done yet of a study, write what came of it, and return the exit status.
+def run_study(
+    study: Study, options: RunOptions, console: Console, tell: Callable[[Ended], None] = lambda _: None
+) -> int:
+    """Run what is not done yet of a study, write what came of it, `tell` it, and return the exit status.
 
     That is 0, or 1 where trials or analyses failed, or something could not be kept. Raises UserError, before anything
     starts, for what the user can mend; KeyboardInterrupt after keeping what was done.
@@ -66,13 +74,25 @@ def run_study(study: Study, options: RunOptions, console: Console) -> int:
     store = Store(resolve_uri(options.tracking_uri))
     print_headline(study, planned, options.seeds, options.early_stopping, console)
     with busy(console, f"reading {study.baseline.dataset}"):
-        course = _prepared(study, planned, options, store, console)
+        course = replace(_prepared(study, planned, options, store, console), tell=tell)
     lease = Lease(course.store, study.name, course.say)
     with tidy(), locked(course.spool / "driver.lock"), ExitStack() as leased:
         with busy(console, "opening MLflow"):
             leased.enter_context(lease.held())
             course.warn(*deliver(course.store, course.spool))
         return course.finish(lease)
+
+
+def write_report(study: Study, options: RunOptions, console: Console) -> int:
+    """Write what came of a study again, from what MLflow has, and return the exit status: 0, or 1 if that is kept from
+    it.
+
+    Raises UserError for what the user can mend.
+    """
+    study = chosen(study, options)
+    images = Images(*datasets.image_shape(study.baseline.dataset, options.data_dir))
+    planned, store = plan_study(study, images.shape, images.classes), Store(resolve_uri(options.tracking_uri))
+    return _prepared(study, planned, options, store, console).rewrite()
 
 
 def chosen(study: Study, options: RunOptions) -> Study:
@@ -83,7 +103,7 @@ def chosen(study: Study, options: RunOptions) -> Study:
     """
     study = study.only(options.stages) if options.stages else study
     if options.quick:
-        study = replace(study, name=f"{study.name}_quick").changed(study.quick)
+        study = replace(study, name=f"{study.name}{QUICK}").changed(study.quick)
         study = study.searching(**study.quick_search) if study.open_ended else study
     if options.quick or options.weights is not None:
         study = study.starting_from(options.weights)
@@ -116,6 +136,23 @@ class _Course:
     folder: Path
     options: RunOptions
     console: Console
+    source: Source
+    album: Album
+    tell: Callable[[Ended], None] = lambda _: None
+
+    def rewrite(self) -> int:
+        """Write the report of what MLflow has, and return the exit status."""
+        agenda, runs = self._agenda(running=False)
+        agenda.keep_failures()
+        answers: list[Answer] = []
+        if self.jobs and (asked := examining.questions(agenda, self.jobs, examining.winners(self.store, agenda))):
+            from sweeps.execution.answers import Answers
+
+            known = Answers(self.store, self.folder, self.say).known(asked)
+            answers = [known[at] for at in sorted(known)]
+        written = self._write(agenda, runs, examining.sections(answers))
+        self.say(f"report: {self.folder / 'report.html'}")
+        return 0 if written else 1
 
     def finish(self, lease: Lease) -> int:
         """Run what MLflow does not have yet, write what came of it, and return the exit status."""
@@ -134,10 +171,9 @@ class _Course:
             if examined:
                 answers = self._analyse(agenda, examined)
         if answers:
-            from sweeps.execution.answers import sections
-
-            written = self._write(agenda, runs, sections(answers))
+            written = self._write(agenda, runs, examining.sections(answers))
         self._say_the_end(agenda, delivered)
+        self.tell(Ended(self.study.name, agenda.results, self._facts(runs), self.folder, self.store.uri))
         settled = all(answer.settled for answer in answers)
         return 0 if examined is not None and written and settled and not agenda.failed else 1
 
@@ -158,17 +194,25 @@ class _Course:
     def _facts(self, runs: Mapping[str, str]) -> Facts:
         return Facts(self.summary.class_names, self.terms.image_shape, self.terms.yardstick, runs)
 
-    def _agenda(self) -> tuple[Agenda, dict[str, str]]:
-        """Return what is to be done after what MLflow has, and the runs there, by key."""
+    def _agenda(self, *, running: bool = True) -> tuple[Agenda, dict[str, str]]:
+        """Return what is to be done after what MLflow has, and the runs there, by key.
+
+        Where it is not `running`, nothing is said or written as stages are decided and trials end.
+        """
         drawn, stored = self.store.patiently(self._stored, self.say)
+        self.store.patiently(self.source.read, self.say)
         decided = decision_files.read(self.folder, [stage.name for stage in self.study.all_stages], self.say)
         if self.options.fresh:
             self.store.patiently(lambda: self.store.supersede(stored), self.say)
             stored, drawn, decided = {}, {}, {}
         self.warn(lost(stored.values()), ())
         known = {key: _known(trial) for key, trial in stored.items()}
-        agenda = Agenda(self.study, self.terms, self._decided, known, drawn, decided)
-        return agenda, {key: entry.run_id for key, entry in known.items()}
+        runs = {key: entry.run_id for key, entry in known.items()}
+        if not running:
+            return Agenda(self.study, self.terms, lambda _: None, known, drawn, decided), runs
+        live = Live(lambda: self._write(agenda, runs))
+        agenda = Agenda(self.study, self.terms, self._decided, known, drawn, decided, live.trial_ended)
+        return agenda, runs
 
     def _stored(self) -> tuple[dict[str, list[Drawn]], dict[str, StoredTrial]]:
         """Return what MLflow has: a search's draws by stage, and trials by key."""
@@ -204,6 +248,7 @@ class _Course:
         tracker = tracker_actor.start(self.store.uri, self.study.name, self.spool)
         lease.when_lost = tracker.stop_delivering
         tags = _tags(self.study, sharing)
+        self.source.begin(f"trials run {sharing.words}", tags.get("git_commit", ""))
         try:
             with Display(agenda, self.console) as display:
                 scheduler.execute(
@@ -213,6 +258,8 @@ class _Course:
             handover = tracker.abandon() if lease.lost else tracker.end(self.say)
             self.warn(handover.left, handover.problems)
             runs.update(handover.runs)
+            if not (lease.lost or handover.left):
+                self.source.end(agenda.restarts)
         if handover.left:
             return False
         # a Tracker that was killed and started again does not know the runs that it had delivered before
@@ -227,7 +274,8 @@ class _Course:
         """
         try:
             with held():
-                results.write(self.folder, agenda, self._facts(runs), self.summary, findings)
+                facts, source = self._facts(runs), self.source.known
+                results.write(self.folder, agenda, facts, self.summary, findings, source, self.album)
         except OSError as error:
             self.say(
                 f"warning: the results cannot be written to {self.folder}: {error.strerror}; once they can, the same "
@@ -241,33 +289,24 @@ class _Course:
 
         None, with a line, where MLflow has gone away since the last trial.
         """
-        winners = {result.winner.outcome.key for result in agenda.results if result.winner and self.jobs}
         try:
             with self.store.readable():
                 self.store.describe(self.study.name, results.markdown(agenda))
-                trials = self.store.trials(winners) if winners else {}
-            if gone := winners - trials.keys():
-                raise UserError(f"MLflow has lost the runs of {', '.join(key[:12] for key in sorted(gone))}")
+                note_winners(self.store, self.study.name, stage_winners(agenda.results))
+                return examining.winners(self.store, agenda) if self.jobs else {}
         except UserError as error:
             self.say(f"warning: {error}; the same command goes on from here")
             return None
-        return trials
 
     def _analyse(self, agenda: Agenda, trials: Mapping[str, StoredTrial]) -> list[Answer]:
-        """Have the study's analyses done.
-
-        They ask its best trial on validation; those that compare models ask the winner of every stage.
-        """
+        """Have the study's analyses done."""
         with held():
             from sweeps.execution import questions
             from sweeps.execution.answers import Answers
 
-        winners = {result.winner.outcome.key: result.winner.outcome for result in agenda.results if result.winner}
-        best = max(winners.values(), key=lambda outcome: outcome.score)
-        asked = questions.about([job for job in self.jobs if not job.together], [trials[best.key]])
-        asked += questions.about([job for job in self.jobs if job.together], [trials[key] for key in winners])
         kept = Answers(self.store, self.folder, self.say)
         with busy(self.console, "asking the analyses"):
+            asked = examining.questions(agenda, self.jobs, trials)
             return questions.ask(asked, self.data, kept, self.options.machines, fresh=self.options.fresh)
 
     def _say_the_end(self, agenda: Agenda, delivered: bool) -> None:
@@ -300,7 +339,7 @@ def _prepared(
     study: Study, planned: Sequence[PlannedStage], options: RunOptions, store: Store, console: Console
 ) -> _Course:
     """Read the data and the weights, and check all that can be before anything is spent."""
-    jobs = _jobs(study)
+    jobs = checks.jobs(study)
     folder = results.prepare(options.output / study.name, planned)
     data = datasets.load(study.baseline.dataset, options.data_dir)
     if data.name != study.baseline.dataset:
@@ -308,7 +347,7 @@ def _prepared(
         study = study.without_published()
     if any(trial.training.vary_split for stage in planned for trial in stage.reachable):
         data.check_can_be_split_again()
-    weights = _weights(planned, data, options.data_dir, console)
+    weights = checks.weights(planned, data, options.data_dir, console)
     digests = {name: hashlib.sha256(file).hexdigest() for name, file in weights.items()}
     terms = Terms(
         seeds=tuple(range(options.seeds)),
@@ -324,7 +363,9 @@ def _prepared(
     shared, summary = SharedData(data), DataSummary.of(data)
     images = Images.of(data)
     return _Course(
-        study, planned, jobs, shared, images, summary, weights, terms, reachable, store, folder, options, console
+        *(study, planned, jobs, shared, images, summary, weights, terms, reachable, store, folder, options, console),
+        Source(store, study.name, partial(console.print, highlight=False, soft_wrap=True)),
+        Album(folder),
     )
 
 
@@ -333,36 +374,6 @@ def _yardstick(data: Dataset) -> Yardstick:
     parts = {"train": data.train, "val": data.val, "test": data.test}
     labels = {name: split.labels for name, split in parts.items()} if data.multi_label else {}
     return Yardstick(data.metric, len(data.val), labels, len(data.val) / (len(data.train) + len(data.val)))
-
-
-def _weights(planned: Iterable[PlannedStage], data: Dataset, data_dir: Path, console: Console) -> dict[str, bytes]:
-    """Read the pretrained weights that trials start from, and say what of them fits the networks.
-
-    Raises UserError where nothing does.
-    """
-    starting = [trial for stage in planned for trial in stage.reachable if trial.weights is not None]
-    if not starting:
-        return {}
-    from trainables import pretrained  # imports torch, which takes seconds
-
-    files = {
-        name: pretrained.read(name, data_dir) for name in {trial.weights for trial in starting} if name is not None
-    }
-    networks = {(trial.weights, trial.model): trial for trial in starting}
-    for trial in networks.values():
-        name = str(trial.weights)
-        report = pretrained.check(trial, data, pretrained.parse(name, files[name]))
-        console.print(f"{trial.weights}: {report.summary}", highlight=False, soft_wrap=True)
-    return files
-
-
-def _jobs(study: Study) -> list[Job]:
-    """Return the study's analyses, checked before anything is trained."""
-    if not study.analyses:
-        return []
-    from analysis.jobs import make  # imports torch and Matplotlib, which takes seconds
-
-    return make(study.analyses)
 
 
 def _tags(study: Study, sharing: Sharing) -> dict[str, str]:

@@ -11,6 +11,7 @@ from sweeps.study import Stage, Study
 
 STUDY = Study(
     name="kernels",
+    question="How far should each convolution of a small network look?",
     baseline=BASELINE.with_values({"model.conv_layers": 2}),
     stages=(Stage("kernel", {"model.kernel": (1, 3, 5, 7)}),),
 )

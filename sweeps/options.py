@@ -22,6 +22,7 @@ from trainables.errors import UserError, nearest, suggest
 NARROWEST, WIDEST = 20, 100  # columns of a help text
 # the least that a number may be
 LEAST = {"num_gpus": 0, "trials_per_gpu": 1, "num_cpus": 1, "epochs": 1, "seeds": 1, "num_trials": 1}
+QUICK = "_quick"  # ends the name under which --quick runs a study
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from trainables.config import ResNet, Training, Trial
 
 STUDY = Study(
     name="resnet",
+    question="What do pretrained weights bring on ten classes, and what does the network look at?",
     baseline=Trial(
         dataset="cifar10",
         model=ResNet(depth=18),

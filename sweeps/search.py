@@ -47,6 +47,7 @@ PART_A = {
 
 STUDY = Study(
     name="search",
+    question="What does only a combination give that Part A's one factor at a time cannot find?",
     baseline=BASELINE,
     stages=(Search("search", SPACE, trials=64, first=(PART_A, PART_A | {"model.channels": (32, 64, 128)})),),
 )

@@ -14,6 +14,7 @@ from trainables.config import CNN, Training, Trial
 
 STUDY = Study(
     name="simple_cnn",
+    question="What is a non-linearity worth to a small convolutional network on 28×28 gray images?",
     baseline=Trial(
         dataset="fashion_mnist",
         model=CNN(conv_layers=2, channels=(32, 64), kernel=5, padding=2, pooling="average", fc_layers=2, fc_widths=128),

@@ -68,6 +68,8 @@ CAFFENET_AP = (
 
 STUDY = Study(
     name="voc",
+    question="How far do SimpleCNN, CaffeNet and ResNet-18 get on images with "
+    "several labels, and what do pretrained weights add?",
     baseline=SIMPLE_CNN,
     stages=(
         Stage("simple_cnn", published={(): Published(None, 23.93, 5, SIMPLE_CNN_AP)}),

@@ -19,6 +19,7 @@ FILTERS = "conv1:100,200,240 conv2:400,800,1000 conv3:1000,2000 conv4:1000,2000"
 
 STUDY = Study(
     name="wide_cnn",
+    question="What does normalising the input bring to a network of 256-1024-2048-2048 channels on CIFAR-10?",
     baseline=Trial(
         dataset="cifar10",
         model=CNN(

@@ -17,7 +17,8 @@ from ray.tune.execution import class_cache
 from rich.console import Console
 
 from analysis import figures
-from analysis.report import Column, Section, Table, write_html, write_json
+from analysis.page import Page, of_section, write_page
+from analysis.report import Column, Section, Table, write_json
 from sweeps import terminal
 from sweeps.command import fail
 from sweeps.decisions.agenda import Agenda
@@ -27,8 +28,12 @@ from sweeps.decisions.winner import choose
 from sweeps.engine import run_study
 from sweeps.main import status
 from sweeps.options import RunOptions
+from sweeps.reporting.album import Album
 from sweeps.reporting.display import Display
+from sweeps.reporting.material import DataSummary, Material
+from sweeps.reporting.provenance import Provenance
 from sweeps.reporting.results import markdown
+from sweeps.reporting.stage_figures import StageFigures
 from sweeps.reporting.stage_report import report_on
 from sweeps.reporting.tables import Facts, stage_table
 from sweeps.study import Stage, Study
@@ -166,16 +171,16 @@ def test_a_written_report_holds_no_element_that_a_text_brought(tmp_path):
     picture = tmp_path / "a.png"
     Image.new("RGB", (2, 2)).save(picture)
     section = Section(HOSTILE[1], HOSTILE, (hostile_table(),), tuple((picture, text) for text in HOSTILE))
-    write_html(tmp_path / "report.html", HOSTILE[0], HOSTILE, [section])
+    write_page(tmp_path / "report.html", Page(HOSTILE[0], [of_section(section)], HOSTILE[1], HOSTILE))
     write_json(tmp_path / "report.json", HOSTILE[0], HOSTILE, [section])
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     own = (
-        "html head meta title style body h1 p b span nav ol li a section h2 div table caption thead tbody tr th td "
-        "figure img figcaption"
+        "html head meta title style body header h1 p b span nav ol li a section h2 div table caption thead tbody tr "
+        "th td figure img figcaption details summary"
     )
     assert set(re.findall(r"<([a-z][a-z0-9]*)", page)) <= set(own.split())
     attributes = {name for tag in re.findall(r"<[a-z][^>]*>", page) for name in re.findall(r'([a-z-]+)="', tag)}
-    known = "lang charset http-equiv content name aria-label href id class tabindex scope src alt"
+    known = "lang charset http-equiv content name aria-label href id class tabindex scope src alt width height"
     assert attributes <= set(known.split())
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["title"] == HOSTILE[0]
@@ -184,7 +189,8 @@ def test_a_written_report_holds_no_element_that_a_text_brought(tmp_path):
 def test_a_report_loads_nothing_and_says_so_to_the_browser(tmp_path):
     picture = tmp_path / "a.png"
     Image.new("RGB", (2, 2)).save(picture)
-    write_html(tmp_path / "report.html", "t", (), [Section("s", (), (hostile_table(),), ((picture, "c"),))])
+    section = Section("s", (), (hostile_table(),), ((picture, "c"),))
+    write_page(tmp_path / "report.html", Page("t", [of_section(section)]))
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in page
     assert all(link.startswith(("#", "data:image/png;base64,")) for link in re.findall(r'(?:src|href)="([^"]*)', page))
@@ -252,10 +258,16 @@ def test_every_figure_draws_the_text_as_it_stands(text):
     assert all(picture.startswith(b"\x89PNG") for picture in pictures)
 
 
-def test_a_stage_s_own_curves_are_drawn_with_hostile_labels():
-    assert figures.curves(report_on(hostile_result()).curves("train_loss"), title="t", ylabel="loss").startswith(
-        b"\x89PNG"
-    )
+def test_a_stage_s_own_figures_are_drawn_with_hostile_labels(tmp_path):
+    agenda = Agenda(STUDY, TERMS, print)
+    agenda._results["first"] = result = hostile_result()
+    facts = Facts((HOSTILE[0], HOSTILE[6]), (3, 32, 32), BY, {})
+    data = DataSummary(HOSTILE[0], facts.class_names, 1, 1, 1, multi_label=False)
+    material = Material(agenda, facts, data, Provenance())
+    StageFigures(result, report_on(result), material, Album(tmp_path)).all()
+    for end in ("png", "svg"):
+        assert len(list(tmp_path.glob(f"*.{end}"))) == 4
+    assert not any(b"<script" in path.read_bytes() for path in tmp_path.glob("*.svg"))
 
 
 def test_no_cell_of_a_csv_is_a_formula_and_numbers_stay_numbers():
@@ -337,7 +349,7 @@ def test_a_whole_study_of_hostile_class_names(tmp_path, monkeypatch):
     assert run_study(study, options, console) == 0, said.getvalue()
     page = (tmp_path / "hostile" / "report.html").read_text(encoding="utf-8")
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
-    assert set(re.findall(r"<img ([^>]*?)[;>]", page)) == {'src="data:image/png'}
+    assert set(re.findall(r"<img ([^>]*?)[;>]", page)) <= {'src="data:image/png', 'src="data:image/svg+xml'}
     with (tmp_path / "hostile" / "first.csv").open(encoding="utf-8", newline="") as file:
         header = next(csv.reader(file))
     assert {"'=1+1", "'-rf", "_z"} <= set(header)

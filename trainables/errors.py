@@ -12,6 +12,10 @@ class UserError(ValueError):
     The message is one line: the value and the rule, or the alternatives.
     """
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows of it in a notebook: that line."""
+        return [f"error: {self}"]
+
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the known word nearest to `word`, else "; known: a, b, c"."""

@@ -6,10 +6,32 @@ input gives the same bytes. Text is drawn as it stands.
 
 from analysis.figures.bars import bars
 from analysis.figures.curves import Curve, curves
+from analysis.figures.forest import Effect, forest
 from analysis.figures.lines import lines
 from analysis.figures.matrix import matrix
-from analysis.figures.panels import Panel, in_rows, panels
+from analysis.figures.page import svg
+from analysis.figures.panels import Panel, Shades, in_rows, panels
+from analysis.figures.parallel import Coordinate, parallel
+from analysis.figures.points import points
 from analysis.figures.scatter import scatter
 from analysis.figures.strips import strips
 
-__all__ = ["Curve", "Panel", "bars", "curves", "in_rows", "lines", "matrix", "panels", "scatter", "strips"]
+__all__ = [
+    "Coordinate",
+    "Curve",
+    "Effect",
+    "Panel",
+    "Shades",
+    "bars",
+    "curves",
+    "forest",
+    "in_rows",
+    "lines",
+    "matrix",
+    "panels",
+    "parallel",
+    "points",
+    "scatter",
+    "strips",
+    "svg",
+]

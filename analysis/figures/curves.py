@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from analysis.figures import colours
 from analysis.figures.page import as_png
 from analysis.figures.text import DPI, NOTE, TITLE, plain
 
+PAIR = ("-", "--")
 UNMATCHED = {"color": "0.35", "marker": "o"}
 
 Point = tuple[str, int, float]  # label, epoch, value
@@ -25,17 +26,27 @@ Point = tuple[str, int, float]  # label, epoch, value
 
 @dataclass(frozen=True)
 class Curve:
-    """One trial's metric, (replicates, epochs) with epoch 1 first. NaN is a gap. `censored`: it was stopped early."""
+    """One trial's metric, (replicates, epochs) with epoch 1 first. NaN is a gap. `censored`: it was stopped early.
+
+    `beside` is a second metric of the trial, of the same shape. `number` is that of its look, so that it has the same
+    in several figures; None: its place among the curves.
+    """
 
     label: str
     values: np.ndarray
     censored: bool = False
+    beside: np.ndarray | None = None
+    number: int | None = None
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or not self.values.size:
             raise ValueError(
                 f"curve {self.label!r} has the shape {self.values.shape}, but must have (replicates, epochs), both "
                 "at least 1"
+            )
+        if self.beside is not None and self.beside.shape != self.values.shape:
+            raise ValueError(
+                f"curve {self.label!r} has the shape {self.values.shape}, but beside it is one of {self.beside.shape}"
             )
 
 
@@ -48,50 +59,71 @@ def curves(
     percent: bool = False,
     caption: str | None = None,
     reference: Sequence[Point] = (),
+    pair: tuple[str, str] | None = None,
+    head: str = "",
+    size: tuple[float, float] = (6.2, 3.2),
 ) -> Figure:
     """Draw curves against the epoch on one axis: means over replicates, in bands of ± 1 sd where there are two or more.
 
     An epoch at which any replicate has no finite value is a gap: a mean over the rest would flatter. `percent` draws
     fractions times 100, those of `reference` too, whose points (label, epoch, value) are open markers like those of the
-    curve with that label.
+    curve with that label. With `pair`, the names of the two metrics, the curves are solid, and what is `beside` them is
+    dashed. `head` says what the labels are values of; `size` are inches, by which two stand side by side on
+    a sheet of paper. It grows with the legend.
     """
     if not curves:
         raise ValueError("there are no curves to draw, but at least one is needed")
     scale = 100 if percent else 1
-    handles = len(curves) + bool(reference)
+    looks = [colours.line(place if curve.number is None else curve.number) for place, curve in enumerate(curves)]
+    if pair:
+        looks = [look | {"linestyle": "-"} for look in looks]
+    handles = len(curves) + bool(reference) + 2 * bool(pair)
     rim = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)  # inches
-    figure = Figure(figsize=(8, max(4.5, 1.5 + 0.22 * handles)), dpi=DPI, layout=rim)
+    figure = Figure(figsize=(size[0], max(size[1], 1.2 + 0.2 * handles)), dpi=DPI, layout=rim)
     axes = figure.add_subplot()
-    styles = {curve.label: colours.line(number) for number, curve in enumerate(curves)}
-    lines = [_draw_curve(axes, curve, scale, colours.line(number)) for number, curve in enumerate(curves)]
-    for label, epoch, value in reference:
-        axes.plot([epoch], [scale * value], **_open(styles.get(label, UNMATCHED)))
-    if reference:
-        lines.append(Line2D([], [], label="published best", **_open(UNMATCHED)))
+    lines = [_draw_curve(axes, curve, scale, look, pair) for curve, look in zip(curves, looks, strict=True)]
+    lines += _draw_points(axes, reference, scale, {c.label: look for c, look in zip(curves, looks, strict=True)})
+    for name, how in zip(pair or (), PAIR if pair else (), strict=True):
+        lines.append(Line2D([], [], color="0.2", label=plain(name), linestyle=how))
     _epoch_axis(axes, max([curve.values.shape[1] for curve in curves] + [epoch for _, epoch, _ in reference]))
     axes.set_ylabel(plain(ylabel))
     beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}
-    axes.legend(handles=lines, frameon=False, fontsize=9, handlelength=3.5, **beside)
+    words = {"fontsize": 9, "title": plain(textwrap.fill(head, 24)) or None, "title_fontsize": 9, "alignment": "left"}
+    axes.legend(handles=lines, frameon=False, handlelength=3, **words, **beside)
     _describe(figure, title, caption)
     return figure
 
 
-def _draw_curve(axes: Axes, curve: Curve, scale: float, style: dict[str, Any]) -> Line2D:
+def _draw_curve(
+    axes: Axes, curve: Curve, scale: float, style: dict[str, Any], pair: tuple[str, str] | None = None
+) -> Line2D:
     """Draw one curve and its band; return the line, which carries the legend's words."""
     values = scale * colours.finite(curve.values)
     replicates, last = values.shape
     epochs, mean = np.arange(1, last + 1), values.mean(axis=0)
     label = f"{curve.label} (stopped early)" if curve.censored else curve.label
-    look = style | ({"linestyle": "--"} if curve.censored else {})
+    look = style | ({"linestyle": "--"} if curve.censored and not pair else {})
     look |= {"linewidth": 1.6, "markersize": 4.5, "markevery": max(1, last // 15)}
-    [line] = axes.plot(epochs, mean, label=plain(textwrap.fill(label, 30)), **look)
+    [line] = axes.plot(epochs, mean, label=plain(textwrap.fill(label, 24)), **look)
     if replicates > 1:
         sd = values.std(axis=0, ddof=1)
         axes.fill_between(epochs, mean - sd, mean + sd, color=style["color"], alpha=0.15, linewidth=0)
+    if pair and curve.beside is not None:
+        other = scale * colours.finite(curve.beside).mean(axis=0)
+        axes.plot(epochs, other, color=style["color"], linestyle="--", linewidth=1.2)
     if curve.censored:
         end = {"color": style["color"], "marker": "X", "markersize": 10, "markeredgecolor": "white"}
         axes.plot([last], [mean[-1]], zorder=3, **end)
     return line
+
+
+def _draw_points(
+    axes: Axes, points: Sequence[Point], scale: float, looks: Mapping[str, dict[str, Any]]
+) -> list[Line2D]:
+    """Draw published points; return what the legend has of them."""
+    for label, epoch, value in points:
+        axes.plot([epoch], [scale * value], **_open(looks.get(label, UNMATCHED)))
+    return [Line2D([], [], label="published best", **_open(UNMATCHED))] if points else []
 
 
 def _open(style: dict[str, Any]) -> dict[str, Any]:
@@ -113,6 +145,6 @@ def _epoch_axis(axes: Axes, last: int) -> None:
 
 
 def _describe(figure: Figure, title: str, caption: str | None) -> None:
-    figure.suptitle(plain(textwrap.fill(title, 65)), x=0.01, ha="left", fontsize=TITLE, fontweight="bold")
+    figure.suptitle(plain(textwrap.fill(title, 52)), x=0.01, ha="left", fontsize=TITLE, fontweight="bold")
     if caption:
-        figure.supxlabel(plain(textwrap.fill(caption, 125)), x=0.01, ha="left", fontsize=NOTE, color="0.3")
+        figure.supxlabel(plain(textwrap.fill(caption, 96)), x=0.01, ha="left", fontsize=NOTE, color="0.3")

@@ -6,7 +6,7 @@ is open by itself: it may draw a trial of another stage, and would pause it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from sweeps.decisions.grid_run import GridRun
@@ -27,7 +27,8 @@ class Agenda:
     """The trials of a study, in order, and what has come of them.
 
     `known` is what the store has of trials by key; `drawn` is what earlier runs of its searches drew, `decided` what
-    earlier runs decided, by stage. `on_stage` is called once for each stage as it is decided.
+    earlier runs decided, by stage. `on_stage` is called once for each stage as it is decided, `on_end` when trials have
+    ended, with all stages as they then stand.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class Agenda:
         known: Mapping[str, Known] | None = None,
         drawn: Mapping[str, Sequence[Drawn]] | None = None,
         decided: Mapping[str, Sequence[Decision]] | None = None,
+        on_end: Callable[[], None] | None = None,
     ) -> None:
         self.study, self.terms = study, terms
         self.ledger = Ledger(terms, known or {})
         self._on_stage, self._drawn, self._decided = on_stage, drawn or {}, decided or {}
         self._runs: dict[str, StageRun] = {}  # the stages that are or were open, by name, in the order of opening
         self._results: dict[str, StageResult] = {}  # of the decided ones
+        self._on_end, self._news = on_end, False  # whether a trial has ended since on_end was called
         self.advance()
 
     def next(self, *, alone: bool = False) -> Task | None:
@@ -76,6 +79,12 @@ class Agenda:
     def results(self) -> list[StageResult]:
         """The decided stages, in the study's order."""
         return [self._results[stage.name] for stage in self.study.all_stages if stage.name in self._results]
+
+    @property
+    def under_way(self) -> list[StageResult]:
+        """What the open stages have come to so far, in the study's order: trials that have ended, and no winner."""
+        so_far = {name: run.so_far() for name, run in self._runs.items() if name not in self._results}
+        return [so_far[stage.name] for stage in self.study.all_stages if stage.name in so_far]
 
     @property
     def decisions(self) -> dict[str, Sequence[Decision]]:
@@ -116,7 +125,17 @@ class Agenda:
         task = self.tasks[key]
         outcome = self.ledger.outcomes[key] = self.ledger.outcome(task.cell, key, history, task.seeds, reason)
         self._run_of(key).ended(key, history, reason)
+        self._news = True
         return outcome
+
+    def keep_failures(self) -> None:
+        """Take the trials that failed in earlier runs as they ended then, in place of running them again."""
+        while failed := [task for task in self.ledger.queue if task.known and task.known.status == Status.FAILED]:
+            for task in failed:
+                self.ledger.queue.remove(task)
+                known = self.ledger.known[task.key]
+                self.finish(task.key, known.history, reason=known.reason or "unknown")
+            self.advance()
 
     def may_be_stopped(self, key: str) -> bool:
         """Tell whether Ray's ASHA may stop the trial; else its stage decides."""
@@ -158,6 +177,9 @@ class Agenda:
         """Open every stage whose start is known and decide every stage whose trials have ended, until nothing moves."""
         while any([self._open_next(), self._decide_next()]):
             pass
+        if self._news and self._on_end:
+            self._news = False
+            self._on_end()
 
     def expected(self) -> list[Trial]:
         """Return the trials still ahead of those given out, without those that searches will draw.

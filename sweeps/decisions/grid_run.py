@@ -89,6 +89,12 @@ class GridRun:
         found = tuple(outcomes[key].labelled(cell) for cell, key in self.cells)
         return StageResult(self.stage, found, self.ledger.terms.choose(found, self.before), start=self.start)
 
+    def so_far(self) -> StageResult:
+        """Return the outcomes of the trials that have ended."""
+        ended = self.ledger.outcomes
+        found = tuple(ended[key].labelled(cell) for cell, key in self.cells if key in ended)
+        return StageResult(self.stage, found, start=self.start)
+
     def _note(self, cell: Cell, key: str) -> None:
         """Take a trial's outcome from the store, or have it run, unless another stage has seen to that."""
         ledger = self.ledger

@@ -17,6 +17,11 @@ def label(value: Any) -> str:
     return str(value).rpartition("/")[2]
 
 
+def brief(value: Any) -> str:
+    """Return a value in short: a number that was drawn has many digits."""
+    return f"{value:.3g}" if isinstance(value, float) else label(value)
+
+
 def counted(number: int, noun: str) -> str:
     """Return how many there are of something: `1 seed`, `3 seeds`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -6,7 +6,7 @@ the best of them run in full with all seeds, and the winner is one of these.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -149,12 +149,13 @@ class SearchRun:
         """Return the trials, best first, once the best are confirmed; the winner is the best of these."""
         if self.confirmed is None or self._waiting or self._running:
             return None
-        outcomes = []
-        for draw in self.ranking():
-            seeds = self.seeds_of(draw)
-            outcomes.append(self.ledger.outcome(draw.cell, draw.key, draw.history, seeds, draw.reason))
+        outcomes = self._outcomes(self.ranking())
         winner = self.ledger.terms.choose(outcomes[: len(self.confirmed)], before=None)
         return SearchResult(self.stage, tuple(outcomes), winner, search=self)
+
+    def so_far(self) -> StageResult:
+        """Return the trials that do not run now, best first."""
+        return SearchResult(self.stage, tuple(self._outcomes(d for d in self.ranking() if not d.running)), search=self)
 
     def ranking(self) -> list[Draw]:
         """Return the trials best first.
@@ -181,6 +182,10 @@ class SearchRun:
     @property
     def _running(self) -> bool:
         return any(draw.running for draw in self.draws.values())
+
+    def _outcomes(self, draws: Iterable[Draw]) -> list[Outcome]:
+        outcome = self.ledger.outcome
+        return [outcome(each.cell, each.key, each.history, self.seeds_of(each), each.reason) for each in draws]
 
     def _recall(self, earlier: Sequence[Drawn]) -> None:
         reached = {}

@@ -47,3 +47,6 @@ class StageRun(Protocol):
 
     def result(self) -> StageResult | None:
         """Return what the stage came to; None while trials are missing."""
+
+    def so_far(self) -> StageResult:
+        """Return the trials that have ended, without a winner."""

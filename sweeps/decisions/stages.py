@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
 from sweeps.decisions import rules
-from sweeps.decisions.labels import label
+from sweeps.decisions.labels import label, listed
 from sweeps.decisions.samplers import FROM_FULL_RUNS, Sampler
 from sweeps.decisions.space import Space
 from trainables.config import Trial
@@ -34,12 +34,30 @@ class Published(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell:
-    """One trial of a stage, labelled by the values that the stage gives it, beside a report's numbers for it."""
+    """One trial of a stage, labelled by the values that the stage gives it, beside a report's numbers for it.
+
+    `fields` are the names of the values in a sentence, where they have some.
+    """
 
     label: str
     values: tuple[Any, ...]
     trial: Trial
     published: Published | None = None
+    fields: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> str:
+        """The values as a sentence has them: `conv_layers = 2`, `activation = none`."""
+        pairs = zip(self.fields, self.values, strict=True) if self.fields else ()
+        return ", ".join(f"{name} = {label(value)}" for name, value in pairs) or self.label
+
+
+def named_all(cells: Sequence[Cell]) -> str:
+    """Return several trials as a sentence has them: `conv_layers = 2, 3 and 4`."""
+    fields = {cell.fields for cell in cells}
+    if len(fields) == 1 and len(only := fields.pop()) == 1:
+        return f"{only[0]} = {listed([cell.label for cell in cells])}"
+    return listed([cell.named for cell in cells])
 
 
 @dataclass(frozen=True)
@@ -63,8 +81,13 @@ class Stage:
     @property
     def title(self) -> str:
         """The stage's name with the fields that it varies."""
-        fields = ", ".join(path.rpartition(".")[2] for path in self.vary)
+        fields = ", ".join(self.fields)
         return self.name if fields in ("", self.name) else f"{self.name} ({fields})"
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the fields that it varies, without the way to them."""
+        return tuple(path.rpartition(".")[2] for path in self.vary)
 
     def check(self, baseline: Trial) -> None:
         """Raise UserError for a field that `baseline` does not have, or that is given no values."""
@@ -82,7 +105,7 @@ class Stage:
         for values in itertools.product(*self.vary.values()):
             trial = start.with_values(dict(zip(self.vary, values, strict=True)))
             published = self.published.get(values[0] if len(values) == 1 else values)
-            cells.append(Cell(self._label(values), values, trial, published))
+            cells.append(Cell(self._label(values), values, trial, published, self.fields))
         return cells
 
     def foreseen(self, start: Trial) -> list[Trial]:

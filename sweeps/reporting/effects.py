@@ -31,7 +31,7 @@ def effects_table(result: StageResult, facts: Facts) -> Table | None:
     metric = facts.score
     columns = (
         Column(result.stage.name),
-        Column(f"against {base.cell.label}, points"),
+        Column(f"against {base.cell.named}, points"),
         Column("against the value before, points"),
         Column("train − validation, points", digits=1),
         Column("epochs to its own best less 1 point"),
@@ -62,18 +62,21 @@ def effects_table(result: StageResult, facts: Facts) -> Table | None:
     return Table(f"{result.stage.title}: effects on validation {metric}", columns, tuple(rows), eligible)
 
 
+HOLDS_FOR = "Each effect holds at the values that the other factors have here."
+
+
 def effects_sentences(result: StageResult, terms: Terms) -> list[str]:
     """Return what the table of effects holds for, and the cheapest of the values that may be best."""
     if result.winner is None or len(_ranked(result)) < 2:
         return []
-    lines = ["Each effect holds at the values that the other factors have here."]
+    lines = [HOLDS_FOR]
     members = result.winner.contest.best_set
     if len(members) > 1:
         prices = {outcome.key: terms.flops(outcome) for outcome in members}
         cheapest = min(members, key=lambda outcome: prices[outcome.key])
         share = prices[cheapest.key] / max(prices.values())
         lines.append(
-            f"The cheapest that may be best: {cheapest.cell.label}, {prices[cheapest.key] / 1e6:.2f} MFLOPs an image, "
+            f"The cheapest that may be best: {cheapest.cell.named}, {prices[cheapest.key] / 1e6:.2f} MFLOPs an image, "
             f"{100 * share:.0f} % of what the dearest of them takes."
         )
     return lines

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from analysis.report import Column, Measured, Table, Value
 from sweeps.decisions.contest import Contest
-from sweeps.decisions.labels import label
-from sweeps.decisions.samplers import importance, pareto
+from sweeps.decisions.labels import brief
+from sweeps.decisions.samplers import Told, importance, pareto
 from sweeps.decisions.search_run import SearchRun
 from sweeps.decisions.status import Status
 from trainables.errors import UserError
 
+SIDE_BY_SIDE = 6  # trials whose fields stand beside each other
 ROWS = 15  # of the leaderboard in the report; all trials, with a column for each field, are in the CSV
 PRICES = ("parameters",)  # what a score is held against where the search itself has no second objective
 
@@ -21,6 +21,26 @@ def search_tables(search: SearchRun, contest: Contest | None, rows: int = ROWS) 
     """Return all tables of a search, the leaderboard with so many rows."""
     tables = (leaderboard(search, contest, rows), importance_table(search), front(search))
     return [table for table in tables if table]
+
+
+def page_tables(search: SearchRun, contest: Contest | None) -> list[Table]:
+    """Return the tables of a report's page: the leaderboard, and what its first trials drew, a field a row."""
+    whole = leaderboard(search, contest)
+    scores = replace(whole, columns=whole.columns[:-1], rows=tuple(row[:-1] for row in whole.rows))
+    tables = (scores, drawn_table(search), front(search))
+    return [table for table in tables if table.rows]
+
+
+def drawn_table(search: SearchRun) -> Table:
+    """Return what the best trials drew: a row for each field, a column for each trial."""
+    shown = search.ranking()[:SIDE_BY_SIDE]
+    fields = [path for path in search.stage.space.fields if any(path in draw.values for draw in shown)]
+    rows = tuple(
+        (path.rpartition(".")[2], *(brief(draw.values[path]) if path in draw.values else None for draw in shown))
+        for path in fields
+    )
+    columns = (Column("field"), *(Column(draw.cell.label) for draw in shown))
+    return Table("What the best trials drew", columns, rows)
 
 
 def leaderboard(search: SearchRun, contest: Contest | None, most: int = ROWS) -> Table:
@@ -32,6 +52,7 @@ def leaderboard(search: SearchRun, contest: Contest | None, most: int = ROWS) ->
         Column("trial", best="marked"),
         Column("status"),
         Column("validation %", best="marked", digits=1),
+        Column("test %", digits=1),
         Column("epochs"),
         Column("seeds"),
         Column("drawn"),
@@ -41,11 +62,15 @@ def leaderboard(search: SearchRun, contest: Contest | None, most: int = ROWS) ->
     shown = search.ranking()[:most]
     for draw in shown:
         confirmed = draw in (search.confirmed or []) and not draw.reason
-        drawn = ", ".join(f"{path.rpartition('.')[2]} {_brief(value)}" for path, value in draw.values.items())
+        drawn = ", ".join(f"{path.rpartition('.')[2]} {brief(value)}" for path, value in draw.values.items())
         seen = draw.history.cut(search.seeds_of(draw), draw.epochs)
-        score = Measured.of([100 * record.val_score for record in seen.chosen()]) if seen.epochs else None
+        chosen = seen.chosen() if seen.epochs else ()
+        val, test = (
+            Measured.of([100 * getattr(record, name) for record in chosen]) if chosen else None
+            for name in ("val_score", "test_score")
+        )
         status = "confirmed" if confirmed else "stopped early" if draw.state == Status.CENSORED else draw.state.value
-        rows.append((draw.cell.label, status, score, seen.epochs or None, len(seen.seeds) or None, drawn))
+        rows.append((draw.cell.label, status, val, test, seen.epochs or None, len(seen.seeds) or None, drawn))
         eligible.append(confirmed)
     keys = {outcome.key for outcome in contest.best_set} if contest else set()
     marked = tuple(draw.key in keys for draw in shown)
@@ -83,11 +108,8 @@ def importance_table(search: SearchRun) -> Table | None:
 
 def front(search: SearchRun) -> Table:
     """Return the trials run in full that no other beats in one objective without losing in another."""
-    names = search.stage.objectives if len(search.stage.objectives) > 1 else ("score", *PRICES)
-    confirmed = [draw for draw in search.confirmed or () if not draw.reason]
-    done = {d.attempt: d for d in search.draws.values() if d.state == Status.DONE or d in confirmed}
-    values = {number: tuple(search.value(draw, name) for name in names) for number, draw in done.items()}
-    told = [replace(each, objectives=values[each.number]) for each in search.told if each.number in done]
+    names, values, told = weighed(search)
+    done = {draw.attempt: draw for draw in search.draws.values()}
     heads = {
         "score": Column("validation %", digits=1),
         "parameters": Column("parameters", digits=0),
@@ -103,6 +125,15 @@ def front(search: SearchRun) -> Table:
     return Table(f"Pareto front of {', '.join(names)} (trials run in full)", columns, tuple(rows))
 
 
+def weighed(search: SearchRun) -> tuple[tuple[str, ...], dict[int, tuple[float, ...]], list[Told]]:
+    """Return the objectives, what the trials run in full reach of each, by attempt, and these trials."""
+    names = search.stage.objectives if len(search.stage.objectives) > 1 else ("score", *PRICES)
+    confirmed = [draw for draw in search.confirmed or () if not draw.reason]
+    done = {d.attempt: d for d in search.draws.values() if d.state == Status.DONE or d in confirmed}
+    values = {number: tuple(search.value(draw, name) for name in names) for number, draw in done.items()}
+    return names, values, [replace(each, objectives=values[each.number]) for each in search.told if each.number in done]
+
+
 def account(search: SearchRun) -> list[str]:
     """Return what the search did and cost."""
     draws = list(search.draws.values())
@@ -111,24 +142,22 @@ def account(search: SearchRun) -> list[str]:
     states = [draw.state for draw in draws]
     paused, failed = states.count(Status.CENSORED), states.count(Status.FAILED)
     confirmed = [draw.cell.label for draw in search.confirmed or [] if not draw.reason]
+    seeds = f"{len(search.seeds)} seeds" if len(search.seeds) > 1 else "1 seed"
     ended = (
         f"{len(draws) - paused - failed} ran in full, {paused} were stopped early ({search.stage.rule}), "
         f"{failed} failed"
     )
-    lines = [
+    return [
         f"{len(draws)} trials drawn by {search.stage.sampler}: {ended}.",
         (
             f"Screening and confirmation took {spent:,} epochs; all trials in full, with one seed each, would take "
             f"{full:,}."
         ),
-        f"Confirmed in full with {len(search.seeds)} seed(s): {', '.join(confirmed) or 'none'}. Only these are ranked.",
+        f"Confirmed in full with {seeds}: {', '.join(confirmed) or 'none'}. Only these are ranked.",
     ]
-    if search.unbuildable:
-        lines.append(
-            f"Drawn, but not trained, as they cannot be built or were drawn before: {len(search.unbuildable)}."
-        )
-    return lines
 
 
-def _brief(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else label(value)
+def left_out(search: SearchRun) -> list[str]:
+    """Return how many draws were never trained. Only the command that drew them knows of them."""
+    count = len(search.unbuildable)
+    return [f"Drawn, but not trained, as they cannot be built or were drawn before: {count}."] if count else []

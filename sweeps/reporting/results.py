@@ -1,4 +1,4 @@
-"""The files of a study under results/<study>/: the plan, a table and two figures per stage, one report."""
+"""The files of a study under results/<study>/: the plan, a table and figures per stage, one report."""
 
 from __future__ import annotations
 
@@ -6,42 +6,36 @@ import html
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from analysis import report
+from analysis.page import Chapter, Page, of_section, write_page
 from analysis.report import Section
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.planning import PlannedStage
 from sweeps.decisions.records import StageResult
 from sweeps.reporting import decision_files
+from sweeps.reporting.album import Album
+from sweeps.reporting.answers import answers_chapter
+from sweeps.reporting.closing_chapters import (
+    appendix_chapter,
+    final_chapter,
+    learned_chapter,
+    limits_chapter,
+    reproduce_chapter,
+)
+from sweeps.reporting.factor_chapters import stage_chapter
+from sweeps.reporting.material import DataSummary, Material
 from sweeps.reporting.plan_tables import as_data
-from sweeps.reporting.stage_report import StageReport, report_on
+from sweeps.reporting.provenance import Provenance
+from sweeps.reporting.setup_chapter import about_data, legend, protocol, setup_chapter
+from sweeps.reporting.stage_report import report_on, whole_table
 from sweeps.reporting.tables import Facts
 from sweeps.reporting.verdicts import TITLE, claims_section, verdicts
-from trainables.datasets import Dataset
 from trainables.errors import UserError
 from trainables.files import write_whole
 
-
-@dataclass(frozen=True)
-class DataSummary:
-    """What a report says of a data set, so that the driver need not hold the images."""
-
-    name: str  # for figures: of a folder without the way to it
-    class_names: tuple[str, ...]
-    train: int  # images
-    val: int
-    test: int
-    multi_label: bool
-
-    @classmethod
-    def of(cls, data: Dataset) -> DataSummary:
-        """Summarise a data set."""
-        counts = len(data.train), len(data.val), len(data.test)
-        return cls(data.short_name, data.class_names, *counts, data.multi_label)
+ENDS = ("effects", "learning", "loss", "accuracy", "history", "drawn", "importance", "pareto")  # of a stage's figures
 
 
 def prepare(folder: Path, planned: Sequence[PlannedStage]) -> Path:
@@ -54,21 +48,60 @@ def prepare(folder: Path, planned: Sequence[PlannedStage]) -> Path:
     return folder
 
 
-def write(folder: Path, agenda: Agenda, facts: Facts, data: DataSummary, findings: Sequence[Section] = ()) -> None:
-    """Write the decided stages' tables and figures and the report over them, with what analyses found at its end, and
-    what stages have decided so far.
+def write(
+    folder: Path,
+    agenda: Agenda,
+    facts: Facts,
+    data: DataSummary,
+    findings: Sequence[Section] = (),
+    source: Provenance | None = None,
+    album: Album | None = None,
+) -> None:
+    """Write the stages' tables and figures and the report over them, with what analyses found, and what stages have
+    decided so far.
+
+    An `album` that has figures of an earlier report draws only what has changed. Raises OSError.
     """
-    claims = claims_section(agenda.study.claims, agenda.results, agenda.terms.yardstick)
-    stages = [_section(folder, result, facts, data, agenda) for result in agenda.results]
-    sections = [*stages, *([claims] if claims else []), *findings]
+    material = Material(agenda, facts, data, source or Provenance(), findings)
+    album = album or Album(folder)
     decision_files.write(folder, agenda.decisions)
-    decided = {result.stage.name for result in agenda.results}
-    undecided = [stage.name for stage in agenda.study.all_stages if stage.name not in decided]
-    intro = [_about(agenda, data, facts.score)]
-    if undecided:
-        intro.append(f"Not decided yet: {', '.join(undecided)}. The same command goes on.")
-    report.write_html(folder / "report.html", agenda.study.name, intro, sections)
-    report.write_json(folder / "report.json", agenda.study.name, intro, sections)
+    for result in material.results:
+        _write_files(folder, result, material)
+    write_page(folder / "report.html", page(material, album))
+    claims = claims_section(agenda.study.claims, agenda.results, agenda.terms.yardstick)
+    stages = [_section(result, material, album) for result in agenda.results]
+    sections = [*stages, *([claims] if claims else []), *findings]
+    more = {"question": agenda.study.question, "state": state(agenda), "date": material.source.date}
+    intro = [_about(material), *_undecided(agenda)]
+    report.write_json(folder / "report.json", agenda.study.name, intro, sections, more)
+
+
+def page(material: Material, album: Album) -> Page:
+    """Return the report as a page, with its figures in the album."""
+    agenda, best = material.agenda, material.best
+    claims = claims_section(agenda.study.claims, agenda.results, agenda.terms.yardstick)
+    chapters = [
+        answers_chapter(material),
+        setup_chapter(material, album),
+        *(stage_chapter(result, material, album) for result in material.results),
+        final_chapter(material, best) if best else None,
+        learned_chapter(material),
+        of_section(claims) if claims else None,
+        limits_chapter(material),
+        reproduce_chapter(material),
+        appendix_chapter(material),
+    ]
+    about = " · ".join(filter(None, [material.data.name, material.source.date, state(agenda)]))
+    shown: list[Chapter] = [chapter for chapter in chapters if chapter]
+    return Page(agenda.study.name, shown, agenda.study.question, (about, *_undecided(agenda)))
+
+
+def state(agenda: Agenda) -> str:
+    """Return how far a study has come."""
+    decided, stages = len(agenda.results), len(agenda.study.all_stages)
+    if decided == stages:
+        return "complete" if stages == 1 else f"complete: all {stages} stages decided"
+    return f"{decided} of {stages} stages decided, {len(agenda.outcomes)} trials ended"
 
 
 def keep(folder: Path, files: Mapping[str, bytes]) -> Path:
@@ -87,7 +120,8 @@ def write_findings(folder: Path, study: str, sections: Sequence[Section]) -> Pat
         "Analyses of finished models. Each figure's numbers lie beside it as CSV or NPZ, and in the model's MLflow run."
     ]
     report.write_json(folder / "analysis.json", f"{study}: analyses", intro, sections)
-    report.write_html(folder / "analysis.html", f"{study}: analyses", intro, sections)
+    page = Page(f"{study}: analyses", [*map(of_section, sections)], about=intro)
+    write_page(folder / "analysis.html", page)
     return folder / "analysis.html"
 
 
@@ -113,72 +147,33 @@ def _literally(text: str) -> str:
     return re.sub(r"([\\`*_\[\]~|#])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 
-def _section(folder: Path, result: StageResult, facts: Facts, data: DataSummary, agenda: Agenda) -> Section:
-    shown = report_on(result)
-    text = tuple(shown.words(agenda.terms))
+def _write_files(folder: Path, result: StageResult, material: Material) -> None:
+    """Write a stage's table with all columns, and what else is kept of it."""
     if not result.outcomes:
-        return Section(result.stage.title, text)
-    name = result.stage.name
-    write_whole(folder / f"{name}.csv", shown.table(facts).to_csv().encode())
+        return
+    shown = report_on(result)
+    write_whole(folder / f"{result.stage.name}.csv", whole_table(result, material).to_csv().encode())
     for file, content in shown.files().items():
         write_whole(folder / file, content)
-    drawn = _curves(result, shown, data, agenda) | shown.figures(agenda.study.name, data.name)
-    pictures = []
-    for end, (png, caption) in drawn.items():
-        write_whole(folder / f"{name}-{end}.png", png)
-        pictures.append((folder / f"{name}-{end}.png", caption))
-    return Section(result.stage.title, text, tuple(shown.tables(facts)), tuple(pictures))
 
 
-def _curves(result: StageResult, shown: StageReport, data: DataSummary, agenda: Agenda) -> dict[str, tuple[bytes, str]]:
-    """Return the figures of a stage's curves: the end of the file's name → PNG and caption."""
-    histories = [outcome.history for outcome in result.outcomes if outcome.history.epochs]
-    if not histories:
-        return {}
-    spread, scored = shown.spread(len(agenda.terms.seeds)), agenda.terms.yardstick.metric
-    metrics = [("train_loss", "loss", "train loss"), ("test_score", scored, f"test {scored}")]
-    if any(np.ptp(history.curve("lr")) > 0 for history in histories):  # else a line that says nothing
-        metrics.append(("lr", "lr", "learning rate"))
-    from analysis import figures  # imports Matplotlib, which a plan does not need
-
-    drawn = {}
-    for metric, name, what in metrics:
-        percent = name == scored
-        png = figures.curves(
-            shown.curves(metric),
-            title=f"{result.stage.title}: {what}",
-            ylabel=f"{what}, %" if percent else what,
-            percent=percent,
-            caption=f"{agenda.study.name}, {data.name}, {data.train:,} training images, {spread}",
-            reference=shown.reference() if percent else (),
-        )
-        drawn[name] = (png, f"{what.capitalize()} against epoch, {data.name}, {spread}.")
-    return drawn
+def _section(result: StageResult, material: Material, album: Album) -> Section:
+    """Return a decided stage as data has it."""
+    shown = report_on(result)
+    text = tuple(shown.words(material.terms))
+    if not result.outcomes:
+        return Section(result.stage.title, text)
+    drawn = (album.pictures.get(f"{result.stage.name}-{end}") for end in ENDS)
+    figures = tuple((each.file, each.caption) for each in drawn if each)
+    return Section(result.stage.title, text, tuple(shown.tables(material.facts)), figures)
 
 
-def _about(agenda: Agenda, data: DataSummary, score: str) -> str:
-    stopping = "on" if agenda.terms.early_stopping else "off"
-    text = (
-        f"{data.name}: {data.train:,} training, {data.val:,} validation and {data.test:,} test "
-        f"images; {len(agenda.terms.seeds)} seed(s) per trial; early stopping {stopping}. Winners are chosen on "
-        f"validation; the test set is only read. “Best test {score}” is the reports' own protocol (the best test "
-        "epoch); “chosen epoch” is the best on validation, by the centred mean of three; test scores there and per "
-        "class are what to quote."
-    )
-    text += _about_splits(agenda)
-    if not data.multi_label:
-        return text
-    rule = agenda.study.baseline.training.ap_rule
-    return f"{text} mAP: the mean over classes of the average precision, {rule} rule."
+def _about(material: Material) -> str:
+    return " ".join((about_data(material), protocol(material), legend(material)))
 
 
-def _about_splits(agenda: Agenda) -> str:
-    """Say where seeds split the data themselves; nothing where none does."""
-    varied = {each.cell.trial.training.vary_split for result in agenda.results for each in result.outcomes}
-    if True not in varied:
-        return ""
-    where = " In trials with vary_split" if len(varied) > 1 else " With vary_split"
-    return (
-        f"{where} each seed has a split of its own into training and validation images, so that the scatter over seeds "
-        "has that of the split in it; on validation, trials are compared seed by seed."
-    )
+def _undecided(agenda: Agenda) -> list[str]:
+    """Say which stages are not decided yet; nothing where all are."""
+    decided = {result.stage.name for result in agenda.results}
+    undecided = [stage.name for stage in agenda.study.all_stages if stage.name not in decided]
+    return [f"Not decided yet: {', '.join(undecided)}. The same command goes on."] if undecided else []

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
-
-import numpy as np
+from collections.abc import Mapping
 
 from analysis.report import Table
 from sweeps.decisions import samplers
 from sweeps.decisions.contest import Contest
-from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import StageResult, Terms
 from sweeps.decisions.search_run import SearchResult
 from sweeps.decisions.stages import Recheck
 from sweeps.decisions.status import Status
 from sweeps.reporting.effects import effects_sentences, effects_table
-from sweeps.reporting.leaderboard import account, search_tables, what_mattered
+from sweeps.reporting.leaderboard import account, left_out, page_tables, search_tables
+from sweeps.reporting.material import Material
 from sweeps.reporting.recheck_words import recheck_sentences
+from sweeps.reporting.short_tables import short_table
 from sweeps.reporting.tables import Facts, published_table, stage_table
-from sweeps.reporting.winner_words import winner_sentences
+from sweeps.reporting.winner_words import winner_in_two
 
-if TYPE_CHECKING:
-    from analysis.figures import Curve  # imports Matplotlib, which a plan does not need
-
-LEADERS = 8  # of a search whose curves are drawn
 ON_SCREEN = 5  # rows of a search's leaderboard in the terminal
 
 
@@ -33,6 +27,14 @@ def report_on(result: StageResult) -> StageReport:
     if isinstance(result, SearchResult):
         return SearchReport(result)
     return RecheckReport(result, result.stage) if isinstance(result.stage, Recheck) else StageReport(result)
+
+
+def whole_table(result: StageResult, material: Material) -> Table:
+    """Return a stage's table with all that is known of its trials."""
+    name = result.stage.name
+    if name not in material.tables:
+        material.tables[name] = report_on(result).table(material.facts)
+    return material.tables[name]
 
 
 class StageReport:
@@ -51,15 +53,36 @@ class StageReport:
         lines += self._verdict(terms)
         lines += self._effects(terms)
         lines += self._stopped()
-        again = [f"{o.cell.label} ({'; '.join(o.restarts)})" for o in result.outcomes if o.restarts]
+        again = [f"{o.cell.named} ({'; '.join(o.restarts)})" for o in result.outcomes if o.restarts]
         if again:
             lines.append(f"Started again, from the last snapshot: {', '.join(again)}.")
         failed = (outcome for outcome in result.outcomes if outcome.status == Status.FAILED)
-        return lines + [f"Failed: {outcome.cell.label}: {outcome.reason}." for outcome in failed]
+        return lines + [f"Failed: {outcome.cell.named}: {outcome.reason}." for outcome in failed]
+
+    def in_two(self, terms: Terms, *, decided: bool = True) -> tuple[list[str], list[str]]:
+        """Return what the data says of the stage, and what it does not; of one that is not decided, its course."""
+        if self.result.skipped:
+            return [f"Not run: {self.result.skipped}."], []
+        says, leaves = self._verdict_in_two(terms) if decided else ([], [])
+        effects = self._effects(terms)
+        failed = (outcome for outcome in self.result.outcomes if outcome.status == Status.FAILED)
+        return (
+            [*self._course(), *says, *effects[1:]],
+            [
+                *leaves,
+                *effects[:1],
+                *self._stopped(),
+                *(f"Failed: {each.cell.named}: {each.reason}." for each in failed),
+            ],
+        )
 
     def table(self, facts: Facts) -> Table:
         """Return the whole table, for the CSV."""
         return stage_table(self.result, facts)
+
+    def short(self, material: Material) -> list[Table]:
+        """Return the tables of the stage's chapter."""
+        return [short_table(self.result, material)]
 
     def tables(self, facts: Facts) -> list[Table]:
         """Return the tables of the report."""
@@ -69,20 +92,6 @@ class StageReport:
     def on_screen(self, facts: Facts) -> list[Table]:
         """Return the tables for the terminal."""
         return [self.table(facts)]
-
-    def curves(self, metric: str) -> list[Curve]:
-        """Return one metric's curves, a trial each; a trial that failed is shown as far as it came."""
-        from analysis.figures import Curve
-
-        return [
-            Curve(
-                outcome.cell.label + (" (failed)" if outcome.status == Status.FAILED else ""),
-                outcome.history.curve(metric),
-                outcome.status == Status.CENSORED,
-            )
-            for outcome in self._drawn_outcomes()
-            if outcome.history.epochs
-        ]
 
     def reference(self) -> list[tuple[str, int, float]]:
         """Return the published best test scores: label, epoch, score as a fraction."""
@@ -101,10 +110,6 @@ class StageReport:
         """Return what is kept beside the table: file name → content."""
         return {}
 
-    def figures(self, study: str, dataset: str) -> dict[str, tuple[bytes, str]]:  # noqa: ARG002
-        """Return the figures beside the curves: the end of the file's name → PNG and caption."""
-        return {}
-
     @property
     def _contest(self) -> Contest | None:
         return self.result.winner.contest if self.result.winner else None
@@ -113,13 +118,17 @@ class StageReport:
         return []
 
     def _verdict(self, terms: Terms) -> list[str]:
-        return winner_sentences(self.result, terms.yardstick)
+        says, leaves = self._verdict_in_two(terms)
+        return [*says, *leaves]
+
+    def _verdict_in_two(self, terms: Terms) -> tuple[list[str], list[str]]:
+        return winner_in_two(self.result, terms.yardstick)
 
     def _effects(self, terms: Terms) -> list[str]:
         return effects_sentences(self.result, terms)
 
     def _stopped(self) -> list[str]:
-        censored = [outcome.cell.label for outcome in self.result.outcomes if outcome.status == Status.CENSORED]
+        censored = [outcome.cell.named for outcome in self.result.outcomes if outcome.status == Status.CENSORED]
         if self.result.winner or not censored:  # with a winner it was said how far behind they were
             return []
         return [
@@ -128,9 +137,6 @@ class StageReport:
                 "(--no-early-stopping runs them)."
             )
         ]
-
-    def _drawn_outcomes(self) -> Sequence[Outcome]:
-        return self.result.outcomes
 
 
 class RecheckReport(StageReport):
@@ -147,6 +153,10 @@ class RecheckReport(StageReport):
     def _verdict(self, terms: Terms) -> list[str]:
         return recheck_sentences(self.stage, self.result, terms.yardstick)
 
+    def _verdict_in_two(self, terms: Terms) -> tuple[list[str], list[str]]:
+        first, *others = self._verdict(terms)
+        return [first, *others[-1:]], others[:-1]
+
     def _effects(self, terms: Terms) -> list[str]:  # noqa: ARG002
         return []  # its trials differ in different factors
 
@@ -157,6 +167,10 @@ class SearchReport(StageReport):
     def __init__(self, result: SearchResult) -> None:
         super().__init__(result)
         self.search = result.search
+
+    def words(self, terms: Terms) -> list[str]:
+        """Return the same as of a grid, and last how many draws were never trained."""
+        return [*super().words(terms), *left_out(self.search)]
 
     def table(self, facts: Facts) -> Table:
         """Return the whole table, for the CSV, with a column for each field that is drawn."""
@@ -174,6 +188,10 @@ class SearchReport(StageReport):
         """Say what the curves are means of."""
         return f"{len(self.search.seeds)} seeds (mean, band ± 1 sd) of those confirmed, 1 of the others"
 
+    def short(self, material: Material) -> list[Table]:  # noqa: ARG002
+        """Return the leaderboard, what its first trials drew, and the Pareto front."""
+        return page_tables(self.search, self._contest)
+
     def files(self) -> dict[str, bytes]:
         """Return Optuna's own view of the search."""
         search = self.search
@@ -185,26 +203,6 @@ class SearchReport(StageReport):
         database = samplers.as_database(stage.name, stage.space, stage.objectives, search.told, reasons)
         return {f"{stage.name}-optuna.db": database}
 
-    def figures(self, study: str, dataset: str) -> dict[str, tuple[bytes, str]]:
-        """Return what mattered, where enough trials tell it."""
-        mattered = what_mattered(self.search)
-        if mattered is None:
-            return {}
-        epoch, shares = mattered
-        caption = f"{study}, {dataset}, PED-ANOVA over the trials' scores at epoch {epoch}"
-        from analysis import figures
-
-        png = figures.bars(
-            list(shares),
-            {"share": np.array(list(shares.values()))},
-            title=f"{self.search.stage.name}: what mattered",
-            caption=caption,
-            ylabel="share, %",
-            percent=True,
-            sort=True,
-        )
-        return {"importance": (png, f"What made the best quarter of the trials good. {caption}.")}
-
     def _course(self) -> list[str]:
         return account(self.search)
 
@@ -213,6 +211,3 @@ class SearchReport(StageReport):
 
     def _stopped(self) -> list[str]:
         return []  # the account has them
-
-    def _drawn_outcomes(self) -> Sequence[Outcome]:
-        return self.result.outcomes[:LEADERS]

@@ -62,7 +62,7 @@ def _verdict(
     claim: Claim, result: StageResult | None, known: dict[str, np.ndarray], spreads: dict[str, Spread]
 ) -> Verdict:
     outcomes = result.outcomes if result else ()
-    entrants = [Entrant(value_of(each.cell.values), each.cell.label, _missing(each, known)) for each in outcomes]
+    entrants = [Entrant(value_of(each.cell.values), each.cell.named, _missing(each, known)) for each in outcomes]
     ranked = {each.key: None for each in outcomes if _missing(each, known) is None}  # in order, found at once
     also = [each for key, each in spreads.items() if key not in ranked]
     return judge(claim, entrants, compare([known[key] for key in ranked], also) if ranked else None)

@@ -8,6 +8,7 @@ from sweeps.decisions.contest import Contest
 from sweeps.decisions.labels import listed
 from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.records import StageResult
+from sweeps.decisions.stages import named_all
 from sweeps.decisions.status import Status
 from sweeps.decisions.winner import CHEAPEST, Winner
 
@@ -18,18 +19,23 @@ def winner_sentences(result: StageResult, by: Yardstick) -> list[str]:
     """Return who won on validation, whom it is ahead of, who may be best, what the stage can show, and who was not
     compared.
     """
+    says, leaves = winner_in_two(result, by)
+    return [*says, *leaves]
+
+
+def winner_in_two(result: StageResult, by: Yardstick) -> tuple[list[str], list[str]]:
+    """Return the same in two parts: what the data says, and what it does not."""
     winner = result.winner
     if winner is None:
-        return ["No winner: no trial ran in full."]
+        return ["No winner: no trial ran in full."], []
     best, contest = winner.outcome, winner.contest
     score = f"validation {by.metric} {100 * best.score:.1f} % ({seeds(best)})"
-    first = f"Winner on validation ({by.images:,} images): {best.cell.label}: {score}"
+    first = f"Winner on validation ({by.images:,} images): {best.cell.named}: {score}"
     rivals = [outcome for outcome in contest.compared if outcome.key != best.key]
-    lines = [f"{first}{_lead(winner, rivals)}."]
-    if contest.place(best) is not None and rivals:
-        lines += what_is_told(contest)
+    told = what_is_told(contest) if contest.place(best) is not None and rivals else []
+    says = 1 if contest.told else 0  # the lines of these that say who may be best
     entered = () if result.stage.open_ended else result.outcomes  # of a search, its account has what was stopped
-    return [*lines, *not_compared(entered, best, contest)]
+    return [f"{first}{_lead(winner, rivals)}.", *told[:says]], [*told[says:], *not_compared(entered, best, contest)]
 
 
 def seeds(outcome: Outcome) -> str:
@@ -48,7 +54,7 @@ def _lead(winner: Winner, rivals: Sequence[Outcome]) -> str:
     if not contest.told:
         return how
     found = [(each, contest.difference(best, each)) for each in sorted(rivals, key=lambda rival: -rival.score)]
-    words = [(f"{each.cell.label} ({lead.words})", lead.ahead) for each, lead in found if lead]
+    words = [(f"{each.cell.named} ({lead.words})", lead.ahead) for each, lead in found if lead]
     ahead, level = ([text for text, told in words if told is which] for which in (True, False))
     how += f", ahead of {listed(ahead)}" if ahead else ""
     return how + (f"; not told apart from {listed(level)}" if level else "")
@@ -61,11 +67,11 @@ def what_is_told(contest: Contest) -> list[str]:
         if not contest.same_images:
             return ["Nothing is told apart: as vary_split differs, these trials are scored on different images."]
         return ["One seed each, and no other trial with several: nothing is told apart."]
-    members = [outcome.cell.label for outcome in contest.best_set]
+    members = named_all([outcome.cell for outcome in contest.best_set])
     lines = [
         (
             "In brackets: the lead in points and its simultaneous 95 % interval over seeds and images. May be best: "
-            f"{listed(members)}."
+            f"{members}."
         )
     ]
     if any(len(outcome.history.seeds) == 1 for outcome in contest.compared):
@@ -89,10 +95,10 @@ def not_compared(outcomes: Sequence[Outcome], best: Outcome, contest: Contest) -
     if stopped:
         later = "Later epochs are unknown (--no-early-stopping runs them)."
         lines.append(f"Not compared: {listed(stopped)}. {later}")
-    if missing := [outcome.cell.label for outcome in contest.left_out]:
+    if contest.left_out:
+        missing = named_all([outcome.cell for outcome in contest.left_out])
         lines.append(
-            f"Not compared: {listed(missing)}, as what they made of each image was not kept "
-            "(--fresh trains them again)."
+            f"Not compared: {missing}, as what they made of each image was not kept (--fresh trains them again)."
         )
     return lines
 
@@ -102,4 +108,4 @@ def _where_it_stood(outcome: Outcome, best: Outcome) -> str:
     epoch = outcome.history.epochs
     behind = best.history.at(epoch).mean("val_score") - outcome.history.at(epoch).mean("val_score")
     where = f"{100 * abs(behind):.1f} points {'behind' if behind > 0 else 'ahead'}" if behind else "level"
-    return f"{outcome.cell.label} (stopped at epoch {epoch}, {where} there)"
+    return f"{outcome.cell.named} (stopped at epoch {epoch}, {where} there)"

@@ -1,6 +1,5 @@
 """The tables and the report against values worked out by hand."""
 
-import base64
 import csv
 import io
 import json
@@ -13,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from analysis import report
-from analysis.report import Column, Measured, Section, Table, write_html, write_json
+from analysis.page.writing import table_html
+from analysis.report import Column, Measured, Section, Table, write_json
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
@@ -67,7 +67,7 @@ def test_the_best_are_found_once_however_large_the_table(monkeypatch: pytest.Mon
     columns, seen = (Column("x", best="max"), Column("y", best="min")), []
     monkeypatch.setattr(report, "_rank", lambda cell: seen.append(cell) or cell)
     table = Table("t", columns, tuple((row, row) for row in range(50)))
-    table.to_html(), table.to_rich(), table.to_json()
+    table_html(table), table.to_rich(), table.to_json()
     assert len(seen) == 2 * 50
     assert table.best == {(49, 0), (0, 1)}
 
@@ -125,34 +125,6 @@ def test_json_keeps_the_missing_as_null():
     assert data["rows"][3] == ["3", None, None, 1, "d"]
     assert data["eligible"] == [True, True, True, True, False]
     assert data["best"] == [[0, 2], [1, 1], [1, 2], [2, 2]]
-
-
-def test_html_escapes_and_marks_the_best():
-    html = TABLE.to_html()
-    assert "0 &lt;b&gt;&amp;" in html
-    assert "<b>" not in html
-    assert html.count('<td class="best">') == 4
-    assert '<td class="best">68.3 ± 0.1 (3)</td>' in html
-    assert '<tr class="unranked"><td>4</td>' in html
-    assert "key" not in html
-
-
-def test_html_has_heads_for_the_columns_shown_and_a_class_only_where_it_says_something():
-    table = Table(
-        "a & b",
-        (Column("name <i>"), Column("n", best="max"), Column("key", show=False)),
-        (("x", 1, "k"), ("y", 2, "l"), ("z", 3, "m")),
-        (True, True, False),
-    )
-    assert table.to_html() == (
-        "<table>\n<caption>a &amp; b</caption>\n"
-        '<thead><tr><th scope="col">name &lt;i&gt;</th><th scope="col" class="number">n</th></tr></thead>\n'
-        "<tbody>\n"
-        '<tr><td>x</td><td class="number">1</td></tr>\n'
-        '<tr><td>y</td><td class="best">2</td></tr>\n'
-        '<tr class="unranked"><td>z</td><td class="number">3</td></tr>\n'
-        "</tbody>\n</table>"
-    )
 
 
 @pytest.mark.parametrize(("columns", "heads"), [(12, 12), (13, 2)])
@@ -214,62 +186,6 @@ def sections(tmp_path: Path) -> list[Section]:
         Section("A & <B>", ("x < y",), (TABLE,), ((tmp_path / "loss.png", 'the "loss"'),)),
         Section("Skipped", ("Not run.",)),
     ]
-
-
-def test_the_report_is_one_file_that_needs_no_other(tmp_path: Path, sections: list[Section]):
-    write_html(tmp_path / "report.html", "part <a>", ["seeds & epochs"], sections)
-    html = (tmp_path / "report.html").read_text()
-    assert [base64.b64decode(data) for data in re.findall(r'src="data:image/png;base64,([^"]*)"', html)] == [PNG]
-    assert not re.search(r"https?:|<script|<link|@import|url\(", html)
-    assert set(re.findall(r'href="([^"]*)"', html)) == {
-        f"#{anchor}" for anchor in re.findall(r'<section id="([^"]*)"', html)
-    }
-    for text in (
-        "<h1>part &lt;a&gt;</h1>",
-        "seeds &amp; epochs",
-        "<h2>A &amp; &lt;B&gt;</h2>",
-        "x &lt; y",
-        'alt="the &quot;loss&quot;"',
-    ):
-        assert text in html
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["loss.png", "report.html"]
-
-
-def test_a_caption_stands_below_a_picture_unless_the_picture_bears_it(tmp_path: Path):
-    (tmp_path / "map.png").write_bytes(PNG)
-    below, borne = (
-        Section("s", (), (), ((tmp_path / "map.png", "a < b"),), captioned=captioned) for captioned in (False, True)
-    )
-    write_html(tmp_path / "report.html", "t", [], [below, borne])
-    data = base64.b64encode(PNG).decode()
-    image = f'<img src="data:image/png;base64,{data}" alt="a &lt; b">'
-    assert re.findall("<figure>.*</figure>", (tmp_path / "report.html").read_text()) == [
-        f"<figure>{image}<figcaption>a &lt; b</figcaption></figure>",
-        f"<figure>{image}</figure>",
-    ]
-
-
-def test_a_section_holds_its_words_and_tables_and_no_more(tmp_path: Path):
-    small = Table("t", (Column("a"),), ((1,),))
-    write_html(
-        tmp_path / "report.html", "t & u", [], [Section("Words", ("one", "two")), Section("s", (), (small, small))]
-    )
-    html = (tmp_path / "report.html").read_text()
-    assert "<title>t &amp; u</title>" in html
-    words, tables = re.findall(r'<section id="[^"]*">\n(.*?)\n</section>', html, re.DOTALL)
-    assert words == "<h2>Words</h2>\n<p>one</p>\n<p>two</p>"
-    wide = f'<div class="wide" tabindex="0">{small.to_html()}</div>'
-    assert tables == f"<h2>s</h2>\n{wide}\n{wide}"
-    assert '<p class="legend">' in html
-
-
-def test_a_report_without_sections_has_no_contents_and_without_tables_no_legend(tmp_path: Path):
-    write_html(tmp_path / "report.html", "t", ["words"], [])
-    html = (tmp_path / "report.html").read_text()
-    body = html.partition("<body>")[2]
-    assert "<nav" not in body
-    assert "legend" not in body
-    assert "XX" not in body
 
 
 def test_a_text_that_a_spreadsheet_would_take_for_a_formula_is_quoted_and_a_number_is_not():

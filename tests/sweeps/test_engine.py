@@ -17,7 +17,7 @@ from PIL import Image
 from rich.console import Console
 
 from sweeps import analyse, evaluate
-from sweeps.engine import _yardstick, run_study
+from sweeps.engine import _yardstick, run_study, write_report
 from sweeps.execution.cluster import connect
 from sweeps.execution.machines import Machines
 from sweeps.options import RunOptions
@@ -121,11 +121,10 @@ def test_a_study_from_the_first_run_to_more_epochs_and_seeds(tmp_path, images):
         assert {"study", "stage", "key", "dataset", "device"} <= logged.data.tags.keys()
         assert len(MlflowClient(bench.uri).get_metric_history(logged.info.run_id, "val_accuracy")) == 2
     folder = tmp_path / "results" / "small"
-    assert {path.name for path in folder.iterdir() if path.suffix} == {
-        *(f"{stage}{end}" for stage in ("lr", "width", "curve") for end in (".csv", "-loss.png", "-accuracy.png")),
-        "plan.json",
-        "report.html",
-        "report.json",
+    drawn = [*(f"{stage}-{end}" for stage in ("lr", "width", "curve") for end in ("learning", "loss", "accuracy"))]
+    assert {path.name for path in folder.iterdir() if path.suffix} >= {
+        *(f"{name}.{end}" for name in (*drawn, "lr-effects", "width-effects") for end in ("png", "svg")),
+        *("lr.csv", "width.csv", "curve.csv", "samples.png", "plan.json", "report.html", "report.json"),
     }
     assert list((folder / ".spool").glob("*/trial.json")) == []
     checkpoint = MlflowClient(bench.uri).download_artifacts(first["width: 6"].info.run_id, "checkpoint", str(tmp_path))
@@ -335,7 +334,7 @@ def test_multi_label_trials_flow_through_everything(tmp_path):
         assert sorted(drawn) == ["training/filters", "training/filters", "training/images"]
     assert (tmp_path / "results" / "scenes" / "lr-mAP.png").is_file()
     report = (tmp_path / "results" / "scenes" / "report.html").read_text()
-    assert report.count("<h2>Contact sheet: scenes, lr: ") == 1  # of the best trial
+    assert report.count("<h2>Images: 1 of each of the ") == 1  # of the best trial
     assert "Not possible: compare has the models" in report
     said = bench.run(study)[1]
     assert "analyses done already, and not done again: 1" in said
@@ -394,3 +393,26 @@ def test_analyses_keep_what_succeeded_and_do_only_what_is_missing(tmp_path):
     assert status == 0
     assert "analyses done already, and not done again: 3" in said
     assert "filters_drawn of scenes, lr: 0.01: done\n" in said
+
+
+def test_the_report_is_written_from_mlflow_alone_as_the_run_wrote_it(tmp_path, images):
+    bench, asked = Bench(tmp_path), replace(study(images), analyses={"mistakes": {"count": 2}}, question="What helps?")
+    # one trial diverges, so that its failure is to be told again
+    asked = replace(asked, stages=(Stage("lr", {"training.lr": (0.001, 0.05, 1000.0)}), *asked.stages[1:]))
+    status, said = bench.run(asked, seeds=2)
+    assert (status, "Diverged" in said) == (1, True)
+    written = (tmp_path / "results" / "small" / "report.html").read_bytes()
+    page = written.decode()
+    for there in (
+        "What helps?",
+        "Failed: lr = 1000.0: Diverged",
+        "The most common confusions",
+        "cores; trials run",
+        "python ",
+    ):
+        assert there in page
+    again = RunOptions(output=tmp_path / "again", tracking_uri=bench.uri, early_stopping=False, seeds=2)
+    before = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()}
+    assert write_report(asked, again, Console(file=io.StringIO())) == 0
+    assert (tmp_path / "again" / "small" / "report.html").read_bytes() == written
+    assert before == {path: path.read_bytes() for path in before}

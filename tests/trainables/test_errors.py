@@ -18,3 +18,9 @@ def test_the_nearest_word_alone():
 
 def test_the_users_mistakes_are_value_errors():
     assert issubclass(UserError, ValueError)
+
+
+def test_a_notebook_shows_the_line_alone():
+    assert UserError("seeds is 0, but must be at least 1")._render_traceback_() == [
+        "error: seeds is 0, but must be at least 1"
+    ]

@@ -16,16 +16,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from trainables.datasets import catalogue, cifar10, fashion_mnist, folders, scenes, shapes, voc
 from trainables.datasets.dataset import Box, Dataset, Shape, Source, Split, check_labels, digest, statistics
+from trainables.datasets.given import given
 from trainables.datasets.images import Format
 from trainables.datasets.splits import hold_back
 from trainables.errors import UserError, suggest
 
-__all__ = ["Box", "Dataset", "Shape", "Split", "image_shape", "labelled", "load", "names"]
+__all__ = ["Box", "Dataset", "Shape", "Split", "handed_over", "image_shape", "labelled", "load", "names"]
 
 SOURCES = {
     "cifar10": cifar10.SOURCE,
@@ -96,6 +98,16 @@ def labelled(name: str, data_dir: Path, class_names: tuple[str, ...], image_shap
     _, test = source.read(data_dir)
     check_labels(test.labels, source.class_names, name)
     return _relabelled(test, source.class_names, class_names)
+
+
+def handed_over(images: Any, dataset: str, image_shape: Shape) -> np.ndarray:
+    """Return images that a user hands to a model, (N, height, width, channels) uint8, in the format it was trained in.
+
+    Other sizes and channels are brought to it as those of its `dataset` were. Raises UserError as given() does.
+    """
+    channels, height, width = image_shape
+    source = SOURCES.get(dataset)  # its files, or the folder, may not be here
+    return given(images, Format(height, width, gray=channels == 1), warped=source is not None and source.warped)
 
 
 def _source(name: str) -> Source:

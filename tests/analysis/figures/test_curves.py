@@ -84,7 +84,7 @@ def test_the_same_input_gives_the_same_bytes_and_names_no_program_or_date():
     )
     assert one == other
     assert one.startswith(b"\x89PNG")
-    assert struct.unpack(">II", one[16:24]) == (1200, 675)
+    assert struct.unpack(">II", one[16:24]) == (930, 480)
     assert not any(chunk in one for chunk in (b"tEXt", b"iTXt", b"tIME"))
 
 
@@ -93,3 +93,27 @@ def test_nothing_to_draw_is_refused():
         curves([], title="t", ylabel="y")
     with pytest.raises(ValueError, match=r"'a' has the shape \(3,\)"):
         Curve("a", np.zeros(3))
+
+
+def test_a_pair_is_solid_and_dashed_in_one_colour_and_the_names_are_in_the_legend():
+    items = [Curve("a", VALUES, beside=VALUES + 0.1), Curve("b", VALUES[:, :2], censored=True, beside=VALUES[:, :2])]
+    axes = drawn(items, pair=("validation", "train"), head="depth")
+    a, a_train, b, b_train, end = axes.lines
+    assert [line.get_linestyle() for line in (a, a_train, b, b_train)] == ["-", "--", "-", "--"]
+    assert (a.get_color(), b.get_color()) == (a_train.get_color(), b_train.get_color())
+    np.testing.assert_allclose(a_train.get_ydata(), MEAN + 0.1)
+    assert end.get_marker() == "X"
+    assert words(axes) == ["a", "b (stopped early)", "validation", "train"]
+    assert axes.get_legend().get_title().get_text() == "depth"
+
+
+def test_a_curve_keeps_its_look_whatever_stands_beside_it():
+    alone = drawn([Curve("a", VALUES, number=5)]).lines[0]
+    beside = drawn([Curve("b", VALUES, number=0), Curve("a", VALUES, number=5)]).lines[1]
+    assert (alone.get_color(), alone.get_marker()) == (beside.get_color(), beside.get_marker())
+    assert alone.get_color() == drawn([Curve(str(at), VALUES) for at in range(6)]).lines[5].get_color()
+
+
+def test_a_second_metric_of_another_length_is_refused():
+    with pytest.raises(ValueError, match=r"\(2, 3\), but beside it is one of \(2, 2\)"):
+        Curve("a", VALUES, beside=VALUES[:, :2])

@@ -435,3 +435,34 @@ def test_what_a_search_will_draw_is_not_among_what_is_expected():
             break
         agenda.finish(task.key, history([0.5, 0.6], [0.5, 0.6]))
         agenda.advance()
+
+
+def test_it_is_told_when_trials_have_ended_with_the_stages_as_they_then_stand():
+    seen = []
+
+    def look():
+        results, open_ones = agenda.results, agenda.under_way
+        seen.append(([each.stage.name for each in results], [(e.stage.name, len(e.outcomes)) for e in open_ones]))
+
+    agenda = Agenda(STUDY, terms(), lambda _: None, on_end=look)
+    assert seen == []
+    for score in (0.5, 0.6):  # the two of depth
+        agenda.finish(agenda.next().key, history([score] * 2))
+        agenda.advance()
+    agenda.advance()  # without news nothing is told
+    assert seen[0] == ([], [("depth", 1), ("own", 0)])
+    assert seen[1][0] == ["depth"]
+    assert len(seen) == 2
+    assert all(each.winner is None for each in agenda.under_way)
+
+
+def test_what_failed_before_is_kept_as_it_was_where_nothing_is_to_be_run():
+    first = Agenda(STUDY, terms(), lambda _: None)
+    task = first.next()
+    known = {task.key: Known("failed", history([0.5]), "run", "it broke")}
+    agenda = Agenda(STUDY, terms(), lambda _: None, known)
+    assert task.key not in agenda.outcomes
+    agenda.keep_failures()
+    found = agenda.outcomes[task.key]
+    assert (found.status, found.reason, found.history.epochs) == ("failed", "it broke", 1)
+    assert agenda.next().key != task.key

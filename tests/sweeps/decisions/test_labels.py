@@ -1,6 +1,6 @@
 import pytest
 
-from sweeps.decisions.labels import interval, label, listed, points
+from sweeps.decisions.labels import brief, interval, label, listed, points
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,9 @@ def test_of_many_names_the_first_few_are_given():
     assert listed(["a", "b", "c"]) == "a, b and c"
     assert listed(list("abcdefg")) == "a, b, c, d, e, f and g"
     assert listed(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"
+
+
+def test_a_number_that_was_drawn_is_brief_and_all_else_as_labels_are():
+    assert [brief(value) for value in (0.00123456, 12, "max", None, (16, 32))] == [
+        *("0.00123", "12", "max", "none", "16-32")
+    ]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweeps.decisions.stages import FINAL, Cell, Recheck, Swap
+from sweeps.decisions.stages import FINAL, Cell, Recheck, Swap, named_all
 from sweeps.study import Choice, Published, Search, Space, Stage, Whole
 from trainables.config import CNN, Trial
 from trainables.errors import UserError
@@ -168,3 +168,14 @@ def test_a_recheck_has_the_final_winner_and_what_it_swaps_and_before_that_is_kno
     assert recheck.cells(BASE) == [Cell(FINAL, (), BASE), other]
     assert Recheck(("lr", "depth")).foreseen(BASE) == [BASE, BASE]
     assert (recheck.name, recheck.title, recheck.open_ended) == ("recheck", "recheck", False)
+
+
+def test_a_sentence_has_the_values_with_the_fields_that_they_are_of():
+    one = Stage("activation", {"model.activation": ("relu", "none")}).cells(BASE)
+    assert [cell.named for cell in one] == ["activation = relu", "activation = none"]
+    both = Stage("both", {"training.lr": (0.1,), "model.batch_norm": (False, True)}).cells(BASE)
+    assert [cell.named for cell in both] == ["lr = 0.1, batch_norm = no", "lr = 0.1, batch_norm = yes"]
+    assert Stage("epochs").cells(BASE)[0].named == "as it starts"
+    assert named_all(one) == "activation = relu and none"
+    assert named_all(both) == "lr = 0.1, batch_norm = no and lr = 0.1, batch_norm = yes"
+    assert named_all([one[0], both[0]]) == "activation = relu and lr = 0.1, batch_norm = no"

@@ -59,7 +59,7 @@ def test_each_value_stands_against_the_start_and_the_one_before_with_intervals()
     heads = [column.name for column in effects_table(found, FACTS).columns]
     assert heads[:5] == [
         "channels",
-        "against 8, points",
+        "against channels = 8, points",
         "against the value before, points",
         "train − validation, points",
         "epochs to its own best less 1 point",
@@ -124,9 +124,9 @@ def test_the_fit_s_lead_is_of_the_chosen_networks_and_missing_where_it_was_not_t
 
 def test_the_base_is_the_first_that_is_ranked_where_the_start_is_none_of_the_values():
     heads = [column.name for column in effects_table(result(*THREE, start=None), FACTS).columns]
-    assert heads[1] == "against 4, points"
+    assert heads[1] == "against channels = 4, points"
     failed = ended(1, history([0.5]), Status.FAILED)
-    assert effects_table(result(THREE[0], failed, THREE[2]), FACTS).columns[1].name == "against 4, points"
+    assert effects_table(result(THREE[0], failed, THREE[2]), FACTS).columns[1].name == "against channels = 4, points"
 
 
 def test_fewer_than_two_ranked_trials_have_no_effects():
@@ -142,7 +142,7 @@ def test_the_sentences_name_the_cheapest_that_may_be_best():
     assert first == "Each effect holds at the values that the other factors have here."
     price, dearest = (flops(plan(cell.trial.model, (3, 32, 32), 10)) for cell in CELLS[1:])
     assert cheapest == (
-        f"The cheapest that may be best: 8, {price / 1e6:.2f} MFLOPs an image, {100 * price / dearest:.0f} % of what "
-        "the dearest of them takes."
+        f"The cheapest that may be best: channels = 8, {price / 1e6:.2f} MFLOPs an image, "
+        f"{100 * price / dearest:.0f} % of what the dearest of them takes."
     )
     assert effects_sentences(result(THREE[0], THREE[2]), TERMS) == [first]  # one alone may be best

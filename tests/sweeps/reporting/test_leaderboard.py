@@ -5,7 +5,16 @@ import pytest
 
 import sweeps.reporting.leaderboard
 from sweeps.decisions.status import Status
-from sweeps.reporting.leaderboard import account, front, importance_table, leaderboard, what_mattered
+from sweeps.reporting.leaderboard import (
+    SIDE_BY_SIDE,
+    account,
+    drawn_table,
+    front,
+    importance_table,
+    leaderboard,
+    page_tables,
+    what_mattered,
+)
 from tests.sweeps.decisions.test_search_run import Cluster, quality, search
 
 
@@ -63,3 +72,21 @@ def test_the_account_adds_up(found):
     assert "27 trials drawn by random" in text
     spent = sum(len(records) for draw in draws for records in draw.history.records.values())
     assert f"took {spent} epochs; all trials in full, with one seed each, would take {27 * 9}" in text
+
+
+def test_a_page_has_scores_in_one_table_and_what_the_best_drew_in_another(found):
+    scores, drawn, *_ = page_tables(found, None)
+    assert [column.name for column in scores.columns] == [
+        *("trial", "status", "validation %", "test %", "epochs", "seeds")
+    ]
+    assert [row[3].mean for row in scores.rows] == [pytest.approx(50)] * 15
+    best = found.ranking()[:SIDE_BY_SIDE]
+    assert [column.name for column in drawn.columns] == ["field", *(draw.cell.label for draw in best)]
+    rows = {row[0]: row[1:] for row in drawn.rows}
+    assert list(rows) == ["conv_layers", "lr", "batch_size"]
+    assert rows["lr"] == tuple(f"{draw.values['training.lr']:.3g}" for draw in best)
+
+
+def test_a_field_that_a_trial_does_not_draw_is_missing():
+    drawn = drawn_table(Cluster(search(4)).search)
+    assert all(cell is not None for row in drawn.rows for cell in row)

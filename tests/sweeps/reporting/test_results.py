@@ -1,27 +1,31 @@
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
-import numpy as np
 import pytest
 
-from analysis import figures
 from analysis.report import Column, Section, Table
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.planning import plan_study
 from sweeps.decisions.records import Known
 from sweeps.decisions.status import Status
-from sweeps.reporting.results import DataSummary, keep, markdown, prepare, write, write_findings
+from sweeps.reporting import album as album_module
+from sweeps.reporting.album import Album
+from sweeps.reporting.material import DataSummary
+from sweeps.reporting.results import keep, markdown, prepare, write, write_findings
 from sweeps.reporting.tables import Facts
-from sweeps.study import Choice, Published, Search, Space, Stage, Study
-from tests.sweeps.outcomes import history, record, terms
+from sweeps.reporting.verdicts import TITLE
+from sweeps.study import Choice, Claim, Published, Search, Space, Stage, Study
+from tests.analysis.page.test_writing import Parsed
+from tests.sweeps.outcomes import history, terms
 from trainables.config import CNN, Training, Trial
 from trainables.errors import UserError
 from trainables.history import History
 
 BASE = Trial("shapes", CNN(conv_layers=1, channels=4, fc_layers=1), Training(epochs=2))
 LR = Stage("lr", {"training.lr": (0.1, 0.2, 1000.0)}, published={0.1: Published(0.5, 61, 2)}, note="A *note*.")
-STUDY = Study("small", BASE, (LR, Stage("width", {"model.channels": (4, 6)})))
+STUDY = Study("small", BASE, (LR, Stage("width", {"model.channels": (4, 6)})), question="What helps?")
 DATA = DataSummary("folder:cats", ("cat", "dog"), train=1234, val=137, test=300, multi_label=False)
 TERMS = terms(images=137, early_stopping=False)
 PNG = b"\x89PNG"
@@ -50,19 +54,6 @@ def rows(folder, stage):
     return list(csv.DictReader((folder / f"{stage}.csv").read_text().splitlines()))
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """Return what is drawn: the call of each figure of curves, by its title. The figures are made all the same."""
-    calls, draw = {}, figures.curves
-
-    def spy(curves, **how):
-        calls[how["title"]] = ({curve.label: curve for curve in curves}, how)
-        return draw(curves, **how)
-
-    monkeypatch.setattr(figures, "curves", spy)
-    return calls
-
-
 @pytest.mark.parametrize(
     ("values", "where"),
     [((False,), None), ((True,), "With vary_split each"), ((True, False), "In trials with vary_split each")],
@@ -79,7 +70,9 @@ def test_it_is_said_where_each_seed_has_a_split_of_its_own(tmp_path, values, whe
 def test_a_decided_stage_has_a_table_and_figures_and_one_report_is_over_all(tmp_path, agenda):
     write(tmp_path, agenda, facts(agenda), DATA)
     assert {path.name for path in tmp_path.iterdir()} == {
-        *("lr.csv", "lr-loss.png", "lr-accuracy.png", "report.html", "report.json")
+        *("lr.csv", "width.csv", "report.html", "report.json"),  # a trial of width ran in lr: it is on its way
+        *(f"lr-{name}.{end}" for name in ("effects", "learning", "loss", "accuracy") for end in ("png", "svg")),
+        *(f"width-{name}.{end}" for name in ("learning", "loss", "accuracy") for end in ("png", "svg")),
     }
     assert (tmp_path / "lr-loss.png").read_bytes().startswith(PNG)
     table = rows(tmp_path, "lr")
@@ -98,20 +91,22 @@ def test_the_report_says_what_was_measured_how_and_what_is_missing(tmp_path, age
     write(tmp_path, agenda, facts(agenda), DATA, [finding])
     report = json.loads((tmp_path / "report.json").read_text())
     about, undecided = report["intro"]
-    assert about.startswith(
-        "folder:cats: 1,234 training, 137 validation and 300 test images; 1 seed(s) per trial; early stopping off. "
-    )
+    assert about.startswith("folder:cats: 1,234 training, 137 validation and 300 test images of 3×32×32 ")
+    assert " One seed per trial; all trials run in full. Winners are chosen on validation, " in about
+    assert (report["state"], report["question"]) == ("1 of 2 stages decided, 3 trials ended", "What helps?")
     assert undecided == "Not decided yet: width. The same command goes on."
     stage, last = report["sections"]
     assert (stage["title"], last["title"], last["text"]) == ("lr", "Mistakes: small, lr: 0.1", ["Three."])
     assert stage["text"][0] == "A *note*."
-    assert stage["text"][1] == "Winner on validation (137 images): 0.1: validation accuracy 70.0 % (1 seed)."
-    assert stage["text"][2].startswith("Not compared: 0.1 and 0.2, as what they made of each image was not kept")
+    assert stage["text"][1] == "Winner on validation (137 images): lr = 0.1: validation accuracy 70.0 % (1 seed)."
+    assert stage["text"][2].startswith("Not compared: lr = 0.1 and 0.2, as what they made of each image was not kept")
     assert stage["text"][3] == "Each effect holds at the values that the other factors have here."
-    assert stage["text"][4:] == ["Failed: 1000.0: Diverged: the training loss became nan in epoch 2 (seed 0)."]
-    assert [figure["file"] for figure in stage["figures"]] == ["lr-loss.png", "lr-accuracy.png"]
+    assert stage["text"][4:] == ["Failed: lr = 1000.0: Diverged: the training loss became nan in epoch 2 (seed 0)."]
+    assert [Path(figure["file"]).stem for figure in stage["figures"]] == [
+        *("lr-effects", "lr-learning", "lr-loss", "lr-accuracy")
+    ]
     page = (tmp_path / "report.html").read_text()
-    assert page.count("<img ") == 2
+    assert page.count("<img ") == 4 + 3
     assert "Three." in page
 
 
@@ -136,30 +131,6 @@ def test_a_recheck_is_missing_until_it_is_decided_and_then_has_its_files(tmp_pat
     assert (tmp_path / "recheck-accuracy.png").exists()
 
 
-def test_curves_are_of_the_epochs_and_a_failed_trial_s_goes_as_far_as_it_came(tmp_path, agenda, drawn):
-    write(tmp_path, agenda, facts(agenda), DATA)
-    curves, how = drawn["lr: test accuracy"]
-    assert {label: curve.values.shape for label, curve in curves.items()} == {
-        "0.1": (1, 2),
-        "0.2": (1, 2),
-        "1000.0 (failed)": (1, 1),
-    }
-    assert (how["percent"], how["ylabel"], how["reference"]) == (True, "test accuracy, %", [("0.1", 2, 0.61)])
-    assert how["caption"] == "small, folder:cats, 1,234 training images, 1 seed"
-    curves, how = drawn["lr: train loss"]
-    assert np.array_equal(curves["0.1"].values, [[1.0, 1.0]])
-    assert (how["percent"], how["ylabel"], how["reference"]) == (False, "train loss", ())
-
-
-def test_a_learning_rate_is_drawn_only_where_it_moves(tmp_path, drawn):
-    falling = History({0: (record(0.5), replace(record(0.6), lr=0.05))})
-    agenda = decided([falling, history([0.6, 0.5]), None])
-    write(tmp_path, agenda, facts(agenda), DATA)
-    assert (tmp_path / "lr-lr.png").is_file()
-    assert drawn["lr: learning rate"][0]["0.1"].values.tolist() == [[0.1, 0.05]]
-    assert drawn["lr: learning rate"][1]["percent"] is False
-
-
 def test_a_trial_without_an_epoch_has_no_curve_and_a_stage_of_such_no_figure(tmp_path):
     agenda = Agenda(STUDY, TERMS, lambda _: None)
     for _ in range(3):
@@ -179,6 +150,58 @@ def test_on_multi_label_data_the_report_says_what_a_map_is(tmp_path):
     [about, _] = json.loads((tmp_path / "report.json").read_text())["intro"]
     rule = STUDY.baseline.training.ap_rule
     assert about.endswith(f" mAP: the mean over classes of the average precision, {rule} rule.")
+
+
+def test_the_chapters_stand_in_the_order_of_the_questions_that_a_reader_has(tmp_path):
+    study = replace(STUDY, claims=(Claim("lr", 0.1, source="R0"),))
+    agenda = decided([history([0.5, 0.7]), history([0.6, 0.5]), None], study)
+    write(tmp_path, agenda, facts(agenda), DATA, [Section("Seen: small", ("It sees.",))])
+    found = Parsed((tmp_path / "report.html").read_text())
+    assert found.texts("h1") == ["small"]
+    assert found.texts("h2") == [
+        *("Answers so far", "Setup", "lr = 0.1 leads; nothing is told apart"),
+        *("width (channels): 1 trial has ended so far", "The best model so far", "What it has learned"),
+        *(TITLE, "Limits", "How to reproduce it", "Appendix"),
+    ]
+    assert found.texts("p")[:2] == ["What helps?", "folder:cats · 1 of 2 stages decided, 3 trials ended"]
+    assert found.all("a", "href") == [f"#section-{at}" for at in range(1, 11)]
+
+
+def test_the_same_study_is_written_as_the_same_bytes(tmp_path, agenda):
+    pages = []
+    for name in ("one", "other"):
+        write(tmp_path / name, agenda, facts(agenda), DATA)
+        pages.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert pages[0] == pages[1]
+
+
+def test_a_stage_that_is_open_is_shown_as_far_as_it_has_come(tmp_path):
+    agenda = Agenda(STUDY, TERMS, lambda _: None)
+    agenda.finish(agenda.next().key, history([0.5, 0.7]))
+    write(tmp_path, agenda, facts(agenda), DATA)
+    found = Parsed((tmp_path / "report.html").read_text())
+    assert "lr: 1 trial has ended so far" in found.texts("h2")
+    assert "No stage is decided yet." in found.texts("p")
+    assert [row["lr"] for row in rows(tmp_path, "lr")] == ["0.1"]
+    assert not any(text.startswith(("Winner", "No winner")) for text in found.texts("p"))
+    assert json.loads((tmp_path / "report.json").read_text())["sections"] == []
+
+
+def test_what_has_not_changed_is_not_drawn_again(tmp_path, monkeypatch):
+    agenda, album, drawn = Agenda(STUDY, TERMS, lambda _: None), Album(tmp_path), []
+    whole = album_module.write_whole
+    monkeypatch.setattr(
+        album_module, "write_whole", lambda path, content: (drawn.append(path.stem), whole(path, content))
+    )
+    for often in (6, 0):  # three figures, each as PNG and SVG; then the same again
+        if often:
+            agenda.finish(agenda.next().key, history([0.5, 0.7]))
+        write(tmp_path, agenda, facts(agenda), DATA, album=album)
+        assert len(drawn) == often
+        drawn.clear()
+    agenda.finish(agenda.next().key, history([0.6, 0.5]))
+    write(tmp_path, agenda, facts(agenda), DATA, album=album)
+    assert set(drawn) == {"lr-learning", "lr-loss", "lr-accuracy"}
 
 
 def test_the_plan_is_written_before_anything_runs(tmp_path):
@@ -220,14 +243,8 @@ def test_findings_have_a_report_of_their_own(tmp_path):
 def test_the_summary_for_mlflow_has_each_stage_s_words(agenda):
     title, note, winner, _, _, failed = markdown(agenda).split("\n\n")
     assert (title, note) == ("**lr**", r"A \*note\*.")
-    assert winner.startswith("Winner on validation (137 images): 0.1: ")
-    assert failed.startswith("Failed: 1000.0: Diverged")
-
-
-def test_a_summary_counts_the_images(tiny):
-    assert DataSummary.of(tiny) == DataSummary("tiny", ("class0", "class1", "class2"), 96, 24, 30, multi_label=False)
-    named = replace(tiny, name="folder:/home/me/cats")
-    assert DataSummary.of(named).name == "folder:cats"
+    assert winner.startswith("Winner on validation (137 images): lr = 0.1: ")
+    assert failed.startswith("Failed: lr = 1000.0: Diverged")
 
 
 def test_a_search_that_is_not_decided_yet_keeps_its_decisions_from_start_to_start(tmp_path):

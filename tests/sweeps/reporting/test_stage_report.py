@@ -2,13 +2,12 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from sweeps.decisions.records import StageResult
 from sweeps.decisions.stages import FINAL, Cell, Recheck, Swap
 from sweeps.decisions.winner import choose
-from sweeps.reporting.stage_report import LEADERS, ON_SCREEN, RecheckReport, SearchReport, StageReport, report_on
+from sweeps.reporting.stage_report import ON_SCREEN, RecheckReport, SearchReport, StageReport, report_on
 from sweeps.reporting.tables import Facts
 from sweeps.study import Published, Stage
 from tests.sweeps.decisions.test_search_run import Cluster, search
@@ -61,13 +60,6 @@ def test_a_stage_without_a_full_trial_has_no_winner_and_one_that_was_skipped_say
     assert report_on(skipped).words(TERMS) == ["Not run: stage x has no winner to start from."]
 
 
-def test_curves_tell_apart_what_ended_how():
-    nothing = outcome("4", status="failed")
-    curves = report_on(result(FULL, SHORT, BROKEN, nothing)).curves("val_score")
-    assert [(curve.label, curve.censored) for curve in curves] == [("1", False), ("2", True), ("3 (failed)", False)]
-    assert np.array_equal(curves[0].values, [[0.5, 0.75]])
-
-
 def test_references_are_the_published_test_scores_whose_epoch_is_known():
     def published(label, *numbers, **more):
         found = outcome(label, [0.5, 0.6])
@@ -90,7 +82,7 @@ def test_curves_say_what_they_are_means_of():
 def test_a_grid_has_no_files_beside_its_table():
     shown = report_on(result(FULL))
     assert type(shown) is StageReport
-    assert (shown.files(), shown.figures("s", "shapes")) == ({}, {})
+    assert shown.files() == {}
     assert shown.tables(FACTS) == [shown.table(FACTS)] == shown.on_screen(FACTS)
 
 
@@ -116,8 +108,6 @@ def test_a_recheck_tells_what_one_factor_at_a_time_missed_and_has_a_table_of_its
 def test_a_search_shows_its_leaders_and_keeps_optuna_s_view(found):
     shown = report_on(found.result())
     assert type(shown) is SearchReport
-    leaders = [outcome.cell.label for outcome in found.result().outcomes[:LEADERS]]
-    assert [curve.label for curve in shown.curves("val_score")] == leaders
     table = shown.table(FACTS)
     assert len(table.rows) == 27
     assert {"model.conv_layers", "training.lr", "training.batch_size"} <= {column.name for column in table.columns}
@@ -137,9 +127,18 @@ def test_a_search_s_files_are_each_decision_and_optuna_s_view(found, tmp_path):
         assert database.execute("select count(*) from trials").fetchone() == (drawn,)
 
 
-def test_what_mattered_is_drawn_where_enough_trials_tell_it(found):
-    [(name, (png, caption))] = report_on(found.result()).figures("study", "shapes").items()
-    assert (name, png[:4]) == ("importance", b"\x89PNG")
-    assert caption.endswith("study, shapes, PED-ANOVA over the trials' scores at epoch 1.")
-    few = Cluster(search(5)).search
-    assert report_on(few.result()).figures("study", "shapes") == {}
+def test_what_the_data_says_stands_apart_from_what_it_does_not():
+    says, leaves = report_on(result(FULL, SHORT, BROKEN)).in_two(TERMS)
+    assert says == ["Winner on validation (100 images): 1: validation accuracy 75.0 % (1 seed)."]
+    assert [line.partition(":")[0] for line in leaves] == ["Not compared", "Not compared", "Failed"]
+    assert report_on(StageResult(STAGE, skipped="no winner")).in_two(TERMS) == (["Not run: no winner."], [])
+    so_far = StageResult(STAGE, (FULL, BROKEN))
+    assert report_on(so_far).in_two(TERMS, decided=False) == ([], ["Failed: 3: it broke."])
+
+
+def test_a_recheck_says_its_standing_and_what_follows():
+    stage = Recheck(("depth",), "width 8", (Swap(Cell("depth 1", (1,), BROKEN.cell.trial), behind=False),))
+    says, leaves = report_on(result(outcome(FINAL, [0.5, 0.75]), outcome("depth 1", [0.5]), stage=stage)).in_two(TERMS)
+    assert says[0].startswith("Final winner on validation (100 images): width 8")
+    assert says[1:] == ["Whether one factor at a time missed an interaction cannot be told."]
+    assert [line.partition(":")[0] for line in leaves] == ["Not compared"]

@@ -59,9 +59,9 @@ def test_what_was_stopped_failed_or_never_run_tests_nothing():
     old = Outcome(CELLS[0], "old", Status.DONE, history([0.5], [0.6]))
     claim = Claim("depth", 3, (1,), source="R9.1")
     for missing, why in (
-        (stopped, "1 was stopped at epoch 1"),
-        (failed, "1 failed"),
-        (old, "1 has no record of what it made of each image"),
+        (stopped, "conv_layers = 1 was stopped at epoch 1"),
+        (failed, "conv_layers = 1 failed"),
+        (old, "conv_layers = 1 has no record of what it made of each image"),
     ):
         verdict = ruling(claim, result(missing, *outcomes[1:]))
         assert (verdict.ruling, verdict.why) == (Ruling.NOT_TESTED, why)
@@ -85,8 +85,8 @@ def test_the_section_has_a_row_for_each_claim_and_the_rule():
     assert section.text[1] == "Of 2 claims: holds 1, undecided 1."
     [table] = section.tables
     assert [row[:4] for row in table.rows] == [
-        ("3 is the best by 2 points", "R9.1", 2, "undecided"),
-        ("3 is better than 1", "R9.2", None, "holds"),
+        ("conv_layers = 3 is the best by 2 points", "R9.1", 2, "undecided"),
+        ("conv_layers = 3 is better than conv_layers = 1", "R9.2", None, "holds"),
     ]
     assert [column.name for column in table.columns] == ["claim", "source", "published, points", "verdict", "why"]
     whys = [verdict.why for _, verdict in verdicts(claims, [THREE], BY)]

@@ -1,0 +1,55 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sweeps.reporting.material import SAMPLES, DataSummary, percent, seconds
+from tests.conftest import with_several_labels
+from tests.sweeps.outcomes import outcome
+from tests.sweeps.reporting.materials import SCORES, material, over, seen
+
+
+def test_a_summary_counts_the_images(tiny):
+    assert DataSummary.of(tiny) == DataSummary("tiny", ("class0", "class1", "class2"), 96, 24, 30, multi_label=False)
+    named = replace(tiny, name="folder:/home/me/cats")
+    assert DataSummary.of(named).name == "folder:cats"
+
+
+def test_a_summary_has_the_first_training_images_of_each_class(tiny):
+    samples = DataSummary.of(tiny).samples
+    assert [name for name, _ in samples] == [name for name in tiny.class_names for _ in range(SAMPLES)]
+    for label in range(3):
+        first = tiny.train.images[tiny.train.labels == label][:SAMPLES]
+        assert np.array_equal(np.stack([image for _, image in samples[SAMPLES * label :][:SAMPLES]]), first)
+    several = with_several_labels(tiny)
+    name, image = DataSummary.of(several).samples[0]
+    assert name == "class0"
+    assert np.array_equal(image, several.train.images[np.flatnonzero(several.train.labels[:, 0] == 1)[0]])
+
+
+def test_the_best_is_the_best_winner_and_the_way_to_it_is_in_words():
+    found = material()
+    assert found.best.cell.named == "channels = 6"
+    assert found.way(found.best) == "conv_layers = 3 and channels = 6"
+    first = found.results[0].winner.outcome
+    assert found.way(first) == "conv_layers = 3"
+    assert material(over(())).best is None
+
+
+def test_open_stages_come_after_those_decided_and_trials_keep_their_looks():
+    agenda = over(SCORES[:3])
+    found = material(agenda)
+    assert [(each.stage.name, found.decided(each)) for each in found.results] == [("depth", True), ("width", False)]
+    assert found.looks.items() <= material().looks.items()
+    assert len(set(material().looks.values())) == 4
+
+
+@pytest.mark.parametrize(("replicates", "words"), [(1, "50.0 % (1 seed)"), (2, "50.0 ± 0.0 % (2 seeds)")])
+def test_a_score_is_in_percent_with_its_spread_and_its_seeds(replicates, words):
+    assert percent(outcome("a", *[[0.7]] * replicates), "test_score") == words
+
+
+def test_seconds_are_of_a_seed():
+    assert seconds(outcome("a", [0.5, 0.6], [0.5, 0.6])) == 2.0
+    assert seconds(outcome("a", status="failed")) is None
+    assert seen(0.5, 0).epochs == 1

@@ -1,0 +1,32 @@
+import pytest
+
+from sweeps.tracking.notes import Times, read_note, times, write_note
+from sweeps.tracking.store import TAG_LENGTH
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+
+
+def test_a_note_is_read_as_it_was_written(store):
+    assert read_note(store, "study") == ""
+    write_note(store, "study", '{"a": "größer"}')
+    assert read_note(store, "study") == '{"a": "größer"}'
+    write_note(store, "study", "b")
+    assert (read_note(store, "study"), read_note(store, "other")) == ("b", "")
+
+
+def test_a_note_that_no_tag_holds_is_refused(store):
+    with pytest.raises(ValueError, match="5,001 characters"):
+        write_note(store, "study", "x" * (TAG_LENGTH + 1))
+
+
+def test_times_are_from_the_first_start_to_the_last_end_of_the_runs_that_count(store):
+    assert times(store, "study") is None
+    experiment = store.experiment_id("study")
+    for began, ended, status, commit in (
+        *((2000, 9000, "done", "abc"), (1000, 3000, "failed", "def")),
+        (500, 99000, "superseded", "old"),
+    ):
+        tags = {"status": status, "git_commit": commit}
+        run = store.client.create_run(experiment, start_time=began, tags=tags)
+        store.client.set_terminated(run.info.run_id, end_time=ended)
+    assert times(store, "study") == Times(1.0, 9.0, "def")
