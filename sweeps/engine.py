@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -34,10 +33,12 @@ from sweeps.results import Ended
 from sweeps.sources import Source
 from sweeps.study import Study
 from sweeps.terminal import busy
+from sweeps.tracking import origin, stage_runs
 from sweeps.tracking.connection import resolve_uri
 from sweeps.tracking.findings import advice
 from sweeps.tracking.finished import note_winners
 from sweeps.tracking.lease import Lease
+from sweeps.tracking.models import log_best
 from sweeps.tracking.spool import locked
 from sweeps.tracking.store import Store, StoredTrial, lost
 from sweeps.tracking.tracker import deliver
@@ -168,14 +169,16 @@ class _Course:
                 with busy(self.console, "writing the report"):
                     written = self._write(agenda, runs)
             examined = self._examined(agenda) if delivered else None
+            logged = examined is not None and log_best(self.store, stage_winners(agenda.results), runs, self.say)
             if examined:
                 answers = self._analyse(agenda, examined)
         if answers:
             written = self._write(agenda, runs, examining.sections(answers))
+        logged = logged and self._fill_stages(agenda, runs)
         self._say_the_end(agenda, delivered)
         self.tell(Ended(self.study.name, agenda.results, self._facts(runs), self.folder, self.store.uri))
         settled = all(answer.settled for answer in answers)
-        return 0 if examined is not None and written and settled and not agenda.failed else 1
+        return 0 if logged and written and settled and not agenda.failed else 1
 
     @property
     def spool(self) -> Path:
@@ -245,14 +248,17 @@ class _Course:
         sharing = _sharing(machines, self.options, self.planned, self.images)
         self.say(f"trials run {sharing.words}")
         self.warn(sharing.warnings, ())
-        tracker = tracker_actor.start(self.store.uri, self.study.name, self.spool)
+        tracker = tracker_actor.start(self.store.uri, self.study.name, self.spool, self._data_set())
         lease.when_lost = tracker.stop_delivering
         tags = _tags(self.study, sharing)
+        stages = [stage.name for stage in self.study.all_stages]
+        with held():
+            parents = stage_runs.parents(self.store, self.study.name, stages, self.say)
         self.source.begin(f"trials run {sharing.words}", tags.get("git_commit", ""))
         try:
             with Display(agenda, self.console) as display:
                 scheduler.execute(
-                    agenda, self.data, self.images, self.weights, tracker, display, sharing.resources, tags
+                    agenda, self.data, self.images, self.weights, tracker, display, sharing.resources, tags, parents
                 )
         finally:
             handover = tracker.abandon() if lease.lost else tracker.end(self.say)
@@ -266,6 +272,12 @@ class _Course:
         found = self.store.trials(agenda.tasks.keys() - runs.keys())
         runs.update({key: trial.run_id for key, trial in found.items()})
         return True
+
+    def _data_set(self) -> dict[str, str]:
+        """Return the data set as MLflow is to have it."""
+        data, digest = self.summary, self.terms.contents[self.study.baseline.dataset]
+        images = {"training": data.train, "validation": data.val, "test": data.test}
+        return origin.data_set(data.name, digest, self.terms.image_shape, images)
 
     def _write(self, agenda: Agenda, runs: Mapping[str, str], findings: Sequence[Section] = ()) -> bool:
         """Write tables, figures and report.
@@ -297,6 +309,12 @@ class _Course:
         except UserError as error:
             self.say(f"warning: {error}; the same command goes on from here")
             return None
+
+    def _fill_stages(self, agenda: Agenda, runs: Mapping[str, str]) -> bool:
+        """Give MLflow's run of each decided stage its table, its figures and the report; False where that fails."""
+        metric = self.terms.yardstick.metric
+        with held():
+            return stage_runs.fill(self.store, self.study.name, self.folder, agenda.results, runs, metric, self.say)
 
     def _analyse(self, agenda: Agenda, trials: Mapping[str, StoredTrial]) -> list[Answer]:
         """Have the study's analyses done."""
@@ -378,7 +396,4 @@ def _yardstick(data: Dataset) -> Yardstick:
 
 def _tags(study: Study, sharing: Sharing) -> dict[str, str]:
     """Return what all of this command's MLflow runs are tagged with."""
-    root = Path(__file__).resolve().parent
-    git = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    commit = {"git_commit": git.stdout.strip()} if git.returncode == 0 else {}
-    return {"study": study.name, "device": "gpu" if sharing.gpus else "cpu"} | commit
+    return {"study": study.name, "device": "gpu" if sharing.gpus else "cpu"} | origin.tags()

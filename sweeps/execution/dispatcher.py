@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.status import Status
 from sweeps.execution.histories import Histories
 from sweeps.execution.messages import Failure, Order, Place, Progress
@@ -15,6 +16,7 @@ from sweeps.execution.sharing import gigabytes
 from sweeps.execution.tracker_actor import TrackerActor
 from sweeps.execution.watchdog import Watchdog
 from sweeps.reporting.display import Display
+from sweeps.tracking.summary import summary
 from sweeps.tracking.tracker import Tracker
 from trainables.footprint import Images, footprint
 
@@ -31,6 +33,7 @@ class Dispatcher:
     tags: Mapping[str, str]  # of all MLflow runs
     gpu: float  # a trial's share of a GPU; 0: the CPU
     images: Images  # that trials are trained on
+    parents: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by stage, the tags of its MLflow runs
     histories: Histories = field(default_factory=Histories)
     watchdog: Watchdog = field(default_factory=Watchdog)
     noted: set[str] = field(default_factory=set)  # what workers had to say: others have the same, and it is said once
@@ -47,7 +50,7 @@ class Dispatcher:
         """Return the trial for a worker; None where nothing is ready before a running one ends."""
         self._let_go()
         task = self.agenda.next(alone=place.alone)
-        return order(task, place.device, self.tags) if task else None
+        return order(task, place.device, {**self.tags, **self.parents.get(task.stage, {})}) if task else None
 
     def started(self, key: str, actor: Any) -> None:
         """Note that a worker has taken up a trial."""
@@ -152,15 +155,18 @@ class Dispatcher:
     def _let_go(self) -> None:
         """End the trials that need wait no longer, and move on."""
         for key in self.agenda.let_go():
-            self.tracker.call(Tracker.finish, key, self.agenda.outcomes[key].status)
-            self.display.ended(self.agenda.tasks[key], self.agenda.outcomes[key])
+            self._told(self.agenda.outcomes[key])
         self.agenda.advance()
 
     def _ended(self, key: str, reason: str | None = None, failure: Failure | None = None) -> None:
         self._not_pending(key)
         self.watchdog.leave(key)
         outcome = self.agenda.finish(key, self.histories.of(key), reason=reason)
-        files = {"error.txt": failure.traceback.encode()} if failure else None
-        self.tracker.call(Tracker.finish, key, outcome.status, reason, files)
-        self.display.ended(self.agenda.tasks[key], outcome)
+        self._told(outcome, {"error.txt": failure.traceback.encode()} if failure else None)
         self._let_go()
+
+    def _told(self, outcome: Outcome, files: Mapping[str, bytes] | None = None) -> None:
+        """Tell Tracker and display what a trial came to."""
+        scores = summary(outcome, self.agenda.terms.yardstick.metric)
+        self.tracker.call(Tracker.finish, outcome.key, outcome.status, outcome.reason, files, scores)
+        self.display.ended(self.agenda.tasks[outcome.key], outcome)

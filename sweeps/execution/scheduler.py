@@ -46,6 +46,7 @@ def execute(
     display: Display,
     resources: Mapping[str, float],
     tags: Mapping[str, str],
+    parents: Mapping[str, Mapping[str, str]],
 ) -> None:
     """Run the agenda's trials until every stage is decided.
 
@@ -53,13 +54,13 @@ def execute(
     finds no room on a GPU runs once more, with a GPU to itself.
 
     `images` are those of the data, `weights` files of pretrained weights by name, `resources` is what one trial takes,
-    `tags` are those that all MLflow runs share.
+    `tags` are those that all MLflow runs share, `parents` those of a stage's, by the stage's name.
     """
     os.environ.update({name: value for name, value in TUNE_SETTINGS.items() if name not in os.environ})
     # Tune writes what it sends to workers into logs and command lines: let it send none of the user's variables
     class_cache.ENV_VARS_TO_PROPAGATE.intersection_update(TUNE_SETTINGS)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say of its own files concerns nobody
-    dispatcher = Dispatcher(agenda, tracker, display, tags, resources.get("gpu", 0.0), images)
+    dispatcher = Dispatcher(agenda, tracker, display, tags, resources.get("gpu", 0.0), images, parents)
     trainable = tune.with_resources(
         tune.with_parameters(
             Worker, data=data.reference(), weights=dict(weights), watch=agenda.study.watch, tracker=tracker

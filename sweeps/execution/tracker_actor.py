@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -74,7 +74,7 @@ class TrackerActor:
         return Handover([], [], {})
 
 
-def start(uri: str, experiment: str, spool: Path) -> TrackerActor:
+def start(uri: str, experiment: str, spool: Path, dataset: Mapping[str, str]) -> TrackerActor:
     """Start the Tracker as an actor on the driver's node, beside the workers' resources.
 
     It is started again however often it dies, and then gets the calls again that it had not answered. Raises UserError
@@ -85,4 +85,4 @@ def start(uri: str, experiment: str, spool: Path) -> TrackerActor:
         pass
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     lasting = ray.remote(Tracker).options(num_cpus=0, scheduling_strategy=here, max_restarts=-1, max_task_retries=-1)
-    return TrackerActor(lasting.remote(uri, experiment, spool))
+    return TrackerActor(lasting.remote(uri, experiment, spool, dataset))

@@ -126,13 +126,15 @@ def write_findings(folder: Path, study: str, sections: Sequence[Section]) -> Pat
 
 
 def markdown(agenda: Agenda) -> str:
-    """Return the decided stages in short, for the description of the MLflow experiment.
+    """Return the study's question and the decided stages in short, for the description of the MLflow experiment.
 
-    Names and notes are shown as they stand.
+    The question comes first, as a folded description shows its first line alone. All is shown as it stands.
     """
+    asked = [_literally(agenda.study.question)] if agenda.study.question else []
     stages = ((result.stage.title, report_on(result).words(agenda.terms)) for result in agenda.results)
     parts = [*stages, *_claims(agenda)]
-    return "\n\n".join(f"**{_literally(name)}**\n\n" + "\n\n".join(map(_literally, lines)) for name, lines in parts)
+    decided = [f"**{_literally(name)}**\n\n" + "\n\n".join(map(_literally, lines)) for name, lines in parts]
+    return "\n\n".join([*asked, *decided])
 
 
 def _claims(agenda: Agenda) -> list[tuple[str, list[str]]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import threading
@@ -20,10 +21,13 @@ from typing import TYPE_CHECKING, Any
 from sweeps.decisions.status import Status
 from sweeps.tracking.artifacts import Artifacts
 from sweeps.tracking.connection import is_refusal, one_line
+from sweeps.tracking.origin import data_input
 from sweeps.tracking.shared import Shared, Tracked
 from sweeps.tracking.snapshot import NEWEST, STATES, next_slot, place
 from sweeps.tracking.spool import About, Line, Standing
+from sweeps.tracking.stage_runs import PARENT
 from sweeps.tracking.store import ENDED, TAG_LENGTH, Store, counts
+from sweeps.tracking.summary import STEP, Values, withdrawn
 from trainables.history import History
 from trainables.snapshot import CURVES, STATE, records
 
@@ -32,10 +36,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What MLflow's own column shows of a trial that has ended.
+# What MLflow's own column shows of a trial that has ended. One that was stopped early is not shown as finished.
 MLFLOW_STATUS = {
     Status.DONE: "FINISHED",
-    Status.CENSORED: "FINISHED",
+    Status.CENSORED: "KILLED",
     Status.FAILED: "FAILED",
     Status.INTERRUPTED: "KILLED",
 }
@@ -179,6 +183,8 @@ class Delivery:
         trial.sent.values = {(each.key, each.step): (each.value, each.timestamp) for each in newest}
         params = [Param(*param) for param in about.params.items() if run.data.params.get(param[0]) != param[1]]
         self._send(params, lambda some: client.log_batch(run.info.run_id, params=some))
+        inputs = [data_input(about.dataset)] if about.dataset and not (run.inputs and run.inputs.dataset_inputs) else []
+        self._send(inputs, lambda some: client.log_inputs(run.info.run_id, some))
         trial.sent.about = about
 
     def _entered(self, about: About) -> Run:
@@ -194,6 +200,8 @@ class Delivery:
             experiment = self.store.experiment_id(about.experiment)
             return client.create_run(experiment, start_time=about.time, tags=tags, run_name=about.name)
         run_id = run.info.run_id
+        if run.info.experiment_id != self.store.experiment_id(about.experiment):
+            tags.pop(PARENT, None)  # its parent would be in another experiment
         self._send([RunTag(*tag) for tag in tags.items()], lambda some: client.log_batch(run_id, tags=some))
         if "failure_reason" in run.data.tags:
             client.delete_tag(run_id, "failure_reason")
@@ -227,17 +235,10 @@ class Delivery:
 
     def _new_metrics(self, lines: Sequence[bytes]) -> dict[tuple[str, int], Metric]:
         """Return by name and step the values in these lines that MLflow does not have."""
-        from mlflow.entities import Metric
-
         newest: dict[tuple[str, int], tuple[float, int]] = {}
         for line in filter(None, map(self._parsed, lines)):
             newest |= {(name, line.step): (value, line.time) for name, value in line.metrics.items()}
-        new: dict[tuple[str, int], Metric] = {}
-        for (name, step), (value, at) in newest.items():
-            sent, before = self.trial.sent.values.get((name, step), (None, 0))
-            if sent != value:  # of a step's values the newest has the latest time, whatever the clock does
-                new[name, step] = Metric(name, value, max(at, before + 1), step)
-        return new
+        return _lacking(newest, self.trial.sent.values)
 
     def _parsed(self, line: bytes) -> Line | None:
         try:
@@ -293,7 +294,10 @@ class Delivery:
         tags = [RunTag("status", standing.status.value)]
         if standing.reason:
             tags.append(RunTag("failure_reason", standing.reason[:TAG_LENGTH]))
-        client.log_batch(trial.run_id, tags=tags)
+        scores = {**standing.scores, **withdrawn(standing.scores, trial.sent.values)}
+        new = _lacking({(name, STEP): (value, standing.time) for name, value in scores.items()}, trial.sent.values)
+        client.log_batch(trial.run_id, list(new.values()), tags=tags)
+        trial.sent.values |= {at: (metric.value, metric.timestamp) for at, metric in new.items()}
         self._answered(f"tags at {standing.time}")
         if standing.status == Status.RUNNING:
             client.update_run(trial.run_id, status="RUNNING")
@@ -326,9 +330,26 @@ class Delivery:
         self.shared.note(self.trial, item, f"is refused by MLflow: {one_line(error)}")
 
 
+def _lacking(newest: Values, sent: Values) -> dict[tuple[str, int], Metric]:
+    """Return by name and step those of the newest values that MLflow does not have, as far as it was `sent` any."""
+    from mlflow.entities import Metric
+
+    new: dict[tuple[str, int], Metric] = {}
+    for (name, step), (value, at) in newest.items():
+        has, before = sent.get((name, step), (None, 0))
+        if has != value and not (has is not None and math.isnan(has) and math.isnan(value)):
+            # of a step's values the newest has the latest time, whatever the clock does
+            new[name, step] = Metric(name, value, max(at, before + 1), step)
+    return new
+
+
 def _has_ended(run: Run) -> bool:
-    """Whether a run is shown as ended by its tag and by MLflow's own column: a delivery may have died between them."""
-    return run.data.tags["status"] in ENDED and run.info.status == MLFLOW_STATUS[Status.DONE]
+    """Whether a run is shown as ended by its tag and by MLflow's own column: a delivery may have died between them.
+
+    Earlier versions had that column show those that were stopped early as finished too.
+    """
+    status = run.data.tags["status"]
+    return status in ENDED and run.info.status in (MLFLOW_STATUS[Status.DONE], MLFLOW_STATUS[Status(status)])
 
 
 def _is_ahead(store: Store, run: Run, state: bytes) -> bool:

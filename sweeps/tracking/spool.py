@@ -31,6 +31,7 @@ from typing import Any
 
 from sweeps.decisions.status import Status
 from sweeps.tracking.forms import check_count, check_numbers, check_texts
+from sweeps.tracking.origin import check_data_set
 from trainables.errors import UserError
 from trainables.files import LARGEST_FILE, LARGEST_JSON, read, sealed, unsealed, write_whole
 from trainables.snapshot import STATE
@@ -50,15 +51,17 @@ class About:
     run_id: str | None  # the run to go on in, where one was known
     time: int  # of the start, in milliseconds
     worker: str = ""
+    dataset: Mapping[str, str] = field(default_factory=dict)  # that it is trained on: see origin.data_set()
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a trial stands, since when (milliseconds), and why."""
+    """Where a trial stands, since when (milliseconds), and why; at its end with its summary, metrics by name."""
 
     status: Status
     reason: str | None
     time: int
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -207,8 +210,11 @@ def _about_and_standing(form: Mapping[str, Any]) -> tuple[About, Standing]:
     check_texts("about", {name: text for name, text in optional.items() if text is not None})
     check_texts("params", about.params)
     check_texts("tags", about.tags)
+    check_texts("dataset", about.dataset)
+    check_data_set(about.dataset)
     check_count("time", about.time)
     check_count("time", standing.time)
+    check_numbers("scores", standing.scores)
     if standing.status == Status.SUPERSEDED:
         raise ValueError("it is superseded, which no trial under way is")
     return about, standing

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 TAG_LENGTH = 5000  # the longest tag value that servers back to 2.0 take
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # so that MLflow opens it on its runs, and asks nothing
 
 # How complete a run is, by its status. One that was superseded counts as nothing, and has no place here.
 COMPLETENESS = {
@@ -201,9 +202,13 @@ class Store(Connection):
                     self.client.set_tag(run.info.run_id, "status", Status.SUPERSEDED.value)
 
     def describe(self, experiment: str, markdown: str) -> None:
-        """Set the experiment's description, shown above its runs."""
+        """Set the experiment's description, shown above its runs; say what kind it is, where nobody has."""
         with self.readable():
-            self.client.set_experiment_tag(self.experiment_id(experiment), "mlflow.note.content", markdown[:TAG_LENGTH])
+            number = self.experiment_id(experiment)
+            has = self.client.get_experiment(number).tags
+            for name, value in {**KIND, **has, "mlflow.note.content": markdown[:TAG_LENGTH]}.items():
+                if has.get(name) != value:
+                    self.client.set_experiment_tag(number, name, value)
 
     def experiment_id(self, name: str) -> str:
         """Return the id of the experiment, which is created if need be."""
@@ -212,7 +217,7 @@ class Store(Connection):
             # For sqlite MLflow would take ./mlruns of whichever process happens to write. A server decides for itself.
             location = str(self.database.parent / "mlruns" / name) if self.database else None
             try:
-                return self.client.create_experiment(name, artifact_location=location)
+                return self.client.create_experiment(name, artifact_location=location, tags=KIND)
             except Exception:
                 known = self.client.get_experiment_by_name(name)
                 if known is None:

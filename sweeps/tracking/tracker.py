@@ -63,10 +63,11 @@ class Tracker:
 
     PATIENCE = 30.0  # seconds for the spool's last owner to go: the actor of a killed driver lingers
 
-    def __init__(self, uri: str, experiment: str, spool: Path) -> None:
+    def __init__(self, uri: str, experiment: str, spool: Path, dataset: Mapping[str, str] | None = None) -> None:
         self.store = Store(uri)
         import_mlflow()  # here, since two threads that import it at the same time get half of it
         self.experiment = experiment  # of the trials that will be started; "" where none will be
+        self.dataset = dict(dataset or {})  # that they are trained on: see origin.data_set()
         self.spool = Path(spool).absolute()
         self.spool.mkdir(parents=True, exist_ok=True)
         self._shared = Shared()
@@ -88,7 +89,8 @@ class Tracker:
         with self._shared.lock:
             before = self._shared.trials.get(key)
             run_id = entry.run_id or (before.known_run if before else None)
-            about = About(key, self.experiment, entry.name, params, dict(entry.tags), run_id, now, worker)
+            tags, dataset = dict(entry.tags), self.dataset
+            about = About(key, self.experiment, entry.name, params, tags, run_id, now, worker, dataset)
             trial = before or Tracked(Spooled(self.spool / key, about, standing), new=run_id is None)
             self._shared.trials[key] = trial
             trial.kept.about, trial.kept.standing, trial.kept.left = about, standing, False
@@ -153,9 +155,14 @@ class Tracker:
         return stored.content
 
     def finish(
-        self, key: str, status: Status, reason: str | None = None, files: Mapping[str, bytes] | None = None
+        self,
+        key: str,
+        status: Status,
+        reason: str | None = None,
+        files: Mapping[str, bytes] | None = None,
+        scores: Mapping[str, float] | None = None,
     ) -> None:
-        """End a trial as done, censored, failed or interrupted, adding last files.
+        """End a trial as done, censored, failed or interrupted, adding last files and its summary.
 
         MLflow shows it as ended when it has everything else. A trial that was not started, its worker being lost
         before, has no run to end. Where the disk is full it is delivered all the same.
@@ -166,7 +173,7 @@ class Tracker:
             trial = self._shared.trials.get(key)
             if trial is None:
                 return
-            trial.kept.standing, trial.kept.left = Standing(status, reason, milliseconds()), False
+            trial.kept.standing, trial.kept.left = Standing(status, reason, milliseconds(), dict(scores or {})), False
             # A full disk is noted, and the end is delivered from memory.
             with contextlib.suppress(OSError), self._keeping(trial, "its end"):
                 trial.kept.save()

@@ -122,12 +122,13 @@ class Site:
     def outcome(self) -> dict[str, Any]:
         """Return what a study came to, as far as every run of it must come to the same.
 
-        Per trial, by key: its name, its status, each record without timings. Of every MLflow run: name, MLflow's
-        status, the steps that have a validation accuracy. Of every stage its table's scores.
+        Per trial, by key: its name, its status, each record without timings. Of every MLflow run of a trial: name,
+        MLflow's status, the steps that have a validation accuracy. Of every stage its table's scores.
         """
         store = Store(self.uri)
         found = store.trials(store.trials(None))
-        runs = store.client.search_runs([store.client.get_experiment_by_name("hurt").experiment_id])
+        experiment = store.client.get_experiment_by_name("hurt").experiment_id
+        runs = store.client.search_runs([experiment], "tags.key LIKE '%'")  # trials', not stages'
         steps = {
             run.info.run_id: [each.step for each in store.client.get_metric_history(run.info.run_id, "val_accuracy")]
             for run in runs

@@ -14,7 +14,7 @@ from trainables.files import unsealed
 def main() -> None:
     store = Store("http://127.0.0.1:5000")
     experiment = store.client.get_experiment_by_name(sys.argv[1])
-    runs = store.client.search_runs([experiment.experiment_id]) if experiment else []
+    runs = store.client.search_runs([experiment.experiment_id], "tags.key LIKE '%'") if experiment else []
     told = []
     for run in runs:
         run_id = run.info.run_id

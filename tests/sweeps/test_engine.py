@@ -80,7 +80,15 @@ class Bench:
     def runs(self, name="small"):
         client = MlflowClient(self.uri)
         experiment = client.get_experiment_by_name(name)
-        return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+        runs = client.search_runs([experiment.experiment_id], "tags.key LIKE '%'")
+        return {run.info.run_name: run for run in runs}
+
+    def stages(self, name="small"):
+        """Return the runs of the stages, by name."""
+        client = MlflowClient(self.uri)
+        experiment = client.get_experiment_by_name(name)
+        runs = client.search_runs([experiment.experiment_id], "tags.stage_run LIKE '%'")
+        return {run.info.run_name: run for run in runs}
 
     def rows(self, stage: str, name="small") -> list[dict[str, str]]:
         return list(csv.DictReader((self.folder / "results" / name / f"{stage}.csv").read_text().splitlines()))
@@ -119,7 +127,23 @@ def test_a_study_from_the_first_run_to_more_epochs_and_seeds(tmp_path, images):
         assert logged.info.status == "FINISHED"
         assert logged.data.tags["status"] == "done"
         assert {"study", "stage", "key", "dataset", "device"} <= logged.data.tags.keys()
+        [row] = [row for row in bench.rows(logged.data.tags["stage"]) if row["MLflow run"] == logged.info.run_id]
+        shown = {"validation acc %": "chosen_val_accuracy", "test acc % (chosen epoch)": "chosen_test_accuracy"}
+        for column, name in (shown | {"best test acc %": "best_test_accuracy"}).items():
+            assert float(row[column]) == pytest.approx(100 * logged.data.metrics[name])
         assert len(MlflowClient(bench.uri).get_metric_history(logged.info.run_id, "val_accuracy")) == 2
+    stages = bench.stages()
+    for logged in first.values():
+        assert logged.data.tags["mlflow.parentRunId"] == stages[logged.data.tags["stage"]].info.run_id
+    assert {name: run.info.status for name, run in stages.items()} == dict.fromkeys(
+        ("lr", "width", "curve"), "FINISHED"
+    )
+    best = first[f"lr: {stages['lr'].data.tags['winner']}"].data.metrics
+    assert stages["lr"].data.metrics == {name: best[name] for name in stages["lr"].data.metrics}
+    assert "chosen_test_accuracy" in best
+    of_lr = {path.path for path in MlflowClient(bench.uri).list_artifacts(stages["lr"].info.run_id)}
+    drawn = {f"lr-{what}.png" for what in ("effects", "learning", "loss", "accuracy")}
+    assert of_lr == {"lr.csv", "report.html"} | drawn
     folder = tmp_path / "results" / "small"
     drawn = [*(f"{stage}-{end}" for stage in ("lr", "width", "curve") for end in ("learning", "loss", "accuracy"))]
     assert {path.name for path in folder.iterdir() if path.suffix} >= {
@@ -236,7 +260,8 @@ def test_a_search_pauses_promotes_confirms_and_goes_on_longer(tmp_path, images):
         run = client.get_run(row["MLflow run"])
         steps = [point.step for point in client.get_metric_history(run.info.run_id, "val_accuracy")]
         assert sorted(set(steps)) == list(range(1, int(row["epochs"]) + 1))
-        assert (run.info.status, run.data.tags["status"]) == ("FINISHED", row["status"])
+        shown = {"done": "FINISHED", "censored": "KILLED"}[row["status"]]
+        assert (run.info.status, run.data.tags["status"]) == (shown, row["status"])
         assert json.loads(run.data.tags["draw"]) == {path: json.loads(row[path]) for path in space.fields}
     folder = tmp_path / "results" / "small"
     optuna_has = optuna.load_study(study_name="find", storage=f"sqlite:///{folder / 'find-optuna.db'}")
@@ -302,7 +327,7 @@ def test_fresh_sets_earlier_runs_aside_and_gets_the_same_numbers(tmp_path, image
     status, said = bench.run(study(images), stages=("lr",), fresh=True)
     assert (status, "2 trials run" in said) == (0, True)
     client = MlflowClient(bench.uri)
-    runs = client.search_runs([client.get_experiment_by_name("small").experiment_id])
+    runs = client.search_runs([client.get_experiment_by_name("small").experiment_id], "tags.key LIKE '%'")
     assert sorted(run.data.tags["status"] for run in runs) == ["done", "done", "superseded", "superseded"]
     same = ("lr", "final train loss", "best test acc %", "validation acc %", "key")
     assert [{name: row[name] for name in same} for row in bench.rows("lr")] == [

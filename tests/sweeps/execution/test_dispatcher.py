@@ -21,6 +21,15 @@ STUDY = Study(
 SHARED = Place(0.25)
 NO_ROOM = Failure("OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", "Traceback", out_of_memory=True)
 
+SCORES = {  # of epochs with 0.5 and 0.6 on validation, as MLflow gets them
+    "best_val_accuracy": 0.6,
+    "best_test_accuracy": 0.5,
+    "chosen_val_accuracy": 0.6,
+    "chosen_test_accuracy": 0.5,
+    "best_test_epoch": 1,
+    "chosen_epoch": 2,
+}
+
 
 class Notes:
     """Stands for the Tracker's actor and for the display: notes the calls."""
@@ -64,7 +73,7 @@ def test_a_trial_from_its_order_to_its_outcome(dispatcher):
     dispatcher.ended(order.key, None)
     outcome = dispatcher.agenda.outcomes[order.key]
     assert (outcome.status, outcome.history) == (Status.DONE, history([0.5, 0.6]))
-    assert dispatcher.tracker.handle.calls == [("finish", order.key, Status.DONE, None, None)]
+    assert dispatcher.tracker.handle.calls == [("finish", order.key, Status.DONE, None, None, SCORES)]
     task = dispatcher.agenda.tasks[order.key]
     assert dispatcher.display.calls == [
         ("started", task),
@@ -140,7 +149,7 @@ def test_a_trial_that_waits_ends_once_two_others_are_ahead():
     assert dispatcher.next(Place(0.0)) is None
     outcome = dispatcher.agenda.outcomes[first.key]
     assert (outcome.status, outcome.history) == (Status.CENSORED, history([0.3] * 3))
-    assert dispatcher.tracker.handle.calls == [("finish", first.key, Status.CENSORED)]
+    assert dispatcher.tracker.handle.calls == [("finish", first.key, Status.CENSORED, None, None, {})]
     assert dispatcher.display.calls[-1] == ("ended", dispatcher.agenda.tasks[first.key], outcome)
     for order in (second, third):
         reach(dispatcher, order, [0.8] * 5, after=3)
@@ -168,7 +177,7 @@ def test_a_failure_is_kept_with_its_traceback(dispatcher):
     dispatcher.ended(order.key, Failure("Diverged: nan", "Traceback …", out_of_memory=False))
     assert [outcome.reason for outcome in dispatcher.agenda.failed] == ["Diverged: nan"]
     files = {"error.txt": "Traceback …".encode()}
-    assert dispatcher.tracker.handle.calls == [("finish", order.key, Status.FAILED, "Diverged: nan", files)]
+    assert dispatcher.tracker.handle.calls == [("finish", order.key, Status.FAILED, "Diverged: nan", files, {})]
 
 
 def test_what_workers_have_to_say_is_said_once(dispatcher):
@@ -243,7 +252,7 @@ def test_a_worker_that_gave_itself_up_said_why(dispatcher):
     reason = "AcceleratorError: CUDA error: device-side assert triggered, again after 2 restarts"
     assert [outcome.reason for outcome in dispatcher.agenda.failed] == [reason]
     files = {"error.txt": "Traceback …".encode()}
-    assert dispatcher.tracker.handle.calls == [("finish", order.key, Status.FAILED, reason, files)]
+    assert dispatcher.tracker.handle.calls == [("finish", order.key, Status.FAILED, reason, files, {})]
 
 
 def test_a_hung_trial_s_loss_has_the_watchdog_s_reason(dispatcher):

@@ -103,4 +103,4 @@ def test_a_spool_whose_last_owner_does_not_go_is_said_before_a_tracker_is_starte
     monkeypatch.setattr(Tracker, "PATIENCE", 0.1)
     monkeypatch.setattr(tracker_actor.ray, "remote", lambda _: pytest.fail("it was started"))
     with locked(tmp_path / LOCK), pytest.raises(UserError, match=r"is in use by process .*; wait for its end"):
-        start(f"sqlite:///{tmp_path / 'mlflow.db'}", "study", tmp_path)
+        start(f"sqlite:///{tmp_path / 'mlflow.db'}", "study", tmp_path, {})

@@ -240,11 +240,14 @@ def test_findings_have_a_report_of_their_own(tmp_path):
     assert json.loads((tmp_path / "analysis.json").read_text())["sections"][0]["tables"][0]["rows"] == [["cat", 3]]
 
 
-def test_the_summary_for_mlflow_has_each_stage_s_words(agenda):
-    title, note, winner, _, _, failed = markdown(agenda).split("\n\n")
-    assert (title, note) == ("**lr**", r"A \*note\*.")
+def test_the_summary_for_mlflow_begins_with_the_question_and_has_each_stage_s_words(agenda):
+    agenda.study = replace(agenda.study, question="What does *lr* bring?")
+    question, title, note, winner, _, _, failed = markdown(agenda).split("\n\n")
+    assert (question, title, note) == (r"What does \*lr\* bring?", "**lr**", r"A \*note\*.")
     assert winner.startswith("Winner on validation (137 images): lr = 0.1: ")
     assert failed.startswith("Failed: lr = 1000.0: Diverged")
+    agenda.study = replace(agenda.study, question="")
+    assert markdown(agenda).startswith("**lr**")
 
 
 def test_a_search_that_is_not_decided_yet_keeps_its_decisions_from_start_to_start(tmp_path):

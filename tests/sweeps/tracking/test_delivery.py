@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 from sweeps.decisions.status import Status
 from sweeps.tracking import delivery
 from sweeps.tracking.entry import Entry
+from sweeps.tracking.origin import data_set
 from sweeps.tracking.store import Store
 from sweeps.tracking.tracker import Tracker, deliver
 from tests.sweeps.tracking.trials import (
@@ -199,7 +201,7 @@ def test_running_trials_send_only_files_that_changed(
     ("status", "shown"),
     [
         (Status.DONE, "FINISHED"),
-        (Status.CENSORED, "FINISHED"),
+        (Status.CENSORED, "KILLED"),
         (Status.FAILED, "FAILED"),
         (Status.INTERRUPTED, "KILLED"),
     ],
@@ -214,6 +216,62 @@ def test_statuses(tracker: Callable[..., Tracker], store: Store, status: Status,
     assert (stored.status, stored.reason, stored.curves) == (status, "because", None)
     with pytest.raises(ValueError, match="must be one of done, censored, failed, interrupted"):
         writer.finish(KEY, Status.RUNNING)
+
+
+def test_a_summary_comes_with_the_end_and_is_withdrawn_where_the_trial_goes_on(
+    tracker: Callable[..., Tracker], store: Store
+) -> None:
+    first, scores = tracker(), {"chosen_val_accuracy": 0.75, "chosen_epoch": 3.0}
+    start(first)
+    first.epoch(KEY, 1, {"val_accuracy": 0.75}, {})
+    first.finish(KEY, Status.DONE, scores=scores)
+    assert first.drain(20) == []
+    assert run_of(store).data.metrics == scores | {"val_accuracy": 0.75}
+    second = tracker()
+    start(second)
+    assert second.drain(20) == []
+    assert math.isnan(run_of(store).data.metrics["chosen_val_accuracy"])  # of fewer epochs than it is to have
+    third = tracker()
+    start(third)
+    third.finish(KEY, Status.CENSORED)
+    assert third.drain(20) == []
+    assert [math.isnan(run_of(store).data.metrics[name]) for name in scores] == [True, True]
+    assert len(points(store, "chosen_epoch")) == 2  # what is withdrawn already is not written again
+    fourth = tracker()
+    start(fourth)
+    fourth.finish(KEY, Status.DONE, scores=scores)
+    assert fourth.drain(20) == []
+    assert run_of(store).data.metrics == scores | {"val_accuracy": 0.75}
+
+
+def test_a_run_has_its_data_set_once_however_often_it_is_started(tracker: Callable[..., Tracker], store: Store) -> None:
+    data = data_set("cifar10", "ab" * 32, (3, 32, 16), {"training": 45, "test": 10})
+    away = tracker(NOBODY)
+    away.dataset = data
+    start(away)
+    away.close()
+    first = tracker()  # has it from the spool alone
+    assert first.drain(20) == []
+    again = tracker()
+    again.dataset = data | {"name": "another"}
+    start(again)
+    assert again.drain(20) == []
+    [found] = run_of(store).inputs.dataset_inputs
+    assert (found.dataset.name, found.dataset.digest) == ("cifar10", "ab" * 6)
+    assert json.loads(found.dataset.profile) == {"num_rows": 55, "training": 45, "test": 10}
+    [features] = json.loads(json.loads(found.dataset.schema)["mlflow_tensorspec"]["features"])
+    assert features["tensor-spec"] == {"dtype": "uint8", "shape": [-1, 32, 16, 3]}
+    assert json.loads(found.dataset.source) == {"tags": {"name": "cifar10", "digest": "ab" * 32}}
+
+
+def test_a_summary_waits_in_the_spool(tracker: Callable[..., Tracker], store: Store) -> None:
+    away = tracker(NOBODY)
+    start(away)
+    away.finish(KEY, Status.DONE, scores={"chosen_epoch": 3.0})
+    away.close()
+    assert tracker().drain(20) == []
+    assert run_of(store).data.metrics == {"chosen_epoch": 3.0}
+    assert points(store, "chosen_epoch") == [(0, 3.0)]
 
 
 def test_a_refused_item_costs_only_itself(tracker: Callable[..., Tracker], store: Store, tmp_path: Path) -> None:

@@ -69,8 +69,9 @@ def test_what_is_on_disk_has_the_form_that_it_always_had(trial):
             "run_id": None,
             "time": 1700000000000,
             "worker": "worker",
+            "dataset": {},
         },
-        "outcome": {"status": "running", "reason": None, "time": 1700000000000},
+        "outcome": {"status": "running", "reason": None, "time": 1700000000000, "scores": {}},
     }
     [line] = (trial.folder / "metrics.jsonl").read_bytes().splitlines()
     form = json.loads(line)

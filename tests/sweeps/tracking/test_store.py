@@ -162,6 +162,18 @@ def test_a_description_is_set(store: Store) -> None:
     assert store.client.get_experiment_by_name("study").tags["mlflow.note.content"] == "# Winner: depth=2"
 
 
+def test_an_experiment_opens_on_its_runs_unless_somebody_said_otherwise(store: Store) -> None:
+    kind = "mlflow.experimentKind"
+    created = store.client.get_experiment(store.experiment_id("new"))
+    assert created.tags[kind] == "custom_model_development"
+    old, own = (store.client.create_experiment(name) for name in ("old", "own"))
+    store.client.set_experiment_tag(own, kind, "genai_development")
+    for name in ("old", "own"):
+        store.describe(name, "What is asked?")
+    assert store.client.get_experiment(old).tags[kind] == "custom_model_development"
+    assert store.client.get_experiment(own).tags[kind] == "genai_development"
+
+
 def test_artifacts_lie_beside_the_database(store: Store, tmp_path: Path) -> None:
     location = store.client.get_experiment(store.experiment_id("study")).artifact_location
     assert location.removeprefix("file://") == str(tmp_path / "mlruns" / "study")
