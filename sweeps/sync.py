@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from sweeps.options import Parser
+from sweeps.terminal import busy
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,10 +31,11 @@ def run(arguments: Sequence[str], console: Console) -> int:
     Raises UserError for what the user can mend.
     """
     options = _parser().read(arguments)
-    from sweeps.tracking.connection import resolve_uri
-    from sweeps.tracking.findings import findings_in
-    from sweeps.tracking.spool import trials_in
-    from sweeps.tracking.store import Store
+    with busy(console, "looking through the results"):
+        from sweeps.tracking.connection import resolve_uri
+        from sweeps.tracking.findings import findings_in
+        from sweeps.tracking.spool import trials_in
+        from sweeps.tracking.store import Store
 
     if not options.output.is_dir():
         raise UserError(f"--output is {options.output}, which is not a folder")

@@ -16,7 +16,7 @@ Running = Mapping[str, tuple[Task, int]]  # by key, the trials under way and the
 
 
 class Count(NamedTuple):
-    """Trials that have ended, of all that are foreseen; `share`: of all, with the parts of those under way."""
+    """Trials that have ended, of all that are foreseen; `share`: of all, with the parts of those that have begun."""
 
     done: int
     total: int
@@ -53,7 +53,8 @@ class Progress:
         searches = self._searches()
         ended = {*self.agenda.outcomes, *self.agenda.reused} - running.keys()
         done = len(ended) + sum(each.again for each in searches)
-        parts = [min(1.0, epoch / task.cell.trial.training.epochs) for task, epoch in running.values()]
+        begun = [*running.values(), *self._laid_aside()]
+        parts = [min(1.0, epoch / task.cell.trial.training.epochs) for task, epoch in begun]
         total = done + len(running) + len(self.agenda.expected()) + sum(each.trials for each in searches)
         return Count(done, total, (done + sum(parts)) / max(1, total))
 
@@ -64,10 +65,15 @@ class Progress:
         seeds = len(self.agenda.terms.seeds)
         ahead = sum(self.work(trial) * trial.training.epochs for trial in self.agenda.expected()) * seeds
         ahead += sum(each.work for each in self._searches())
+        ahead -= sum(self.work(task.cell.trial) * epoch * len(task.seeds) for task, epoch in self._laid_aside())
         for task, epoch in running.values():
             if not (task.drawn and is_screened(task.seeds)):  # those are in the search's own estimate
                 ahead += self.work(task.cell.trial) * (task.cell.trial.training.epochs - epoch) * len(task.seeds)
         return ahead / self.worked * (time.monotonic() - self.began)
+
+    def _laid_aside(self) -> list[tuple[Task, int]]:
+        """Return the trials that wait until others have come as far, and the epochs they have run."""
+        return [(each.task, each.history.epochs) for each in list(self.agenda.ledger.waiting.values())]
 
     def _searches(self) -> list[Ahead]:
         study = self.agenda.study

@@ -69,9 +69,8 @@ def find(name: str) -> Folder:
             )
         _check_filled(root / part, classes)
     if len(class_names) < 2:
-        raise UserError(
-            f"{root} holds {len(class_names)} class folder(s); at least two are needed, with the images inside them"
-        )
+        held = "one class folder" if class_names else "no class folders"
+        raise UserError(f"{root} holds {held}; at least two are needed, with the images inside them")
     parts = {part: list(classes.values()) for part, classes in found.items()}
     return Folder(class_names, parts, _common_format([path for files in parts.values() for path in _flat(files)]))
 

@@ -66,9 +66,9 @@ def _counts_of_each(labels: np.ndarray, share: float, class_names: tuple[str, ..
         size = int((labels == label).sum())
         count = _rounded(share, size)
         if count >= size:
+            images = "1 image" if size == 1 else f"{size} images"
             raise UserError(
-                f"{source}: class {class_name!r} has {size} image(s), too few to hold back {count} and keep one; add "
-                "images"
+                f"{source}: class {class_name!r} has {images}, too few to hold back {count} and keep one; add images"
             )
         counts.append(count)
     return counts

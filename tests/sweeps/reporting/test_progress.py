@@ -83,6 +83,18 @@ def test_the_time_left_is_the_work_ahead_at_the_pace_so_far(clock):
     assert counted.seconds_left({task.key: (task, 2)}) == pytest.approx(60)
 
 
+def test_a_trial_that_is_laid_aside_keeps_what_it_has_run(clock):
+    agenda = agenda_of(LR)
+    counted = Progress(agenda)
+    task = agenda.next()
+    counted.begin()
+    clock.now = 110.0
+    counted.note(task)
+    before = counted.count({task.key: (task, 1)}), counted.seconds_left({task.key: (task, 1)})
+    agenda.lay_aside(task.key, history([0.5]))
+    assert (counted.count({}), counted.seconds_left({})) == before == ((0, 2, 0.125), pytest.approx(70))
+
+
 def test_seeds_count_each(clock):
     agenda = agenda_of(LR, FIND, seeds=(0, 1))  # the search screens with one seed, and confirms with two
     counted = Progress(agenda)

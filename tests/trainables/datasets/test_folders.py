@@ -198,7 +198,7 @@ def test_train_alone_is_no_layout(tmp_path):
 
 def test_a_class_too_small_to_share_out_is_named(tmp_path):
     message = refusal(write_classes(tmp_path, 2), tmp_path)
-    assert "class 'cat' has 1 image(s), too few" in message
+    assert "class 'cat' has 1 image, too few" in message
 
 
 def test_labels_are_the_model_s_even_where_classes_or_their_images_are_missing(tmp_path):

@@ -76,7 +76,7 @@ def test_these_very_images_are_held_back():
 
 def test_a_class_too_small_to_split_is_named():
     split = Split(np.zeros((3, 1, 1, 1), np.uint8), np.array([0, 0, 1]))
-    with pytest.raises(UserError, match=r"^here: class 'b' has 1 image\(s\), too few to hold back 1 and keep one"):
+    with pytest.raises(UserError, match=r"^here: class 'b' has 1 image, too few to hold back 1 and keep one"):
         hold_back(split, 0.5, ("a", "b"), "here")
 
 
