@@ -204,7 +204,7 @@ def test_a_trial_that_finds_no_room_runs_once_more_with_a_gpu_to_itself_and_then
     dispatcher.ended(order.key, NO_ROOM)
     [outcome] = dispatcher.agenda.failed
     assert outcome.reason == (
-        "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.; it was estimated to take 1.2 GB at most"
+        "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.; it was estimated to take 1.1 GB at most"
     )
     assert outcome.restarts == ("it ran out of GPU memory beside others",)
     assert dispatcher.place([]) == SHARED  # for the other trial
