@@ -143,9 +143,10 @@ def account(search: SearchRun) -> list[str]:
     paused, failed = states.count(Status.CENSORED), states.count(Status.FAILED)
     confirmed = [draw.cell.label for draw in search.confirmed or [] if not draw.reason]
     seeds = f"{len(search.seeds)} seeds" if len(search.seeds) > 1 else "1 seed"
+    running = states.count(Status.RUNNING)
     ended = (
-        f"{len(draws) - paused - failed} ran in full, {paused} were stopped early ({search.stage.rule}), "
-        f"{failed} failed"
+        f"{states.count(Status.DONE)} ran in full, {paused} were stopped early ({search.stage.rule}), {failed} failed"
+        + (f", {running} {'runs' if running == 1 else 'run'} now" if running else "")
     )
     return [
         f"{len(draws)} trials drawn by {search.stage.sampler}: {ended}.",
