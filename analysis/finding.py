@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Finding:
-    """An analysis' result. Tables and figures go by the stem of their file's name; `arrays` become one NPZ."""
+    """An analysis' result. Tables and figures go by the stem of their file's name; `arrays` become one NPZ.
+
+    `title` says in a short sentence what was found, without the model's name.
+    """
 
     job: str
     title: str
@@ -59,6 +64,16 @@ class Finding:
         form["digest"] = _digest_of(form)
         return files | {FORM: json.dumps(form, indent=1).encode()}
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows of it: words, figures, and the tables, folded."""
+        words = "".join(f"<p>{escape(line)}</p>" for line in self.text)
+        drawn = "".join(
+            f'<figure><img src="data:image/png;base64,{b64encode(figure.png).decode()}" alt="{escape(figure.caption)}" '
+            f'style="max-width:100%"><figcaption>{escape(figure.caption)}</figcaption></figure>'
+            for figure in self.figures.values()
+        )
+        return f"<h3>{escape(self.title)}</h3>{words}{drawn}{''.join(map(_folded, self.tables.values()))}"
+
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Finding:
         """Build a finding again from files(), without its arrays. Raises ValueError where anything of it is damaged."""
@@ -71,6 +86,14 @@ class Finding:
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             line = " ".join(f"{FORM} describes no finding: {type(error).__name__}: {error}".split())
             raise _Damaged(line[:LONGEST_LINE]) from error
+
+
+def _folded(table: Table) -> str:
+    shown = [col for col, column in enumerate(table.columns) if column.show]
+    heads = "".join(f"<th>{escape(table.columns[col].name)}</th>" for col in shown)
+    rows = ("".join(f"<td>{escape(table.text(row, col))}</td>" for col in shown) for row in range(len(table.rows)))
+    body = "".join(f"<tr>{cells}</tr>" for cells in rows)
+    return f"<details><summary>{escape(table.title)}</summary><table><tr>{heads}</tr>{body}</table></details>"
 
 
 class _Damaged(ValueError):
@@ -106,12 +129,16 @@ def _table(form: Mapping[str, Any]) -> Table:
     marked = form.get("marked")  # tables of earlier versions have none
     if marked is not None and not all(isinstance(entry, bool) for entry in _list(marked)):
         raise TypeError(f"marked is {marked!r}")
+    folded = form.get("folded", False)  # likewise
+    if not isinstance(folded, bool):
+        raise TypeError(f"folded is {folded!r}")
     return Table(
         _words(form["title"]),
         columns,
         rows,
         None if eligible is None else tuple(eligible),
         None if marked is None else tuple(marked),
+        folded,
     )
 
 

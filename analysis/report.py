@@ -97,6 +97,7 @@ class Table:
     rows: tuple[tuple[Value | Measured, ...], ...]
     eligible: tuple[bool, ...] | None = None  # one per row; None: all are
     marked: tuple[bool, ...] | None = None  # one per row; None: none is
+    folded: bool = False  # raw rows, which a reader opens where they are wanted; the text says what they come to
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):

@@ -38,7 +38,7 @@ class Subject:
     dataset: str
     images: np.ndarray
     labels: np.ndarray  # (N,) int64, or (N, classes) int8: 1 present, 0 absent, -1 unknown
-    training_images: tuple[int, ...]  # of each class, that the network was trained on
+    training_images: tuple[int, ...]  # of each class, that the network was trained on; () where that is not known
     ap_rule: str = "11-point"  # multi-label only: how precision is averaged over recall
     masks: np.ndarray | None = None  # (N, H, W) bool: the object's pixels, where they are known
     boxes: tuple[tuple[Box, ...], ...] | None = None  # of each image, in fractions of it, where its objects are known
@@ -180,27 +180,46 @@ def subject(checkpoint: Checkpoint, data: Dataset, name: str, device: torch.devi
         )
     if checkpoint.info["data_digest"] != data.digest:  # the images may have changed sides
         raise UserError(f"{name} was trained on other images than {data.name} has now, or with another split")
+    return _subject(checkpoint, data.test, name, data.short_name, _counts(data.train, data.classes), device)
+
+
+def handed_over(checkpoint: Checkpoint, split: Split, name: str, dataset: str, device: torch.device) -> Subject:
+    """Return a finished trial as a Subject, examined on images that came later, in the format of its data.
+
+    How many it was trained on of each class is not known: `training_images` is empty.
+    """
+    return _subject(checkpoint, split, name, dataset, (), device)
+
+
+def _subject(
+    checkpoint: Checkpoint,
+    split: Split,
+    name: str,
+    dataset: str,
+    training_images: tuple[int, ...],
+    device: torch.device,
+) -> Subject:
     prepare(device)
-    trial, recipe = checkpoint.trial, checkpoint.trial.training
+    trial, recipe, info = checkpoint.trial, checkpoint.trial.training, checkpoint.info
+    image_shape, classes = tuple(info["image_shape"]), len(checkpoint.class_names)
+    shape = recipe.input_shape(image_shape)
     networks = [model.to(device) for model in checkpoint.models]
-    seeds = [entry["seed"] for entry in checkpoint.info["replicates"]]
+    seeds = [entry["seed"] for entry in info["replicates"]]
     first = Subject(
         name=name,
         model=networks[0],
-        layers=plan(trial.model, recipe.input_shape(data.image_shape), data.classes),
-        class_names=data.class_names,
-        dataset=data.short_name,
-        images=_as_evaluated(data.test.images, recipe),
-        labels=data.test.labels,
-        training_images=_counts(data.train, data.classes),
+        layers=plan(trial.model, shape, classes),
+        class_names=checkpoint.class_names,
+        dataset=dataset,
+        images=_as_evaluated(split.images, recipe),
+        labels=split.labels,
+        training_images=training_images,
         ap_rule=recipe.ap_rule,
-        masks=None if recipe.resize or recipe.crop else data.test.masks,
-        boxes=_cropped(data.test.boxes, recipe, data.image_shape),
+        masks=None if recipe.resize or recipe.crop else split.masks,
+        boxes=_cropped(split.boxes, recipe, image_shape),
         device=device,
         seed=seeds[0],
-        blank=partial(
-            build, trial.model, recipe.input_shape(data.image_shape), data.classes, tuple(data.mean), tuple(data.sd)
-        ),
+        blank=partial(build, trial.model, shape, classes, tuple(info["mean"]), tuple(info["sd"])),
     )
     others = zip(networks[1:], seeds[1:], strict=True)
     return replace(first, others=tuple(replace(first, model=model, seed=seed) for model, seed in others))

@@ -39,3 +39,18 @@ _use_the_checkout_of_the_program()
 from sweeps.command import begin  # noqa: E402  of the checkout that was just chosen
 
 begin()
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sweeps.api import best as best
+    from sweeps.api import plan as plan
+    from sweeps.api import run as run
+
+
+def __getattr__(name: str) -> object:
+    """Import what is for notebooks once it is asked for: it takes seconds, and commands do without."""
+    if name not in ("best", "plan", "run"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from sweeps import api
+
+    return getattr(api, name)

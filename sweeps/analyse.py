@@ -15,13 +15,15 @@ import ast
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from sweeps.options import Parser, whole
+from sweeps.options import QUICK, Parser, whole
+from sweeps.terminal import busy
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,31 +40,36 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
     That is 0, or 1 where some failed, or MLflow has not got what was found.
 
     Those `given`, job → options, are done where the arguments name none (None: all there are), on the study `default`
-    where they name no run. Raises UserError for what the user can mend.
+    where they name no run, or on what `--quick` made of it where that is all there is. Raises UserError for what the
+    user can mend.
     """
-    options = _parser(default).read(arguments)
-    from sweeps.execution import questions
-    from sweeps.execution.answers import Answers
-    from sweeps.execution.machines import Machines
-    from sweeps.execution.shared_data import SharedData
-    from sweeps.tracking.connection import resolve_uri
-    from sweeps.tracking.finished import folder_name
-    from sweeps.tracking.store import Store
-    from trainables import datasets
+    with busy(console, "loading the analyses"):
+        options = _parser(default).read(arguments)
+        from sweeps.execution import questions
+        from sweeps.execution.answers import Answers
+        from sweeps.execution.machines import Machines
+        from sweeps.execution.shared_data import SharedData
+        from sweeps.tracking.connection import resolve_uri
+        from sweeps.tracking.finished import folder_name
+        from sweeps.tracking.store import Store
+        from trainables import datasets
 
     jobs = _jobs(options.jobs, options.set, given)
     machines = Machines(num_gpus=options.num_gpus, num_cpus=options.num_cpus, address=options.address)
     machines.check()
     say = partial(console.print, highlight=False, soft_wrap=True)
     store = Store(resolve_uri(options.tracking_uri))
-    trials = store.patiently(lambda: _trials(store, options.what, options.top), say)
+    what = options.what or [store.patiently(lambda: _found(store, str(default), say), say)]
+    trials = store.patiently(lambda: _trials(store, what, options.top), say)
     dataset = store.patiently(lambda: _dataset(store, trials), say)
     data = SharedData(datasets.load(dataset, options.data_dir))
     place = options.output / folder_name(trials[0].experiment)
     kept = Answers(store, place, say)
     kept.deliver_earlier()
     insisted = {setting.partition(".")[0] for setting in options.set}
-    answers = questions.ask(questions.about(jobs, trials), data, kept, machines, fresh=options.fresh, insisted=insisted)
+    asked = questions.about(jobs, trials)
+    with busy(console, "asking the analyses"):
+        answers = questions.ask(asked, data, kept, machines, fresh=options.fresh, insisted=insisted)
     written = _write(place, trials[0].experiment, answers, say)
     say(f"report: {place / 'analysis.html'} · MLflow: {store.uri}, in the models' runs under analysis/")
     return 0 if written and all(answer.settled for answer in answers) else 1
@@ -83,6 +90,20 @@ def _write(place: Path, study: str, answers: Sequence[Answer], say: Callable[[st
         )
         return False
     return True
+
+
+def _found(store: Store, study: str, say: Callable[[str], None]) -> str:
+    """Return the study, or what `--quick` makes of it, with a line, where only that has a finished trial."""
+    try:
+        store.finished(study)
+    except UserError:
+        quick = f"{study}{QUICK}"
+        with suppress(UserError):  # what is said of the study itself tells more
+            store.finished(quick)
+            say(f"{study} has no finished trial here: {quick} is asked instead")
+            return quick
+        raise
+    return study
 
 
 def _trials(store: Store, what: Sequence[str], top: int) -> list[StoredTrial]:
@@ -138,9 +159,12 @@ def _parser(default: str | None) -> Parser:
     from analysis.jobs import JOBS
 
     parser = Parser(sys.modules["__main__"].__doc__ or __doc__ or "")
-    what: dict[str, Any] = {"nargs": "*", "default": [default]} if default else {"nargs": "+"}
+    of = f" (default: {default})" if default else ""
     parser.add_argument(
-        "what", metavar="STUDY|RUN", help="a study's name (its best trials) or an MLflow run's id", **what
+        "what",
+        metavar="STUDY|RUN",
+        nargs="*" if default else "+",
+        help=f"a study's name (its best trials) or an MLflow run's id{of}",
     )
     parser.add_argument(
         "--jobs",

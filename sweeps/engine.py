@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,23 +17,26 @@ from sweeps import checks, examining
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.planning import PlannedStage, plan_study
-from sweeps.decisions.records import Drawn, Known, StageResult, Terms
+from sweeps.decisions.records import Drawn, Known, StageResult, Terms, stage_winners
 from sweeps.execution.machines import Machines
 from sweeps.execution.shared_data import SharedData
 from sweeps.execution.sharing import Sharing, largest, share_out
 from sweeps.interruption import held, tidy
-from sweeps.options import RunOptions
+from sweeps.options import QUICK, RunOptions
 from sweeps.reporting import decision_files, results
 from sweeps.reporting.album import Album
 from sweeps.reporting.live import Live
 from sweeps.reporting.material import DataSummary
-from sweeps.reporting.plan_tables import print_plan
+from sweeps.reporting.plan_tables import print_headline, print_plan
 from sweeps.reporting.stage_report import report_on
 from sweeps.reporting.tables import Facts
+from sweeps.results import Ended
 from sweeps.sources import Source
 from sweeps.study import Study
+from sweeps.terminal import busy
 from sweeps.tracking.connection import resolve_uri
 from sweeps.tracking.findings import advice
+from sweeps.tracking.finished import note_winners
 from sweeps.tracking.lease import Lease
 from sweeps.tracking.spool import locked
 from sweeps.tracking.store import Store, StoredTrial, lost
@@ -50,8 +53,10 @@ if TYPE_CHECKING:
     from sweeps.execution.answers import Answer
 
 
-def run_study(study: Study, options: RunOptions, console: Console) -> int:
-    """Run what is not done yet of a study, write what came of it, and return the exit status.
+def run_study(
+    study: Study, options: RunOptions, console: Console, tell: Callable[[Ended], None] = lambda _: None
+) -> int:
+    """Run what is not done yet of a study, write what came of it, `tell` it, and return the exit status.
 
     That is 0, or 1 where trials or analyses failed, or something could not be kept. Raises UserError, before anything
     starts, for what the user can mend; KeyboardInterrupt after keeping what was done.
@@ -66,10 +71,15 @@ def run_study(study: Study, options: RunOptions, console: Console) -> int:
             console.print(f"warning: {line}", highlight=False, soft_wrap=True)
         return 0
     options.machines.check()
-    course = _prepared(study, planned, options, console)
+    store = Store(resolve_uri(options.tracking_uri))
+    print_headline(study, planned, options.seeds, options.early_stopping, console)
+    with busy(console, f"reading {study.baseline.dataset}"):
+        course = replace(_prepared(study, planned, options, store, console), tell=tell)
     lease = Lease(course.store, study.name, course.say)
-    with tidy(), locked(course.spool / "driver.lock"), lease.held():
-        course.warn(*deliver(course.store, course.spool))
+    with tidy(), locked(course.spool / "driver.lock"), ExitStack() as leased:
+        with busy(console, "opening MLflow"):
+            leased.enter_context(lease.held())
+            course.warn(*deliver(course.store, course.spool))
         return course.finish(lease)
 
 
@@ -81,7 +91,8 @@ def write_report(study: Study, options: RunOptions, console: Console) -> int:
     """
     study = chosen(study, options)
     images = Images(*datasets.image_shape(study.baseline.dataset, options.data_dir))
-    return _prepared(study, plan_study(study, images.shape, images.classes), options, console).rewrite()
+    planned, store = plan_study(study, images.shape, images.classes), Store(resolve_uri(options.tracking_uri))
+    return _prepared(study, planned, options, store, console).rewrite()
 
 
 def chosen(study: Study, options: RunOptions) -> Study:
@@ -92,7 +103,7 @@ def chosen(study: Study, options: RunOptions) -> Study:
     """
     study = study.only(options.stages) if options.stages else study
     if options.quick:
-        study = replace(study, name=f"{study.name}_quick").changed(study.quick)
+        study = replace(study, name=f"{study.name}{QUICK}").changed(study.quick)
         study = study.searching(**study.quick_search) if study.open_ended else study
     if options.quick or options.weights is not None:
         study = study.starting_from(options.weights)
@@ -127,6 +138,7 @@ class _Course:
     console: Console
     source: Source
     album: Album
+    tell: Callable[[Ended], None] = lambda _: None
 
     def rewrite(self) -> int:
         """Write the report of what MLflow has, and return the exit status."""
@@ -144,7 +156,8 @@ class _Course:
 
     def finish(self, lease: Lease) -> int:
         """Run what MLflow does not have yet, write what came of it, and return the exit status."""
-        agenda, runs = self._agenda()
+        with busy(self.console, "asking MLflow what is done already"):
+            agenda, runs = self._agenda()
         delivered = True
         answers: list[Answer] = []
         with ExitStack() as connection:
@@ -152,13 +165,15 @@ class _Course:
                 if not agenda.over:
                     delivered = self._execute(agenda, runs, connection, lease)
             finally:
-                written = self._write(agenda, runs)
+                with busy(self.console, "writing the report"):
+                    written = self._write(agenda, runs)
             examined = self._examined(agenda) if delivered else None
             if examined:
                 answers = self._analyse(agenda, examined)
         if answers:
             written = self._write(agenda, runs, examining.sections(answers))
         self._say_the_end(agenda, delivered)
+        self.tell(Ended(self.study.name, agenda.results, self._facts(runs), self.folder, self.store.uri))
         settled = all(answer.settled for answer in answers)
         return 0 if examined is not None and written and settled and not agenda.failed else 1
 
@@ -219,13 +234,14 @@ class _Course:
 
         Stays connected to Ray as long as `connection` lasts. Adds the new trials' MLflow runs to `runs`.
         """
-        with held():  # an interrupted import may end as any error, or in half a module
-            from sweeps.execution import cluster, scheduler, tracker_actor
-            from sweeps.reporting.display import Display
+        with busy(self.console, "starting Ray"):
+            with held():  # an interrupted import may end as any error, or in half a module
+                from sweeps.execution import cluster, scheduler, tracker_actor
+                from sweeps.reporting.display import Display
 
+            machines = connection.enter_context(cluster.connect(self.options.machines))
         if agenda.reused:
             self.say(f"{len(agenda.reused)} trials are done already and not run again")
-        machines = connection.enter_context(cluster.connect(self.options.machines))
         sharing = _sharing(machines, self.options, self.planned, self.images)
         self.say(f"trials run {sharing.words}")
         self.warn(sharing.warnings, ())
@@ -276,6 +292,7 @@ class _Course:
         try:
             with self.store.readable():
                 self.store.describe(self.study.name, results.markdown(agenda))
+                note_winners(self.store, self.study.name, stage_winners(agenda.results))
                 return examining.winners(self.store, agenda) if self.jobs else {}
         except UserError as error:
             self.say(f"warning: {error}; the same command goes on from here")
@@ -288,8 +305,9 @@ class _Course:
             from sweeps.execution.answers import Answers
 
         kept = Answers(self.store, self.folder, self.say)
-        asked = examining.questions(agenda, self.jobs, trials)
-        return questions.ask(asked, self.data, kept, self.options.machines, fresh=self.options.fresh)
+        with busy(self.console, "asking the analyses"):
+            asked = examining.questions(agenda, self.jobs, trials)
+            return questions.ask(asked, self.data, kept, self.options.machines, fresh=self.options.fresh)
 
     def _say_the_end(self, agenda: Agenda, delivered: bool) -> None:
         ran, reused = len(agenda.tasks), len(agenda.reused)
@@ -317,10 +335,11 @@ def _known(trial: StoredTrial) -> Known:
     return Known(trial.status, history, trial.run_id, trial.reason)
 
 
-def _prepared(study: Study, planned: Sequence[PlannedStage], options: RunOptions, console: Console) -> _Course:
+def _prepared(
+    study: Study, planned: Sequence[PlannedStage], options: RunOptions, store: Store, console: Console
+) -> _Course:
     """Read the data and the weights, and check all that can be before anything is spent."""
     jobs = checks.jobs(study)
-    store = Store(resolve_uri(options.tracking_uri))
     folder = results.prepare(options.output / study.name, planned)
     data = datasets.load(study.baseline.dataset, options.data_dir)
     if data.name != study.baseline.dataset:

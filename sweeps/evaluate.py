@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from sweeps.options import Parser
+from sweeps.terminal import busy
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,18 +32,20 @@ def run(arguments: Sequence[str], console: Console) -> int:
     Raises UserError for what the user can mend.
     """
     options = _parser().read(arguments)
-    import torch
+    with busy(console, "loading PyTorch"):
+        import torch
 
-    from analysis.evaluation import evaluation
-    from sweeps.reporting.results import keep
-    from sweeps.tracking.connection import resolve_uri
-    from sweeps.tracking.finished import best, folder_name, load, model_name
-    from sweeps.tracking.store import Store
-    from trainables import datasets
+        from analysis.evaluation import evaluation
+        from sweeps.reporting.results import keep
+        from sweeps.tracking.connection import resolve_uri
+        from sweeps.tracking.finished import best, folder_name, load, model_name
+        from sweeps.tracking.store import Store
+        from trainables import datasets
 
     say = partial(console.print, highlight=False, soft_wrap=True)
     store = Store(resolve_uri(options.tracking_uri))
-    [trial] = store.patiently(lambda: best(store.finished(options.run), 1), say)
+    with busy(console, f"asking MLflow for {options.run}"):
+        [trial] = store.patiently(lambda: best(store.finished(options.run), 1), say)
     loaded = load(store, trial)
     shape, multi_label = tuple(loaded.info["image_shape"]), loaded.info["multi_label"]
     split = datasets.labelled(options.dataset, options.data_dir, loaded.class_names, shape, multi_label)

@@ -26,9 +26,11 @@ def status(study: Study, arguments: Sequence[str]) -> int:
     def command() -> int:
         description = sys.modules["__main__"].__doc__ or study.name
         options = parse(arguments, description=description, stages=[stage.name for stage in study.stages])
-        from sweeps.engine import run_study
+        console = terminal.console()
+        with terminal.busy(console, f"{study.name}: planning"):
+            from sweeps.engine import run_study
 
-        return run_study(study, options, terminal.console())
+        return run_study(study, options, console)
 
     return guarded(command)
 

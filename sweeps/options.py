@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
-from collections.abc import Sequence
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sweeps.decisions import rules
+from sweeps.decisions.samplers import SAMPLERS
 from sweeps.decisions.stopping import BEHIND, RULES, check
 from sweeps.execution.machines import Machines
-from trainables.errors import UserError, suggest
+from trainables.errors import UserError, nearest, suggest
 
+NARROWEST, WIDEST = 20, 100  # columns of a help text
 # the least that a number may be
 LEAST = {"num_gpus": 0, "trials_per_gpu": 1, "num_cpus": 1, "epochs": 1, "seeds": 1, "num_trials": 1}
+QUICK = "_quick"  # ends the name under which --quick runs a study
 
 
 @dataclass(frozen=True)
@@ -56,25 +64,65 @@ class RunOptions:
         check(self.grid_rule)
 
 
-class Parser(argparse.ArgumentParser):
-    """Answers a mistake with a UserError in one line, with the nearest flag. Flags are not abbreviated."""
+EXAMPLES = (
+    ("--quick", "all of it in about a minute, on the embedded data"),
+    ("--dry-run", "the plan: every trial with its shapes and its cost"),
+    ("--seeds 3", "with the spread over seeds; trials that are done are not run again"),
+    ("--dataset folder:data/flowers", "on your own images, in one folder for each class"),
+)
 
-    def __init__(self, description: str) -> None:
-        super().__init__(
-            description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+
+class Help(argparse.HelpFormatter):
+    """Sets all of a help text in one width: that of the terminal, up to a hundred columns. What is indented stays."""
+
+    def __init__(self, prog: str) -> None:
+        width = shutil.get_terminal_size().columns
+        super().__init__(prog, max_help_position=26, width=min(max(width, NARROWEST), WIDEST))
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_on_hyphens=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:  # noqa: ARG002  that of argparse is empty
+        runs = itertools.groupby(text.strip("\n").splitlines(), key=lambda line: not line or line.startswith(" "))
+        return "\n".join(
+            "\n".join(lines) if stays else textwrap.fill(" ".join(lines), width, break_on_hyphens=False)
+            for stays, lines in runs
         )
+
+
+class Parser(argparse.ArgumentParser):
+    """Answers a mistake with a UserError in one line, with the nearest flag. Flags are not abbreviated.
+
+    `examples` are flags, and what they do, that the help text ends with.
+    """
+
+    def __init__(self, description: str, usage: str | None = None, examples: Sequence[tuple[str, str]] = ()) -> None:
+        self._section: argparse._ArgumentGroup | None = None
+        lines = [f"  # {use}\n  python {sys.argv[0]} {flags}" for flags, use in examples]
+        epilog = "\n".join(("examples:", *lines)) if lines else None
+        super().__init__(description=description, usage=usage, epilog=epilog, formatter_class=Help, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         """Raise UserError."""
-        raise UserError(message)
+        raise UserError(message.removeprefix("argument "))
+
+    def begin(self, title: str) -> None:
+        """Begin a section of the help text, for the flags that follow."""
+        self._section = self.add_argument_group(title)
 
     def add_flag(self, name: str, text: str, **how: Any) -> None:
         """Add a flag with its help text; `how` is argparse's."""
-        self.add_argument(name, help=text, **how)
+        (self._section or self).add_argument(name, help=text, **how)
 
     def add_number(self, name: str, text: str, default: int | None = None, metavar: str = "N") -> None:
         """Add a flag that takes a whole number."""
         self.add_flag(name, text, type=whole, default=default, metavar=metavar)
+
+    def add_choice(self, name: str, text: str, names: Iterable[str], default: str | None = None) -> None:
+        """Add a flag that takes one of these names; None leaves it to the study."""
+        names, kept = list(names), default or "the study's"
+        text = f"{text}: {', '.join(names)} (default: {kept})"
+        self.add_flag(name, text, type=one_of(names), default=default, metavar="NAME")
 
     def add_gpus(self, use: str) -> None:
         """Add the flag that says how many GPUs to `use`."""
@@ -95,8 +143,11 @@ class Parser(argparse.ArgumentParser):
         """Return the arguments. Raises UserError for one that is unknown or has a wrong value."""
         known, unknown = self.parse_known_args(arguments)
         if unknown:
-            flags = [flag for action in self._actions for flag in action.option_strings]
-            raise UserError(f"unknown argument {unknown[0]!r}{suggest(unknown[0].partition('=')[0], flags)}")
+            # dashes are no likeness
+            flags = {flag.strip("-"): flag for action in self._actions for flag in action.option_strings}
+            near = nearest(unknown[0].partition("=")[0].strip("-"), flags)
+            hint = f"did you mean {flags[near]!r}?" if near else "--help shows what there is"
+            raise UserError(f"unknown argument {unknown[0]!r}; {hint}")
         return known
 
 
@@ -106,51 +157,64 @@ def parse(arguments: Sequence[str], *, description: str, stages: Sequence[str]) 
 
 
 def _parser(description: str, stages: Sequence[str]) -> Parser:
-    parser = Parser(description)
+    parser = Parser(description, "%(prog)s [flags]", EXAMPLES)
+    _add_extent(parser, stages)
+    _add_stopping(parser)
     _add_machines(parser)
-    _add_changes(parser, stages)
-    _add_searches(parser)
-    parser.add_flag("--quick", "embedded data and few epochs: the whole study in about a minute", action="store_true")
-    parser.add_flag("--dry-run", "print the plan and stop", action="store_true")
+    parser.begin("files and services")
     parser.add_places()
-    address = "a Ray cluster (default: $RAY_ADDRESS, else this machine)"
-    parser.add_flag("--address", address, metavar="ADDR", default=os.environ.get("RAY_ADDRESS"))
-    parser.add_flag("--fresh", "ignore earlier trials and train everything again", action="store_true")
     return parser
 
 
+def _add_extent(parser: Parser, stages: Sequence[str]) -> None:
+    """Add the flags that say how much of the study is run, and on what."""
+    from trainables.datasets import names
+
+    parser.begin("how much of the study, and on what")
+    parser.add_flag("--quick", "embedded data and few epochs: the whole study in about a minute", action="store_true")
+    parser.add_flag("--dry-run", "print the plan and stop", action="store_true")
+    some = f"only these stages, and those whose winners they need: {', '.join(stages)} (default: all)"
+    parser.add_flag("--stages", some, type=listed, default=(), metavar="A,B")
+    parser.add_number("--seeds", "replicates of every trial: seeds 0 to N-1 (default: %(default)s)", default=1)
+    parser.add_number("--epochs", "epochs of every trial (default: the study's)")
+    parser.add_flag("--dataset", f"{', '.join(names())} (default: the study's)", metavar="NAME")
+    weights = "pretrained weights for the trials that start from some: a file or a known name (default: the study's)"
+    parser.add_flag("--weights", weights, metavar="FILE")
+    again = "have each seed hold back validation images of its own: such trials are others than those without it"
+    parser.add_flag("--vary-split", again, action="store_true")
+    parser.add_flag("--fresh", "ignore earlier trials and train everything again", action="store_true")
+
+
+def _add_stopping(parser: Parser) -> None:
+    parser.begin("early stopping, and searches")
+    stopping = "stop the trials that fall behind (default: on)"
+    parser.add_flag("--early-stopping", stopping, action=argparse.BooleanOptionalAction, default=True)
+    parser.add_choice("--grid-rule", "early stopping in a stage that is no search", RULES, default=BEHIND)
+    parser.add_number("--num-trials", "trials of a search (default: the study's); raised later, it goes on")
+    parser.add_choice("--sampler", "what draws a search's trials", SAMPLERS)
+    parser.add_choice("--rule", "early stopping in a search", rules.RULES)
+
+
 def _add_machines(parser: Parser) -> None:
+    parser.begin("machines")
     parser.add_gpus("train on")
     shared = "trials that share one GPU (default: as many as its memory and the cores allow)"
     parser.add_number("--trials-per-gpu", shared, metavar="K")
     parser.add_number("--num-cpus", "CPU cores to use, one trial on each (default: all)")
+    address = "a Ray cluster (default: $RAY_ADDRESS, else this machine)"
+    parser.add_flag("--address", address, metavar="ADDR", default=os.environ.get("RAY_ADDRESS"))
 
 
-def _add_changes(parser: Parser, stages: Sequence[str]) -> None:
-    """Add the flags that say how much of the study is run, and on what."""
-    from trainables.datasets import names
+def one_of(names: Iterable[str]) -> Callable[[str], str]:
+    """Return what reads an argument that is one of these names."""
+    known = list(names)
 
-    parser.add_flag("--dataset", f"{', '.join(names())} (default: the study's)", metavar="NAME")
-    weights = "pretrained weights for the trials that start from some: a file or a known name (default: the study's)"
-    parser.add_flag("--weights", weights, metavar="FILE")
-    parser.add_number("--epochs", "epochs of every trial (default: the study's)")
-    parser.add_number("--seeds", "replicates of every trial: seeds 0 to N-1 (default: %(default)s)", default=1)
-    again = "have each seed hold back validation images of its own: such trials are others than those without it"
-    parser.add_flag("--vary-split", again, action="store_true")
-    some = f"only these stages, and those whose winners they need: {','.join(stages)} (default: all)"
-    parser.add_flag("--stages", some, type=listed, default=(), metavar="A,B")
-    stopping = "stop the trials that fall behind (default: on)"
-    parser.add_flag("--early-stopping", stopping, action=argparse.BooleanOptionalAction, default=True)
-    grid = f"early stopping in a stage that is no search: {', '.join(RULES)} (default: %(default)s)"
-    parser.add_flag("--grid-rule", grid, metavar="NAME", default=BEHIND)
+    def named(text: str) -> str:
+        if text not in known:
+            raise argparse.ArgumentTypeError(f"{text!r} is not known{suggest(text, known)}")
+        return text
 
-
-def _add_searches(parser: Parser) -> None:
-    parser.add_number("--num-trials", "trials of a search (default: the study's); raised later, it goes on")
-    sampler = "what draws a search's trials: tpe, random, gp, cma-es, nsga2, grid (default: the study's)"
-    parser.add_flag("--sampler", sampler, metavar="NAME")
-    rule = "early stopping in a search: asha, pasha, hyperband, median, none (default: the study's)"
-    parser.add_flag("--rule", rule, metavar="NAME")
+    return named
 
 
 def whole(text: str) -> int:

@@ -1,7 +1,7 @@
 """Part B. What has Part A's best network learned, and what are its filters worth?
 
-    python sweeps/part_b.py                      # the best trial of part_a on validation
-    python sweeps/part_b.py RUN --num-gpus 1     # another finished trial
+    python sweeps/part_b.py                      # the best trial of part_a on validation (else of part_a --quick)
+    python sweeps/part_b.py RUN --num-gpus 1     # another finished trial, of any depth
 
 Where does it look (occlusion), what do its filters answer to (the images and patches of the highest response), and what
 happens without them (ablation)?
@@ -11,12 +11,12 @@ import sys
 
 from sweeps.analyse import Analyses, run
 
-# the first three filters of conv 1 and of conv 2, and the first four of conv 3, as in the report
-FILTERS = "conv1:0,1,2 conv2:0,1,2 conv3:0,1,2,3"
+# Filters by place: as in the report the first three of the first convolution and of the second, and the first four of
+# the third; of a residual network the first three of each stage's last. Windows of 3 to 9 pixels on small images.
 ANALYSES: Analyses = {
-    "occlusion": {"windows": (3, 5, 7, 9), "per_class": 2, "fill": "gray"},
-    "filters": {"filters": FILTERS, "norm": "sum", "top": 100},
-    "ablation": {"filters": FILTERS, "fill": "zero"},
+    "occlusion": {"per_class": 2, "fill": "gray"},
+    "filters": {"norm": "sum", "top": 100},
+    "ablation": {"fill": "zero"},
 }
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import os
 import select
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -84,10 +84,26 @@ def console() -> Console:
             for text, style, control in super().render(renderable, options):
                 yield Segment(text if control else printable(text), style, control)
 
-    shown = Plain(markup=False, emoji=False)
+    # in a notebook lines, too: a panel's are drawn by a thread of its own, whose output no cell shows
+    shown = Plain(markup=False, emoji=False, force_jupyter=False)
     if not shown.width:  # COLUMNS=0
         shown.width = 80
     return shown
+
+
+@contextlib.contextmanager
+def busy(console: Console, at: str) -> Iterator[None]:
+    """Show in a terminal what a command is at, for as long as it is; what is printed meanwhile goes above it."""
+    if not console.is_interactive:
+        yield
+        return
+    from rich.live import Live
+    from rich.spinner import Spinner
+    from rich.text import Text
+
+    shape = "line" if console.options.ascii_only else "dots"
+    with Live(Spinner(shape, Text(f"{at} …"), style="green"), console=console, refresh_per_second=10, transient=True):
+        yield
 
 
 def _near(character: str) -> str:

@@ -143,7 +143,7 @@ WAITS = {
     "bincount()": (lambda t: torch.bincount(t.wanted), READ),
     "repeat_interleave()": (lambda t: torch.repeat_interleave(t.wanted), READ),
     "repeat_interleave() of known size": (lambda t: torch.repeat_interleave(t.wanted, output_size=0), []),
-    "equal()": (lambda t: torch.equal(t.x, t.x), READ),
+    "equal()": (lambda t: torch.equal(t.x, t.x + 1), READ),  # of one tensor it is known without a look
     "allclose()": (lambda t: torch.allclose(t.x, t.x), READ),
     "in": (lambda t: 1 in t.x, READ),
     "synchronize()": (lambda _: torch.cuda.synchronize(), READ),

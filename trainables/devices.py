@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 # Forward FLOPs of a batch from which bfloat16 is the faster. On the CPU: measured 2026-11-21 on one AVX512-BF16 core
-# with R0's networks at batch 4 to 64: below it gains of 0.75 to 0.96, above it of 1.03 to 1.99. On a GPU: not measured
-# yet. Below it a step waits for its launches, of which casts are a third, and TF32 has none (tests/gpu/verify.py).
-CAST_FLOPS = {"cpu": 50e6, "cuda": 20e9}
+# with R0's networks at batch 4 to 64: below it gains of 0.75 to 0.96, above it of 1.03 to 1.99. On a GPU: measured
+# 2026-11-26 on an H100 with captured steps against TF32 (tests/gpu/verify.py), gains of 0.97 to 1.81 with R0's network
+# at batch 4 to 4096, R1's at 4 to 256 and ResNet-18 at 4 to 64, and no size below which it loses more than 3 %.
+CAST_FLOPS = {"cpu": 50e6, "cuda": 0}
 
 DATA_SHARE = 0.5  # of a GPU's free memory that the images of a trial may take; else they stay in the host's memory
 
@@ -78,6 +79,16 @@ def random_numbers_after(seed: int, epoch: int, device: torch.device) -> Tensor:
     """Return the state of random numbers that follow from a seed and a number of epochs alone."""
     digest = hashlib.sha256(f"{seed} {epoch}".encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8]) >> 1).get_state()
+
+
+def keep_within(share: float, beside: int) -> None:
+    """Have this process take no more than a share of its GPU, of which so many bytes are `beside` torch's own memory.
+
+    What would be faster with more, such as a convolution that is transformed for it, then takes less; what cannot do
+    with less runs out of memory, and not its neighbours.
+    """
+    whole = torch.cuda.mem_get_info()[1]
+    torch.cuda.set_per_process_memory_fraction(max(0.0, share - beside / whole))
 
 
 def fits(device: torch.device, size: int) -> bool:

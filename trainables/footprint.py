@@ -1,7 +1,8 @@
 """How much of a GPU's memory a trial takes, known before it runs: an upper bound, by arithmetic on the plan.
 
-Checked against what torch keeps on the CPU (`tests/trainables/test_footprint.py`). What only a GPU can show is a
-constant here, with its source, and is yet to be measured on one.
+Checked against what torch keeps on the CPU (`tests/trainables/test_footprint.py`), and on an H100, where the largest
+networks of the studies train within it (`tests/gpu/verify.py`). What a convolution takes to be faster is not in it: it
+is as much as there is, and so a process is kept within its share of the GPU (devices.keep_within).
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from trainables.config import CNN, Model, Trial
 from trainables.datasets import Dataset
 from trainables.plan import Layer, parameters, plan
 
-# What a process takes before its first tensor: the context, and the kernels of torch, cuBLAS and cuDNN that it loads.
-# torch's own messages of GPUs that ran out of memory, as people report them, put it at 0.3 to 0.6 GB. Not measured yet.
-CONTEXT = 600_000_000
+# What a process takes beside torch's memory: the context, and the kernels of torch, cuBLAS and cuDNN that it loads.
+# Measured 2026-11-26 on an H100 with CUDA 13.0: 834 MiB once R0's network has been trained.
+CONTEXT = 900_000_000
 # What cuBLAS keeps for each stream on Hopper, as torch sets it: 32 MiB in each of two threads, as the way back has its
 # own. Smaller GPUs have 8 MiB.
 CUBLAS_WORKSPACE = 2 * 32 * 2**20
@@ -103,7 +104,7 @@ def _evaluated_at_once(images: Images, shape: Sequence[int]) -> int:
     from trainables.train import evaluation_batch
 
     batch = evaluation_batch(shape[1:], torch.device("cuda"))
-    return min(batch, max(images.val, images.test) or batch)
+    return min(batch, max(images.train, images.val, images.test) or batch)
 
 
 def slots(trial: Trial) -> int:

@@ -63,7 +63,7 @@ class Replicate:
         self.records.append(record)
         if self.newest:
             self.settled = self._better(self.settled, self.newest)
-        weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+        weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.model.state_dict().items()}
         self.newest = Held(self.epoch, weights, marks)
 
     def replace(self, held: Held, other: Held) -> None:

@@ -10,7 +10,7 @@ from analysis.figures.forest import Effect, forest
 from analysis.figures.lines import lines
 from analysis.figures.matrix import matrix
 from analysis.figures.page import svg
-from analysis.figures.panels import Panel, in_rows, panels
+from analysis.figures.panels import Panel, Shades, in_rows, panels
 from analysis.figures.parallel import Coordinate, parallel
 from analysis.figures.points import points
 from analysis.figures.scatter import scatter
@@ -21,6 +21,7 @@ __all__ = [
     "Curve",
     "Effect",
     "Panel",
+    "Shades",
     "bars",
     "curves",
     "forest",

@@ -10,8 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from analysis.figures import colours
-from analysis.figures.page import NARROWEST, as_png, legend, legend_size, page, slant, tick_words
-from analysis.figures.text import NOTE, SMALL, height, plain, widest, wrap
+from analysis.figures.page import NARROWEST, WIDEST, as_png, in_lines, legend, legend_size, page, slant, tick_words
+from analysis.figures.text import LEADING, NOTE, SMALL, height, plain, widest, wrap
+
+HIGH = 2.2  # inches of the axes
+MOST = 14.0  # inches: as wide as it gets, with however many labels
 
 Series = Mapping[str, np.ndarray]  # name → (labels,)
 
@@ -40,14 +43,15 @@ def bars(
     scale = 100 if percent else 1
     order = np.argsort(-colours.finite(next(iter(series.values()))), kind="stable") if sort else np.arange(len(labels))
     heights, spreads = ({name: scale * colours.finite(of[name][order]) for name in of} for of in (series, errors))
-    names = [labels[index] for index in order]
-    wide = min(max(NARROWEST, len(labels) * (0.15 * len(series) + 0.12)), 14)
+    side = wrap(ylabel, HIGH, NOTE)
+    left = 0.45 + height(side, NOTE)
+    wide = _width(len(labels), len(series), left)
+    names = in_lines([labels[index] for index in order], wide / len(labels))
     slanted, foot, overhang = slant(names, wide / len(labels))
-    side = wrap(ylabel, 3, NOTE)
-    left = max(0.65 + height(side, NOTE), overhang)
+    left = max(left, overhang)
     keys, key_columns = legend_size(series, wide) if len(series) > 1 else (0.0, 1)
-    figure, place = page(left + max(wide, widest(series, NOTE) + 0.5), foot + 3 + keys, title, caption)
-    axes = place(left, foot, wide, 3)
+    figure, place = page(left + max(wide, widest(series, NOTE) + 0.5), foot + HIGH + keys, title, caption)
+    axes = place(left, foot, wide, HIGH)
     _draw_groups(axes, heights, spreads, wide / len(labels))
     if band is not None:
         axes.axhspan(-scale * band, scale * band, color="0.85", zorder=0)
@@ -56,6 +60,13 @@ def bars(
     if len(series) > 1:
         legend(axes, [Patch(label=plain(name), **colours.fill(at)) for at, name in enumerate(series)], key_columns)
     return figure
+
+
+def _width(labels: int, series: int, left: float) -> float:
+    """Return the inches of the axes: those of half a page, else of a whole one, else what so many labels need."""
+    if labels * (0.1 * series + 0.06) <= NARROWEST - left:
+        return NARROWEST - left
+    return max(WIDEST - left, min(MOST, labels * SMALL * LEADING / 72))
 
 
 def _check(labels: Sequence[str], series: Series, errors: Series) -> None:

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.figures import colours
-from analysis.figures.page import GAP, NARROWEST, as_png, legend, legend_size, page, slant, tick_words
+from analysis.figures.page import GAP, NARROWEST, WIDEST, as_png, legend, legend_size, page, slant, tick_words
 from analysis.figures.text import NOTE, SMALL, height, plain, tallest, widest, wrap
 
-WIDE, HIGH, BETWEEN = 3.3, 2.6, 0.3  # inches of a plot, and between two
+LEAST, HIGH, BETWEEN = 1.8, 2.2, 0.3  # inches of a plot: its least width, its height, and between two
 
 Plot = tuple[str, Mapping[str, np.ndarray]]  # title; name → values (replicates, x)
 
@@ -31,10 +31,12 @@ def lines(
     """
     _check(plots, len(x))
     words, names = [each for each in x if isinstance(each, str)], list(plots[0][1])
-    wide = max(NARROWEST if len(plots) == 1 else WIDE, 0.3 * len(words))
+    side = wrap(ylabel, HIGH, NOTE)
+    left = 0.4 + height(side, NOTE)
+    page_wide = NARROWEST if len(plots) == 1 else WIDEST
+    wide = max((page_wide - left) / len(plots) - BETWEEN, LEAST, 0.3 * len(words))
     slanted, foot, overhang = slant(words, wide / len(x)) if words else (False, 0.2, 0.0)
-    side, below = wrap(ylabel, HIGH, NOTE), wrap(xlabel, wide, NOTE)
-    left = max(0.5 + height(side, NOTE), overhang)
+    below, left = wrap(xlabel, wide, NOTE), max(left, overhang)
     room = max(left + len(plots) * (wide + BETWEEN), left + widest(names, NOTE) + 0.5)
     heads = [wrap(head, wide, NOTE, bold=True) for head, _ in plots]
     foot += height(below, NOTE) + 2 * GAP

@@ -12,13 +12,13 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from analysis.figures import colours
-from analysis.figures.page import as_png, check_labels, page, slant, tick_words
+from analysis.figures.page import WIDEST, as_png, check_labels, page, slant, tick_words
 from analysis.figures.text import NOTE, SMALL, plain, tallest, widest, width, write
 
 Words = Sequence[Sequence[str]]
 
 MOST_WRITTEN = 4000  # cells in which numbers can be read
-LONGEST = 9.0  # inches of the longer side, where there are more
+LONGEST = WIDEST - 0.5  # inches of the longer side, where there are more
 
 
 @as_png
@@ -49,8 +49,8 @@ def matrix(
     words = _numbers(known, percent) if text is None else text
     flat = [word for line in words for word in line]
     # each side is long enough for its label, too
-    wide = max(0.34, widest(flat, SMALL, bold=True) + 0.1, width(xlabel, NOTE) / columns)
-    tall = max(0.3, tallest(flat, SMALL) + 0.08, width(ylabel, NOTE) / rows)
+    wide = max(0.26, widest(flat, SMALL, bold=True) + 0.06, width(xlabel, NOTE) / columns)
+    tall = max(0.22, tallest(flat, SMALL) + 0.06, width(ylabel, NOTE) / rows)
     left = widest(row_labels, SMALL) + 0.35
     slanted, head, overhang = slant(column_labels, wide)
     figure, place = page(left + columns * wide + max(0, overhang - wide / 2), rows * tall + head + 0.3, title, caption)

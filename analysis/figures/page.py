@@ -16,7 +16,10 @@ from matplotlib.figure import Figure
 from analysis.figures.text import DPI, NOTE, SMALL, TITLE, height, plain, tallest, widest, wrap
 
 MARGIN, GAP = 0.12, 0.06
-NARROWEST = 4.5  # no page is narrower, so that title and caption have room
+FULL, HALF = 7.3, 3.6  # inches of a page as wide as the text of an A4 page, and of one of two side by side
+WIDEST = FULL - 2 * MARGIN  # of what is drawn, where words allow it
+MOST_LINES = 3  # of a tick label
+NARROWEST = HALF - 2 * MARGIN  # no page is narrower, so that title and caption have room
 
 P = ParamSpec("P")
 Place = Callable[[float, float, float, float], Axes]  # left, bottom, width and height of axes → the axes
@@ -82,6 +85,15 @@ def legend(axes: Axes, handles: Sequence[Any], columns: int, below: bool = False
     corner, anchor = ("upper left", (0, 0)) if below else ("lower left", (0, 1))
     spacing = {"ncols": columns, "labelspacing": 0.4, "columnspacing": 1.2}
     axes.legend(handles=handles, loc=corner, bbox_to_anchor=anchor, **spacing, **look)
+
+
+def in_lines(labels: Sequence[str], room: float) -> list[str]:
+    """Return tick labels in lines that fit into `room` inches each; as they are where a word does not fit, or they
+    would be too many lines.
+    """
+    broken = [wrap(label, room - GAP, SMALL) for label in labels]
+    whole = all(line.split() == label.split() for line, label in zip(broken, labels, strict=True))
+    return broken if whole and max(len(label.splitlines()) for label in broken) <= MOST_LINES else list(labels)
 
 
 def slant(labels: Sequence[str], room: float) -> tuple[bool, float, float]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -18,14 +19,37 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import colours
-from analysis.figures.page import GAP, NARROWEST, as_png, check_labels, page
-from analysis.figures.text import DESCENT, DPI, SMALL, height, plain, tallest, widest, wrap, write
+from analysis.figures.page import GAP, MARGIN, WIDEST, as_png, check_labels, page
+from analysis.figures.text import DESCENT, DPI, SMALL, plain, tallest, widest, wrap, write
 
 DIVERGING = ("RdBu_r", "coolwarm")  # white or pale in the middle, which must be 0
 MISSING = "0.75"  # light gray, but no shade of either
 FLAGS = {None: ("", "black"), "right": ("✓", colours.COLOURS[0]), "wrong": ("✗", colours.COLOURS[1])}
 
+LEAST, BAR = 0.35, 2.4  # inches: of a picture's side where there are many, and of the room for a colour bar
+
 T = TypeVar("T")
+Look = tuple[Colormap, Normalize]
+
+
+@dataclass(frozen=True)
+class Shades:
+    """How numbers become colours: a colormap; its ends (None: those of all that is drawn in it); and what it measures,
+    with units, on its colour bar (None: it has none).
+    """
+
+    colormap: str = "viridis"
+    limits: tuple[float, float] | None = None
+    label: str | None = None
+
+    def of(self, maps: Sequence[np.ndarray]) -> tuple[Colormap, Normalize]:
+        """Return colours and scale for these maps. Raises ValueError where a colour bar has nothing to measure."""
+        if self.label is not None and not maps:
+            raise ValueError(
+                f"the colour bar {self.label!r} has nothing to measure: no panel has a float image or an overlay"
+            )
+        scale = colours.scale(maps, self.limits, symmetric=self.colormap in DIVERGING)
+        return mpl.colormaps[self.colormap].with_extremes(bad=MISSING), scale
 
 
 @dataclass(frozen=True)
@@ -35,7 +59,8 @@ class Panel:
 
     `title` stands above it, `flag` ("right" or "wrong") marks that in words and colour. `box`: left, top, right, bottom
     in pixels, edges counted from the upper left corner; what lies outside the picture is cut off. `overlay`: a float
-    map (h, w) stretched over the picture, half transparent, see-through where it is NaN.
+    map (h, w) stretched over the picture, half transparent, see-through where it is NaN. `shades`: colours that are
+    not the grid's.
     """
 
     image: np.ndarray
@@ -43,6 +68,7 @@ class Panel:
     box: tuple[float, float, float, float] | None = None
     overlay: np.ndarray | None = None
     flag: str | None = None
+    shades: Shades | None = None
 
     def __post_init__(self) -> None:
         shape, kind = self.image.shape, self.image.dtype
@@ -89,36 +115,36 @@ def panels(
     colour_label: str | None = None,
     panel_inches: float = 1.1,
 ) -> Figure:
-    """Draw a grid of pictures, pixel by pixel, each within a square of `panel_inches`. None, and what a short row
-    lacks, is a gap.
+    """Draw a grid of pictures, pixel by pixel, each within a square of `panel_inches`, or as many fewer as a page is
+    wide, as long as words have room. None, and what a short row lacks, is a gap.
 
     All float images and overlays share one scale: `limits`, else from the least to the greatest finite value, symmetric
-    about 0 for the colormaps "RdBu_r" and "coolwarm". `colour_label` (what it measures, units) draws its colour bar.
-    Raises ValueError where there is nothing to draw, or labels do not match rows and columns.
+    about 0 for the colormaps "RdBu_r" and "coolwarm"; those of panels with the same `shades` another. `colour_label`
+    (what it measures, units) draws its colour bar. Raises ValueError where there is nothing to draw, or labels do not
+    match rows and columns.
     """
+    own = Shades(colormap, limits, colour_label)
     grid = _Grid(rows, panel_inches, row_labels, column_labels)
-    maps = [values for row in rows for panel in row if panel for values in panel.maps]
-    if colour_label is not None and not maps:
-        raise ValueError(
-            f"the colour bar {colour_label!r} has nothing to measure: no panel has a float image or an overlay"
-        )
-    scale = colours.scale(maps, limits, symmetric=colormap in DIVERGING)
-    shades = mpl.colormaps[colormap].with_extremes(bad=MISSING)
-    bar_label = wrap(colour_label or "", NARROWEST - grid.left, SMALL)
-    bar = 0.45 + height(bar_label, SMALL) if bar_label else 0.0
-    figure, place = page(grid.width, bar + grid.height, title, caption)
-    grid.draw(place(0, bar, grid.width, grid.height), shades, scale)
-    if bar_label:
-        _colour_bar(figure, place(grid.left, 0.2, 2.5, 0.1), ScalarMappable(scale, shades), bar_label)
+    maps: dict[Shades, list[np.ndarray]] = {own: []}
+    for panel in filter(None, itertools.chain.from_iterable(rows)):
+        maps.setdefault(panel.shades or own, []).extend(panel.maps)
+    found = {shades: shades.of(values) for shades, values in maps.items()}
+    bars = [(wrap(shades.label, BAR - MARGIN, SMALL), *look) for shades, look in found.items() if shades.label]
+    foot = 0.45 + tallest([label for label, _, _ in bars], SMALL) if bars else 0.0
+    figure, place = page(max(grid.width, grid.left + len(bars) * BAR), foot + grid.height, title, caption)
+    grid.draw(place(0, foot, grid.width, grid.height), {panel: found[panel or own] for panel in (None, *found)})
+    for number, (label, colormap_of, scale) in enumerate(bars):
+        axes = place(grid.left + number * BAR, 0.2, BAR - 2 * MARGIN, 0.1)
+        _colour_bar(figure, axes, ScalarMappable(scale, colormap_of), label)
     return figure
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """Where pictures and their words stand: squares of `side` in rows and columns, all in inches."""
+    """Where pictures and their words stand: squares in rows and columns, all in inches."""
 
     rows: Sequence[Sequence[Panel | None]]
-    side: float
+    largest: float  # that a square may be
     row_labels: Sequence[str]
     column_labels: Sequence[str]
 
@@ -137,9 +163,17 @@ class _Grid:
         return max(map(len, self.rows))
 
     @cached_property
+    def side(self) -> float:
+        """The side of a square: all of them fit on a page, unless the longest word above them does not fit then."""
+        words = [part for panel in filter(None, itertools.chain.from_iterable(self.rows)) for part in _parts(panel)]
+        heads = [part for label in self.column_labels for part in label.split()]
+        needed = max(LEAST, widest(words, SMALL), widest(heads, SMALL, bold=True))
+        return min(self.largest, max(needed, (WIDEST - self.left) / self.columns - GAP))
+
+    @cached_property
     def names(self) -> list[str]:
         """The row labels, left of the pictures."""
-        return [wrap(label, 1.4, SMALL) for label in self.row_labels]
+        return [wrap(label, 1.2, SMALL) for label in self.row_labels]
 
     @cached_property
     def heads(self) -> list[str]:
@@ -173,8 +207,8 @@ class _Grid:
     def height(self) -> float:
         return tallest(self.heads, SMALL) + sum(self.strips) + sum(self.tall) + len(self.rows) * GAP
 
-    def draw(self, axes: Axes, shades: Colormap, scale: Normalize) -> None:
-        """Draw the grid on axes of its size."""
+    def draw(self, axes: Axes, looks: Mapping[Shades | None, Look]) -> None:
+        """Draw the grid on axes of its size, in the colours of each panel's shades."""
         axes.axis("off")
         lefts = [self.left + column * (self.side + GAP) for column in range(self.columns)]
         top = self.height - tallest(self.heads, SMALL)
@@ -186,15 +220,14 @@ class _Grid:
                 write(axes, self.left - GAP, top - self.tall[number] / 2, self.names[number], ha="right")
             for x, panel, words in zip(lefts, row, self.titles[number], strict=False):
                 if panel:
-                    _draw_panel(axes, panel, words, x, top, self.side, shades, scale)
+                    _draw_panel(axes, panel, words, x, top, self.side, looks[panel.shades])
             top -= self.tall[number] + GAP
         axes.set(xlim=(0, self.width), ylim=(0, self.height))
 
 
-def _draw_panel(
-    axes: Axes, panel: Panel, title: str, left: float, top: float, side: float, shades: Colormap, scale: Normalize
-) -> None:
+def _draw_panel(axes: Axes, panel: Panel, title: str, left: float, top: float, side: float, look: Look) -> None:
     """Draw a panel with its upper left corner at (left, top) inches, and its title above."""
+    shades, scale = look
     wide, high = panel.size(side)
     left += (side - wide) / 2
     image = panel.image[..., 0] if panel.image.shape[2:] == (1,) else panel.image
@@ -229,6 +262,12 @@ def _colour_bar(figure: Figure, axes: Axes, shades: ScalarMappable, label: str) 
 
 def _title(panel: Panel, room: float) -> str:
     return wrap(f"{FLAGS[panel.flag][0]} {panel.title}".strip(), room, SMALL)
+
+
+def _parts(panel: Panel) -> list[str]:
+    """Return the words of a panel's title, a flag with the first of them."""
+    words = panel.title.split()
+    return [f"{FLAGS[panel.flag][0]} {words[0]}", *words[1:]] if words and panel.flag else words
 
 
 def _is_map(image: np.ndarray) -> bool:

@@ -12,10 +12,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from analysis.figures.colours import dot
-from analysis.figures.page import MARGIN, NARROWEST, as_png, legend, legend_size, page
+from analysis.figures.page import HALF, MARGIN, NARROWEST, as_png, legend, legend_size, page
 from analysis.figures.text import LEADING, NOTE, SMALL, plain, tallest, widest, width, wrap, write
 
-SIDE = 3.4  # inches of a plot
+SIDE = HALF - 2 * MARGIN  # inches of a plot
+ABREAST = 2
 MOST_NAMED = 40  # classes whose names fit
 
 Plot = tuple[str, np.ndarray, np.ndarray]  # title, points (N, 2), classes (N,) int
@@ -23,7 +24,7 @@ Plot = tuple[str, np.ndarray, np.ndarray]  # title, points (N, 2), classes (N,) 
 
 @as_png
 def scatter(plots: Sequence[Plot], *, class_names: Sequence[str], title: str, caption: str) -> Figure:
-    """Draw scatter plots side by side, one per (title, points (N, 2), classes (N,) int), to the same scale along x and
+    """Draw scatter plots, two abreast, one per (title, points (N, 2), classes (N,) int), to the same scale along x and
     y.
 
     The name of each class stands near the median of its points, unless there are more than MOST_NAMED of them. Points
@@ -33,18 +34,21 @@ def scatter(plots: Sequence[Plot], *, class_names: Sequence[str], title: str, ca
     _check(plots, len(class_names))
     heads = [wrap(name, SIDE, NOTE, bold=True) for name, _, _ in plots]
     present = sorted({int(label) for _, _, classes in plots for label in classes})
-    wide = len(plots) * (SIDE + MARGIN)
+    wide = min(len(plots), ABREAST) * (SIDE + MARGIN) - MARGIN
+    high = SIDE + tallest(heads, NOTE)
+    rows = -(-len(plots) // ABREAST)
     named = len(present) <= MOST_NAMED
     names = [class_names[label] for label in present] if named else []
     keys, key_columns = legend_size(names, max(wide, NARROWEST)) if named else (0.0, 0)
     caption += "" if named else f" The {len(present)} classes are too many to be named."
-    figure, place = page(max(wide, widest(names, NOTE) + 0.5), keys + SIDE + tallest(heads, NOTE), title, caption)
+    figure, place = page(max(wide, widest(names, NOTE) + 0.5), keys + rows * (high + MARGIN), title, caption)
     for number, (_, points, classes) in enumerate(plots):
-        axes = place(number * (SIDE + MARGIN), keys, SIDE, SIDE)
+        row, column = divmod(number, ABREAST)
+        axes = place(column * (SIDE + MARGIN), keys + (rows - 1 - row) * (high + MARGIN), SIDE, SIDE)
         finite = np.isfinite(points).all(axis=1)
         _draw_points(axes, points[finite].astype(float), classes[finite], class_names if named else None)
         axes.set_title(plain(heads[number]), fontsize=NOTE, fontweight="bold", loc="left", pad=3)
-        if named and not number:
+        if named and row == rows - 1 and not column:
             handles = [Line2D([], [], linestyle="", label=plain(class_names[label]), **dot(label)) for label in present]
             legend(axes, handles, key_columns, below=True)
     return figure
@@ -70,7 +74,7 @@ def _draw_points(axes: Axes, points: np.ndarray, classes: np.ndarray, class_name
     present = [int(label) for label in np.unique(classes)]
     for label in present:
         own = points[classes == label]
-        axes.scatter(own[:, 0], own[:, 1], s=size, alpha=0.6, linewidths=0, **dot(label))
+        axes.scatter(own[:, 0], own[:, 1], s=size, alpha=0.8, linewidths=0, **dot(label))
     limits = [(centre - reach, centre + reach) for centre in middle]
     axes.set(xlim=limits[0], ylim=limits[1], xticks=[], yticks=[], aspect="equal")
     axes.spines[:].set_color("0.7")

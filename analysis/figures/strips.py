@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.figures import colours
-from analysis.figures.page import MARGIN, as_png, legend, legend_size, page
+from analysis.figures.page import MARGIN, WIDEST, as_png, legend, legend_size, page
 from analysis.figures.text import NOTE, SMALL, height, plain, widest, wrap
 
-WIDE, ROW = 6.0, 0.55  # inches: of the axis, and of a row's height
+LEAST, ROW = 3.0, 0.5  # inches: of the axis, at least, and of a row's height
 GOLDEN = (5**0.5 - 1) / 2  # its multiples, less their whole part, lie evenly between 0 and 1 however many there are
 DASHES = ("-", "--", ":", "-.")
 
@@ -32,11 +32,13 @@ def strips(
     if not rows:
         raise ValueError("there are no strips to draw, but at least one is needed")
     marks = marks or {}
-    below = wrap(xlabel, WIDE, NOTE)
-    left, foot, high = widest(rows, SMALL) + 0.12, 0.3 + height(below, NOTE), ROW * len(rows)
-    keys, columns = legend_size(marks, left + WIDE) if marks else (0.0, 1)
-    figure, place = page(max(left + WIDE + MARGIN, widest(marks, NOTE) + 0.5), foot + high + keys, title, caption)
-    axes = place(left, foot, WIDE, high)
+    left = widest(rows, SMALL) + 0.12
+    wide = max(LEAST, WIDEST - left - MARGIN)
+    below = wrap(xlabel, wide, NOTE)
+    foot, high = 0.3 + height(below, NOTE), ROW * len(rows)
+    keys, columns = legend_size(marks, wide) if marks else (0.0, 1)
+    figure, place = page(left + max(wide + MARGIN, widest(marks, NOTE) + 0.5), foot + high + keys, title, caption)
+    axes = place(left, foot, wide, high)
     for number, values in enumerate(rows.values()):
         _draw_row(axes, number, np.sort(values[np.isfinite(values)]))
     looks = {name: _look(number) for number, name in enumerate(marks)}

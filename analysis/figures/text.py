@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,10 +12,11 @@ from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
 
 DPI = 150
-SMALL, NOTE, TITLE = 7, 8, 12  # font sizes in points
+SMALL, NOTE, TITLE = 7, 8, 10  # font sizes in points
 LEADING = 1.3  # the height of a line, in font sizes
 DESCENT = 0.032  # inches below the line that a small text stands on, so that "cat" stands as high as "ship"
 
+_WORD = re.compile(r"\S+(?: %\S*)?")  # a percentage stays whole
 _RULER = RendererAgg(1, 1, DPI)
 
 
@@ -37,7 +39,7 @@ def wrap(text: str, room: float, size: float, bold: bool = False) -> str:
     lines: list[str] = []
     for paragraph in text.splitlines():
         line = ""
-        for word in paragraph.split():
+        for word in _WORD.findall(paragraph):
             if line and width(f"{line} {word}", size, bold) > room:
                 lines.append(line)
                 line = ""

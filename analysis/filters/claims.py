@@ -172,7 +172,7 @@ def claims_table(
     heads = [*map(Column, ("filter", "class", "images", "chance, most")), Column("p (Holm)")]
     heads += [Column("colour alone"), Column("by"), Column("p against it (Holm)")]
     heads += [Column("explained by colour, %", digits=0), Column("untrained, most"), Column("more than")]
-    return Table(title, tuple(heads), tuple(body))
+    return Table(title, tuple(heads), tuple(body), folded=True)
 
 
 def _not_more(own: int, other: int) -> str:

@@ -68,6 +68,14 @@ class LayerClaims:
         return f"{said}, {untrained:.0f} % the untrained filters too." if untrained else f"{said}."
 
 
+def headline(layers: Sequence[LayerClaims]) -> str:
+    """Say in short how many filters of each layer prefer a class beyond all nulls that were looked at."""
+    beyond = [[share for share in each.beyond() if share][-1].mean for each in layers]
+    shares = ", ".join(f"{share:.0f} % of {each.layer}" for share, each in zip(beyond, layers, strict=True))
+    nulls = "chance, colour and untrained networks" if layers[0].untrained else "chance and colour"
+    return f"beyond {nulls}, {shares} prefer a class"
+
+
 def layers_table(layers: Sequence[LayerClaims], title: str) -> Table:
     """Return a row for each layer of the trained networks, and one of the untrained where there are any."""
     rows: list[tuple] = []

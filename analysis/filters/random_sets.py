@@ -58,7 +58,7 @@ def stratified(classes: np.ndarray, count: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Standing:
+class AmongSets:
     """What is lost without the asked-for set of filters, and without each of the others, in points, (sets,)."""
 
     own: float
@@ -80,6 +80,13 @@ class Standing:
         """Which the others are, in words."""
         number = len(self.others)
         return f"all {number:,} other sets" if self.complete else f"{number:,} other sets, drawn at random,"
+
+    @property
+    def headline(self) -> str:
+        """Whether the asked-for set costs more than the others, in short; nothing where there are none."""
+        if not len(self.others):
+            return ""
+        return f"{'more than' if self.p <= LEVEL else 'not told apart from what'} other sets of as many cost"
 
     @property
     def sentence(self) -> str:

@@ -35,7 +35,7 @@ class ClassGains:
 
 
 def of_accuracy(rights: Sequence[np.ndarray], labels: np.ndarray, classes: int) -> ClassGains:
-    """Compare models by the images that their networks, one a seed, label rightly: (n, N) bool each.
+    """Compare models by the images that their networks, one a seed, classify right: (n, N) bool each.
 
     `labels` (N,) are class numbers. Where all have a single network, p values are those of McNemar's exact test on the
     class's images.

@@ -17,4 +17,4 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.nda
 def confusion_table(counts: np.ndarray, class_names: Sequence[str], title: str) -> Table:
     """Return confusion counts (classes, classes), or their means, as a table: a row for each true class."""
     rows = tuple((name, *row) for name, row in zip(class_names, counts.tolist(), strict=True))
-    return Table(title, (Column("true class"), *(Column(name, digits=1) for name in class_names)), rows)
+    return Table(title, (Column("true class"), *(Column(name, digits=1) for name in class_names)), rows, folded=True)

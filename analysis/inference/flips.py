@@ -1,4 +1,4 @@
-"""Which images a network labels rightly before and after it was changed."""
+"""Which images a network classifies right before and after it was changed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from analysis.inference.mcnemar import mcnemar
 from analysis.report import Column, Table
 
 CONFUSIONS = 10
+LEAST_P = 1e-300  # that can be told from 0
 
 # true class, the class it is taken for, images before, after, and how many more
 Growth = tuple[str, str, int, int, int]
@@ -53,8 +54,12 @@ class Flips:
         before, after = (100 * right / self.total for right in (self.right_before, self.right_after))
         return (
             f"Right before: {before:.2f} % of {self.total:,} test images, after: {after:.2f} %; {self.lost:,} lost "
-            f"against {self.gained:,} gained, McNemar's exact test p = {self.p:.2g}."
+            f"against {self.gained:,} gained, McNemar's exact test {self._p_in_words}."
         )
+
+    @property
+    def _p_in_words(self) -> str:
+        return f"p = {self.p:.2g}" if self.p >= LEAST_P else f"p < {LEAST_P:g}"
 
     def table(self, source: str) -> Table:
         """Return the four cells of the contingency, and their total."""

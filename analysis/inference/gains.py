@@ -1,22 +1,20 @@
 """Is one model better than another: differences with what they vary by, over images and over seeds.
 
-Every column of what is given here (a class, or all images) is treated by itself. Dorfman, Berbaum and Metz, "Receiver
-operating characteristic rating analysis: generalization to the population of readers and patients", Investigative
-Radiology 1992, have readers and cases for seeds and images.
+Every column of what is given here (a class, or all images) is treated by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.inference.readers_and_cases import Spread, by_images, variance_of_mean
+
 LEVEL = 0.95
 OWN = 0.99  # a model keeps its own variance over seeds where an F test says at this level that it is the greater one
 LEAST_FREEDOM = 2.0
-
-Spread = Callable[[np.ndarray], np.ndarray]  # what is known of images (M, …) → the variance of its means, (K,)
 
 
 @dataclass(frozen=True)
@@ -121,29 +119,22 @@ class Comparison:
         total = int((freedom * ~own).sum())
         pooled = (freedom * ~own * variances).sum(axis=0) / total
         kept = np.where(own, variances, pooled)
-        by_images = np.stack([self._by_images(self.models[number].images) for number in several])
+        of_images = np.stack([by_images(self.models[number].images, self.spread) for number in several])
         self._seeds = {
             number: _Seeds(len(self.models[number].values), *each)
-            for number, *each in zip(several, kept, by_images, own[:, 0].tolist(), strict=True)
+            for number, *each in zip(several, kept, of_images, own[:, 0].tolist(), strict=True)
         }
-        self._shared, self._borrowed = (pooled, total), np.maximum(0, kept - by_images).mean(axis=0)
-
-    def _by_images(self, images: np.ndarray) -> np.ndarray:
-        """Return what images alone make of the variance over seeds: each network is right on others of them."""
-        apart = images - images.mean(axis=0)
-        return np.sum([self.spread(each) for each in apart], axis=0) / (len(images) - 1)
+        self._shared, self._borrowed = (pooled, total), np.maximum(0, kept - of_images).mean(axis=0)
 
     def _estimate(
         self, value: np.ndarray, images: np.ndarray, models: Sequence[int], least: np.ndarray | float
     ) -> Estimate:
-        variance = self.spread(images) + least
-        doubt = variance**2 / self.freedom  # of Satterthwaite's approximation
+        variance, freedom = self.spread(images) + least, self.freedom
         found = [self._of_seeds(number) for number in models if self.models[number].seeded and self.over_seeds]
         if found:
-            seeds, freedom = moderated(*_added(found, self._shared[1]))
-            by_images = np.sum([each.by_images / each.count for each in found], axis=0)
-            variance, doubt = variance + np.maximum(0, seeds - by_images), doubt + seeds**2 / freedom
-        freedom = np.divide(variance**2, doubt, out=np.full(len(value), np.inf), where=doubt > 0)
+            of_images = np.sum([each.by_images / each.count for each in found], axis=0)
+            seeds = moderated(*_added(found, self._shared[1]))
+            variance, freedom = variance_of_mean(variance, freedom, *seeds, of_images)
         return Estimate(value, variance, np.maximum(freedom, LEAST_FREEDOM))
 
     def _of_seeds(self, number: int) -> _Seeds:

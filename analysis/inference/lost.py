@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.inference.readers_and_cases import by_images, variance_of_mean
+
 LEVEL = 0.95
 
 
@@ -27,22 +29,23 @@ class Lost:
 def over_seeds_and_images(lost: np.ndarray) -> Lost:
     """Return the mean of what is lost on each image by each network, (seeds, images), in the unit of its values.
 
-    Both are taken for samples, the images being the same for all networks: the variance is that over images of the mean
-    over seeds, and what seeds add beyond what single images make of them. With one seed the interval is over images
-    alone. Freedom after Satterthwaite. Dorfman, Berbaum and Metz, "Receiver operating characteristic rating analysis:
-    generalization to the population of readers and patients", Investigative Radiology 1992.
+    Both are taken for samples, the images being the same for all networks. With one seed the interval is over images
+    alone.
     """
     seeds, images = lost.shape
     if images < 2:
         return Lost(float(lost.mean()), None, None)
-    variance, freedom = lost.mean(axis=0).var(ddof=1) / images, images - 1.0
+
+    def spread(each: np.ndarray) -> np.ndarray:
+        return np.asarray(each.var(ddof=1) / images)
+
+    variance, freedom = spread(lost.mean(axis=0)), np.asarray(images - 1.0)
     if seeds > 1:
         between = lost.mean(axis=1).var(ddof=1)
-        by_images = lost.var(axis=0, ddof=1).mean() / images
-        variance += max(0.0, between - by_images) / seeds
-        if between > 0:
-            freedom = min(freedom, variance**2 / ((between / seeds) ** 2 / (seeds - 1)))
-    return _interval(float(lost.mean()), variance, max(1.0, freedom))
+        variance, freedom = variance_of_mean(
+            variance, freedom, between / seeds, seeds - 1.0, by_images(lost, spread) / seeds
+        )
+    return _interval(float(lost.mean()), float(variance), max(1.0, float(freedom)))
 
 
 def over_seeds(lost: np.ndarray) -> Lost:

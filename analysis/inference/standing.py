@@ -125,6 +125,18 @@ class Standing:
             text.append(reach({model.name: len(model.each) for model in self.models}))
         return text
 
+    @property
+    def headline(self) -> str:
+        """What is said of all models in short."""
+        if not self.known.size:
+            return "no image is known to have a class"
+        shares = [f"{self._share(model).mean:.0f} %" for model in self.models]
+        if len(shares) == 1:
+            return f"{shares[0]} of the neighbours share a class, {self._beaten(0)}"
+        said = " and ".join(f"{share} ({model.name})" for share, model in zip(shares, self.models, strict=True))
+        apart = [low > 0 or high < 0 for name, over, _, low, high in self.gains if over == self.models[0].name != name]
+        return f"{said} of the neighbours share a class{'' if all(apart) else ', not told apart'}"
+
     def table(self) -> Table:
         """Return the gains as a table."""
         heads = ("model", "over")
@@ -157,18 +169,21 @@ class Standing:
     def _share(self, entry: Shares) -> Measured:
         return Measured.of(100 * entry.each[:, self.known].mean(axis=1))
 
-    def _sentence(self, number: int) -> str:
-        model, (low, _, high) = self.models[number], _interval(self.compared.level(number))
+    def _beaten(self, number: int) -> str:
+        """Say of each thing that a model must beat whether it does."""
+        model = self.models[number]
         against: dict[str, list[str]] = {}
         for other in filter(None, (self.pixels, self.untrained[number])):
             [(_, _, _, least, most)] = [row for row in self.gains if row[:2] == (model.name, other.name)][:1]
             verdict = "more than" if least > 0 else "less than" if most < 0 else "not told apart from"
             name = other.name if other is self.pixels else "untrained"
             against.setdefault(verdict, []).append(f"{name} ({self._share(other):,.1f} %)")
-        beaten = "; ".join(f"{verdict} {' and '.join(names)}" for verdict, names in against.items())
-        share = f"{self._share(model):,.1f} % [{low:.1f}, {high:.1f}]"
-        chance = f"by chance {self.chance:.1f} %"
-        return f"{model.name}, {model.space}: {share} of the neighbours share a class, {beaten}; {chance}."
+        return "; ".join(f"{verdict} {' and '.join(names)}" for verdict, names in against.items())
+
+    def _sentence(self, number: int) -> str:
+        model, (low, _, high) = self.models[number], _interval(self.compared.level(number))
+        share = f"{self._share(model):,.1f} % [{low:.1f}, {high:.1f}] of the neighbours share a class"
+        return f"{model.name}, {model.space}: {share}, {self._beaten(number)}; by chance {self.chance:.1f} %."
 
 
 def networks(subject: Subject) -> int:

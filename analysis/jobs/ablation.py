@@ -12,7 +12,7 @@ import torch
 from analysis.features import main_class, presence
 from analysis.figures import Panel, bars, matrix, panels, strips
 from analysis.filters.naming import FilterChoice, Filters, chosen, filter_count, written
-from analysis.filters.random_sets import Standing, how_many, other_sets, stratified
+from analysis.filters.random_sets import AmongSets, how_many, other_sets, stratified
 from analysis.filters.switching import fills, in_sets, one_at_a_time, together
 from analysis.finding import Arrays, Figure, Finding
 from analysis.inference.chance import LEVEL
@@ -58,7 +58,7 @@ class Ablation(Job):
     """
 
     name: ClassVar[str] = "ablation"
-    edition: ClassVar[int] = 2
+    edition: ClassVar[int] = 3
 
     filters: FilterChoice | None = None
     fill: str = "zero"
@@ -121,10 +121,12 @@ class Ablation(Job):
         done: dict[str, list[Arrays]] = {"networks": [], "filters": [], "sets": []}
         for (what, _, _), arrays in zip(self._tasks(subject), computed, strict=True):
             done[what].append(arrays)
-        off = f"{written(chosen(self.filters, subject))} at {self._fill_in_words}"
+        filters = chosen(self.filters, subject)
+        off, number = f"{written(filters)} at {self._fill_in_words}", sum(map(len, filters.values()))
         seed = f" (seed {subject.seed})" if subject.others else ""
         source = f"{subject.name}{seed} on {subject.dataset}, off: {off}"
-        empty = Finding(self.name, "Ablation", (f"Off: {off}.",), arrays={"labels": subject.labels})
+        title = f"Ablation: without {number} filter{'s' * (number > 1)}"
+        empty = Finding(self.name, title, (f"Off: {off}.",), arrays={"labels": subject.labels})
         found = [
             (_several_labels if subject.multi_label else _one_label)(subject, done["networks"][0], source, seed),
             _over_seeds(subject, done["networks"], f"{subject.name} on {subject.dataset}, off: {off}"),
@@ -169,12 +171,12 @@ class Ablation(Job):
         intact, own, *others = (100 * np.concatenate([part["scores"] for part in parts])).tolist()
         sizes = {layer: filter_count(subject, layer) for layer in filters}
         complete = len(others) == how_many(filters, sizes) - 1
-        standing = Standing(intact - own, intact - np.array(others), complete)
+        among = AmongSets(intact - own, intact - np.array(others), complete)
         index = self._images(subject, filters)
         on = f"{len(index):,} of the {len(subject.images):,} test images, of each class its share"
         if len(index) == len(subject.images):
             on = f"all {len(index):,} test images"
-        text = f"{standing.sentence} Tried on {on}."
+        text = f"{among.sentence} Tried on {on}."
         if not others:
             return _part((text,))
         caption = (
@@ -182,14 +184,14 @@ class Ablation(Job):
             f"without it. The black line is their median. {text}"
         )
         png = strips(
-            {f"{len(others):,} other sets": standing.others},
+            {f"{len(others):,} other sets": among.others},
             title=f"{subject.name}: these filters and others",
             caption=caption,
             xlabel=f"{_metric(subject)} lost, points",
-            marks={"the filters asked for": standing.own},
+            marks={"the filters asked for": among.own},
         )
-        arrays = {"sets_lost": standing.others, "sets_own": np.array(standing.own), "sets_images": index}
-        return _part((text,), figures={"ablation-sets": Figure(png, caption)}, arrays=arrays)
+        arrays = {"sets_lost": among.others, "sets_own": np.array(among.own), "sets_images": index}
+        return _part((text,), figures={"ablation-sets": Figure(png, caption)}, arrays=arrays, title=among.headline)
 
     def _each(self, subject: Subject, parts: Sequence[Arrays], seed: str) -> Finding:
         """Say what each filter alone changes."""
@@ -212,7 +214,8 @@ class Ablation(Job):
         )
         figure = _most_lost(flips, f"{source}. {text[:-1]}", f"{subject.name}: which filters of {self.each_of} matter")
         arrays = {"each_before": before, "each": each}
-        return _part((text,), {"ablation-each": Table(source, columns, rows)}, {"ablation-each": figure}, arrays)
+        tables = {"ablation-each": Table(source, columns, rows, folded=True)}
+        return _part((text,), tables, {"ablation-each": figure}, arrays)
 
 
 def _cut(what: str, count: int, size: int) -> list[Task]:
@@ -224,9 +227,10 @@ def _part(
     tables: Mapping[str, Table] | None = None,
     figures: Mapping[str, Figure] | None = None,
     arrays: Arrays | None = None,
+    title: str = "",
 ) -> Finding:
-    """Return a part of the finding."""
-    return Finding(Ablation.name, "", text, tables or {}, figures or {}, arrays or {})
+    """Return a part of the finding; its title goes on with that of what is before."""
+    return Finding(Ablation.name, title, text, tables or {}, figures or {}, arrays or {})
 
 
 def _joined(first: Finding, parts: Sequence[Finding]) -> Finding:
@@ -235,6 +239,7 @@ def _joined(first: Finding, parts: Sequence[Finding]) -> Finding:
     for part in parts:
         joined = replace(
             joined,
+            title=", ".join(filter(None, (joined.title, part.title))),
             text=(*joined.text, *part.text),
             tables={**joined.tables, **part.tables},
             figures={**joined.figures, **part.figures},
@@ -258,7 +263,7 @@ def _one_label(subject: Subject, logits: Arrays, source: str, seed: str) -> Find
         "ablation": flips.table(source),
         "ablation-classes": per_class(subject.labels, before, after, subject.class_names, source),
         "ablation-confusions": Table(
-            f"{source}: the confusions that grew most", tuple(map(Column, GROWTH)), tuple(changed)
+            f"{source}: the confusions that grew most", tuple(map(Column, GROWTH)), tuple(changed), folded=True
         ),
     }
     figures = {"ablation-matrix": _confusion(subject, after, source)}
@@ -300,7 +305,8 @@ def _over_seeds(subject: Subject, networks: Sequence[Arrays], source: str) -> Fi
     rows: list[tuple] = [(str(seed), *cells) for seed, *cells in zip(seeds, before, after, before - after, strict=True)]
     rows.append(("all", *map(Measured.of, (before, after, before - after))))
     tables = {"ablation-seeds": Table(f"{source}: {_metric(subject)}", columns, tuple(rows))} if subject.others else {}
-    return _part((text,), tables)
+    metric = "mAP" if subject.multi_label else "accuracy"
+    return _part((text,), tables, title=f"{lost:.1f} points of {metric} are lost")
 
 
 def _lost_images(labels: np.ndarray, networks: Sequence[Arrays]) -> np.ndarray:

@@ -43,7 +43,7 @@ class Compare(Job):
 
     name: ClassVar[str] = "compare"
     together: ClassVar[bool] = True
-    edition: ClassVar[int] = 2
+    edition: ClassVar[int] = 3
 
     def check(self, subject: Subject) -> None:
         """Raise UserError on multi-label data in which no class is known to be present, which has no AP."""
@@ -93,7 +93,7 @@ class Compare(Job):
             "p": seen.gained.p,
         }
         drawn = {"compare": _drawn(seen), "gains": _drawn_gains(seen)}
-        return Finding(self.name, "Models side by side", tuple(text), tables, drawn, arrays)
+        return Finding(self.name, f"Side by side: {_in_short(seen)}", tuple(text), tables, drawn, arrays)
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,11 @@ class _Seen:
     def metric(self) -> str:
         """What is measured per class."""
         return f"AP ({self.first.ap_rule} rule)" if self.first.multi_label else "accuracy"
+
+    @property
+    def heading(self) -> str:
+        """The same where a line begins with it."""
+        return self.metric[0].upper() + self.metric[1:]
 
     @property
     def about(self) -> str:
@@ -193,7 +198,7 @@ def _table(seen: _Seen) -> Table:
         columns += [Column(head, digits=2) for head in (gain, f"{gain}, from", f"{gain}, to")]
         columns.append(Column(f"{gain}, p (Holm)", digits=4))
     title = (
-        f"{seen.metric}, % and gain over {seen.names[0]} in points, with simultaneous 95 % intervals {seen.over}: "
+        f"{seen.heading}, % and gain over {seen.names[0]} in points, with simultaneous 95 % intervals {seen.over}: "
         f"{seen.about}"
     )
     return Table(title, tuple(columns), tuple(rows))
@@ -213,7 +218,7 @@ def _drawn(seen: _Seen) -> Figure:
     }
     if spreads:
         caption += " Lines: ± 1 sd over seeds."
-    title, ylabel = f"{seen.metric} per class", f"{seen.metric}, %"
+    title, ylabel = f"{seen.heading} per class", f"{seen.metric}, %"
     png = figures.bars(labels, series, errors=spreads, title=title, caption=caption, ylabel=ylabel, percent=True)
     return Figure(png, caption)
 
@@ -238,12 +243,28 @@ def _drawn_gains(seen: _Seen) -> Figure:
     return Figure(png, caption)
 
 
+def _in_short(seen: _Seen) -> str:
+    """Return what the last model gains, over all and in how many classes."""
+    gain, low, high = _gain(seen, len(seen.names) - 1)
+    sure = seen.gained.p[-1] <= ERROR
+    better, worse = ((sure & (sign * seen.gains[-1, 1:] > 0)).sum() for sign in (1, -1))
+    classes = f"{better} of {seen.classes} classes better, {worse} worse" if better or worse else "no class told apart"
+    points = f"{gain:+.1f} points of {seen.overall} [{low:.1f}, {high:.1f}]"
+    return f"{seen.names[-1]} over {seen.names[0]}: {points}, {classes}"
+
+
+def _gain(seen: _Seen, number: int) -> tuple[float, float, float]:
+    """Return what model `number` gains over all, and the ends of its interval."""
+    gain, margin = seen.gains[number - 1, 0], seen.gained.over_all.margin(len(seen.gains))[number - 1]
+    return float(gain), float(gain - margin), float(gain + margin)
+
+
 def _over_all(seen: _Seen, number: int, tests: Sequence[Test]) -> str:
     """Return what model `number` gains over all, in words."""
-    gain, margin = seen.gains[number - 1, 0], seen.gained.over_all.margin(len(seen.gains))[number - 1]
+    gain, low, high = _gain(seen, number)
     which = "simultaneous 95 % interval" if len(seen.gains) > 1 else "95 % interval"
     exact = f", McNemar's exact test: p = {tests[number - 1][-1]:.2g}" if tests else ""
-    interval = f"[{gain - margin:.2f}, {gain + margin:.2f}] ({which} {seen.over})"
+    interval = f"[{low:.2f}, {high:.2f}] ({which} {seen.over})"
     return f"{seen.names[number]} over {seen.names[0]}: {gain:+.2f} points {interval}{exact}."
 
 

@@ -75,6 +75,6 @@ class ContactSheet(Job):
             row_labels=subject.class_names,
             panel_inches=0.7,
         )
-        return Finding(
-            self.name, "Contact sheet", tuple(text), figures={"contact_sheet": Figure(png, caption)}, arrays=arrays
-        )
+        title = f"Images: {self.per_class} of each of the {len(subject.class_names)} classes of {subject.dataset}"
+        drawn = {"contact_sheet": Figure(png, caption)}
+        return Finding(self.name, title, tuple(text), figures=drawn, arrays=arrays)

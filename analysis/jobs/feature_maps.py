@@ -63,7 +63,10 @@ class FeatureMaps(Job):
         """Draw a figure for each layer: the image, and its strongest maps."""
         [subject], [maps] = subjects, computed
         figures = {f"feature_maps-{layer}": self._draw(subject, layer, values) for layer, values in maps.items()}
-        return Finding(self.name, "Feature maps", (), {}, figures, maps)
+        silent = {layer: int((values == 0).all(axis=(1, 2)).sum()) for layer, values in maps.items()}
+        counts = ", ".join(f"{silent[layer]} of {len(values)} in {layer}" for layer, values in maps.items())
+        title = f"Feature maps: of image {self._image}, maps that are 0 everywhere: {counts}"
+        return Finding(self.name, title, (), {}, figures, maps)
 
     @property
     def _image(self) -> int:

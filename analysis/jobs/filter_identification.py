@@ -13,7 +13,7 @@ from torch import Tensor
 from analysis.features import presence
 from analysis.figures import Panel, matrix, panels, strips
 from analysis.filters.claims import Claims, Nulls, Untrained, claims_table, sentence
-from analysis.filters.layers import LayerClaims, layers_table
+from analysis.filters.layers import LayerClaims, headline, layers_table
 from analysis.filters.naming import FilterChoice, Filters, chosen, filter_count, labels, written
 from analysis.filters.patches import patch
 from analysis.filters.responses import NORMS, STAGES, Response, highest
@@ -46,7 +46,7 @@ class FilterIdentification(Job):
     """
 
     name: ClassVar[str] = "filters"
-    edition: ClassVar[int] = 2
+    edition: ClassVar[int] = 3
 
     filters: FilterChoice | None = None
     norm: str = "sum"
@@ -131,7 +131,7 @@ class FilterIdentification(Job):
         text += [layer.sentence for layer in layers]
         kept = {"filters": np.array(rows), "top": highest(responses, self.top).T, "alive": alive} | claims._asdict()
         kept |= {name: arrays[name] for name in ("responses", "peaks", "positions", "maps")}
-        return Finding(self.name, "Filter identification", tuple(text), tables, figures, kept)
+        return Finding(self.name, f"Filters: {headline(layers)}", tuple(text), tables, figures, kept)
 
     @property
     def response(self) -> Response:
@@ -280,7 +280,7 @@ def _table(
             sums = largest, int(own.sum())
         body.append((row, *own.tolist(), *sums, *last))
     heads = ("filter", *subject.class_names, "largest", "total", "responses > 0", "maps with a value > 0")
-    return Table(f"{about}, {_counted(subject)}", tuple(map(Column, heads)), tuple(body))
+    return Table(f"{about}, {_counted(subject)}", tuple(map(Column, heads)), tuple(body), folded=True)
 
 
 def _draw_counts(job: FilterIdentification, subject: Subject, counts: Mapping[str, np.ndarray]) -> Figure:
@@ -342,7 +342,8 @@ def _draw_patches(job: FilterIdentification, subject: Subject, filters: Filters,
     )
     ranks = [f"{rank}." for rank in range(1, len(rows[0]) + 1)]
     title = f"{subject.name}: what the filters see"
-    png = panels(rows, title=title, caption=caption, row_labels=labels(filters), column_labels=ranks)
+    names_of = labels(filters)
+    png = panels(rows, title=title, caption=caption, row_labels=names_of, column_labels=ranks, panel_inches=0.7)
     return Figure(png, caption)
 
 

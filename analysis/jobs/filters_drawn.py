@@ -18,6 +18,7 @@ from trainables.errors import UserError
 
 MOST = 256  # tiles of one figure
 WIDEST = 16  # tiles of one row
+LEAST, LARGEST = 0.35, 0.6  # inches of a tile
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class FiltersDrawn(Job):
             caption = f"{subject.name}, trained on {subject.dataset}, {layer}"
             draw = _first if layer == subject.convolutions[0] else _averaged
             figures[f"filters_drawn-{layer}"] = draw(tiles, title, caption)
-        return Finding(self.name, "Filters drawn", (), {}, figures, filters)
+        sizes = ", ".join(f"{len(of)} of {of.shape[-2]}×{of.shape[-1]} in {layer}" for layer, of in filters.items())
+        return Finding(self.name, f"Filters drawn: {sizes}", (), {}, figures, filters)
 
     def _chosen(self, subject: Subject) -> tuple[str, ...]:
         if self.layers not in (None, ("all",)):
@@ -111,8 +113,8 @@ def _columns(count: int) -> int:
 
 
 def _side(tiles: np.ndarray) -> float:
-    """Return the inches of a tile."""
-    return max(0.4, 4.5 / _columns(len(tiles)))
+    """Return the inches of a tile: of few, all fit on half a page."""
+    return min(LARGEST, max(LEAST, 3.3 / _columns(len(tiles)) - 0.06))
 
 
 def _size(tiles: np.ndarray) -> str:

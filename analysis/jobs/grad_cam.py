@@ -17,10 +17,10 @@ from analysis.figures import Panel
 from analysis.finding import Arrays, Figure, Finding
 from analysis.inference.seeds import counted, measured, whose
 from analysis.job import Job, WrongOption
-from analysis.jobs.mistakes import THRESHOLD, false_positives, missed, wrongly_labelled
+from analysis.jobs.mistakes import THRESHOLD, false_positives, misclassified, missed
 from analysis.maps.cam import default_layer, maps_of
 from analysis.maps.deletion import ORDERS, STEPS, WAYS, Deletion, cheap, curves_of
-from analysis.maps.pointing import Pointing, figure, pointing, sentence, stretched
+from analysis.maps.pointing import Pointing, figure, headline, own_scale, pointing, sentence, stretched
 from analysis.maps.randomised import Randomised, cascade, layers
 from analysis.maps.recognised import first_right
 from analysis.maps.windows import colour
@@ -29,7 +29,7 @@ from analysis.subject import Subject
 from trainables.errors import UserError, suggest
 from trainables.models import Network
 
-COLUMNS = 8  # of a figure, at most
+COLUMNS = 9  # of a figure, at most
 
 RIGHT = "right"
 TRUE, PREDICTED = "wrong, true class", "wrong, predicted class"
@@ -41,17 +41,17 @@ Control = tuple[str, dict[str, Table], dict[str, Figure]]  # what it says, its t
 
 @dataclass(frozen=True)
 class GradCam(Job):
-    """Grad-CAM on right and on wrong predictions, from logits, on one scale per figure.
+    """Grad-CAM on right and on wrong predictions, from logits, each map on a scale of its own.
 
     `layer`: any feature of the network with maps, such as `block2` or `layer3` (after the activation) or `conv2`
-    (before it); None: see default_layer(). Right: the first `per_class` rightly labelled images of each class, target
+    (before it); None: see default_layer(). Right: the first `per_class` rightly classified images of each class, target
     the class. Wrong: the `wrong` most confident mistakes, each with the true and with the predicted class as target.
     Multi-label data: present classes with a probability from 0.5 on; false positives and missed classes, as many of
     each, the class itself as target.
     """
 
     name: ClassVar[str] = "grad_cam"
-    edition: ClassVar[int] = 2
+    edition: ClassVar[int] = 3
 
     layer: str | None = None
     per_class: int = 1
@@ -129,7 +129,7 @@ class GradCam(Job):
             ]
         else:
             found = (labels == subject.predicted)[:, None] & (labels[:, None] == classes)
-            wrong = wrongly_labelled(labels, subject.predicted, probabilities)[: self.wrong].tolist()
+            wrong = misclassified(labels, subject.predicted, probabilities)[: self.wrong].tolist()
             targets = ((TRUE, labels), (PREDICTED, subject.predicted))
             mistakes = [(kind, image, int(target[image])) for image in wrong for kind, target in targets]
         right = [
@@ -162,17 +162,24 @@ class GradCam(Job):
         ]
         tables = {
             "grad_cam": Table(
-                f"Grad-CAM: {subject.name}, {layer}", _columns(subject), _table_rows(subject, arrays, located)
+                f"Grad-CAM: {subject.name}, {layer}",
+                _columns(subject),
+                _table_rows(subject, arrays, located),
+                folded=True,
             ),
             "by_kind": _by_kind(subject, arrays, layer, located),
         }
         about = f"{subject.name} on {subject.dataset}, Grad-CAM of {layer}. "
         drawn = self._figures(subject, arrays, about)
         controls = [partial(_on_objects, located)] if located else []
-        for control in [*controls, *((_randomised, _deletion) if (arrays["kinds"] == RIGHT).any() else ())]:
+        seen = (arrays["kinds"] == RIGHT).any()
+        for control in [*controls, *((_randomised, _deletion) if seen else ())]:
             words, more_tables, more_drawn = control(subject, arrays, about)
             text, tables, drawn = [*text, words], tables | more_tables, drawn | more_drawn
-        return Finding(self.name, "Grad-CAM", tuple(text), tables, drawn, arrays)
+        title = _random(arrays).headline if seen else "no right prediction to look at"
+        if seen and located:
+            title = f"{headline(located, RIGHT, 'the mass')}; {title}"
+        return Finding(self.name, f"Grad-CAM: {title}", tuple(text), tables, drawn, arrays)
 
     def _figures(self, subject: Subject, arrays: Arrays, about: str) -> dict[str, Figure]:
         right = arrays["kinds"] == RIGHT
@@ -204,7 +211,7 @@ class GradCam(Job):
         ]
 
     def _rightly(self, subject: Subject) -> str:
-        them = f"found (probability from {THRESHOLD} on)" if subject.multi_label else "labelled rightly"
+        them = f"found (probability from {THRESHOLD} on)" if subject.multi_label else "classified right"
         return them + (f" by the networks of all {len(subject.replicates)} seeds" if subject.others else "")
 
     def _wrongly(self, subject: Subject) -> str:
@@ -243,9 +250,7 @@ def _on_objects(located: Mapping[str, Pointing], subject: Subject, arrays: Array
 
 def _randomised(subject: Subject, arrays: Arrays, about: str) -> Control:
     """Show what is left of the maps of right predictions without what was learned."""
-    right = arrays["kinds"] == RIGHT
-    trained = np.concatenate([arrays["maps"][right][:, None], arrays["other_maps"]], axis=1)
-    found = Randomised(tuple(arrays["layers"].tolist()), np.concatenate([trained[None], arrays["randomised"]]))
+    right, found = arrays["kinds"] == RIGHT, _random(arrays)
     captions = found.captions(subject, about)
     images, classes = arrays["images"][right], arrays["targets"][right]
     names = [f"{subject.class_names[label]}\nimage {image}" for image, label in zip(images, classes, strict=True)]
@@ -254,6 +259,12 @@ def _randomised(subject: Subject, arrays: Arrays, about: str) -> Control:
         "randomised-maps": Figure(found.examples(subject.images[images], names, captions[1]), captions[1]),
     }
     return found.sentence(), {"randomised": found.table(subject)}, drawn
+
+
+def _random(arrays: Arrays) -> Randomised:
+    """Return the maps of right predictions while what was learned goes."""
+    trained = np.concatenate([arrays["maps"][arrays["kinds"] == RIGHT][:, None], arrays["other_maps"]], axis=1)
+    return Randomised(tuple(arrays["layers"].tolist()), np.concatenate([trained[None], arrays["randomised"]]))
 
 
 def _deletion(subject: Subject, arrays: Arrays, about: str) -> Control:
@@ -355,16 +366,16 @@ def _known(value: float) -> float | None:
 
 
 def _draw(subject: Subject, arrays: Arrays, title: str, caption: str) -> Figure:
-    """Draw each image followed by its maps over the image in gray, on the scale from 0 to the greatest value."""
+    """Draw each image followed by its maps over the image in gray, each on the scale from 0 to its own maximum."""
     maps, images = arrays["maps"], subject.images[arrays["images"]]
-    overlays = stretched(maps, *images.shape[1:3])
+    overlays = own_scale(maps, *images.shape[1:3])
     gray = images.mean(3).round().astype(np.uint8)  # colour is left to the map
     groups: list[list[Panel]] = []
     for number, kind in enumerate(arrays["kinds"].tolist()):
         image, target, peak = int(arrays["images"][number]), arrays["targets"][number], maps[number].max()
         if kind != PREDICTED:  # its image stands there already
             groups.append([Panel(images[number], f"{_true(subject, image)}\nimage {image:,}")])
-        words = "" if kind == RIGHT else f"{kind.removeprefix('wrong, ')}\n"
+        words = "" if kind == RIGHT else f"{kind.removeprefix('wrong, ').removesuffix(' class')}\n"
         words += f"{subject.class_names[target]} {arrays['probabilities'][number, target]:.2f}\n"
         groups[-1].append(
             Panel(gray[number], words + (f"max {peak:.2g}" if peak else "all zero"), overlay=overlays[number])
@@ -372,11 +383,9 @@ def _draw(subject: Subject, arrays: Arrays, title: str, caption: str) -> Figure:
     abreast = COLUMNS // len(groups[0])
     rows = [[panel for group in groups[at : at + abreast] for panel in group] for at in range(0, len(groups), abreast)]
     full = (
-        f"{caption} Above each map: its class, that class's probability, and the map's maximum. One scale for all "
-        "maps, from 0."
+        f"{caption} Above each map: its class, that class's probability, and the map's maximum, at which its own scale "
+        "ends."
     )
-    scale = (0.0, float(maps.max()) or 1.0)
-    png = figures.panels(
-        rows, title=title, caption=full, colormap="inferno", limits=scale, colour_label="Grad-CAM (raw)"
-    )
+    label = "map, over its maximum"
+    png = figures.panels(rows, title=title, caption=full, colormap="inferno", limits=(0, 1), colour_label=label)
     return Figure(png, full)

@@ -1,4 +1,4 @@
-"""What a network gets wrong: the images that it mislabels with most confidence, and what it takes for what."""
+"""What a network gets wrong: the images that it misclassifies with most confidence, and what it takes for what."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ NAMED = 5  # confusions in the text
 THRESHOLD = 0.5  # from this probability on, a multi-label network says that the class is there
 
 
-def wrongly_labelled(labels: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Return the numbers of the wrongly labelled images, (n,): the most probable prediction first, equal ones by image
+def misclassified(labels: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return the numbers of the misclassified images, (n,): the most probable prediction first, equal ones by image
     number.
 
     `labels` (N,) and `predicted` (N,) are class numbers, `probabilities` is (N, classes).
@@ -58,13 +58,13 @@ def missed(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 class Mistakes(Job):
     """A gallery of the most confident mistakes, and how often each class is mistaken.
 
-    Single-label data: `count` wrongly labelled images, and the confusion matrix. Multi-label data: about `count` false
+    Single-label data: `count` misclassified images, and the confusion matrix. Multi-label data: about `count` false
     positives and as many missed objects, the same number of each class and at least one, and average precision (AP) by
     the trial's own rule. Counts are means over the networks of all seeds, the gallery is the first one's.
     """
 
     name: ClassVar[str] = "mistakes"
-    edition: ClassVar[int] = 2
+    edition: ClassVar[int] = 3
 
     count: int = 40
 
@@ -100,27 +100,30 @@ class Mistakes(Job):
         predicted = np.stack([arrays["predicted"] for arrays in computed])
         counts = np.stack([confusion(subject.labels, each, len(names)) for each in predicted])
         wrong, about = predicted != subject.labels, _about(subject)
-        ranked = wrongly_labelled(subject.labels, first["predicted"], first["probabilities"])
+        ranked = misclassified(subject.labels, first["predicted"], first["probabilities"])
         shown = ranked[: self.count]
-        confused = "; ".join(_confusions(counts, names)) or "none"
+        pairs = _most_common(counts)
+        confused = "; ".join(_confusions(counts, pairs, names)) or "none"
         text = [_right(wrong, about), f"The most common confusions: {confused}."]
+        found = f"Mistakes: {100 * (1 - wrong.mean()):.1f} % of the test images are right"
+        found += "".join(f"; most often {names[true]} is taken for {names[taken]}" for true, taken in pairs[:1])
         title = f"Images of each class (row) taken for each class (column){_means(counts)}: {about}"
         means = counts[0] if len(counts) == 1 else counts.mean(axis=0)
         tables = {"per_class": _accuracies(counts, names, about), "confusion": confusion_table(means, names, title)}
         drawn = {"confusion": _draw_confusion(means, names, f"{about}{_means(counts)}")}
         if len(counts) > 1:
-            agreed = {"wrongly labelled": agreement(wrong, subject.labels)}
+            agreed = {"misclassified": agreement(wrong, subject.labels)}
             same = (wrong.all(axis=0) & (predicted == predicted[0]).all(axis=0)).sum()
             text.append(f"{_in_common(agreed)}, {same:,} of them as the same class.")
             tables["agreement"] = agreement_table(agreed, about)
             drawn["agreement"] = drawn_agreement(agreed, "images", about)
         if len(ranked) < self.count:
-            text.append(f"{self.count} images were asked for, but only {len(ranked)} are wrongly labelled.")
+            text.append(f"{self.count} images were asked for, but only {len(ranked)} are misclassified.")
         if len(shown):
             drawn["gallery"] = _draw_wrong(subject, shown, first)
         tables["gallery"] = _gallery_table(subject, shown, first, wrong)
         arrays = {**first, "predicted_by_seed": predicted, "confusion": means, "gallery": shown}
-        return Finding(self.name, "Mistakes", tuple(text), tables, drawn, arrays)
+        return Finding(self.name, found, tuple(text), tables, drawn, arrays)
 
     def _multi_label(self, subject: Subject, computed: Sequence[Arrays]) -> Finding:
         labels, classes = torch.from_numpy(subject.labels), len(subject.class_names)
@@ -147,7 +150,16 @@ class Mistakes(Job):
             drawn["agreement"] = drawn_agreement(agreed, "mistakes", about)
         if any(len(pairs) < per_class * classes for pairs in shown):
             text.append(f"{per_class} of each class and kind were asked for; where fewer are shown, there are no more.")
-        return Finding(self.name, "Mistakes", tuple(text), tables, drawn, computed[0])
+        lowest = _lowest(scored, subject.class_names)
+        title = f"Mistakes: mAP is {100 * np.mean([each.value for each in scores]):.1f} %, lowest for {lowest}"
+        return Finding(self.name, title, tuple(text), tables, drawn, computed[0])
+
+
+def _lowest(values: Sequence[Sequence[float | None]], class_names: Sequence[str]) -> str:
+    """Return the class of the lowest average precision (seeds, classes) and that, in words; unknown ones left out."""
+    means = 100 * np.array(values, float).mean(axis=0)
+    lowest = int(np.nanargmin(means))
+    return f"{class_names[lowest]} ({means[lowest]:.1f} %)"
 
 
 def _about(subject: Subject) -> str:
@@ -209,18 +221,20 @@ def check_labels(subject: Subject) -> None:
         )
 
 
-def _confusions(counts: np.ndarray, class_names: Sequence[str]) -> list[str]:
-    """Return the most common confusions in words, such as "cat taken for dog: 113 of 1,000"; counts (n, classes,
-    classes).
-    """
-    classes = len(class_names)
+def _most_common(counts: np.ndarray) -> list[tuple[int, int]]:
+    """Return the (true, predicted) classes of the most common confusions; counts (n, classes, classes)."""
+    classes = counts.shape[1]
     wrong = counts.mean(axis=0) * ~np.eye(classes, dtype=bool)
     pairs = [divmod(int(at), classes) for at in np.argsort(-wrong, axis=None, kind="stable")[:NAMED]]
+    return [pair for pair in pairs if wrong[pair]]
+
+
+def _confusions(counts: np.ndarray, pairs: Sequence[tuple[int, int]], class_names: Sequence[str]) -> list[str]:
+    """Return confusions in words, such as "cat taken for dog: 113 of 1,000"."""
     return [
         f"{class_names[true]} taken for {class_names[taken]}: {_counted(Measured.of(counts[:, true, taken]))} of "
         f"{counts[0, true].sum():,}"
         for true, taken in pairs
-        if wrong[true, taken]
     ]
 
 
@@ -267,7 +281,7 @@ def _gallery_table(subject: Subject, shown: np.ndarray, arrays: Arrays, wrong: n
     columns += [Column("its probability", digits=3), Column("probability of the true class", digits=3)]
     columns += [Column(f"wrong with, of {len(wrong)} seeds")] if len(wrong) > 1 else []
     rows = tuple(row(image) for image in shown.tolist())
-    return Table(f"The most confident mistakes of {_whose(subject)}", tuple(columns), rows)
+    return Table(f"The most confident mistakes of {_whose(subject)}", tuple(columns), rows, folded=True)
 
 
 def _draw_confusion(counts: np.ndarray, class_names: Sequence[str], about: str) -> Figure:
@@ -298,7 +312,7 @@ def _draw_wrong(subject: Subject, shown: np.ndarray, arrays: Arrays) -> Figure:
         for image in shown
     ]
     caption = (
-        f"{_whose(subject)} on {subject.dataset}: the {len(shown)} wrongly labelled test images with the most probable "
+        f"{_whose(subject)} on {subject.dataset}: the {len(shown)} misclassified test images with the most probable "
         "predictions, most probable first. Above each: true class → predicted class, and the predicted class's "
         "probability."
     )
@@ -365,4 +379,4 @@ def _pairs_table(subject: Subject, shown: Sequence[np.ndarray], probabilities: n
         for image, label in pairs.tolist()
     )
     columns = (Column("image"), Column("class"), Column("mistake"), Column("probability", digits=3))
-    return Table(f"The most confident mistakes of {_whose(subject)}", columns, rows)
+    return Table(f"The most confident mistakes of {_whose(subject)}", columns, rows, folded=True)

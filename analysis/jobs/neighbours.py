@@ -47,7 +47,7 @@ class Neighbours(Job):
 
     name: ClassVar[str] = "neighbours"
     together: ClassVar[bool] = True
-    edition: ClassVar[int] = 2
+    edition: ClassVar[int] = 3
 
     queries: tuple[int, ...] | None = None
     layer: str | None = None
@@ -118,7 +118,7 @@ class Neighbours(Job):
         arrays: Arrays = {"models": np.array([each.subject.name for each in seen]), "queries": queries}
         for number, each in enumerate(found, start=1):
             arrays |= {f"{key}_{number}": value for key, value in each[0].items()}
-        return Finding(self.name, "Nearest neighbours", tuple(text), tables, drawn, arrays)
+        return Finding(self.name, f"Nearest neighbours: {standing.headline}", tuple(text), tables, drawn, arrays)
 
     def _queries(self, subject: Subject) -> np.ndarray:
         """Return the numbers of the query images, (n,).
@@ -229,7 +229,7 @@ def _table(seen: Sequence[_Seen], queries: np.ndarray) -> Table:
     heads = ("model", "query", "query's class", "rank", "neighbour", "neighbour's class")
     columns = (*map(Column, heads), Column("distance", digits=4), Column("shares a class"))
     body = [row for query in queries.tolist() for each in seen for row in rows(each, query)]
-    return Table("Nearest neighbours of the queries", columns, tuple(body))
+    return Table("Nearest neighbours of the queries", columns, tuple(body), folded=True)
 
 
 def _shares(standing: Standing, seen: Sequence[_Seen], queries: np.ndarray) -> Table:

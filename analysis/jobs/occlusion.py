@@ -12,13 +12,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from analysis.figures import Panel, panels
+from analysis.figures import Panel, Shades, panels
 from analysis.finding import Arrays, Figure, Finding
 from analysis.inference.seeds import measured, said, whose
 from analysis.job import Job, WrongOption
 from analysis.maps.deletion import Deletion
 from analysis.maps.occluded import Occluded, examine, occluded
-from analysis.maps.pointing import Pointing, figure, hits, pointing, sentence
+from analysis.maps.pointing import Pointing, figure, headline, hits, pointing, sentence
 from analysis.maps.recognised import first_right, of_class, right_images
 from analysis.maps.windows import FILLS, Grid
 from analysis.report import Column, Measured, Table, Value
@@ -32,6 +32,14 @@ NAMED = {
     "black": "black",
 }
 ROWS = 10  # of a figure: more are not readable on a page
+SIDE = 0.7  # inches of a map, so that so many rows fit on a page
+LEAST = 0.05  # drop at which a row's scale ends at least, so that next to none is not drawn as if it were much
+DROPS = Shades("magma_r", (0, 1), f"drop in probability, over the row's largest (or {LEAST:g}, where that is less)")
+READING = (
+    "Red to yellow: the probability of the row's class by the position of the window's centre, above it the lowest. "
+    "Pale to dark: how much that is less than without a window, 0 where it is not, above it the most. p: without a "
+    "window."
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ class Occlusion(Job):
     """
 
     name: ClassVar[str] = "occlusion"
-    edition: ClassVar[int] = 2
+    edition: ClassVar[int] = 3
 
     windows: tuple[int, ...] | None = None
     per_class: int = 2
@@ -93,18 +101,18 @@ class Occlusion(Job):
         (subject,) = subjects
         arrays = {key: np.concatenate([part[key] for part in computed]) for key in computed[0]}
         grid, missing = self._grid(subject), self._missing(subject, arrays["class"])
-        title = "Occlusion sensitivity"
         if not len(arrays["image"]):
-            return Finding(self.name, title, (missing,))
+            return Finding(self.name, "Occlusion: no image is classified right", (missing,))
         seen, deletion = occluded(subject, arrays, grid, self.fill), Deletion(arrays["deletion"])
         text = [self._rule(subject, grid), whose(subject, "the maps and the table of images"), _by_window(seen)]
         tables = {"occlusion-windows": _window_table(seen), "occlusion-images": _image_table(subject, arrays, grid)}
-        figures = self._figures(subject, arrays, grid)
+        figures, title = self._figures(subject, arrays, grid), _by_size(seen)
         if seen.masks is not None:
             located = {
                 f"{window}×{window}": pointing(seen.drops[:, :, at], seen.masks)
                 for at, window in enumerate(grid.windows)
             }
+            title = headline(located, list(located)[grid.middle], "the drop")
             text.append(sentence(located, "the drop at windows centred", f"the {len(seen.images)} images"))
             tables["occlusion-object"] = _object_table(seen, located)
             caption = (
@@ -118,7 +126,8 @@ class Occlusion(Job):
         figures["occlusion-fills"] = _fill_figure(seen)
         figures["occlusion-deletion"] = _deletion_figure(seen, deletion, NAMED[self.fill])
         where = {"windows": np.array(grid.windows), "rows": grid.rows, "columns": grid.columns}
-        return Finding(self.name, title, tuple(line for line in text if line), tables, figures, arrays | where)
+        text = [line for line in text if line]
+        return Finding(self.name, f"Occlusion: {title}", tuple(text), tables, figures, arrays | where)
 
     def _grid(self, subject: Subject) -> Grid:
         sides = subject.images.shape[1:3]
@@ -159,24 +168,22 @@ class Occlusion(Job):
         count = len(arrays["image"])
         pages = [range(start, min(start + ROWS, count)) for start in range(0, count, ROWS)]
         largest = max(grid.windows)
-        caption = (
-            f"{self._rule(subject, grid)} Maps: probability of the row's class by the position of the window's centre, "
-            f"and its lowest; p: without a window. Box: the {largest}×{largest} window where it hurts most."
-        )
+        caption = f"{self._rule(subject, grid)} {READING} Box: the {largest}×{largest} window where it hurts most."
         figures = {}
         for number, page in enumerate(pages, start=1):
             part = f" ({number} of {len(pages)})" if len(pages) > 1 else ""
             png = panels(
                 [_panels(subject, arrays, grid, index) for index in page],
-                title=f"Occlusion sensitivity of {subject.name}{part}",
+                title=f"Occlusion: {subject.name}{part}",
                 caption=caption,
                 row_labels=[
                     f"{subject.class_names[arrays['class'][index]]}\nimage {arrays['image'][index]}" for index in page
                 ],
-                column_labels=["image", *(f"{window}×{window}" for window in grid.windows)],
+                column_labels=_heads([f"{window}×{window}" for window in grid.windows]),
                 colormap="autumn",
                 limits=(0, 1),
                 colour_label="probability of the class",
+                panel_inches=SIDE,
             )
             figures[f"occlusion-{number}"] = Figure(png, caption + part)
         return figures
@@ -188,23 +195,23 @@ def _fill_figure(seen: Occluded) -> Figure:
     chosen = np.unique(seen.classes, return_index=True)[1][:ROWS]
     caption = (
         f"{seen.subject.name} on {seen.subject.dataset}, occlusion with {window}×{window} windows of three fills at "
-        f"{seen.fills.grid.places()}: probability of the row's class, and its lowest; p: without a window. Seed "
-        f"{seen.subject.seed}."
+        f"{seen.fills.grid.places()}. {READING} Seed {seen.subject.seed}."
     )
     rows = []
     for index in chosen:
-        image = Panel(seen.subject.images[seen.images[index]], f"p = {seen.unoccluded[index, 0]:.3f}")
-        maps = seen.fills.maps[index, 0]
-        rows.append([image, *(Panel(values, f"lowest {values.min():.3f}") for values in maps)])
+        p = float(seen.unoccluded[index, 0])
+        image = Panel(seen.subject.images[seen.images[index]], f"p = {p:.3f}")
+        rows.append([image, *_both(p, seen.fills.maps[index, 0])])
     png = panels(
         rows,
         title=f"Does it depend on the fill? {seen.subject.name}",
         caption=caption,
         row_labels=[f"{seen.subject.class_names[seen.classes[index]]}\nimage {seen.images[index]}" for index in chosen],
-        column_labels=["image", *FILLS],
+        column_labels=_heads(FILLS),
         colormap="autumn",
         limits=(0, 1),
         colour_label="probability of the class",
+        panel_inches=SIDE,
     )
     return Figure(png, caption)
 
@@ -225,8 +232,23 @@ def _panels(subject: Subject, arrays: Arrays, grid: Grid, index: int) -> list[Pa
     row, column = np.unravel_index(maps[largest].argmin(), maps[largest].shape)
     reach, x, y = grid.windows[largest] // 2, grid.columns[column], grid.rows[row]
     box = (float(x - reach), float(y - reach), float(x + reach + 1), float(y + reach + 1))
-    image = Panel(subject.images[arrays["image"][index]], f"p = {arrays['unoccluded'][index]:.3f}", box)
-    return [image, *(Panel(values, f"lowest {values.min():.3f}") for values in maps)]
+    p = float(arrays["unoccluded"][index])
+    return [Panel(subject.images[arrays["image"][index]], f"p = {p:.3f}", box), *_both(p, maps)]
+
+
+def _both(p: float, maps: np.ndarray) -> list[Panel]:
+    """Return maps (n, rows, columns) of a probability that is `p` without a window, then the drops, on a scale of their
+    own.
+    """
+    drops = np.maximum(p - maps, 0)
+    end = max(float(drops.max()), LEAST)
+    lowest = [Panel(values, f"{values.min():.3f}") for values in maps]
+    return [*lowest, *(Panel(values / end, f"{values.max():.3f}", shades=DROPS) for values in drops)]
+
+
+def _heads(maps: Sequence[str]) -> list[str]:
+    """Return the columns' labels, of maps called by these names."""
+    return ["image", *(f"p, {name}" for name in maps), *(f"drop, {name}" for name in maps)]
 
 
 def _image_table(subject: Subject, arrays: Arrays, grid: Grid) -> Table:
@@ -241,7 +263,7 @@ def _image_table(subject: Subject, arrays: Arrays, grid: Grid) -> Table:
             row += [float(values.min()), float(values.mean(dtype=np.float64)), 100 * float(changed.mean())]
         rows.append(tuple(row))
     title = f"{subject.name}: the class's probability without a window, and lowest and mean over the places of each"
-    return Table(title, tuple(columns), tuple(rows))
+    return Table(title, tuple(columns), tuple(rows), folded=True)
 
 
 def _window_table(seen: Occluded) -> Table:
@@ -261,6 +283,14 @@ def _window_table(seen: Occluded) -> Table:
         for at, window in enumerate(seen.grid.windows)
     )
     return Table(f"{seen.subject.name}: by size of the window, {seen.counted}", columns, rows)
+
+
+def _by_size(seen: Occluded) -> str:
+    """Say in short how often windows change the prediction, the largest and the smallest."""
+    lost = {window: 100 * seen.changed[:, :, at].mean() for at, window in enumerate(seen.grid.windows)}
+    large, small = max(lost), min(lost)
+    beside = f", a {small}×{small} one at {lost[small]:.0f} %" if small < large else ""
+    return f"a {large}×{large} window changes the prediction at {lost[large]:.0f} % of its positions{beside}"
 
 
 def _by_window(seen: Occluded) -> str:

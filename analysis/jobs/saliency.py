@@ -48,6 +48,7 @@ class Saliency(Job):
     """
 
     name: ClassVar[str] = "saliency"
+    edition: ClassVar[int] = 2
 
     per_class: int = 2
 
@@ -89,7 +90,7 @@ class Saliency(Job):
         )
         return Finding(
             self.name,
-            "Saliency",
+            f"Saliency: {_in_short(arrays['maps'])}",
             tuple(text),
             tables,
             {"saliency": Figure(_draw(subject, arrays, caption), caption)},
@@ -105,7 +106,13 @@ def _table(subject: Subject, arrays: Arrays) -> Table:
         (image, subject.class_names[label], float(values.clip(min=0).sum()), float(values.clip(max=0).sum()))
         for image, label, values in zip(arrays["images"].tolist(), arrays["targets"].tolist(), maps, strict=True)
     ]
-    return Table(f"{subject.name}: pixels × gradient, summed, in units of the logit", columns, tuple(rows))
+    title = f"{subject.name}: pixels × gradient, summed, in units of the logit"
+    return Table(title, columns, tuple(rows), folded=True)
+
+
+def _in_short(maps: np.ndarray) -> str:
+    more = int((maps.sum(axis=(1, 2), dtype=np.float64) > 0).sum())
+    return f"in {more} of {len(maps)} images the pixels speak more for their class than against it"
 
 
 def _where(subject: Subject, arrays: Arrays) -> str:

@@ -51,7 +51,7 @@ class TSNE(Job):
 
     name: ClassVar[str] = "tsne"
     together: ClassVar[bool] = True
-    edition: ClassVar[int] = 2
+    edition: ClassVar[int] = 3
 
     layer: str | None = None
     images: int = 2000
@@ -128,7 +128,7 @@ class TSNE(Job):
         arrays: Arrays = {"models": np.array([each.subject.name for each in seen]), "images": shown, "classes": classes}
         for number, each in enumerate(seen, start=1):
             arrays |= {f"{key}_{number}": value for key, value in each.pictures[0].items()}
-        return Finding(self.name, "t-SNE", tuple(text), tables, drawn, arrays)
+        return Finding(self.name, f"t-SNE: in the picture {in_pictures.headline}", tuple(text), tables, drawn, arrays)
 
     def _check_perplexity(self, images: int) -> None:
         if not 2 <= self.perplexity < images / 3:
@@ -152,7 +152,7 @@ class TSNE(Job):
         return (
             f"{first.dataset}: {len(starts[0]):,} test images, taken in turn from the classes, the first ones of each. "
             f"Features: {spaces}. {networks}t-SNE with perplexity {self.perplexity:g}, seed {self.seed}, Euclidean "
-            f"distances, from the first two principal components of the {pixels}. Colour: {colour}."
+            f"distances, from the first two principal components of the {pixels}. Colour and mark: {colour}."
         )
 
     def _draw(

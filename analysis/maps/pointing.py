@@ -54,6 +54,12 @@ def stretched(maps: np.ndarray, height: int, width: int) -> np.ndarray:
     return F.interpolate(torch.from_numpy(maps)[:, None], size, mode="bilinear", align_corners=False)[:, 0].numpy()
 
 
+def own_scale(maps: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return maps (n, h, w) without negative values stretched(), each over its own maximum; one of zeros stays so."""
+    tops = np.maximum(maps.max(axis=(1, 2), keepdims=True), np.finfo(np.float32).tiny)
+    return stretched((maps / tops).astype(np.float32), height, width)
+
+
 def hits(points: np.ndarray) -> str | None:
     """Return how many maps point at the object, of those for which that is known, in words; None where it never is.
 
@@ -95,8 +101,28 @@ def verdicts(found: Sequence[Matched | None], partners: str = "other images' mas
 
     Holm's adjustment counts the tests.
     """
-    adjusted = holm(np.array([np.nan if test is None or test.p is None else test.p for test in found]))
-    return [_verdict(test, float(p), partners) for test, p in zip(found, adjusted, strict=True)]
+    return [_verdict(test, p, partners) for test, p in zip(found, _adjusted(found), strict=True)]
+
+
+def headline(located: Mapping[str, Pointing], name: str, what: str) -> str:
+    """Say in short whether the maps of this name are on the object, by how much of `what` is there.
+
+    Holm's adjustment counts the tests of all maps.
+    """
+    p = dict(zip(located, _adjusted([each.test for each in located.values()]), strict=True))[name]
+    each = located[name]
+    if each.test is None or each.test.p is None:
+        return "whether the network looks at the object is not known"
+    numbers = f"{100 * each.test.own:.0f} % of {what} there, {100 * each.test.others:.0f} % under other images' masks"
+    if p > LIKELY:
+        return f"nothing shows that the network looks at the object ({numbers})"
+    where = "at the object" if each.test.own > each.test.others else "beside the object"
+    return f"the network looks {where} ({numbers})"
+
+
+def _adjusted(found: Sequence[Matched | None]) -> list[float]:
+    """Return the tests' p values after Holm's adjustment, NaN where there is none."""
+    return holm(np.array([np.nan if test is None or test.p is None else test.p for test in found])).tolist()
 
 
 def _verdict(test: Matched | None, p: float, partners: str) -> str:

@@ -19,7 +19,7 @@ from analysis.figures import Panel, lines, panels
 from analysis.inference.likeness import correlations, ranked
 from analysis.inference.permutation import LIKELY, Matched, matched
 from analysis.inference.seeds import counted, known_mean, measured, said
-from analysis.maps.pointing import stretched, verdicts
+from analysis.maps.pointing import own_scale, verdicts
 from analysis.report import Column, Table
 from analysis.subject import Subject
 from trainables.models import Network
@@ -122,18 +122,28 @@ class Randomised:
             "Do the maps show what the network has learned? Its layers get the weights of an untrained one, from the "
             f"logits down. The maps' rank correlation with the trained network's is {said(own[1])} with "
             f"{self.layers[0]} at random and {said(own[-1])} with all layers (trained maps of different images: "
-            f"{said(self.others[0])}): {verdict}, with {said(self.others[-1])}. {self._conclusion()}{left}"
+            f"{said(self.others[0])}): {verdict}, with {said(self.others[-1])}. {self._conclusions[1]}{left}"
         )
 
-    def _conclusion(self) -> str:
+    @property
+    def headline(self) -> str:
+        """What came of it, in short."""
+        return self._conclusions[0]
+
+    @property
+    def _conclusions(self) -> tuple[str, str]:
+        """What came of it, in short and in a sentence."""
         test = self.test
         if test is None or test.p is None:
-            return "What they show cannot be told."
+            return "what the maps show cannot be told", "What they show cannot be told."
         if test.own >= HARDLY:
-            return "They hardly change: they are no evidence for what the network has learned."
+            long = "They hardly change: they are no evidence for what the network has learned."
+            return "the maps hardly change without what was learned", long
         if test.p <= LIKELY and test.own > test.others:
-            return "So much of them comes from image and architecture, and is no evidence for what was learned."
-        return f"They depend on what was learned, as far as {test.images} images can tell."
+            long = "So much of them comes from image and architecture, and is no evidence for what was learned."
+            return "a part of the maps stays without what was learned", long
+        long = f"They depend on what was learned, as far as {test.images} images can tell."
+        return "the maps depend on what was learned", long
 
     def captions(self, subject: Subject, about: str) -> tuple[str, str]:
         """Return the captions of curve() and examples()."""
@@ -178,8 +188,7 @@ class Randomised:
         shown = np.unique(np.linspace(0, len(self.layers), MOST + 1).round().astype(int))
         for number, image in enumerate(images[:EXAMPLES]):
             maps = self.maps[shown, number, 0]
-            tops = np.maximum(maps.max(axis=(1, 2), keepdims=True), np.finfo(np.float32).tiny)
-            overlays = stretched((maps / tops).astype(np.float32), *image.shape[:2])
+            overlays = own_scale(maps, *image.shape[:2])
             gray = image.mean(2).round().astype(np.uint8)  # colour is left to the map
             rows.append([Panel(image), *(Panel(gray, overlay=overlay) for overlay in overlays)])
         return panels(

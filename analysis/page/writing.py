@@ -42,7 +42,7 @@ def of_section(section: Section, *, fold: bool = False) -> Chapter:
 
 
 def _table(table: Table, fold: bool) -> Block:
-    long = fold or len(table.rows) > MOST_ROWS
+    long = fold or table.folded or len(table.rows) > MOST_ROWS
     return Folded(f"{table.title} ({len(table.rows)} rows)", (table,)) if long else table
 
 

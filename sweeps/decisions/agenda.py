@@ -181,21 +181,22 @@ class Agenda:
             self._news = False
             self._on_end()
 
-    def expected(self) -> list[Trial] | None:
-        """Return the trials still ahead of those given out; None where nobody can know, as a search is yet to end.
+    def expected(self) -> list[Trial]:
+        """Return the trials still ahead of those given out, without those that searches will draw.
 
         They are those that wait, and for stages that are not open yet their trials from the baseline.
         """
         laid_aside = (each.task for each in self.ledger.waiting.values())
         ahead = [task.cell.trial for task in (*self.ledger.alone, *self.ledger.queue, *laid_aside)]
         for stage in self.study.all_stages:
-            if stage.name in self._runs and not stage.open_ended:
-                continue
-            foreseen = () if stage.name in self._results else stage.foreseen(self.study.base(stage))
-            if foreseen is None:
-                return None
-            ahead += foreseen
+            if stage.name not in self._runs and stage.name not in self._results:
+                ahead += stage.foreseen(self.study.base(stage)) or ()
         return ahead
+
+    def searches(self) -> list[tuple[Search, StageRun | None]]:
+        """Return the searches that are not decided, each with its course where it has begun."""
+        searches = (stage for stage in self.study.stages if isinstance(stage, Search))
+        return [(each, self._runs.get(each.name)) for each in searches if each.name not in self._results]
 
     def _run_of(self, key: str) -> StageRun:
         return self._runs[self.tasks[key].stage]

@@ -90,11 +90,14 @@ class Comparison:
         """Return about how many seeds each trial needs for intervals of at most ± `delta`, which is above 0.
 
         A true difference of `delta` is then seen in half of the cases. It is for a pair of trials, or for all in the
-        mean. None where no number does, as the images alone leave more noise, and where nothing is told.
+        mean. None where no number does, as the images alone leave more noise, and where nothing is told. It is more
+        than there are where these leave wider intervals: those of few seeds allow for a scatter that is larger than it
+        looks.
         """
-        if self._outlook is None or len(self.scores) < 2:
+        if self._outlook is None or self._margins is None or len(self.scores) < 2:
             return None
-        return self._outlook.seeds_for(delta, pair)
+        found, half = self._outlook.seeds_for(delta, pair), self.resolution if pair is None else self._margins[pair]
+        return found if found is None or half is None or half <= delta else max(found, self._outlook.seeds + 1)
 
 
 def compare(samples: Sequence[np.ndarray], also: Iterable[Spread] = ()) -> Comparison:
@@ -149,6 +152,7 @@ class Outlook:
     per_seed: np.ndarray  # (K, K) the rest, of one seed
     freedom: float  # that the other trials of the study add
     trials: int  # of which one more seed adds a degree of freedom each
+    seeds: int  # the fewest that a trial has now
 
     @classmethod
     def of(cls, images: np.ndarray, seeds: Scatter) -> Outlook:
@@ -157,7 +161,7 @@ class Outlook:
         lasting = np.maximum(0, images - passing[:, None] - passing)
         per_seed = seeds.added + seeds.images
         others = seeds.freedom - (seeds.seeds - 1).sum()
-        return cls(lasting, per_seed[:, None] + per_seed, others, len(per_seed))
+        return cls(lasting, per_seed[:, None] + per_seed, others, len(per_seed), int(seeds.seeds.min()))
 
     def seeds_for(self, delta: float, pair: tuple[int, int] | None) -> int | None:
         """See Comparison.seeds_for()."""

@@ -22,6 +22,11 @@ def brief(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else label(value)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return how many there are of something: `1 seed`, `3 seeds`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def points(share: float) -> str:
     """Return a difference of fractions in points, with its sign."""
     return f"{100 * share:+z.1f}".replace("-", "−")

@@ -43,7 +43,7 @@ def compare_nested(samples: Sequence[np.ndarray], share: float) -> Comparison:
     total = np.maximum((by_seed[:, None] - by_seed).var(axis=2, ddof=1), noise)
     variance = total / seeds + share * noise
     freedom = (seeds - 1) * variance * seeds / total
-    return decided(scores, variance, freedom, Outlook(share * noise, total, freedom=0, trials=1))
+    return decided(scores, variance, freedom, Outlook(share * noise, total, freedom=0, trials=1, seeds=seeds))
 
 
 def untold(samples: Sequence[np.ndarray]) -> Comparison:

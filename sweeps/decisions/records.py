@@ -105,5 +105,10 @@ class StageResult:
     start: Trial | None = None
 
 
+def stage_winners(results: Sequence[StageResult]) -> dict[str, Outcome]:
+    """Return the winners, by stage."""
+    return {result.stage.name: result.winner.outcome for result in results if result.winner}
+
+
 OnStage = Callable[[StageResult], None]
 Decision = Mapping[str, Any]  # of a stage, as plain data for JSON: what was decided, about which trial, and how

@@ -1,7 +1,8 @@
 """Early stopping in the stages of a grid, whose trials are the rows of a table: what may still be best runs on. Pure.
 
 A trial stops where two others of its stage are ahead of it at the same epoch by more than three times the noise, and
-where it is not catching up fast enough to be level with them at the end.
+where it is not catching up fast enough to be level with them at the end. Who has run less far counts with what it has
+shown: at the same epoch it will have shown that or more.
 
 Two, as the winner needs somebody to be held against: at least two trials of a stage always run in full, and of a stage
 of two both do. The noise of a difference is made of what is known by then: the binomial error of two accuracies, as if
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -73,8 +74,10 @@ class Behind:
     def note(self, trial: str, score: float) -> None:
         """Take a trial's validation score after its next epoch: a mean over its replicates."""
         course = self._courses.setdefault(trial, [])
-        curve = [*(point.score for point in course), score]
-        course.append(_Point(score, standing(curve), jitter(curve)))
+        recent = [*(point.score for point in course[-RECENT - 1 :]), score]
+        shown = standing(recent[-MEANS:])
+        stands = max(shown, course[-1].stands) if len(course) >= MEANS else shown
+        course.append(_Point(score, stands, jitter(recent)))
         bisect.insort(self._best.setdefault(len(course), []), (-course[-1].stands, trial))
 
     def drop(self, trial: str) -> None:
@@ -88,10 +91,8 @@ class Behind:
     def ahead(self, trial: str, epoch: int) -> dict[str, Lead]:
         """Return the two that show most of those that are ahead of this one for certain after an epoch, or fewer."""
         found: dict[str, Lead] = {}
-        stands = self._courses[trial][epoch - 1].stands
-        least = CERTAIN * math.sqrt(binomial(stands, self.images))  # of any lead that is certain
-        for shown, name in self._best[epoch]:
-            if len(found) == AHEAD or -shown - stands <= least:
+        for name in self._showing_more(trial, epoch):
+            if len(found) == AHEAD:
                 break
             if name not in self._out and (lead := self.lead(name, trial, epoch)).certain:
                 found[name] = lead
@@ -102,13 +103,35 @@ class Behind:
         return self.first <= epoch < self.epochs and len(self.ahead(trial, epoch)) == AHEAD
 
     def lead(self, theirs: str, ours: str, epoch: int) -> Lead:
-        """Return how far one trial is ahead of another after an epoch that both have run."""
-        one, other = self._courses[theirs][:epoch], self._courses[ours][:epoch]
-        now, back = one[-1].stands - other[-1].stands, max(0, epoch - 1 - PACE)
-        closing = max(0.0, (one[back].score - other[back].score) - (one[-1].score - other[-1].score)) / PACE
-        images = binomial(one[-1].stands, self.images) + binomial(other[-1].stands, self.images)
-        noise = math.sqrt(images + (one[-1].jitter ** 2 + other[-1].jitter ** 2) / MEANS)
-        return Lead(now, now - closing * (self.epochs - epoch), noise)
+        """Return how far one trial is ahead of another after an epoch of ours.
+
+        Where it has not come as far, as far as it has: it will have shown no less by then. The pace is that of the last
+        epochs of both.
+        """
+        one, other = self._courses[theirs], self._courses[ours]
+        last = min(epoch, len(one)) - 1  # of those that both have run
+        back = max(0, last - PACE)
+        then, now = one[last], other[epoch - 1]
+        closing = max(0.0, (one[back].score - other[back].score) - (then.score - other[last].score)) / PACE
+        images = binomial(then.stands, self.images) + binomial(now.stands, self.images)
+        noise = math.sqrt(images + (then.jitter**2 + now.jitter**2) / MEANS)
+        lead = then.stands - now.stands
+        return Lead(lead, lead - closing * (self.epochs - 1 - last), noise)
+
+    def _showing_more(self, trial: str, epoch: int) -> Iterator[str]:
+        """Go through those that show so much more after an epoch that their lead may be certain.
+
+        First those that have come as far, who shows most first.
+        """
+        stands = self._courses[trial][epoch - 1].stands
+        least = stands + CERTAIN * math.sqrt(binomial(stands, self.images))
+        for shown, name in self._best[epoch]:
+            if -shown <= least:
+                break
+            yield name
+        for name, course in self._courses.items():
+            if MEANS <= len(course) < epoch and course[-1].stands > least:
+                yield name
 
 
 def check(name: str) -> str:

@@ -218,17 +218,20 @@ def _is_in(path: Path, content: bytes) -> bool:
 
 def sections(answers: Sequence[Answer]) -> list[Section]:
     """Return the answers as sections of a report: findings, or why a question has none."""
-    return [_section(answer) for answer in answers]
+    several = len({answer.question.models for answer in answers if len(answer.question.trials) == 1}) > 1
+    return [_section(answer, several) for answer in answers]
 
 
-def _section(answer: Answer) -> Section:
+def _section(answer: Answer, several: bool) -> Section:
+    """Return an answer as a section, called by what was found; and by its model where there are `several`."""
     if answer.finding is None or answer.folder is None:
         problem = f"Not possible: {answer.impossible}." if answer.impossible else f"Failed: {answer.failed}."
         return Section(f"{answer.question.job.name}: {answer.question.models}", (problem,))
     finding = answer.finding
     drawn = tuple((answer.folder / f"{stem}.png", figure.caption) for stem, figure in finding.figures.items())
+    whose = f" ({answer.question.models})" if several and not answer.question.job.together else ""
     return Section(
-        f"{finding.title}: {answer.question.models}",
+        f"{finding.title}{whose}",
         finding.text,
         tuple(finding.tables.values()),
         drawn,

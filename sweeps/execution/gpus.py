@@ -34,7 +34,7 @@ def mps() -> bool:
     With it the kernels of different processes run side by side on a GPU, else in turn.
     """
     folder = os.environ.get("CUDA_MPS_PIPE_DIRECTORY") or MPS_FOLDER
-    with socket.socket(socket.AF_UNIX) as control:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as control:
         control.settimeout(1.0)
         try:
             control.connect(f"{folder}/control")

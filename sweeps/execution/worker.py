@@ -14,6 +14,8 @@ from sweeps.execution.outbox import Outbox
 from sweeps.execution.running import Bench, Running
 from sweeps.execution.tracker_actor import TrackerActor
 from trainables.datasets import Dataset
+from trainables.devices import keep_within
+from trainables.footprint import CONTEXT
 from trainables.gpu_errors import empty_cache, let_go, poisons
 
 
@@ -38,8 +40,11 @@ class Worker(tune.Trainable):
         tracker: TrackerActor,
     ) -> None:
         """Remember what all trials share; the first one starts with the first step."""
-        if Place.of(config).device == "cpu":
+        place = Place.of(config)
+        if place.device == "cpu":
             torch.set_num_threads(1)
+        elif place.gpu < 1:
+            keep_within(place.gpu, CONTEXT)
         self.bench = Bench(data, weights, watch, Outbox(tracker))
         self.reset_config(config)
 

@@ -1,4 +1,8 @@
-"""What a user sees while trials run: one live panel in a terminal, plain lines elsewhere."""
+"""What a user sees while trials run: one live panel in a terminal, plain lines elsewhere.
+
+Colours are the terminal's own green, yellow and red, as it has chosen them for its background: done, stopped early and
+started again, failed.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,23 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.labels import counted
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Task
 from sweeps.decisions.status import Status
-from trainables.config import Trial
+from sweeps.reporting.progress import Progress, Running
 from trainables.history import Record
-from trainables.plan import flops, plan
 
 QUIET_SECONDS = 30.0  # without a terminal: the longest time without a line
+FAR = 1000.0  # a loss that has no use for decimals
+WIDEST_BAR = 30  # columns
+COLOURS = {Status.DONE: "green", Status.CENSORED: "yellow", Status.FAILED: "red"}
+WORDS = {Status.DONE: "done", Status.CENSORED: "stopped early", Status.FAILED: "failed"}
 
 
 class Display:
@@ -27,10 +36,11 @@ class Display:
 
     def __init__(self, agenda: Agenda, console: Console) -> None:
         self.agenda, self.console = agenda, console
-        self.began = self.spoken = time.monotonic()
+        self.spoken = time.monotonic()
         self.running: dict[str, tuple[Task, int, Record | None]] = {}  # key → epochs done, its newest record
-        self.worked = 0.0  # floating-point operations of the epochs seen so far, per image of the data set
+        self.progress = Progress(agenda)
         self.live = Live(get_renderable=self._panel, console=console, refresh_per_second=2, transient=True)
+        self._announced: set[str] = set()  # stages whose question was said
 
     def __enter__(self) -> Display:
         if self.console.is_interactive:
@@ -42,33 +52,41 @@ class Display:
 
     def started(self, task: Task) -> None:
         """Note that a worker has taken up a trial."""
+        self.progress.begin()
         self.running.setdefault(task.key, (task, task.known.history.epochs if task.known else 0, None))
+        question = next((each.question for each in self.agenda.study.all_stages if each.name == task.stage), "")
+        if question and task.stage not in self._announced:
+            self._say(Text.assemble((f"{task.stage}: ", "bold"), question))
+        self._announced.add(task.stage)
 
     def progressed(self, task: Task, epoch: int, record: Record) -> None:
         """Note that a trial has trained an epoch: its number, and the record of one replicate."""
         self.running[task.key] = (task, epoch, record)
-        self.worked += self._work(task.cell.trial)
+        self.progress.note(task)
         if not self.console.is_interactive and time.monotonic() - self.spoken > QUIET_SECONDS:
             self._say(self._summary())
 
     def noted(self, task: Task, note: str) -> None:
         """Say what the user is to know of how a trial is trained."""
-        self._say(f"warning: {task.name}: {note}")
+        self._say(Text.assemble(("warning", "yellow"), f": {task.name}: {note}"))
 
     def restarted(self, task: Task, reason: str, often: int, at_most: int) -> None:
         """Note that a trial starts again."""
-        self._say(f"{task.name}: {reason}; it starts again from its last snapshot ({often} of at most {at_most})")
+        again = f"{reason}; it starts again from its last snapshot ({often} of at most {at_most})"
+        self._say(Text.assemble(f"{task.name}: ", (again, "yellow")))
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         """Note a trial's end."""
         self.running.pop(task.key, None)
-        self._say(f"{task.name}: {describe(outcome)}")
+        word = WORDS[outcome.status]
+        rest = describe(outcome).removeprefix(word)
+        self._say(Text.assemble(f"{task.name}: ", (word, COLOURS[outcome.status]), rest))
 
     def laid_aside(self, task: Task) -> None:
         """Note that a trial waits until others have come as far."""
         self.running.pop(task.key, None)
 
-    def _say(self, line: str) -> None:
+    def _say(self, line: Text) -> None:
         self.spoken = time.monotonic()
         self.console.print(line, highlight=False, soft_wrap=True)
 
@@ -80,43 +98,56 @@ class Display:
         for task, epoch, record in list(self.running.values()):
             numbers = _numbers(record) if record else ()
             table.add_row(task.name, f"{epoch}/{task.cell.trial.training.epochs}", *numbers)
-        return Group(Text(self._summary(), style="bold"), table)
+        count = self.progress.count(self._under_way())
+        width = max(1, min(WIDEST_BAR, self.console.width // 4))
+        bar = ProgressBar(1.0, count.share, width, style="bright_black", complete_style="green", finished_style="green")
+        head = Table.grid(padding=(0, 2, 0, 0))
+        done = Text(f"{count.done} of {counted(count.total, 'trial')}")
+        head.add_row(bar, _joined(done, self._time_left(), self._rate()))
+        return Group(head, _joined(self._stage(), *self._counts(), self._best()), table)
 
-    def _summary(self) -> str:
-        stage = next((task.stage for task, _, _ in self.running.values()), "")
+    def _summary(self) -> Text:
+        count = self.progress.count(self._under_way())
+        done = Text(f"{count.done} of {counted(count.total, 'trial')}")
+        return _joined(self._stage(), done, *self._counts(), self._rate(), self._time_left(), self._best())
+
+    def _under_way(self) -> Running:
+        return {key: (task, epoch) for key, (task, epoch, _) in list(self.running.items())}
+
+    def _stage(self) -> Text:
+        return Text(next((task.stage for task, _, _ in list(self.running.values())), ""), "bold")
+
+    def _counts(self) -> list[Text]:
+        """Return how many trials have come to what, in their colours; what there is none of is left out."""
         ended = Counter(outcome.status for outcome in list(self.agenda.outcomes.values()))
-        speed = sum(record.images_per_second for _, _, record in list(self.running.values()) if record)
-        counts = (
-            f"{ended[Status.DONE]} done · {len(self.running)} running · {ended[Status.CENSORED]} censored · "
-            f"{ended[Status.FAILED]} failed"
-        )
         again = sum(map(len, list(self.agenda.restarts.values())))
-        restarts, rate = f"{again} restarts" if again else "", f"{speed:,.0f} images/s" if speed else ""
-        parts = [stage, counts, restarts, rate, self._time_left(), self._best()]
-        return " · ".join(filter(None, parts))
+        counts = [Text(f"{ended[each]} {word}", COLOURS[each]) for each, word in WORDS.items() if ended[each]]
+        running = [Text(f"{len(self.running)} running")] if self.running else []
+        return [*counts[:1], *running, *counts[1:], Text(counted(again, "restart") if again else "", "yellow")]
 
-    def _best(self) -> str:
+    def _rate(self) -> Text:
+        speed = sum(record.images_per_second for _, _, record in list(self.running.values()) if record)
+        return Text(f"{speed:,.0f} images/s" if speed else "", "dim")
+
+    def _best(self) -> Text:
         full = [outcome for outcome in list(self.agenda.outcomes.values()) if outcome.status == Status.DONE]
         best = max(full, key=lambda outcome: outcome.score, default=None)
-        return f"best so far {100 * best.score:.1f} % ({best.cell.label})" if best else ""
+        return Text(f"best so far {100 * best.score:.1f} % ({best.cell.label})" if best else "")
 
-    def _time_left(self) -> str:
-        """Estimate it from the floating-point operations still ahead if no trial is stopped early."""
-        expected = self.agenda.expected()
-        if not self.worked or expected is None:
-            return ""
-        ahead = sum(self._work(trial) * trial.training.epochs for trial in expected)
-        for task, done, _ in list(self.running.values()):
-            ahead += self._work(task.cell.trial) * (task.cell.trial.training.epochs - done)
-        return f"at most {span(ahead / self.worked * (time.monotonic() - self.began))} left"
+    def _time_left(self) -> Text:
+        """Say how long the rest takes: with a search about, else at most, as trials may stop early."""
+        seconds = self.progress.seconds_left(self._under_way())
+        how = "about" if self.agenda.searches() else "at most"
+        return Text("" if seconds is None else f"{how} {span(seconds)} left")
 
-    def _work(self, trial: Trial) -> float:
-        terms = self.agenda.terms
-        return float(flops(plan(trial.model, trial.training.input_shape(terms.image_shape), terms.classes)))
+
+def _joined(*parts: Text) -> Text:
+    return Text(" · ").join(part for part in parts if part)
 
 
 def _numbers(record: Record) -> tuple[str, ...]:
-    return f"{record.train_loss:.3f}", f"{100 * record.val_score:.1f} %", f"{record.images_per_second:,.0f}"
+    loss = f"{record.train_loss:{'.3f' if record.train_loss < FAR else '.2g'}}"
+    return loss, f"{100 * record.val_score:.1f} %", f"{record.images_per_second:,.0f}"
 
 
 def describe(outcome: Outcome) -> str:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from analysis.report import Column, Table
+from sweeps.decisions.labels import counted
 from sweeps.decisions.planning import PlannedStage, distinct
 from sweeps.decisions.study import Study
 from trainables.plan import Layer, flops, parameters
@@ -18,29 +20,38 @@ def print_plan(
     study: Study, planned: Sequence[PlannedStage], seeds: int, early_stopping: bool, where: str, console: Console
 ) -> None:
     """Print every stage's trials and what each of them builds; `where` says on what they would run."""
-    trials = list(distinct(planned))
-    to_draw = sum(entry.to_draw for entry in planned)
-    drawn = f" and {to_draw} to be drawn" if to_draw else ""
-    to_recheck = sum(len(entry.to_recheck) for entry in planned)
-    rechecked = f" and at most {to_recheck} to recheck" if to_recheck else ""
-    stopping = "on" if early_stopping else "off"
-    console.print(
-        f"Study {study.name} on {study.baseline.dataset}: {len(planned)} stages, {len(trials)} distinct trials{drawn}"
-        f"{rechecked}, {study.baseline.training.epochs} epochs, seeds: {seeds}, early stopping: {stopping}",
-        highlight=False,
-    )
+    print_headline(study, planned, seeds, early_stopping, console)
     console.print(f"Trials run {where}.", highlight=False, soft_wrap=True)
     reachable = len({trial.key({}) for entry in planned if entry.cells for trial in entry.reachable})
     if reachable:
         console.print(f"All {reachable} trials that any winners could lead to can be built.", highlight=False)
     for stage in planned:
         console.print(_table(stage).to_rich())
-    if trials:
+    if any(entry.cells for entry in planned):
         console.print(
             "Where a stage starts from a winner, its trials are shown for the baseline's values; FLOPs: forward, per "
             "image.",
             highlight=False,
         )
+
+
+def print_headline(
+    study: Study, planned: Sequence[PlannedStage], seeds: int, early_stopping: bool, console: Console
+) -> None:
+    """Print the study's question, and how much there is to run."""
+    to_draw = sum(entry.to_draw for entry in planned)
+    drawn = f" and {to_draw} to be drawn" if to_draw else ""
+    to_recheck = sum(len(entry.to_recheck) for entry in planned)
+    rechecked = f" and at most {to_recheck} to recheck" if to_recheck else ""
+    stopping = "on" if early_stopping else "off"
+    if study.question:
+        console.print(Text(study.question, "bold"), highlight=False)
+    console.print(
+        f"Study {study.name} on {study.baseline.dataset}: {counted(len(planned), 'stage')}, "
+        f"{counted(len(list(distinct(planned))), 'distinct trial')}{drawn}{rechecked}, "
+        f"{counted(study.baseline.training.epochs, 'epoch')}, {counted(seeds, 'seed')}, early stopping: {stopping}",
+        highlight=False,
+    )
 
 
 def as_data(planned: Sequence[PlannedStage]) -> list[dict[str, Any]]:

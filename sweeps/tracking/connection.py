@@ -48,6 +48,15 @@ def resolve_uri(given: str | None = None) -> str:
     return check_uri(given or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db")
 
 
+def existing_uri(given: str | None = None) -> str:
+    """Return what resolve_uri() does. Raises UserError also where it names a database that is not there."""
+    uri = resolve_uri(given)
+    database = _database(uri)
+    if database and not database.exists():
+        raise UserError(f"there is no database {database}; give the tracking URI of the one that has the study")
+    return uri
+
+
 def check_uri(uri: str) -> str:
     """Return `uri`, with a sqlite path made absolute: other processes have other working directories.
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sweeps.tracking.store import Store, StoredTrial
-from trainables.errors import UserError
+from sweeps.decisions.outcome import Outcome
+from sweeps.decisions.status import Status
+from sweeps.tracking.store import TAG_LENGTH, Store, StoredTrial
+from trainables.errors import UserError, suggest
+from trainables.files import parsed
 from trainables.history import History
 from trainables.snapshot import CURVES
 
 if TYPE_CHECKING:
     from trainables.checkpoint import Checkpoint
 
+WINNERS = "winners"  # the experiment's tag
 LONGEST = 120  # characters of a folder's name
 
 
@@ -31,6 +36,53 @@ def validation_score(trial: StoredTrial) -> float:
     if trial.curves is None:
         raise UserError(f"run {trial.run_id} ({trial.name}) has no readable {CURVES}")
     return History.from_dict(trial.curves).score()
+
+
+def note_winners(store: Store, study: str, winners: Mapping[str, Outcome]) -> None:
+    """Have the study's experiment say who won its stages; those decided before that are not among these stay."""
+    if winners:
+        noted = {stage: (outcome.key, outcome.score) for stage, outcome in winners.items()}
+        text = json.dumps(_winners(store, study) | noted)
+        if len(text) <= TAG_LENGTH:
+            store.client.set_experiment_tag(store.experiment_id(study), WINNERS, text)
+
+
+def winner(store: Store, what: str, stage: str | None = None) -> StoredTrial:
+    """Return the trial of a run (its id); or of a study (its name) the best winner, with `stage` that stage's.
+
+    Of a study that does not say who won, as an earlier version left it, it is the best trial on validation. Raises
+    UserError where there is none.
+    """
+    if re.fullmatch("[0-9a-f]{32}", what):
+        return store.finished(what)[0]
+    with store.readable():
+        noted = _winners(store, what)
+    if not noted:
+        everyone = store.finished(what)  # if there is such a study
+        if stage is None:
+            return best(everyone, 1)[0]
+        raise UserError(
+            f"{what} does not say who won its stages; the study's command notes it, and trains nothing again"
+        )
+    if stage is not None and stage not in noted:
+        raise UserError(f"{what} has no stage {stage!r} with a winner{suggest(stage, noted)}")
+    key, _ = noted[stage] if stage else max(noted.values(), key=lambda each: each[1])
+    found = store.trials([key]).get(key)
+    if found and found.status == Status.DONE:
+        return found
+    if stage:
+        raise UserError(f"MLflow at {store.uri} has lost the run of the winner of {what}, {stage}")
+    return best(store.finished(what), 1)[0]
+
+
+def _winners(store: Store, study: str) -> dict[str, tuple[str, float]]:
+    """Return who won a study's stages: key and validation score, by stage; nothing where it does not say so."""
+    experiment = store.client.get_experiment_by_name(study)
+    try:
+        noted = parsed(experiment.tags[WINNERS]) if experiment else {}
+        return {stage: (str(key), float(score)) for stage, (key, score) in noted.items()}
+    except (KeyError, ValueError, TypeError, AttributeError):  # of an earlier version, or another's
+        return {}
 
 
 def load(store: Store, trial: StoredTrial) -> Checkpoint:

@@ -1,8 +1,9 @@
 """Where the files of a sqlite store's runs lie: beside the database, also when that has moved.
 
 MLflow keeps absolute places: `<home>/mlruns/<experiment>` of an experiment (Store.experiment_id chooses it), and below
-that of each of its runs. A folder that is renamed or copied takes the old ones along: nothing would be found any more,
-or a copy would be written to where the original is.
+that of each of its runs and logged models. A folder that is renamed or copied takes the old ones along: nothing would
+be found any more, or a copy would be written to where the original is. What sweeps/export.py packs has relative places,
+which are made absolute where it is opened.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Stray:
-    """An experiment whose place is not beside the database."""
+    """An experiment whose place is not beside the database, or does not say where that is."""
 
     number: int
     name: str
@@ -36,6 +37,16 @@ class Stray:
     def home(self) -> Path:
         """The folder in which the database was when it got this place."""
         return _path(self.location).parents[1]
+
+    @property
+    def packed(self) -> bool:
+        """Whether the place is relative, as in a copy that was packed to be opened anywhere."""
+        return Path(self.location).parts == (RUNS, self.name) and self.name != ".."
+
+
+def packed_place(experiment: str) -> str:
+    """Return an experiment's place in a copy that can be opened anywhere, as seen from the database's folder."""
+    return f"{RUNS}/{experiment}"
 
 
 def settle(database: Path) -> None:
@@ -64,9 +75,10 @@ def _strays(connection: sqlite3.Connection, database: Path) -> list[Stray]:
         if "no such" in str(error):  # table or column: no store of MLflow's, or not yet
             return []
         raise
-    ours = [Stray(*row) for row in rows if _is_ours(*row[1:])]
+    found = [Stray(*row) for row in rows if row[2]]
+    packed, ours = [each for each in found if each.packed], [each for each in found if _is_ours(each)]
     away = {home for home in {each.home for each in ours} if not _is_own(home, database)}
-    return [each for each in ours if each.home in away]
+    return [*packed, *(each for each in ours if each.home in away)]
 
 
 def _rehome(connection: sqlite3.Connection, database: Path, strays: Sequence[Stray]) -> None:
@@ -74,22 +86,28 @@ def _rehome(connection: sqlite3.Connection, database: Path, strays: Sequence[Str
     for stray in strays:
         place = here / RUNS / stray.name
         new = place.as_uri() if stray.location.startswith(FILE) else str(place)
-        for old in _runs(connection, stray):
+        for old in () if stray.packed else _below(connection, stray):
             if not _may_move(_path(old), _path(new + old.removeprefix(stray.location)), stray.home / database.name):
                 raise UserError(_how_to_go_on(database, stray.home))
         connection.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (new, stray.number))
-        connection.execute(
-            "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) "
-            "WHERE experiment_id = ? AND substr(artifact_uri, 1, ?) = ?",
-            (new, len(stray.location) + 1, stray.number, len(stray.location) + 1, f"{stray.location}/"),
-        )
-    homes = ", ".join(sorted({str(stray.home) for stray in strays}))
-    log.warning("%s has moved here from %s; its runs' files are now looked for in %s", database, homes, here / RUNS)
+        length = len(stray.location) + 1
+        for table, column in (("runs", "artifact_uri"), ("logged_models", "artifact_location")):
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
+                f"WHERE experiment_id = ? AND substr({column}, 1, ?) = ?",
+                (new, length, stray.number, length, f"{stray.location}/"),
+            )
+    if homes := ", ".join(sorted({str(stray.home) for stray in strays if not stray.packed})):
+        log.warning("%s has moved here from %s; its runs' files are now looked for in %s", database, homes, here / RUNS)
 
 
-def _runs(connection: sqlite3.Connection, stray: Stray) -> Iterator[str]:
-    """Yield the places of the experiment's runs, also of those deleted, that are below its own."""
-    rows = connection.execute("SELECT artifact_uri FROM runs WHERE experiment_id = ?", (stray.number,))
+def _below(connection: sqlite3.Connection, stray: Stray) -> Iterator[str]:
+    """Yield the places of the experiment's runs and models, also of those deleted, that are below its own."""
+    rows = connection.execute(
+        "SELECT artifact_uri FROM runs WHERE experiment_id = :number "
+        "UNION ALL SELECT artifact_location FROM logged_models WHERE experiment_id = :number",
+        {"number": stray.number},
+    )
     return (place for (place,) in rows.fetchall() if place and place.startswith(f"{stray.location}/"))
 
 
@@ -112,9 +130,10 @@ def _how_to_go_on(database: Path, home: Path) -> str:
     )
 
 
-def _is_ours(name: str, location: str | None) -> bool:
+def _is_ours(experiment: Stray) -> bool:
     """Whether a place has the form of those that Store.experiment_id chooses."""
-    if not location or ("://" in location and not location.startswith(FILE)):
+    location, name = experiment.location, experiment.name
+    if "://" in location and not location.startswith(FILE):
         return False
     path = _path(location)
     return path.is_absolute() and path.parts[-2:] == (RUNS, name) and name != ".."

@@ -1,5 +1,6 @@
 """A finding as files."""
 
+import base64
 import io
 import json
 
@@ -67,6 +68,21 @@ def test_a_finding_without_arrays_has_no_file_of_them():
 
 def test_a_finding_of_an_earlier_version_is_read():
     assert same(Finding.from_files(before()), FINDING)
+    files = before()
+    form = json.loads(files["finding.json"])
+    del form["tables"]["numbers"]["folded"]
+    assert same(Finding.from_files(files | {"finding.json": json.dumps(form).encode()}), FINDING)
+
+
+def test_raw_rows_stay_folded():
+    table = Table("t", (Column("a"),), ((1,),), folded=True)
+    files = Finding("job", "Title", tables={"t": table}).files()
+    assert Finding.from_files(files).tables["t"].folded
+    form = json.loads(files["finding.json"])
+    del form["digest"]
+    form["tables"]["t"]["folded"] = "yes"
+    with pytest.raises(ValueError, match="folded is 'yes'"):
+        Finding.from_files(files | {"finding.json": json.dumps(form).encode()})
 
 
 def test_of_a_damaged_finding_nothing_is_shown():
@@ -136,3 +152,15 @@ def test_what_is_damaged_on_purpose_is_no_finding_either():
         form["tables"]["numbers"]["columns"][0][where] = value
         with pytest.raises(ValueError, match=r"."):
             Finding.from_files(before() | {"finding.json": json.dumps(form).encode()})
+
+
+def test_a_notebook_shows_words_figures_and_what_is_shown_of_tables():
+    found = Finding("job", "A < B", ("so & so",), {"t": TABLE}, {"f": Figure(png(), 'a "cat"')})
+    picture = base64.b64encode(png()).decode()
+    assert found._repr_html_() == (
+        "<h3>A &lt; B</h3><p>so &amp; so</p>"
+        f'<figure><img src="data:image/png;base64,{picture}" alt="a &quot;cat&quot;" style="max-width:100%">'
+        "<figcaption>a &quot;cat&quot;</figcaption></figure>"
+        "<details><summary>t</summary><table><tr><th>a</th></tr>"
+        "<tr><td>1.0 ± 0.5 (3)</td></tr><tr><td>x</td></tr></table></details>"
+    )

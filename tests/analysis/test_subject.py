@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from analysis.jobs.filter_identification import FilterIdentification
-from analysis.subject import Subject, subject
+from analysis.subject import Subject, handed_over, subject
 from tests.analysis.filters.test_naming import make_subject
 from tests.conftest import make_dataset
 from tests.trainables.test_models import add_excite
@@ -39,6 +39,17 @@ def test_a_subject_sees_the_test_images_as_training_evaluated_them(trained, tiny
     np.testing.assert_allclose(of.probabilities.sum(1), 1, rtol=1e-6)
     gathered = np.concatenate([logits.numpy() for _, logits, _ in of.batches(size=7)])
     np.testing.assert_allclose(gathered, of.logits, rtol=0, atol=1e-5)
+
+
+def test_images_that_came_later_are_seen_as_the_test_images_were(trained, tiny):
+    """Of the same images all is the same, but for what only the data set tells."""
+    expected = examine(trained, tiny)
+    of = handed_over(trained[0], tiny.test, "net", "later", torch.device("cpu"))
+    np.testing.assert_array_equal(of.logits, expected.logits)
+    np.testing.assert_array_equal(of.images, expected.images)
+    np.testing.assert_array_equal(of.untrained(3).logits, expected.untrained(3).logits)
+    assert [each.seed for each in of.replicates] == [0, 7]
+    assert (of.dataset, of.training_images, of.class_names) == ("later", (), tiny.class_names)
 
 
 def test_an_untrained_network_is_as_training_would_begin_with_it(trained, tiny):

@@ -55,7 +55,7 @@ def test_findings_of_a_server_that_died_while_analyses_ran_are_kept_and_delivere
     assert said.count("MLflow does not take findings now") == 1
     assert len(findings_in(site.spool)) == len(JOBS)
     report = (site.results / "report.html").read_text()
-    assert all(f"<h2>{title}: hurt, " in report for title in ("Contact sheet", "Mistakes"))
+    assert all(f"<h2>{title}: " in report for title in ("Images", "Mistakes"))
 
     server.start()
     if deliverer == "sync.py":

@@ -32,7 +32,7 @@ from tests.gpu.workload import (  # noqa: E402
     verdict,
 )
 from trainables import gpu_errors  # noqa: E402
-from trainables.devices import on_gpu  # noqa: E402
+from trainables.devices import keep_within, on_gpu  # noqa: E402
 from trainables.footprint import Images, footprint  # noqa: E402
 from trainables.group import Group  # noqa: E402
 from trainables.kept import Kept  # noqa: E402
@@ -147,10 +147,11 @@ def throughput(groups: Sequence[Group], images: int, span: float) -> float:
 
 
 def footprint_holds(setting: Setting, network: str, batch: int, replicates: int) -> Result:
-    """Train an epoch and see what torch has kept of the GPU at most."""
+    """Train an epoch within what is reckoned with, and see what torch has kept of it at most."""
     trial, data = trial_and_data(setting, network, batch)
     trial = replace(trial, training=replace(trial.training, epochs=1))
     estimate = footprint(trial, Images.of(data), replicates)
+    keep_within(estimate.total / torch.cuda.mem_get_info()[1], estimate.context)
     captured(setting.device, lambda: trained(trial, data, setting.device, range(replicates)))
     taken, most = torch.cuda.max_memory_reserved(setting.device), estimate.total - estimate.context
     return Result(

@@ -99,7 +99,7 @@ def device_assert(setting: Setting) -> Result:
 @row("footprint-R1", RIGHT, 60, needs=("gpu",), network="R1")
 @row("footprint-R0", RIGHT, 45, needs=("gpu",), network="R0")
 def footprint_holds(setting: Setting, network: str) -> Result:
-    """What a trial of {network} takes of the GPU is no more than the plan reckons with."""
+    """A trial of {network} can be trained in the memory that the plan reckons with."""
     return in_child(setting, f"footprint-{network}")
 
 

@@ -167,7 +167,7 @@ def cast(setting: Setting, network: str, batches: tuple[int, ...]) -> Result:
 
 
 for _network, _batches in {
-    "R0": (64, 512, 4096),
+    "R0": (4, 16, 64, 512, 4096),
     "R1": (4, 16, 64, 256),
     "ResNet-18": (4, 16, 64),
 }.items():

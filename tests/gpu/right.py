@@ -91,14 +91,16 @@ def gradients(setting: Setting, dtype: torch.dtype, device: torch.device, fast: 
 
 @row("precision", RIGHT, 20)
 def precision(setting: Setting) -> Result:
-    """Gradients in float32, TF32 and bfloat16 are float64's within 1e-4, 5e-3 and 5e-2."""
+    """Gradients in float32, TF32 and bfloat16 are float64's within 1e-4, 2e-2 and 5e-2."""
+    # In float64 with the factors of each product rounded to TF32's ten bits, as here, they are 3e-3 apart; with the
+    # other bits cut off, as the hardware may do it, 7e-3. ReLUs and max pooling near a tie go the other way.
     exact = gradients(setting, torch.float64, CPU)
     found = {
         "float32": relative(gradients(setting, torch.float32, setting.device), exact),
         "TF32": relative(gradients(setting, torch.float32, setting.device, fast=True), exact),
         "bfloat16": relative(gradients(setting, torch.bfloat16, setting.device, fast=True), exact),
     }
-    right = found["float32"] <= 1e-4 and found["TF32"] <= 5e-3 and found["bfloat16"] <= 5e-2
+    right = found["float32"] <= 1e-4 and found["TF32"] <= 2e-2 and found["bfloat16"] <= 5e-2
     used = "" if found["TF32"] > 2 * found["float32"] else "TF32 computes no less exactly: it is not in use"
     return Result(right, found, used)
 
@@ -146,10 +148,11 @@ def there_and_back(setting: Setting) -> Result:
     return Result(bool(right), {"losses": " ".join(f"{each:.3f}" for each in losses)}, "; ".join(said))
 
 
-@row("together", RIGHT, 40)
-def together(setting: Setting) -> Result:
-    """Four replicates side by side are the same as each alone, with dropout and batch norm."""
-    trial, data = small(setting, "norm-dropout")
+@row("own-splits", RIGHT, 40, own_split=True)
+@row("together", RIGHT, 40, own_split=False)
+def together(setting: Setting, own_split: bool) -> Result:
+    """Four replicates side by side are the same as each alone (validation images of their own: {own_split})."""
+    trial, data = small(setting, "norm-dropout", vary_split=own_split)
     seeds = (0, 1, 2, 3)
     beside = captured(setting.device, lambda: trained(trial, data, setting.device, seeds))
     alone = [captured(setting.device, lambda s=seed: trained(trial, data, setting.device, (s,)))[0] for seed in seeds]

@@ -173,9 +173,13 @@ def test_a_device_assert_is_recognised_and_leaves_nothing_to_compute_with(words,
 @pytest.mark.parametrize("over", [0, 1])
 def test_a_trial_that_takes_more_than_the_plan_reckons_with_is_found(over, gpu, monkeypatch):
     estimate = Footprint(context=10, data=1, network=2, activations=4, evaluation=8)
+    kept = []
     monkeypatch.setattr(child, "footprint", lambda *_: estimate)
+    monkeypatch.setattr(child, "keep_within", lambda *given: kept.append(given))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (0, 100))
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda _: 15 + over)
     result = child.TASKS["footprint-R0"](Setting(gpu.device, tiny=True))
+    assert kept == [(0.25, 10)]
     assert result.ok == (not over)
     assert result.values["share %"] == pytest.approx(100 * (15 + over) / 15)
 

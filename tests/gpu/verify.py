@@ -7,7 +7,7 @@ where a row failed. On a machine with a GPU, torch 2.11 or later, torchvision, n
 no data, no network. What these would add is said to be left out. `--tiny` is for a CPU: every path that needs no GPU,
 in sizes that say nothing about speed.
 
-It has not met a GPU yet. There, from the root of the project:
+What it found on an H100 is in h100.md. From the root of the project:
 
     python -m tests.gpu.verify                            all rows, in less than ten minutes
     python -m tests.gpu.verify --only branches-4,vmap-4   some, and the peers that they are held against

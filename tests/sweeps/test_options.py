@@ -79,8 +79,16 @@ def test_every_flag_is_read(monkeypatch):
     ("arguments", "message"),
     [
         (["--num-gpu", "4"], "error: unknown argument '--num-gpu'; did you mean '--num-gpus'?"),
-        (["--epochs", "ten"], "error: argument --epochs: 'ten' is not a whole number"),
-        (["--grid-rule", "behnd"], "error: early stopping in a grid 'behnd' is not known; did you mean 'behind'?"),
+        (["--gpus", "4"], "error: unknown argument '--gpus'; did you mean '--num-gpus'?\n"),
+        (["foo"], "error: unknown argument 'foo'; --help shows what there is\n"),
+        (["--lr=0.1"], "error: unknown argument '--lr=0.1'; --help shows what there is\n"),
+        (["--epochs", "ten"], "error: --epochs: 'ten' is not a whole number"),
+        (["--epochs"], "error: --epochs: expected one argument"),
+        (["--grid-rule", "behnd"], "error: --grid-rule: 'behnd' is not known; did you mean 'behind'?"),
+        (["--grid-rule", "x"], "error: --grid-rule: 'x' is not known; known: behind, asha\n"),
+        (["--sampler", "x"], "error: --sampler: 'x' is not known; known: tpe, random, gp, cma-es, nsga2, grid\n"),
+        (["--rule", "x"], "error: --rule: 'x' is not known; known: asha, hyperband, median, pasha, none\n"),
+        (["--dataset", "x"], "error: unknown data set 'x'; known: cifar10, .*, cifar100, svhn, stl10, folder:PATH\n"),
         (["--epochs", "0"], "error: --epochs is 0, but must be at least 1"),
         (["--seeds", "-1"], "error: --seeds is -1, but must be at least 1"),
         (["--stages", "conv_layer"], "error: study small has no stage 'conv_layer'; did you mean 'conv_layers'?"),
@@ -164,12 +172,51 @@ def test_given_weights_take_the_place_of_the_study_s_and_quick_alone_leaves_them
     assert weights(quick=True) == (None,)
 
 
-@pytest.mark.parametrize(
-    "flags", [["--sampler", "random"], ["--sampler", ""], ["--num-trials", "4"], ["--rule", "asha"]]
-)
+@pytest.mark.parametrize("flags", [["--sampler", "random"], ["--num-trials", "4"], ["--rule", "asha"]])
 def test_what_only_a_search_has_is_refused_for_a_study_without_one(flags, capsys):
     assert status(STUDY, flags) == 2
     assert capsys.readouterr().err.startswith("error: study small has no search")
+
+
+HELP = """Many. Which of them is it that matters for a small network, and for which of the data sets does it do so?
+And since when?
+
+    python many.py --num-trials 64           # goes on where the first ones ended, on more than a hundred columns
+    row  of a table
+
+Another paragraph."""
+
+
+@pytest.mark.parametrize(("columns", "width"), [(10, 20), (60, 60), (80, 80), (100, 100), (140, 100)])
+def test_help_has_one_width_and_what_is_indented_stays(columns, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = _parser(HELP, ["lr"]).format_help().splitlines()
+    for line in HELP.splitlines():
+        assert not line.startswith(" ") or line in lines
+    ours = lines[: lines.index("examples:")]
+    set_lines = [line for line in ours if line not in HELP.splitlines() or not line.startswith(" ")]
+    if columns >= 60:  # no word is longer
+        assert width - 12 < max(map(len, set_lines)) <= width
+    assert " ".join(HELP.partition("\n\n")[0].split()) in " ".join(" ".join(lines).split())
+
+
+def test_help_ends_with_examples_that_can_be_run(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["sweeps/part_a.py"])
+    lines = _parser("", ["lr"]).format_help().partition("examples:\n")[2].splitlines()
+    commands = [line.removeprefix("  python sweeps/part_a.py ") for line in lines if not line.startswith("  # ")]
+    assert len(commands) == len(lines) / 2 > 2
+    for command in commands:
+        assert read(*command.split()) != RunOptions()
+
+
+def test_help_names_what_can_be_chosen(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")
+    shown = " ".join(_parser("", ["conv", "lr"]).format_help().split())
+    assert "early stopping in a stage that is no search: behind, asha (default: behind)" in shown
+    assert "what draws a search's trials: tpe, random, gp, cma-es, nsga2, grid (default: the study's)" in shown
+    assert "early stopping in a search: asha, hyperband, median, pasha, none (default: the study's)" in shown
+    assert "whose winners they need: conv, lr (default: all)" in shown
+    assert "emnist-letters, emnist-mnist, usps, cifar100, svhn, stl10, folder:PATH (default: the study's)" in shown
 
 
 def test_every_option_has_a_flag_with_a_help_text():

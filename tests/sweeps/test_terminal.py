@@ -9,10 +9,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.terminal import NEAR, Outlet, console, endure, near, printable
+from sweeps.terminal import NEAR, Outlet, busy, console, endure, near, printable
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = str(ROOT / "sweeps" / "part_a.py")
@@ -198,3 +199,81 @@ logging.getLogger("a").warning("“%s”", "\\udce9 \\x1b[2J")
     said = run("-c", code, PYTHONIOENCODING="ascii").stderr
     assert b"UserWarning: +-" in said
     assert said.endswith(b'"   [2J"\n')
+
+
+def test_in_a_terminal_it_is_said_what_a_command_is_at_and_taken_away():
+    text = io.StringIO()
+    shown = Console(file=text, force_terminal=True, width=80, _environ={})
+    with busy(shown, "reading folder:[/]"):
+        assert "reading folder:[/] …" in text.getvalue()
+        shown.print("said")
+    assert text.getvalue().endswith("\x1b[?25h\r\x1b[1A\x1b[2K")
+    assert "said\n" in text.getvalue()
+
+
+@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {}])
+def test_elsewhere_nothing_is(environment):
+    text = io.StringIO()
+    with busy(Console(file=text, force_terminal=bool(environment), _environ=environment), "reading"):
+        assert text.getvalue() == ""
+    assert text.getvalue() == ""
+
+
+def test_an_old_terminal_gets_a_spinner_that_it_can_show():
+    content = io.BytesIO()
+    stream = io.TextIOWrapper(content, "ascii", "near")
+    with busy(Console(file=stream, force_terminal=True, _environ={}), "reading"):
+        stream.flush()
+        assert content.getvalue().isascii()
+        assert b"?" not in content.getvalue().replace(b"\x1b[?", b"")
+
+
+def test_a_notebook_gets_plain_lines(monkeypatch, capsys):
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    shown = console()
+    assert not shown.is_jupyter
+    with busy(shown, "reading"):
+        shown.print("said", highlight=False)
+    assert capsys.readouterr().out == "said\n"
+
+
+def test_a_command_s_first_word_comes_before_the_slow_imports(tmp_path):
+    """In a terminal; and what goes into a pipe is text alone."""
+    script = tmp_path / "mine.py"
+    script.write_text(STUDY)
+    shown = in_a_terminal([sys.executable, str(script), "--dry-run"], tmp_path)
+    assert shown.index(b"mine: planning") < shown.index(b"Study mine on shapes")
+    piped = run(str(script), "--dry-run")
+    assert piped.stdout.startswith(b"How deep?\nStudy mine on shapes")
+    assert b"\x1b" not in piped.stdout
+    assert piped.stderr == b""
+
+
+STUDY = """
+from sweeps.study import Stage, Study
+from trainables.config import Trial
+
+STUDY = Study("mine", Trial("shapes"), (Stage("depth", {"model.conv_layers": (1, 2)}),), question="How deep?")
+
+if __name__ == "__main__":
+    from sweeps.main import main
+
+    main(STUDY)
+"""
+
+
+def in_a_terminal(command: list[str], folder: Path) -> bytes:
+    """Run a command in a terminal, and return what it shows."""
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "80"}
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=environment)
+    os.close(theirs)
+    shown = b""
+    try:
+        while content := os.read(ours, 65536):
+            shown += content
+    except OSError:  # it has ended
+        pass
+    os.close(ours)
+    assert process.wait() == 0
+    return shown

@@ -11,6 +11,7 @@ from trainables.devices import (
     computing_dtype,
     fast_products,
     fits,
+    keep_within,
     new_random_numbers,
     on_gpu,
     pinned,
@@ -74,8 +75,7 @@ def test_bfloat16_is_used_where_a_gpu_computes_it_itself(monkeypatch, able):
     [
         (CPU, 49_999_999, torch.float32),
         (CPU, 50_000_000, torch.bfloat16),
-        (GPU, 19_999_999_999, torch.float32),
-        (GPU, 20_000_000_000, torch.bfloat16),
+        (GPU, 1, torch.bfloat16),
     ],
 )
 def test_small_steps_stay_in_float32(monkeypatch, device, flops, dtype):
@@ -112,6 +112,15 @@ def test_random_numbers_begin_anew_by_seed_and_epoch():
     assert not torch.equal(states[0], states[1])
     assert not torch.equal(states[0], states[2])
     assert states[0].shape == new_random_numbers(CPU).shape
+
+
+@pytest.mark.parametrize(("share", "fraction"), [(0.5, 0.4), (0.05, 0.0)])
+def test_a_share_of_a_gpu_is_what_torch_takes_and_what_is_beside_it(share, fraction, monkeypatch):
+    told = []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (7, 100))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", told.append)
+    keep_within(share, 10)
+    assert told == [pytest.approx(fraction)]
 
 
 def test_half_of_a_gpu_s_free_memory_is_for_images(monkeypatch):

@@ -5,6 +5,7 @@
     shapes          6,000 drawn objects, 32×32 RGB, with masks; embedded
     scenes          1,250 pictures of four such objects each, 64×64 RGB, multi-label; embedded
     voc2007         9,963 photographs with several labels each, 256×256 RGB, with boxes; downloaded where missing
+    mnist …         what torchvision has of small images: digits, letters, CIFAR-100, SVHN, STL-10 (see catalogue.py)
     folder:PATH     your own images in class folders (see folders.py)
 
 Validation is a part of the training images, the same for every trial and replicate, unless a trial has `vary_split`
@@ -15,16 +16,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from trainables.datasets import cifar10, fashion_mnist, folders, scenes, shapes, voc
+from trainables.datasets import catalogue, cifar10, fashion_mnist, folders, scenes, shapes, voc
 from trainables.datasets.dataset import Box, Dataset, Shape, Source, Split, check_labels, digest, statistics
+from trainables.datasets.given import given
 from trainables.datasets.images import Format
 from trainables.datasets.splits import hold_back
 from trainables.errors import UserError, suggest
 
-__all__ = ["Box", "Dataset", "Shape", "Split", "image_shape", "labelled", "load", "names"]
+__all__ = ["Box", "Dataset", "Shape", "Split", "handed_over", "image_shape", "labelled", "load", "names"]
 
 SOURCES = {
     "cifar10": cifar10.SOURCE,
@@ -32,6 +35,7 @@ SOURCES = {
     "shapes": shapes.SOURCE,
     "scenes": scenes.SOURCE,
     "voc2007": voc.SOURCE,
+    **{name: entry.source for name, entry in catalogue.CATALOGUE.items()},
 }
 
 
@@ -94,6 +98,16 @@ def labelled(name: str, data_dir: Path, class_names: tuple[str, ...], image_shap
     _, test = source.read(data_dir)
     check_labels(test.labels, source.class_names, name)
     return _relabelled(test, source.class_names, class_names)
+
+
+def handed_over(images: Any, dataset: str, image_shape: Shape) -> np.ndarray:
+    """Return images that a user hands to a model, (N, height, width, channels) uint8, in the format it was trained in.
+
+    Other sizes and channels are brought to it as those of its `dataset` were. Raises UserError as given() does.
+    """
+    channels, height, width = image_shape
+    source = SOURCES.get(dataset)  # its files, or the folder, may not be here
+    return given(images, Format(height, width, gray=channels == 1), warped=source is not None and source.warped)
 
 
 def _source(name: str) -> Source:

@@ -54,6 +54,7 @@ class Source:
     class_names: tuple[str, ...]
     multi_label: bool = False
     counts: tuple[int, int] | None = None  # training and test images of the whole, where the files may hold only a part
+    warped: bool = False  # how images of another size are brought to the shape: whole; else the centre is cut out
 
 
 @dataclass(frozen=True)

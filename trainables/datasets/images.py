@@ -92,7 +92,13 @@ def header(path: Path) -> tuple[int, int, bool]:
 
 def cropped(path: Path, form: Format) -> np.ndarray:
     """Return the image's pixels; one of another size is resized to just cover the format, and its centre cut out."""
-    image = _converted(path, form)
+    with Image.open(path, formats=FORMATS) as image:
+        return cropped_image(image, form)
+
+
+def cropped_image(image: Image.Image, form: Format) -> np.ndarray:
+    """Return what cropped() does, of an image that is open."""
+    image = _converted(image, form)
     if image.size != (form.width, form.height):
         scale = max(form.width / image.width, form.height / image.height)
         width, height = round(image.width * scale), round(image.height * scale)
@@ -109,20 +115,25 @@ def cropped(path: Path, form: Format) -> np.ndarray:
 
 def warped(path: Path, form: Format) -> np.ndarray:
     """Return the whole image's pixels, resized to the format without regard to its aspect ratio."""
-    image = _converted(path, form).resize((form.width, form.height), Image.Resampling.BILINEAR)
+    with Image.open(path, formats=FORMATS) as image:
+        return warped_image(image, form)
+
+
+def warped_image(image: Image.Image, form: Format) -> np.ndarray:
+    """Return what warped() does, of an image that is open."""
+    image = _converted(image, form).resize((form.width, form.height), Image.Resampling.BILINEAR)
     return np.asarray(image).reshape(form.shape)
 
 
-def _converted(path: Path, form: Format) -> Image.Image:
+def _converted(image: Image.Image, form: Format) -> Image.Image:
     """Return the image in 8 bits: gray or RGB, without transparency."""
     mode = "L" if form.gray else "RGB"
-    with Image.open(path, formats=FORMATS) as image:
-        _check_depth(image)
-        if image.mode.startswith("I;16"):
-            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert(mode)
-        if image.mode == "P":  # a palette with transparency cannot go to RGB at once
-            return image.convert("RGBA").convert(mode)
-        return image.convert(mode)
+    _check_depth(image)
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert(mode)
+    if image.mode == "P":  # a palette with transparency cannot go to RGB at once
+        return image.convert("RGBA").convert(mode)
+    return image.convert(mode)
 
 
 def _check_depth(image: Image.Image) -> None:

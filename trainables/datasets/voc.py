@@ -140,4 +140,4 @@ def _text(element: ET.Element, path: str) -> str:
     return text.strip()
 
 
-SOURCE = Source(read, (3, FORMAT.height, FORMAT.width), CLASS_NAMES, multi_label=True, counts=(5011, 4952))
+SOURCE = Source(read, (3, FORMAT.height, FORMAT.width), CLASS_NAMES, multi_label=True, counts=(5011, 4952), warped=True)

@@ -5,6 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.figures import bars
+from analysis.figures.page import FULL, HALF
 from tests.analysis.figures.layout import LONG, boxes, outside, overlapping
 
 
@@ -59,6 +60,13 @@ def test_words_of_bars_do_not_overlap(number: int, series: int):
     assert min(box.y0 for box in ticks) > max(
         box.y1 for name, box in found if name.startswith("a caption") and box.y0 < 100
     )
+
+
+@pytest.mark.parametrize(("number", "series", "width"), [(2, 4, HALF), (10, 2, HALF), (20, 3, FULL), (80, 1, 11)])
+def test_bars_are_as_wide_as_half_a_page_or_a_page_or_what_their_labels_need(number, series, width):
+    values = {f"s{i}": np.ones(number) for i in range(series)}
+    figure = columns([str(i) for i in range(number)], values)
+    assert figure.get_size_inches()[0] == pytest.approx(width, abs=0.1)
 
 
 @pytest.mark.parametrize(

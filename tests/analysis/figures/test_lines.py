@@ -5,6 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.figures import lines
+from analysis.figures.page import FULL, HALF
 from tests.analysis.figures.layout import LONG, boxes, outside, overlapping
 
 VALUES = np.array([[0.1, 0.4, 0.5], [0.3, 0.4, 0.9]])  # means .2 .4 .7; sd √2/10, 0, √8/10
@@ -53,6 +54,12 @@ def test_words_do_not_overlap(plots: int, words: list):
     found = boxes(figure)
     assert not overlapping([(name, box) for name, box in found if not name.startswith("layer")])
     assert not outside(figure, found)
+
+
+@pytest.mark.parametrize(("plots", "width"), [(1, HALF), (2, FULL), (3, FULL)])
+def test_one_plot_is_half_a_page_and_several_are_one(plots: int, width: float):
+    figure = drawn([(f"plot {number}", {"a": VALUES}) for number in range(plots)], [0, 0.5, 2])
+    assert figure.get_size_inches()[0] == pytest.approx(width)
 
 
 def test_the_same_input_gives_the_same_bytes():

@@ -4,7 +4,21 @@ import numpy as np
 import pytest
 from matplotlib.lines import Line2D
 
-from analysis.figures.page import GAP, MARGIN, NARROWEST, check_labels, legend, legend_size, page, slant, tick_words
+from analysis.figures.page import (
+    FULL,
+    GAP,
+    HALF,
+    MARGIN,
+    NARROWEST,
+    WIDEST,
+    check_labels,
+    in_lines,
+    legend,
+    legend_size,
+    page,
+    slant,
+    tick_words,
+)
 from analysis.figures.text import LEADING, NOTE, SMALL, TITLE, height, widest
 
 
@@ -28,6 +42,13 @@ def test_a_page_is_wide_enough_for_words_and_wastes_nothing_on_an_empty_caption(
     np.testing.assert_allclose(inches(figure, place(0, 0, 1, 1))[:2], MARGIN)
 
 
+def test_two_narrow_pages_lie_side_by_side_on_one_of_full_width():
+    figure, _ = page(1, 3, "title", "")
+    assert figure.get_size_inches()[0] == pytest.approx(HALF)
+    assert 2 * HALF <= FULL == pytest.approx(WIDEST + 2 * MARGIN)
+    assert FULL <= (210 - 2 * 12) / 25.4  # A4, with margins of 12 mm
+
+
 def test_a_legend_has_as_many_columns_as_fit():
     names = ["one", "two", "three"]
     each = widest(names, NOTE) + 0.5
@@ -44,6 +65,13 @@ def test_a_legend_lies_outside_of_its_axes(below: bool):
     figure.draw_without_rendering()
     box, frame = axes.get_legend().get_window_extent(), axes.get_window_extent()
     assert box.y1 <= frame.y0 + 1 if below else box.y0 >= frame.y1 - 1
+
+
+def test_labels_go_into_lines_where_their_words_fit():
+    room = widest(["longer"], SMALL) + GAP + 1e-9
+    assert in_lines(["a longer one", "b"], room) == ["a\nlonger\none", "b"]
+    assert in_lines(["a longer one two", "b"], room) == ["a longer one two", "b"]  # four lines
+    assert in_lines(["a longest one", "b"], room) == ["a longest one", "b"]  # a word that would be broken
 
 
 def test_labels_slant_only_where_they_do_not_fit():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.figures import Panel, in_rows, panels
+from analysis.figures import Panel, Shades, in_rows, panels
+from analysis.figures.page import FULL
 from tests.analysis.figures.layout import LONG, boxes, outside, overlapping
 
 GRAY = np.arange(12, dtype=np.uint8).reshape(3, 4)
@@ -63,6 +64,31 @@ def test_all_maps_and_overlays_share_one_scale():
 def test_the_scale_is_that_of_the_finite_values_or_as_asked_for(values, options, expected):
     norm = grid([[Panel(values)]], colour_label="x", **options).axes[0].images[0].norm
     assert (norm.vmin, norm.vmax) == expected
+
+
+def test_panels_with_shades_of_their_own_have_a_scale_and_a_bar_of_their_own():
+    drop = Shades("magma_r", (0, 5), "drop")
+    rows = [[Panel(MAP), Panel(MAP, shades=drop), Panel(2 * MAP, shades=Shades("magma_r", (0, 5), "drop"))]]
+    axes, bar, other = grid(rows, colormap="autumn", limits=(0, 1), colour_label="p").axes
+    own, first, second = axes.images
+    assert [image.get_cmap().name for image in axes.images] == ["autumn", "magma_r", "magma_r"]
+    assert (own.norm.vmax, first.norm.vmax) == (1, 5)
+    assert first.norm is second.norm
+    assert [each.get_title(loc="left") for each in (bar, other)] == ["p", "drop"]
+    assert bar.get_position().x1 < other.get_position().x0
+
+
+@pytest.mark.parametrize(("columns", "inches"), [(4, 1.1), (9, 1.1), (16, 0.4), (12, 2.0)])
+def test_a_grid_is_no_wider_than_a_page(columns: int, inches: float):
+    figure = grid([[Panel(COLOUR, "cat")] * columns], row_labels=["a row"], panel_inches=inches)
+    assert figure.get_size_inches()[0] <= FULL + 1e-9
+
+
+def test_a_grid_is_wider_than_a_page_only_where_a_word_needs_it():
+    rows = [[Panel(COLOUR, "hippopotamus 1")] * 12]
+    figure = grid(rows)
+    assert figure.get_size_inches()[0] > FULL
+    assert {text.get_text() for text in figure.axes[0].texts} == {"hippopotamus\n1"}
 
 
 def test_a_box_is_drawn_at_its_pixels_and_cut_off_at_the_edge():

@@ -5,6 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.figures import scatter
+from analysis.figures.page import FULL, HALF
 from analysis.figures.scatter import apart
 from tests.analysis.figures.layout import LONG, boxes, outside, overlapping
 
@@ -33,6 +34,16 @@ def test_names_of_classes_in_one_place_are_drawn_apart():
     points, classes = rng.normal(size=(2000, 2)), rng.permutation(np.arange(2000) % 20)
     plots = [("same place", points, classes), (LONG[:120], points * 0, classes)]
     figure = clouds(plots, [f"class {i} $" for i in range(20)], title=LONG[:150], caption=LONG)
+    found = boxes(figure)
+    assert not outside(figure, found)
+    assert not [pair for pair in overlapping(found) if pair[1] != "axes"]
+
+
+@pytest.mark.parametrize(("plots", "width"), [(1, HALF), (2, FULL), (3, FULL)])
+def test_two_plots_lie_side_by_side_and_further_ones_below(plots: int, width: float):
+    points, classes = np.random.default_rng(0).normal(size=(50, 2)), np.arange(50) % 10
+    figure = clouds([(f"model {n}", points, classes) for n in range(plots)], [f"class {n}" for n in range(10)])
+    assert width - 0.3 < figure.get_size_inches()[0] <= width + 1e-9
     found = boxes(figure)
     assert not outside(figure, found)
     assert not [pair for pair in overlapping(found) if pair[1] != "axes"]

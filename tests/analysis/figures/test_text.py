@@ -11,6 +11,7 @@ def test_words_are_wrapped_to_a_width_and_keep_their_line_ends():
     assert text.startswith("costs $5\n\nand\n")
     assert text.replace("\n", "").replace(" ", "") == "costs$5andanextraordinarilylongwordthatfitsnolineatall"
     assert wrap("", 1, 7) == ""
+    assert wrap("within 95 % (of 5 %), say", 0.45, 7).count(" %") == 2  # a number keeps its sign
 
 
 def test_a_line_ends_only_where_the_next_word_does_not_fit():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.filters.claims import Claims
-from analysis.filters.layers import LayerClaims, layers_table
+from analysis.filters.layers import LayerClaims, headline, layers_table
 from analysis.report import Measured
 
 
@@ -54,3 +54,13 @@ def test_without_untrained_networks_nothing_is_said_of_them():
     assert layer.sentence == (
         "conv1, 2 filters: the largest class has 45.0 images on average; 50 % of them beat chance, 50 % colour too."
     )
+
+
+def test_the_heading_is_of_the_last_null_that_was_looked_at():
+    trained = claims([80, 55, 70, 90], [40, 40, 75, 40], p=[1e-9, 1e-9, 1e-9, 0.9])
+    with_untrained = LayerClaims("conv2", 4, (trained,), UNTRAINED)
+    assert headline([with_untrained, with_untrained]) == (
+        "beyond chance, colour and untrained networks, 25 % of conv2, 25 % of conv2 prefer a class"
+    )
+    alone = LayerClaims("conv1", 2, (claims([80, 10], 40, p=[1e-9, 0.9]),), ())
+    assert headline([alone]) == "beyond chance and colour, 50 % of conv1 prefer a class"

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from analysis.filters.random_sets import Standing, how_many, other_sets, stratified
+from analysis.filters.random_sets import AmongSets, how_many, other_sets, stratified
 
 FILTERS = {"conv1": (0, 2), "conv2": (1,)}
 SIZES = {"conv1": 4, "conv2": 3}
@@ -41,9 +41,9 @@ def test_each_filter_is_drawn_as_often_as_any_other():
 
 
 def test_where_a_set_stands_by_hand():
-    standing = Standing(3.0, np.array([1.0, 3.0, 5.0, 2.0]), complete=False)
-    assert (standing.as_bad, standing.p) == (2, pytest.approx(3 / 5))
-    assert standing.sentence == (
+    found = AmongSets(3.0, np.array([1.0, 3.0, 5.0, 2.0]), complete=False)
+    assert (found.as_bad, found.p) == (2, pytest.approx(3 / 5))
+    assert found.sentence == (
         "Against 4 other sets, drawn at random, of as many filters of the same layers: they lose 2.50 points (median; "
         "90 % of them 1.15 to 4.70), this one 3.00; 50 % of them lose at least as much, p = 0.6: nothing shows that "
         "these filters matter more than any others."
@@ -51,19 +51,19 @@ def test_where_a_set_stands_by_hand():
 
 
 def test_a_set_that_is_worse_than_nearly_all_matters():
-    standing = Standing(9.0, np.arange(39) / 10, complete=True)
-    assert standing.p == pytest.approx(1 / 40)
-    assert standing.sentence.startswith("Against all 39 other sets of as many filters")
-    assert standing.sentence.endswith(
+    found = AmongSets(9.0, np.arange(39) / 10, complete=True)
+    assert found.p == pytest.approx(1 / 40)
+    assert found.sentence.startswith("Against all 39 other sets of as many filters")
+    assert found.sentence.endswith(
         "0 % of them lose at least as much, p = 0.025: these filters matter more than others."
     )
-    assert "nothing shows" in Standing(9.0, np.arange(18) / 10, complete=True).sentence  # too few to say so
+    assert "nothing shows" in AmongSets(9.0, np.arange(18) / 10, complete=True).sentence  # too few to say so
 
 
 def test_p_is_small_as_often_as_it_says():
     rng = np.random.default_rng(0)
     small = [
-        Standing(own, others, False).p <= 0.05
+        AmongSets(own, others, False).p <= 0.05
         for own, *others in rng.normal(size=(4000, 100))
         for others in [np.array(others)]
     ]
@@ -71,7 +71,7 @@ def test_p_is_small_as_often_as_it_says():
 
 
 def test_of_no_other_sets_that_is_said():
-    assert Standing(1.0, np.array([]), complete=True).sentence.startswith("There is no other set")
+    assert AmongSets(1.0, np.array([]), complete=True).sentence.startswith("There is no other set")
 
 
 def test_a_sample_has_of_each_class_its_share():
@@ -82,3 +82,10 @@ def test_a_sample_has_of_each_class_its_share():
     assert found.tolist() == stratified(classes, 50).tolist()
     assert found.tolist() != list(range(0, 1000, 20))
     assert stratified(classes, 1000).tolist() == stratified(classes, 5000).tolist() == list(range(1000))
+
+
+def test_the_heading_says_whether_they_matter_more():
+    assert AmongSets(9.0, np.arange(39) / 10, complete=True).headline == "more than other sets of as many cost"
+    headline = AmongSets(9.0, np.arange(18) / 10, complete=True).headline
+    assert headline == "not told apart from what other sets of as many cost"
+    assert AmongSets(1.0, np.array([]), complete=True).headline == ""

@@ -35,3 +35,7 @@ def test_class_by_class():
 
 def test_confusions_that_grew():
     assert grown(LABELS, BEFORE, AFTER, ("a", "b", "c")) == [("b", "a", 0, 2, 2)]
+
+
+def test_a_p_too_small_to_be_told_from_0_is_not_said_to_be_0():
+    assert Flips(10_000, 0, 5_000, 0).in_words.endswith("McNemar's exact test p < 1e-300.")

@@ -149,3 +149,20 @@ def test_a_gain_of_less_than_a_point_that_is_certain_is_told():
     behind = replace(found, models=(better, base))
     assert "a over b: -0.5 points [" in behind.text[2]
     assert "not told apart" not in behind.text[2]
+
+
+def test_the_heading_of_one_model_says_what_it_beats():
+    found = standing(shares("net", 0.7, 0))
+    mean = 100 * shares("net", 0.7, 0).each.mean()
+    assert found.headline.startswith(f"{mean:.0f} % of the neighbours share a class, more than pixels (")
+    assert "less than pixels (" in standing(shares("net", 0.3, 0), pixels=0.6).headline
+    unknown = replace(found, pixels=Shares("pixels", "p", np.full((1, IMAGES), np.nan), False))
+    assert unknown.headline == "no image is known to have a class"
+
+
+def test_the_heading_of_several_models_says_whether_they_are_told_apart():
+    apart = standing(shares("a", 0.5, 0, 3), shares("b", 0.7, 1, 3)).headline
+    assert apart.endswith(" % (b) of the neighbours share a class")
+    assert " % (a) and " in apart
+    alike = standing(shares("a", 0.5, 0, 3), shares("b", 0.5, 1, 3))
+    assert alike.headline.endswith(" of the neighbours share a class, not told apart")

@@ -9,6 +9,7 @@ from torch import nn
 
 from analysis.filters.chain import chain, switched_off
 from analysis.filters.naming import convolution
+from analysis.inference.lost import over_seeds_and_images
 from analysis.jobs import ablation
 from analysis.jobs.ablation import Ablation
 from analysis.report import Measured
@@ -404,3 +405,17 @@ def test_labels_that_are_few_are_not_all_left_out(monkeypatch):
     assert len(job._images(replace(subject, labels=labels), {"conv1": (0,)})) == 30
     labels[::2, 1] = 1
     assert len(job._images(replace(subject, labels=labels), {"conv1": (0,)})) == 6
+
+
+def test_the_heading_says_what_is_lost_and_whether_other_filters_would_cost_as_much():
+    subject = make_subject(SMALL, count=60)
+    job = Ablation(filters="conv1:0,1 conv2:0")
+    found = job.finding([subject], computed(job, subject))
+    before, after = (100 * (found.arrays[when].argmax(1) == subject.labels) for when in ("before", "after"))
+    lost = over_seeds_and_images((before - after)[None])
+    start = f"Ablation: without 3 filters, {lost:.1f} points of accuracy are lost, "
+    verdicts = ("more than", "not told apart from what")
+    assert found.title in (f"{start}{which} other sets of as many cost" for which in verdicts)
+    alone = Ablation(filters="conv1:0", sets=0)
+    assert alone.finding([subject], computed(alone, subject)).title.startswith("Ablation: without 1 filter, ")
+    assert found.tables["ablation-confusions"].folded

@@ -185,3 +185,12 @@ def test_what_cannot_be_compared_is_refused(other: Subject, message: str):
 def test_one_model_is_refused():
     with pytest.raises(UserError, match="at least two"):
         find(FIRST)
+
+
+def test_the_heading_says_what_the_last_model_gains_and_in_how_many_classes():
+    found = find(FIRST, SECOND)
+    assert found.title.startswith("Side by side: deep over plain: +0.0 points of accuracy [-")
+    assert found.title.endswith("], no class told apart")
+    labels = [0] * 20 + [1] * 80
+    few = told([sure(1)] * 20 + [sure(0)] * 8 + [sure(1)] * 72, labels, "few")
+    assert find(few, told([sure(0)] * 100, labels, "all cats")).title.endswith("], 1 of 2 classes better, 1 worse")

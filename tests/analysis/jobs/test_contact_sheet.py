@@ -82,3 +82,7 @@ def test_a_sheet_is_a_png(channels: int):
 def test_options_are_checked(options: dict):
     with pytest.raises(UserError, match="but must be at least"):
         ContactSheet(**options)
+
+
+def test_the_heading_says_what_is_shown():
+    assert find(ContactSheet(per_class=4), SUBJECT).title == "Images: 4 of each of the 3 classes of pets"

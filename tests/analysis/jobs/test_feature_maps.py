@@ -77,3 +77,12 @@ def test_what_is_not_there_is_named(options, message):
 def test_a_network_without_convolutions_has_none():
     with pytest.raises(UserError, match="net has no convolutions, and so no feature maps"):
         FeatureMaps().parts(make_subject(CNN(conv_layers=0)))
+
+
+def test_the_heading_counts_the_maps_that_are_silent():
+    subject, job = make_subject(SMALL), FeatureMaps(image=2, layers=("conv1", "block1"))
+    maps = {"conv1": np.ones((4, 2, 2), np.float32), "block1": np.zeros((4, 2, 2), np.float32)}
+    maps["block1"][0, 1, 1] = 1
+    assert job.finding([subject], [maps]).title == (
+        "Feature maps: of image 2, maps that are 0 everywhere: 0 of 4 in conv1, 3 of 4 in block1"
+    )

@@ -287,3 +287,12 @@ def test_many_filters_have_their_sentences_in_the_table_alone(monkeypatch):
     _, finding = found(FilterIdentification(filters="conv1:0-2", untrained=0), make_subject(SMALL, count=30))
     assert "The other 2 rows are in the table of claims." in finding.text
     assert sum(line.startswith(("conv1:", "conv1:ALL")) for line in finding.text) == 2
+
+
+def test_the_heading_is_of_the_layers():
+    subject = make_subject(SMALL, count=20)
+    _, finding = found(FilterIdentification(filters="conv2:0,3", top=7), subject)
+    assert finding.title.startswith("Filters: beyond chance, colour and untrained networks, ")
+    assert finding.title.endswith(" % of conv2 prefer a class")
+    assert finding.tables["filters"].folded
+    assert finding.tables["filters-claims"].folded

@@ -1,10 +1,13 @@
 """Filters drawn: the tiles' pixels against weights made by hand."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from analysis.figures.text import DPI
 from analysis.filters.naming import convolution
 from analysis.jobs import filters_drawn
 from analysis.jobs.filters_drawn import FiltersDrawn, first_filters
@@ -97,3 +100,16 @@ def test_it_is_a_png_that_repeats_to_the_bit():
     png = first_filters(weight, "title", "net")
     assert png.startswith(b"\x89PNG")
     assert png == first_filters(weight, "title", "net")
+
+
+def test_the_heading_says_how_many_of_what_size():
+    found = finding(make_subject(SMALL), FiltersDrawn(layers=("conv1", "conv2")))
+    sizes = [found.arrays[layer].shape for layer in ("conv1", "conv2")]
+    assert found.title == f"Filters drawn: {sizes[0][0]} of 3×3 in conv1, {sizes[1][0]} of 3×3 in conv2"
+
+
+@pytest.mark.parametrize(("count", "width"), [(16, 3.6), (64, 3.6), (256, 7.3)])
+def test_few_filters_fit_on_half_a_page_and_many_on_one(count, width):
+    weight = np.random.default_rng(0).normal(size=(count, 3, 3, 3)).astype(np.float32)
+    with Image.open(io.BytesIO(first_filters(weight, "title", "net"))) as picture:
+        assert picture.width / DPI <= width + 0.01

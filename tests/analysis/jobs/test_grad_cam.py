@@ -144,16 +144,20 @@ def test_maps_that_are_zero_everywhere_are_counted_and_marked(monkeypatch: pytes
     assert found.tables["by_kind"].rows == (("wrong, true class", 2, 2, 1.0), ("wrong, predicted class", 2, 2, 1.0))
 
 
-def test_values_are_raw_and_one_scale_serves_the_figure(monkeypatch: pytest.MonkeyPatch):
+def test_values_are_raw_and_each_map_is_drawn_up_to_its_own_maximum(monkeypatch: pytest.MonkeyPatch):
     drawn = []
     monkeypatch.setattr(figures, "panels", lambda rows, **words: drawn.append((rows, words)) or b"")
     of = subject(np.arange(60) % 3)
     found = find(GradCam(), of)
-    [rows, words], _ = drawn  # right, wrong
-    overlays = [panel.overlay for row in rows for panel in row if panel.overlay is not None]
-    maps = found.arrays["maps"][found.arrays["kinds"] == "right"]
-    assert words["limits"] == (0.0, maps.max())
-    np.testing.assert_array_equal(overlays, stretched(maps, 20, 20))
+    [words, _] = [words for _, words in drawn]  # right, wrong
+    shown = [panel for rows, _ in drawn for row in rows for panel in row if panel.overlay is not None]
+    overlays, maps = [panel.overlay for panel in shown], found.arrays["maps"]
+    assert words["limits"] == (0, 1)
+    tops = maps.max((1, 2), keepdims=True)
+    assert len(set(tops.ravel().tolist())) > 2
+    np.testing.assert_allclose(overlays, stretched(maps / np.where(tops, tops, 1), 20, 20), rtol=1e-6)
+    titles = [panel.title.splitlines()[-1] for panel in shown]
+    assert titles == [f"max {top:.2g}" if top else "all zero" for top in tops.ravel()]
     assert [row[6] for row in found.tables["grad_cam"].rows] == found.arrays["maps"].max((1, 2)).tolist()
     for part in ("net on noise", "conv2 after its activation"):
         assert part in words["caption"]
@@ -227,7 +231,7 @@ def test_right_predictions_are_those_of_all_seeds_and_numbers_are_over_them():
     assert found.tables["randomised"].rows[0][1].n == 3
     assert found.tables["deletion"].rows[0][1].n == 3
     assert found.arrays["deletion"].shape == (len(images), 3, 2, 3, 21)
-    assert "labelled rightly by the networks of all 3 seeds" in found.figures["right"].caption
+    assert "classified right by the networks of all 3 seeds" in found.figures["right"].caption
 
 
 def test_with_all_layers_at_random_maps_are_an_untrained_network_s():
@@ -291,3 +295,18 @@ def test_a_layer_without_maps_is_refused(layer: str):
 def test_a_network_without_convolutions_is_refused():
     with pytest.raises(UserError, match="net has no convolutions"):
         GradCam().parts(subject(np.zeros(2, np.int64), CNN(conv_layers=0, fc_widths=4)))
+
+
+def test_the_heading_says_what_was_found():
+    job = GradCam(per_class=8, wrong=2)
+    plain = find(job, subject(np.arange(120) % 3))
+    assert plain.title.startswith("Grad-CAM: ")
+    assert "what was learned" in plain.title
+    assert plain.tables["grad_cam"].folded
+    masks = np.random.default_rng(0).random((120, 20, 20)) < 0.3
+    located = find(job, subject(np.arange(120) % 3, masks=masks)).title
+    assert " the network looks at the object (" in located
+    assert located.endswith(plain.title.removeprefix("Grad-CAM: "))
+    of = subject(np.zeros(12, np.int64))
+    of.labels[:] = (of.predicted + 1) % 3
+    assert find(job, of).title == "Grad-CAM: no right prediction to look at"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from analysis import figures
 from analysis.finding import Finding
-from analysis.jobs.mistakes import Mistakes, false_positives, missed, wrongly_labelled
+from analysis.jobs.mistakes import Mistakes, false_positives, misclassified, missed
 from analysis.report import Measured
 from analysis.subject import Subject
 from trainables.errors import UserError
@@ -65,7 +65,7 @@ def find(job: Mistakes, subject: Subject) -> Finding:
 
 
 def test_the_most_confident_mistakes_come_first_and_ties_by_image_number():
-    wrong = wrongly_labelled(SUBJECT.labels, SUBJECT.predicted, SUBJECT.probabilities)
+    wrong = misclassified(SUBJECT.labels, SUBJECT.predicted, SUBJECT.probabilities)
     assert wrong.tolist() == [2, 5, 1, 4]
 
 
@@ -108,12 +108,12 @@ def test_the_gallery_shows_the_images_with_both_classes(monkeypatch: pytest.Monk
     assert (first.image == 2).all()
     assert first.title == "cat\n→ dog\n0.987"
     assert second.title == "dog\n→ bird\n0.909"
-    assert "net on pets: the 2 wrongly labelled" in drawn["caption"]
+    assert "net on pets: the 2 misclassified" in drawn["caption"]
 
 
 def test_where_there_are_fewer_mistakes_than_asked_for_all_are_shown_and_it_is_said():
     found = find(Mistakes(count=40), SUBJECT)
-    assert found.text[2] == "40 images were asked for, but only 4 are wrongly labelled."
+    assert found.text[2] == "40 images were asked for, but only 4 are misclassified."
     faultless = find(Mistakes(), told([sure(0), sure(1)], [0, 1]))
     assert "The most common confusions: none." in faultless.text
     assert set(faultless.figures) == {"confusion"}
@@ -131,6 +131,7 @@ def test_multi_label_mistakes_are_ranked_per_class():
     assert first == ("cat", 2, 1, 1, 1, pytest.approx(100 * cat))
     assert second == ("dog", 2, 0, 1, 1, pytest.approx(100 * dog))
     assert found.text[0] == f"net on pets, 4 test images: mAP {100 * (cat + dog) / 2:.2f} % (all-point rule)."
+    assert found.title == f"Mistakes: mAP is {100 * (cat + dog) / 2:.1f} %, lowest for dog ({100 * dog:.1f} %)"
     assert "2 classes falsely predicted, 2 missed" in found.text[1]
     shown = [row[:3] for row in found.tables["gallery"].rows]
     assert shown == [
@@ -165,7 +166,7 @@ def test_counts_are_means_over_the_seeds_and_common_mistakes_are_told():
         "dog taken for bird: 0.5 ± 0.7 (2) of 3."
     )
     # at random among the cats 2/3 · 2/3 of three, among the dogs 2/3 · 1/3
-    assert found.text[2].startswith("Wrongly labelled: 2 with all 2 seeds (by chance 2, at most ")
+    assert found.text[2].startswith("Misclassified: 2 with all 2 seeds (by chance 2, at most ")
     assert found.text[2].endswith(", 2 of them as the same class.")
     assert found.tables["agreement"].rows == (
         (0, 1, pytest.approx(3 * (1 / 9 + 2 / 9))),
@@ -179,7 +180,7 @@ def test_counts_are_means_over_the_seeds_and_common_mistakes_are_told():
     assert found.tables["confusion"].rows[1] == ("dog", 1.0, 1.5, 0.5)
     assert found.tables["gallery"].title == "The most confident mistakes of net (seed 0)"
     assert [(row[0], row[5]) for row in found.tables["gallery"].rows] == [(5, 1), (4, 2), (2, 1)]
-    assert "net (seed 0) on pets: the 3 wrongly labelled" in found.figures["gallery"].caption
+    assert "net (seed 0) on pets: the 3 misclassified" in found.figures["gallery"].caption
     assert set(found.figures) == {"agreement", "confusion", "gallery"}
     np.testing.assert_array_equal(found.arrays["predicted_by_seed"], chosen)
 
@@ -215,3 +216,11 @@ def test_options_are_checked():
 def test_multi_label_data_without_any_object_is_refused():
     with pytest.raises(UserError, match="no image of pets"):
         Mistakes().parts(told([[1.0, 2.0]], [[0, -1]]))
+
+
+def test_the_heading_says_how_many_are_right_and_what_is_confused_most():
+    found = find(Mistakes(), SUBJECT)
+    assert found.title == "Mistakes: 33.3 % of the test images are right; most often cat is taken for dog"
+    assert [stem for stem, table in found.tables.items() if table.folded] == ["confusion", "gallery"]
+    right = told([sure(0), sure(1)], [0, 1])
+    assert find(Mistakes(), right).title == "Mistakes: 100.0 % of the test images are right"

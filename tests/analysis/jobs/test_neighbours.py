@@ -136,3 +136,10 @@ def test_models_on_other_images_are_not_set_side_by_side():
 def test_shares_are_means_of_what_is_known():
     assert mean_percent(np.array([[1.0, 0.0], [np.nan, 0.0]])) == pytest.approx(100 / 3)
     assert mean_percent(np.array([np.nan])) is None
+
+
+def test_the_heading_is_what_neighbours_share_and_raw_rows_are_folded():
+    _, finding = looked(Neighbours(count=4), make_subject(SMALL, count=30))
+    assert finding.title.startswith("Nearest neighbours: ")
+    assert " % of the neighbours share a class, " in finding.title
+    assert [stem for stem, table in finding.tables.items() if table.folded] == ["neighbours"]

@@ -177,7 +177,7 @@ def test_large_images_get_windows_and_stride_in_proportion():
     assert "one pixel in 3 along both axes" in found.text[0]
 
 
-def test_figures_show_ten_images_each_on_one_scale(monkeypatch):
+def test_figures_show_ten_images_each_with_probability_and_drop(monkeypatch):
     drawn = []
     monkeypatch.setattr(analysis.jobs.occlusion, "panels", lambda rows, **look: drawn.append((rows, look)) or b"png")
     subject = make_subject(count=60)
@@ -186,11 +186,50 @@ def test_figures_show_ten_images_each_on_one_scale(monkeypatch):
     assert [len(rows) for rows, _ in drawn] == [10, 2, 3]
     assert all(look["colormap"] == "autumn" and look["limits"] == (0, 1) for _, look in drawn)
     assert all(word in found.figures["occlusion-1"].caption for word in ("net", "noise", "gray", "first 4", "5×5"))
-    picture, small, large = drawn[0][0][0]
+    picture, small, large, less, more = drawn[0][0][0]
     row, column = np.unravel_index(large.image.argmin(), large.image.shape)
     assert picture.box == (column - 2, row - 2, column + 3, row + 3)
     assert picture.title == f"p = {found.arrays['unoccluded'][0]:.3f}"
     assert (small.image == found.arrays["maps"][0, 0]).all()
+    assert (small.title, small.shades) == (f"{small.image.min():.3f}", None)
+    drops = np.maximum(found.arrays["unoccluded"][0] - found.arrays["maps"][0], 0)
+    end = max(drops.max(), 0.05)
+    for panel, values in ((less, drops[0]), (more, drops[1])):
+        np.testing.assert_allclose(panel.image, values / end, rtol=1e-6)
+        assert (panel.title, panel.shades.limits) == (f"{values.max():.3f}", (0, 1))
+    assert drawn[0][1]["column_labels"] == ["image", "p, 3×3", "p, 5×5", "drop, 3×3", "drop, 5×5"]
+    assert [len(row) for rows, _ in drawn for row in rows[:1]] == [5, 5, 7]  # of the fills, three and three
+
+
+def test_next_to_no_drop_is_not_drawn_as_if_it_were_much():
+    [_, drop] = analysis.jobs.occlusion._both(0.9, np.array([[[0.9, 0.89], [0.95, 0.9]]]))
+    np.testing.assert_allclose(drop.image, [[0, 0.01 / 0.05], [0, 0]], atol=1e-12)
+    [_, _, some, most] = analysis.jobs.occlusion._both(0.9, np.array([[[0.8]], [[0.4]]]))  # one scale for the row
+    assert (some.image[0, 0], most.image[0, 0]) == (pytest.approx(0.2), 1)
+
+
+def test_the_heading_says_what_was_found():
+    subject, job = deep(), Occlusion(windows=(1, 3), per_class=4)
+    plain = finding(job, subject)
+    lost = 100 * plain.arrays["changed"].mean(axis=(0, 2, 3))
+    assert plain.title == (
+        f"Occlusion: a 3×3 window changes the prediction at {lost[1]:.0f} % of its positions, a 1×1 one at "
+        f"{lost[0]:.0f} %"
+    )
+    assert plain.tables["occlusion-images"].folded
+    assert not plain.tables["occlusion-windows"].folded
+    job = Occlusion(windows=(1,), per_class=4)
+    for object_at, words in (
+        (lambda drops, _: drops >= np.quantile(drops, 0.75), "the network looks at the object ("),
+        (lambda drops, _: drops <= np.quantile(drops, 0.25), "the network looks beside the object ("),
+        (lambda _, at_random: at_random, "nothing shows that the network looks at the object ("),
+    ):
+        found = finding(job, with_masks(subject, job, object_at))
+        share, others = (found.arrays[name].mean() for name in ("drop_on_object", "drop_on_other_objects"))
+        numbers = f"{100 * share:.0f} % of the drop there, {100 * others:.0f} % under other images' masks)"
+        assert found.title == f"Occlusion: {words}{numbers}"
+    subject.labels[:] = (subject.labels + 1) % 3
+    assert finding(Occlusion(), subject).title == "Occlusion: no image is classified right"
 
 
 def test_tables_by_image_and_by_window():

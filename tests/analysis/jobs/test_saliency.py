@@ -74,3 +74,13 @@ def test_what_cannot_be_done_is_said():
         Saliency().parts(wrong)
     with pytest.raises(UserError, match=r"^per_class is 0, but must be a whole number of at least 1$"):
         Saliency(per_class=0)
+
+
+def test_the_heading_counts_the_images_that_speak_for_their_class():
+    of, _ = right_twice()
+    job = Saliency(per_class=9)
+    arrays = job.compute(of, 0)
+    arrays["maps"] = np.stack([np.full((20, 20), value, np.float32) for value in (1, -1, 0.5, -0.1)])
+    found = job.finding([of], [arrays])
+    assert found.title == "Saliency: in 2 of 4 images the pixels speak more for their class than against it"
+    assert found.tables["saliency"].folded

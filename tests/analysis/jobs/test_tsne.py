@@ -154,7 +154,7 @@ def test_multi_label_images_are_coloured_by_their_rarest_class():
     assert finding.arrays["images"].tolist() == list(range(36))
     assert finding.arrays["classes"].tolist() == [0] * 20 + [1] * 16
     assert "the same for all" not in finding.figures["tsne"].caption
-    assert "Colour: the rarest of an image's classes" in finding.figures["tsne"].caption
+    assert "Colour and mark: the rarest of an image's classes" in finding.figures["tsne"].caption
 
 
 @pytest.mark.parametrize(
@@ -194,3 +194,9 @@ def test_fewest_images():
     subject = make_subject(SMALL, count=7)
     embedding = TSNE(images=7, perplexity=2).compute(subject, 0)["embedding"]
     assert np.isfinite(embedding).all()
+
+
+def test_the_heading_is_of_the_picture():
+    _, finding = looked(TSNE(perplexity=5, images=60, repeats=1), make_subject(SMALL, count=60))
+    assert finding.title.startswith("t-SNE: in the picture ")
+    assert " % of the neighbours share a class, " in finding.title

@@ -1,10 +1,24 @@
 """Whether maps point at objects, by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from analysis.inference.permutation import Matched, matched
 from analysis.maps import pointing as module
-from analysis.maps.pointing import figure, hits, on_object, pointing, sentence, shares, stretched, verdicts
+from analysis.maps.pointing import (
+    Pointing,
+    figure,
+    headline,
+    hits,
+    on_object,
+    own_scale,
+    pointing,
+    sentence,
+    shares,
+    stretched,
+    verdicts,
+)
 
 
 def test_mass_and_peak_on_the_object():
@@ -150,3 +164,29 @@ def test_words_and_bars_of_names_with_different_seeds_and_of_none(monkeypatch):
     np.testing.assert_allclose(look["errors"][own], [by_seed.std(ddof=1) / 100, np.nan, np.nan])
     monkeypatch.undo()
     assert figure(located, "title", "caption.", "%").png.startswith(b"\x89PNG")
+
+
+def test_each_map_is_stretched_over_its_own_maximum():
+    maps = np.array([[[0.0, 2.0], [1.0, 0.0]], [[0.0, 0.02], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]], np.float32)
+    found = own_scale(maps, 2, 2)
+    np.testing.assert_allclose(found[0], maps[0] / 2)
+    np.testing.assert_allclose(found[1], maps[1] / 0.02, rtol=1e-6)
+    np.testing.assert_array_equal(found[2], 0)
+    assert own_scale(maps, 8, 6).shape == (3, 8, 6)
+
+
+def test_the_heading_counts_the_tests_of_all_maps():
+    """Holm: of two tests the smaller p is doubled, so that 0.03 alone would be told apart, and of two is not."""
+    none = np.zeros((2, 1))
+    one = Pointing(none, none, none, Matched(0.6, 0.4, 0.03, 20), none[:, 0])
+    other = Pointing(none, none, none, Matched(0.3, 0.4, 0.9, 20), none[:, 0])
+    numbers = "(60 % of the drop there, 40 % under other images' masks)"
+    assert headline({"a": one}, "a", "the drop") == f"the network looks at the object {numbers}"
+    assert headline({"a": one, "b": other}, "a", "the drop") == (
+        f"nothing shows that the network looks at the object {numbers}"
+    )
+    less = replace(one, test=Matched(0.2, 0.4, 0.001, 20))
+    assert headline({"a": less}, "a", "the drop").startswith("the network looks beside the object (20 %")
+    for unknown in (None, Matched(0.2, np.nan, None, 1)):
+        found = headline({"a": replace(one, test=unknown)}, "a", "the drop")
+        assert found == "whether the network looks at the object is not known"

@@ -93,14 +93,18 @@ def test_correlations_by_hand():
 
 
 def test_maps_that_change_depend_on_what_was_learned():
-    words = of(noise(), noise(seed=1), noise(seed=2)).sentence()
+    found = of(noise(), noise(seed=1), noise(seed=2))
+    words = found.sentence()
+    assert found.headline == "the maps depend on what was learned"
     assert ": not told apart from other images' maps (p = " in words
     assert words.endswith("They depend on what was learned, as far as 12 images can tell.")
 
 
 def test_maps_that_keep_something_of_the_image_are_partly_the_architecture_s():
     trained = noise()
-    words = of(trained, trained / 2 + noise(seed=1), trained / 2 + noise(seed=2)).sentence()
+    found = of(trained, trained / 2 + noise(seed=1), trained / 2 + noise(seed=2))
+    words = found.sentence()
+    assert found.headline == "a part of the maps stays without what was learned"
     assert ": more than with other images' maps (p = 0.001), with " in words
     assert "So much of them comes from image and architecture, and is no evidence for what was learned." in words
 
@@ -108,7 +112,9 @@ def test_maps_that_keep_something_of_the_image_are_partly_the_architecture_s():
 def test_maps_that_do_not_change_are_no_evidence():
     trained = noise()
     evidence = "They hardly change: they are no evidence for what the network has learned."
-    assert evidence in of(trained, trained, trained + noise(seed=1) / 20).sentence()
+    found = of(trained, trained, trained + noise(seed=1) / 20)
+    assert evidence in found.sentence()
+    assert found.headline == "the maps hardly change without what was learned"
     same = np.ones((12, 1, 1), np.float32) * noise(
         1
     )  # whatever the image is: not told apart from other images', but no
@@ -124,6 +130,7 @@ def test_flat_maps_are_left_out_and_counted():
     assert "as far as 11 images can tell" in found.sentence()
     nothing = of(noise(), np.zeros_like(random))
     assert "What they show cannot be told." in nothing.sentence()
+    assert nothing.headline == "what the maps show cannot be told"
     single = of(noise(1), noise(1, 1)).sentence()
     assert "of a single image, so that there are no other images' maps" in single
     assert "What they show cannot be told." in single

@@ -422,9 +422,12 @@ def test_skipped_stages_are_not_ahead():
     assert agenda.over
 
 
-def test_what_a_search_has_ahead_nobody_knows():
+def test_what_a_search_will_draw_is_not_among_what_is_expected():
     agenda = agenda_of(FIND, BESIDE)
-    assert agenda.expected() is None
+    assert len(agenda.expected()) == len(BESIDE.vary["training.lr"])
+    [(stage, run)] = agenda.searches()
+    assert stage.name == "find"
+    assert run is not None
     while not agenda.over:
         task = agenda.next()
         if task.stage == "beside":

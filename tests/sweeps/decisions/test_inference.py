@@ -166,6 +166,17 @@ def test_the_resolution_is_the_mean_half_width_and_seeds_shrink_it_until_the_ima
     assert found.seeds_for(0.02, (0, 1)) == found.seeds_for(0.02, (1, 0))
 
 
+def test_seeds_needed_are_more_than_there_are_where_these_do_not_do():
+    """Of two trials with three seeds each, one scatters a fifth as much as the other: the interval allows for more."""
+    rng = np.random.default_rng(3)
+    samples = [0.005 * factor * np.repeat([[-1.0], [0.0], [1.0]], 5000, axis=1) for factor in (1, 5)]
+    samples = [sample + rng.normal(0, 0.01, 5000) for sample in samples]
+    found = compare(samples)
+    for half in np.linspace(0.3, 0.99, 20) * found.resolution:
+        assert found.seeds_for(half) == found.seeds_for(half, (0, 1)) > 3
+    assert found.seeds_for(1.01 * found.resolution) <= 3
+
+
 def test_seeds_needed_are_counted_exactly_and_beyond_a_thousand_by_the_limit():
     """Of two trials whose images do not differ and whose seeds do: ± t √(2 E / n)."""
     rng = np.random.default_rng(6)
@@ -176,6 +187,7 @@ def test_seeds_needed_are_counted_exactly_and_beyond_a_thousand_by_the_limit():
         delta = stats.t.ppf(0.975, 2 * (wanted - 1)) * math.sqrt(per_seed / wanted)
         assert [found.seeds_for(delta * factor) for factor in (1.0005, 0.9995)] == [wanted, wanted + 1]
     assert found.seeds_for(1000.0) == 2
+    assert found.seeds_for(0.9 * found.resolution) == found.seeds_for(0.9 * found.resolution, (0, 1)) > 200
     assert found.seeds_for(1.96 * math.sqrt(per_seed / 2000)) == pytest.approx(2000, rel=0.02)
 
 

@@ -1,10 +1,11 @@
 from dataclasses import replace
 
 from sweeps.decisions.outcome import Yardstick
-from sweeps.decisions.records import Drawn, Known, StageResult, Task, Terms
+from sweeps.decisions.records import Drawn, Known, StageResult, Task, Terms, stage_winners
 from sweeps.decisions.stages import Cell, Stage
 from sweeps.decisions.status import Status
-from tests.sweeps.outcomes import terms
+from sweeps.decisions.winner import choose
+from tests.sweeps.outcomes import outcome, terms
 from trainables.config import Trial
 from trainables.history import History
 
@@ -40,3 +41,10 @@ def test_what_holds_unless_said_otherwise():
     assert task.drawn is None
     result = StageResult(Stage("depth"))
     assert (result.outcomes, result.winner, result.skipped) == ((), None, None)
+
+
+def test_winners_go_by_their_stage_and_a_stage_without_one_is_left_out():
+    outcomes = (outcome("a", [0.5]), outcome("b", [0.7]))
+    won = StageResult(Stage("lr", {"training.lr": (0.1, 0.2)}), outcomes, choose(outcomes, Yardstick("accuracy", 100)))
+    none = StageResult(Stage("width", {"model.channels": (4,)}), skipped="stage lr has no winner to start from")
+    assert stage_winners([won, none]) == {"lr": outcomes[1]}

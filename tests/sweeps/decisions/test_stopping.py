@@ -74,15 +74,26 @@ def test_a_trial_that_catches_up_fast_enough_is_not_behind():
     assert falling_behind.now == falling_behind.at_end == pytest.approx(0.2)
 
 
-def test_two_others_have_to_be_ahead_at_the_same_epoch():
-    curves = {"a": [0.8] * 8, "b": [0.79] * 4, "c": [0.5] * 5}
-    rule = made(curves)
+def test_two_others_have_to_be_ahead():
+    rule = made({"a": [0.8] * 8, "b": [0.79] * 4, "c": [0.5] * 5})
     assert list(rule.ahead("c", 4)) == ["a", "b"]
     assert rule.stops("c", 4)
-    assert not rule.stops("c", 5)  # b has not come so far
     assert not rule.stops("b", 4)
     rule.drop("b")
     assert not rule.stops("c", 4)
+
+
+def test_who_has_run_less_far_counts_with_what_it_has_shown():
+    curves = {"a": [0.8] * 8, "c": [0.5, 0.5, 0.5, 0.5, 0.6, 0.7]}
+    rule = made(curves | {"b": [0.7, 0.75, 0.8, 0.76]})
+    assert list(rule.ahead("c", 5)) == ["a", "b"]
+    found = rule.lead("b", "c", 5)
+    assert found.now == pytest.approx(0.77 - 1.6 / 3)
+    assert found.at_end == found.now  # up to the fourth epoch c came no closer: 0.25 behind it, then 0.26
+    few = made(curves | {"b": [0.8] * 2})  # a mean of fewer than three epochs may still fall
+    assert list(few.ahead("c", 5)) == ["a"]
+    rising = made(curves | {"b": [0.9, 0.9, 0.8, 0.7]})  # at its pace c will be level with it
+    assert list(rising.ahead("c", 5)) == ["a"]
 
 
 def test_nothing_stops_before_a_quarter_of_the_epochs_or_before_the_third_and_nothing_at_the_last():

@@ -12,6 +12,7 @@ from PIL import Image
 
 from analysis.finding import Figure, Finding
 from analysis.jobs import make
+from analysis.jobs.compare import Compare
 from analysis.jobs.contact_sheet import ContactSheet
 from analysis.report import Column, Table
 from sweeps.decisions.status import Status
@@ -308,5 +309,14 @@ def test_a_failed_and_an_impossible_answer_are_sections_of_the_report():
 def test_a_finding_is_a_section_with_its_pictures(desk):
     answer = desk.answers().keep(desk.question(), FILES)
     [section] = sections([answer])
-    assert (section.title, section.text) == ("Found: study, lr: 0.1", ("words",))
+    assert (section.title, section.text) == ("Found", ("words",))
     assert section.figures == ((answer.folder / "p.png", "caption"),)
+
+
+def test_of_several_models_each_section_names_its_own(desk):
+    answer = desk.answers().keep(desk.question(), FILES)
+    other = replace(answer, question=Question(ContactSheet(), (replace(TRIAL, name="lr: 0.2"),)))
+    together = replace(answer, question=Question(Compare(), (TRIAL, replace(TRIAL, name="lr: 0.2"))))
+    titles = [section.title for section in sections([answer, other, together])]
+    assert titles == ["Found (study, lr: 0.1)", "Found (study, lr: 0.2)", "Found"]
+    assert [section.title for section in sections([answer, together])] == ["Found", "Found"]

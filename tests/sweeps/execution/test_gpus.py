@@ -69,8 +69,9 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_mps_runs_where_its_daemon_answers(folder):
+    # its socket is of the kind that NVIDIA's daemon of CUDA 13.0 opens: another one refuses to connect
     assert not gpus.mps()
-    with socket.socket(socket.AF_UNIX) as daemon:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as daemon:
         daemon.bind(str(folder / "control"))
         assert not gpus.mps()
         daemon.listen()
@@ -91,7 +92,7 @@ def test_mps_is_looked_for_where_nvidia_puts_it(monkeypatch, tmp_path):
     monkeypatch.delenv("CUDA_MPS_PIPE_DIRECTORY", raising=False)
     assert gpus.MPS_FOLDER == "/tmp/nvidia-mps"  # noqa: S108 of nvidia-cuda-mps-control(1)
     monkeypatch.setattr(gpus, "MPS_FOLDER", str(tmp_path))
-    with socket.socket(socket.AF_UNIX) as daemon:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as daemon:
         daemon.bind(str(tmp_path / "control"))
         daemon.listen()
         assert gpus.mps()

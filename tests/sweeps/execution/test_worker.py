@@ -12,6 +12,7 @@ from sweeps.execution.worker import Worker
 from sweeps.study import Watch
 from sweeps.tracking.entry import Entry
 from trainables.config import CNN, Training, Trial
+from trainables.footprint import CONTEXT
 from trainables.models import ConvNet
 from trainables.replicate import replicate
 from trainables.train import train
@@ -55,6 +56,14 @@ def at_work(monkeypatch, tiny):
     made.setup(Place(0.0).to_config(), tiny, {}, Watch(), Tracker())
     made.take(order())
     return made
+
+
+@pytest.mark.parametrize(("share", "kept"), [(1.0, []), (0.25, [(0.25, CONTEXT)])])
+def test_it_stays_within_its_share_of_a_gpu(share, kept, monkeypatch, tiny):
+    told = []
+    monkeypatch.setattr(worker, "keep_within", lambda *given: told.append(given))
+    Worker.__new__(Worker).setup(Place(share).to_config(), tiny, {}, Watch(), Tracker())
+    assert told == kept
 
 
 def test_a_trial_begins_with_its_first_step_and_then_goes_on(at_work):
@@ -196,7 +205,7 @@ def test_without_an_order_it_ends_at_once(at_work):
 def test_on_the_cpu_a_trial_has_one_thread(monkeypatch, tiny):
     threads = []
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
-    Worker.__new__(Worker).setup(Place(0.5).to_config(), tiny, {}, Watch(), Tracker())
+    Worker.__new__(Worker).setup(Place(1.0).to_config(), tiny, {}, Watch(), Tracker())
     assert threads == []
     Worker.__new__(Worker).setup(Place(0.0).to_config(), tiny, {}, Watch(), Tracker())
     assert threads == [1]

@@ -30,7 +30,7 @@ def test_shapes_are_named_once_each():
 def test_a_grid_s_plan_names_its_trials_what_they_cost_and_that_all_can_be_built():
     text = printed(GRID)
     assert text.startswith(
-        "Study small on shapes: 2 stages, 4 distinct trials, 3 epochs, seeds: 2, early stopping: on\n"
+        "Study small on shapes: 2 stages, 4 distinct trials, 3 epochs, 2 seeds, early stopping: on\n"
         "Trials run on the CPU.\n"
         "All 6 trials that any winners could lead to can be built.\n"
     )
@@ -40,6 +40,14 @@ def test_a_grid_s_plan_names_its_trials_what_they_cost_and_that_all_can_be_built
     first = next(line.split() for line in text.splitlines() if "4×30×30 → 4×15×15 → 900 → 10" in line)
     assert first[-2:] == [f"{27 * 4 + 4 + 9000 + 10:,}", "0.21"]  # parameters, and 2 × (27 · 4 · 30² + 9000) / 10⁶
     assert "early stopping: off" in printed(GRID, early_stopping=False)
+
+
+def test_one_of_a_kind_is_said_as_one_and_the_question_comes_first():
+    one = replace(GRID, stages=(Stage("lr", {"training.lr": (0.1,)}),), question="How fast?")
+    one = one.changed({"training.epochs": 1})
+    assert printed(one, seeds=1).startswith(
+        "How fast?\nStudy small on shapes: 1 stage, 1 distinct trial, 1 epoch, 1 seed, early stopping: on\n"
+    )
 
 
 def test_a_search_s_plan_is_its_space():

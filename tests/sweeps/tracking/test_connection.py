@@ -22,6 +22,7 @@ from sweeps.tracking.connection import (
     ENVIRONMENT,
     Connection,
     check_uri,
+    existing_uri,
     import_mlflow,
     is_refusal,
     one_line,
@@ -209,3 +210,14 @@ def test_what_the_user_has_set_for_mlflow_stays(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "7")
     import_mlflow()
     assert {name: os.environ[name] for name in ENVIRONMENT} == ENVIRONMENT | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "7"}
+
+
+def test_a_database_to_be_read_must_be_there(tmp_path):
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    with pytest.raises(UserError) as caught:
+        existing_uri(uri)
+    where = f"there is no database {tmp_path / 'mlflow.db'}"
+    assert str(caught.value) == f"{where}; give the tracking URI of the one that has the study"
+    (tmp_path / "mlflow.db").touch()
+    assert existing_uri(uri) == uri
+    assert existing_uri("http://host:5000") == "http://host:5000"

@@ -1,16 +1,30 @@
 """sweeps.tracking.finished on made-up trials."""
 
 import contextlib
+import json
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.status import Status
-from sweeps.tracking.finished import LONGEST, best, folder_name, load, model_name, validation_score
-from sweeps.tracking.store import StoredTrial
-from tests.sweeps.outcomes import history
+from sweeps.tracking.finished import (
+    LONGEST,
+    WINNERS,
+    best,
+    folder_name,
+    load,
+    model_name,
+    note_winners,
+    validation_score,
+    winner,
+)
+from sweeps.tracking.store import Store, StoredTrial
+from tests.sweeps.finished import keep, trained
+from tests.sweeps.outcomes import history, outcome
 from trainables.checkpoint import CheckpointError, pack
 from trainables.config import CNN, Training, Trial
 from trainables.errors import UserError
@@ -69,3 +83,56 @@ def test_a_model_comes_back(tiny):
     files = pack(spec, tiny, members)
     store = SimpleNamespace(checkpoint=lambda run_id: {"run": files}[run_id], readable=contextlib.nullcontext)
     assert load(store, trial("x", [0.5])).trial == spec
+
+
+# MLflow 3.17's own mapping, on SQLAlchemy 2.1; nothing of ours.
+WITH_MLFLOW = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+
+
+def won(key: str, score: float) -> Outcome:
+    return replace(outcome(key, [score]), key=key * 64)
+
+
+def noted(store: Store) -> dict[str, list[object]]:
+    return json.loads(store.client.get_experiment_by_name("study").tags[WINNERS])
+
+
+@WITH_MLFLOW
+def test_a_study_says_who_won_and_keeps_what_was_decided_before(store):
+    note_winners(store, "study", {})
+    assert store.client.get_experiment_by_name("study") is None
+    note_winners(store, "study", {"lr": won("a", 0.7), "width": won("b", 0.8)})
+    note_winners(store, "study", {"width": won("c", 0.6)})
+    assert noted(store) == {"lr": ["a" * 64, 0.7], "width": ["c" * 64, 0.6]}
+    note_winners(store, "study", {f"stage{number:03}": won("d", 0.5) for number in range(100)})
+    assert len(noted(store)) == 2  # more than a tag holds
+
+
+@WITH_MLFLOW
+def test_the_winner_is_the_best_of_all_stages_whenever_they_were_decided(store, tiny):
+    files, _ = trained(tiny, (0,))
+    runs = {key: keep(store, files, key * 64) for key in "abc"}
+    note_winners(store, "study", {"lr": won("b", 0.7)})
+    note_winners(store, "study", {"stride": won("c", 0.3)})
+    assert winner(store, "study").run_id == runs["b"]
+    assert winner(store, "study", "stride").run_id == runs["c"]
+    assert winner(store, runs["a"]).run_id == runs["a"]
+
+
+@WITH_MLFLOW
+@pytest.mark.parametrize("text", ["", "nonsense", "[1]", "{}", '{"lr": 3}', '{"lr": ["x"]}', '{"lr": ["x", "y"]}'])
+def test_who_won_is_not_known_where_the_tag_makes_no_sense(store, tiny, text):
+    run = keep(store, trained(tiny, (0,))[0], "a" * 64)
+    store.client.set_experiment_tag(store.experiment_id("study"), WINNERS, text)
+    assert winner(store, "study").run_id == run
+    with pytest.raises(UserError, match=r"^study does not say who won its stages"):
+        winner(store, "study", "lr")
+
+
+@WITH_MLFLOW
+def test_a_winner_whose_run_is_gone_gives_way_to_the_best_that_is_left(store, tiny):
+    left = keep(store, trained(tiny, (0,))[0], "a" * 64)
+    note_winners(store, "study", {"lr": won("b", 0.9)})
+    assert winner(store, "study").run_id == left
+    with pytest.raises(UserError, match=r"^MLflow at .* has lost the run of the winner of study, lr$"):
+        winner(store, "study", "lr")

@@ -250,7 +250,9 @@ def test_a_link_that_now_leads_to_a_copy_moves_it(home: Path, tmp_path: Path) ->
         ("{home}/mlruns/1", "{home}/mlruns/1"),
         ("s3://bucket/mlruns/study", "s3://bucket/mlruns/study"),
         ("mlflow-artifacts:/mlruns/study", "mlflow-artifacts:/mlruns/study"),
-        ("mlruns/study", "mlruns/study"),
+        ("mlruns/study", "{new}/mlruns/study"),
+        ("mlruns/1", "mlruns/1"),
+        ("elsewhere/study", "elsewhere/study"),
     ],
 )
 def test_places_of_our_form_move_and_others_stay(home: Path, written: str, expected: str) -> None:
@@ -266,6 +268,45 @@ def test_places_of_our_form_move_and_others_stay(home: Path, written: str, expec
     assert places(new) == {settled, f"{settled}/{run_id}/artifacts"}
     if "{new}" in expected:
         assert records(at(new)) == 1
+
+
+def test_a_relative_place_is_beside_the_database_wherever_the_process_works(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a copy that was packed; not as MLflow takes it, from the working directory on."""
+    put(home, "mlruns/study")
+    monkeypatch.chdir(home)
+    assert records(at(home)) == 1
+    assert all(place.startswith(f"{home}/mlruns/study") for place in places(home))
+    assert said(caplog) == []  # that is how it should be
+
+
+def test_an_experiment_with_the_name_of_the_folder_above_stays(home: Path) -> None:
+    with contextlib.closing(sqlite3.connect(home / "mlflow.db")) as connection, connection:
+        connection.execute("UPDATE experiments SET name = '..', artifact_location = 'mlruns/..' WHERE name = 'study'")
+    settle(home / "mlflow.db")
+    with contextlib.closing(sqlite3.connect(home / "mlflow.db")) as connection:
+        assert connection.execute("SELECT artifact_location FROM experiments WHERE name = '..'").fetchone() == (
+            "mlruns/..",
+        )
+
+
+@pytest.mark.parametrize("left_behind", [False, True])
+def test_logged_models_move_with_their_runs(home: Path, left_behind: bool) -> None:
+    store = at(home)
+    model = store.client.create_logged_model(store.experiment_id("study"), "winner")
+    assert model.artifact_location == f"{home}/mlruns/study/models/{model.model_id}/artifacts"
+    Path(model.artifact_location).mkdir(parents=True)
+    new = home.with_name("new")
+    shutil.copytree(home, new)
+    if left_behind:
+        shutil.rmtree(new / "mlruns" / "study" / "models")
+        with pytest.raises(UserError, match="without its runs' files"):
+            settle(new / "mlflow.db")
+        return
+    settle(new / "mlflow.db")
+    found = at(new).client.get_logged_model(model.model_id)
+    assert found.artifact_location == f"{new}/mlruns/study/models/{model.model_id}/artifacts"
 
 
 def test_a_run_that_lies_apart_from_its_experiment_stays(home: Path) -> None:

@@ -1,0 +1,74 @@
+"""How far a study has come: trials done of all, and the time that the rest takes at the pace so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.ahead import Ahead, is_screened, of_search
+from sweeps.decisions.records import Task
+from trainables.config import Trial
+from trainables.plan import flops, plan
+
+Running = Mapping[str, tuple[Task, int]]  # by key, the trials under way and the epochs they have run
+
+
+class Count(NamedTuple):
+    """Trials that have ended, of all that are foreseen; `share`: of all, with the parts of those under way."""
+
+    done: int
+    total: int
+    share: float
+
+
+class Progress:
+    """Counts the work as it is done, in floating-point operations per image of the data set."""
+
+    def __init__(self, agenda: Agenda) -> None:
+        self.agenda = agenda
+        self.began: float | None = None  # when the first trial was taken up
+        self.worked = 0.0  # the work of the epochs seen so far
+        self._costs: dict[Trial, float] = {}
+
+    def begin(self) -> None:
+        """Note that a trial has been taken up: from the first on the pace is measured."""
+        self.began = self.began or time.monotonic()
+
+    def note(self, task: Task) -> None:
+        """Count an epoch of a trial."""
+        self.worked += self.work(task.cell.trial) * len(task.seeds)
+
+    def work(self, trial: Trial) -> float:
+        """Return what an epoch of a trial takes with one seed."""
+        if trial not in self._costs:
+            terms = self.agenda.terms
+            layers = plan(trial.model, trial.training.input_shape(terms.image_shape), terms.classes)
+            self._costs[trial] = float(flops(layers))
+        return self._costs[trial]
+
+    def count(self, running: Running) -> Count:
+        """Count the trials, those that earlier runs have done among them."""
+        searches = self._searches()
+        ended = {*self.agenda.outcomes, *self.agenda.reused} - running.keys()
+        done = len(ended) + sum(each.again for each in searches)
+        parts = [min(1.0, epoch / task.cell.trial.training.epochs) for task, epoch in running.values()]
+        total = done + len(running) + len(self.agenda.expected()) + sum(each.trials for each in searches)
+        return Count(done, total, (done + sum(parts)) / max(1, total))
+
+    def seconds_left(self, running: Running) -> float | None:
+        """Estimate the seconds left if no trial of a grid is stopped early. None before the first epoch."""
+        if not self.worked or self.began is None:
+            return None
+        seeds = len(self.agenda.terms.seeds)
+        ahead = sum(self.work(trial) * trial.training.epochs for trial in self.agenda.expected()) * seeds
+        ahead += sum(each.work for each in self._searches())
+        for task, epoch in running.values():
+            if not (task.drawn and is_screened(task.seeds)):  # those are in the search's own estimate
+                ahead += self.work(task.cell.trial) * (task.cell.trial.training.epochs - epoch) * len(task.seeds)
+        return ahead / self.worked * (time.monotonic() - self.began)
+
+    def _searches(self) -> list[Ahead]:
+        study = self.agenda.study
+        return [of_search(stage, run, study.base(stage), self.work) for stage, run in self.agenda.searches()]

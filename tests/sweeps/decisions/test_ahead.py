@@ -1,0 +1,103 @@
+"""What a search has ahead, by hand: every trial costs one an epoch unless it is said otherwise."""
+
+from dataclasses import replace
+
+import pytest
+
+from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.ahead import Ahead, is_screened, of_search
+from sweeps.study import Choice, Search, Space, Stage, Study
+from tests.sweeps.outcomes import history, terms
+from trainables.config import CNN, Training, Trial
+
+BASE = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1), training=Training(epochs=4))
+RATES = Choice((0.1, 0.2, 0.3, 0.4, 0.5, 0.6))
+FIND = Search("find", Space({"training.lr": RATES}), trials=5, sampler="random", rule="none", confirm=2, seeds=3)
+
+
+def one(_: Trial) -> float:
+    return 1.0
+
+
+class Searching:
+    """A search whose trials end as a test says."""
+
+    def __init__(self, search=FIND, work=one):
+        self.agenda, self.search, self.work = Agenda(Study("s", BASE, (search,)), terms(), lambda _: None), search, work
+
+    @property
+    def ahead(self) -> Ahead:
+        [(stage, run)] = self.agenda.searches()
+        return of_search(stage, run, BASE, self.work)
+
+    def end(self, *replicates, reason=None, seeds=(0,)):
+        task = self.agenda.next()
+        assert task.seeds == seeds
+        found = history(*replicates)
+        found = replace(found, records=dict(zip(seeds, found.records.values(), strict=False)))
+        self.agenda.finish(task.key, found, reason=reason)
+        self.agenda.advance()
+
+
+def test_before_it_begins_all_are_taken_to_run_in_full():
+    before = Agenda(Study("s", BASE, (Stage("lr", {"training.lr": (0.1,)}), FIND)), terms(), lambda _: None)
+    [(stage, run)] = before.searches()
+    assert run is None
+    assert of_search(stage, run, BASE, one) == (5 + 2, 5 * 4 + 2 * 3 * 4, 0)
+    assert Searching().ahead == (5 + 2, 5 * 4 + 2 * 3 * 4, 0)
+
+
+def test_what_is_yet_to_be_drawn_takes_as_long_as_what_was():
+    searching = Searching()
+    searching.end([0.5, 0.6, 0.7, 0.8])
+    assert searching.ahead == (4 + 2, 4 * 4 + 24, 0)
+    searching.end([0.1, 0.1], reason="Diverged: nan")
+    assert searching.ahead == (3 + 2, 3 * (4 + 2) / 2 + 24, 0)
+
+
+def test_a_trial_under_way_has_the_rest_of_that_ahead():
+    searching = Searching()
+    searching.end([0.5, 0.6], reason="Diverged: nan")
+    running = searching.agenda.next()
+    assert searching.ahead == (3 + 2, 3 * 2 + 2 + 24, 0)
+    for epoch, rest in ((1, 1), (2, 0), (3, 0)):
+        searching.agenda.goes_on(running.key, epoch, 0.5)
+        assert searching.ahead == (3 + 2, 3 * 2 + rest + 24, 0)
+
+
+def test_then_the_best_run_in_full_with_all_seeds_and_count_once_more():
+    searching = Searching()
+    for score in (0.1, 0.2, 0.3, 0.4, 0.5):
+        searching.end([score] * 4)
+    assert searching.ahead == (2, 2 * 3 * 4, 0)
+    task = searching.agenda.next()
+    assert searching.ahead == (1, 3 * 4, 1)
+    searching.agenda.finish(
+        task.key, replace(history(), records={s: history([0.5] * 4).records[0] for s in (0, 1, 2, 3)})
+    )
+    searching.agenda.advance()
+    assert searching.ahead == (1, 3 * 4, 1)
+    searching.end(*[[0.4] * 4] * 3, seeds=(1, 2, 3))
+    assert searching.agenda.searches() == []
+
+
+def test_more_cannot_be_confirmed_than_are_drawn():
+    assert Searching(replace(FIND, trials=1)).ahead == (1 + 1, 4 + 3 * 4, 0)
+
+
+def test_each_trial_has_the_cost_of_its_network():
+    searching = Searching(
+        replace(FIND, space=Space({"model.channels": Choice((4, 8, 12))}), trials=3),
+        work=lambda trial: float(trial.model.spread("channels")[0]),
+    )
+    assert searching.ahead.work == 3 * 4 * 4 + 2 * 3 * 4 * 4
+    searching.end([0.5] * 4)
+    [draw] = searching.agenda.searches()[0][1].draws.values()
+    width = draw.cell.trial.model.spread("channels")[0]
+    assert searching.ahead.work == pytest.approx(2 * 4 * width + 2 * 3 * 4 * width)
+
+
+def test_who_is_screened_is_known_by_the_seed():
+    assert is_screened((0,))
+    assert not is_screened((1,))
+    assert not is_screened((0, 1))

@@ -1,0 +1,57 @@
+"""The report as a reader has it: at three widths, in light and dark, on paper. Skipped where there is no Chromium."""
+
+import pytest
+
+from sweeps.reporting import results
+from tests.browser import measured, pages
+from tests.sweeps.reporting.materials import material, over
+
+# How wide the page is, what reaches beyond its edge outside of what scrolls, links and pictures that lead nowhere or
+# say nothing, and texts with a contrast below 4.5 to 1 (WCAG 2.1, 1.4.3)
+SCRIPT = """
+  const root = page.documentElement, view = page.defaultView, all = [...page.body.querySelectorAll("*")];
+  const right = each => each.closest(".scroll") ? 0 : each.getBoundingClientRect().right;
+  const wide = all.filter(each => right(each) > root.clientWidth + 1);
+  const ids = page.querySelectorAll("a[href^='#']");
+  const lost = [...ids].filter(each => !page.getElementById(each.getAttribute("href").slice(1)));
+  const blank = [...page.images].filter(each => !each.alt || !each.complete || !each.naturalWidth);
+  const numbers = text => text.match(/[\\d.]+/g).map(Number);
+  const levels = text => text.startsWith("rgb") ? numbers(text).map((x, at) => at < 3 ? x / 255 : x) : numbers(text);
+  const light = ([r, g, b]) => [r, g, b].map(x => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, x, at) => sum + x * [0.2126, 0.7152, 0.0722][at], 0);
+  const clear = each => (levels(view.getComputedStyle(each).backgroundColor)[3] ?? 1) === 0;
+  const behind = each => { while (each !== root && clear(each)) each = each.parentElement; return each; };
+  const ground = each => light(levels(view.getComputedStyle(clear(each) ? page.body : each).backgroundColor));
+  const contrast = each => {
+    const [low, high] = [light(levels(view.getComputedStyle(each).color)), ground(behind(each))].sort((a, b) => a - b);
+    return (high + 0.05) / (low + 0.05);
+  };
+  const told = all.filter(each => [...each.childNodes].some(node => node.nodeType === 3 && node.data.trim()));
+  const name = each => each.tagName + " " + each.textContent.trim().slice(0, 40);
+  const faint = told.filter(each => contrast(each) < 4.5);
+  return {width: root.scrollWidth, wide: wide.map(name), lost: lost.map(name), blank: blank.length,
+    faint: faint.map(name), links: ids.length, pictures: page.images.length,
+    dark: light(levels(view.getComputedStyle(page.body).backgroundColor)) < 0.2};
+"""
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The report of a small study that is over."""
+    folder = tmp_path_factory.mktemp("report")
+    agenda = over()
+    made = material(agenda)
+    results.write(folder, agenda, made.facts, made.data)
+    return folder / "report.html"
+
+
+@pytest.mark.parametrize(("width", "dark"), [(390, True), (1100, False), (1400, True)])
+def test_it_fits_the_screen_and_is_legible(width, dark, report, tmp_path):
+    found = measured(report.read_text(), SCRIPT, tmp_path, width=width, dark=dark)
+    assert found.pop("links") > 5
+    assert found.pop("pictures") > 5
+    assert found == {"width": width, "wide": [], "lost": [], "blank": 0, "faint": [], "dark": dark}
+
+
+def test_on_paper_it_takes_a_few_pages(report, tmp_path):
+    assert 2 <= pages(report, tmp_path) <= 5
