@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from sweeps import checks, examining
-from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.agenda import Agenda, keep_failures
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.planning import PlannedStage, plan_study
 from sweeps.decisions.records import Drawn, Known, StageResult, Terms, stage_winners
@@ -144,13 +144,10 @@ class _Course:
     def rewrite(self) -> int:
         """Write the report of what MLflow has, and return the exit status."""
         agenda, runs = self._agenda(running=False)
-        agenda.keep_failures()
-        answers: list[Answer] = []
-        if self.jobs and (asked := examining.questions(agenda, self.jobs, examining.winners(self.store, agenda))):
-            from sweeps.execution.answers import Answers
-
-            known = Answers(self.store, self.folder, self.say).known(asked)
-            answers = [known[at] for at in sorted(known)]
+        keep_failures(agenda)
+        trials = examining.winners(self.store, agenda) if self.jobs else {}
+        asked = examining.questions(agenda, self.jobs, trials)
+        answers = examining.known(asked, self.store, self.folder, self.say)
         written = self._write(agenda, runs, examining.sections(answers))
         self.say(f"report: {self.folder / 'report.html'}")
         return 0 if written else 1

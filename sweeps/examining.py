@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps.decisions.agenda import Agenda
@@ -34,6 +35,16 @@ def questions(agenda: Agenda, jobs: Sequence[Job], trials: Mapping[str, StoredTr
     best = max(won.values(), key=lambda outcome: outcome.score)
     asked = about([job for job in jobs if not job.together], [trials[best.key]])
     return asked + about([job for job in jobs if job.together], [trials[key] for key in won])
+
+
+def known(asked: Sequence[Question], store: Store, folder: Path, say: Callable[[str], None]) -> list[Answer]:
+    """Return the answers that there are already, in the order of the questions."""
+    if not asked:
+        return []
+    from sweeps.execution.answers import Answers
+
+    found = Answers(store, folder, say).known(asked)
+    return [found[at] for at in sorted(found)]
 
 
 def sections(answers: Sequence[Answer]) -> list[Section]:

@@ -77,9 +77,8 @@ def curves(
     looks = [colours.line(place if curve.number is None else curve.number) for place, curve in enumerate(curves)]
     if pair:
         looks = [look | {"linestyle": "-"} for look in looks]
-    handles = len(curves) + bool(reference) + 2 * bool(pair)
-    rim = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)  # inches
-    figure = Figure(figsize=(size[0], max(size[1], 1.2 + 0.2 * handles)), dpi=DPI, layout=rim)
+    high = max(size[1], 1.2 + 0.2 * (len(curves) + bool(reference) + 2 * bool(pair)))  # room for the legend
+    figure = Figure(figsize=(size[0], high), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
     axes = figure.add_subplot()
     lines = [_draw_curve(axes, curve, scale, look, pair) for curve, look in zip(curves, looks, strict=True)]
     lines += _draw_points(axes, reference, scale, {c.label: look for c, look in zip(curves, looks, strict=True)})

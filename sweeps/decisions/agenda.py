@@ -27,8 +27,7 @@ class Agenda:
     """The trials of a study, in order, and what has come of them.
 
     `known` is what the store has of trials by key; `drawn` is what earlier runs of its searches drew, `decided` what
-    earlier runs decided, by stage. `on_stage` is called once for each stage as it is decided, `on_end` when trials have
-    ended, with all stages as they then stand.
+    earlier runs decided, by stage. `on_stage` is called once for each stage as it is decided, `on_end` as trials end.
     """
 
     def __init__(
@@ -81,12 +80,6 @@ class Agenda:
         return [self._results[stage.name] for stage in self.study.all_stages if stage.name in self._results]
 
     @property
-    def under_way(self) -> list[StageResult]:
-        """What the open stages have come to so far, in the study's order: trials that have ended, and no winner."""
-        so_far = {name: run.so_far() for name, run in self._runs.items() if name not in self._results}
-        return [so_far[stage.name] for stage in self.study.all_stages if stage.name in so_far]
-
-    @property
     def decisions(self) -> dict[str, Sequence[Decision]]:
         """What stages that are or were open have decided, those of earlier runs first, by stage."""
         return {name: run.decisions for name, run in self._runs.items() if run.decisions}
@@ -127,15 +120,6 @@ class Agenda:
         self._run_of(key).ended(key, history, reason)
         self._news = True
         return outcome
-
-    def keep_failures(self) -> None:
-        """Take the trials that failed in earlier runs as they ended then, in place of running them again."""
-        while failed := [task for task in self.ledger.queue if task.known and task.known.status == Status.FAILED]:
-            for task in failed:
-                self.ledger.queue.remove(task)
-                known = self.ledger.known[task.key]
-                self.finish(task.key, known.history, reason=known.reason or "unknown")
-            self.advance()
 
     def may_be_stopped(self, key: str) -> bool:
         """Tell whether Ray's ASHA may stop the trial; else its stage decides."""
@@ -239,3 +223,21 @@ class Agenda:
     def _decide(self, result: StageResult) -> None:
         self._results[result.stage.name] = result
         self._on_stage(result)
+
+
+def keep_failures(agenda: Agenda) -> None:
+    """Take the trials that failed in earlier runs as they ended then, in place of running them again."""
+    ledger = agenda.ledger
+    while failed := [task for task in ledger.queue if task.known and task.known.status == Status.FAILED]:
+        for task in failed:
+            ledger.queue.remove(task)
+            known = ledger.known[task.key]
+            agenda.finish(task.key, known.history, reason=known.reason or "unknown")
+        agenda.advance()
+
+
+def under_way(agenda: Agenda) -> list[StageResult]:
+    """Return what the open stages have come to so far, in the study's order: trials that have ended, and no winner."""
+    so_far = [run.so_far() for run in agenda._under_way()]
+    order = [stage.name for stage in agenda.study.all_stages]
+    return sorted(so_far, key=lambda result: order.index(result.stage.name))

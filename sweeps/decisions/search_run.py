@@ -164,14 +164,19 @@ class SearchRun:
         """
         numbered = {draw.number: draw for draw in self.draws.values()}
         order = [numbered[number] for number in self.rule.ranking()]
-        confirmed = (draw for draw in self.confirmed or () if not draw.reason)
+        confirmed = filter(self.is_confirmed, self.confirmed or ())
         scores = {draw: draw.history.cut(self.seeds, draw.epochs).score() for draw in confirmed}
         first = sorted(scores, key=lambda draw: scores[draw], reverse=True)
         return list(dict.fromkeys((*first, *order, *self.draws.values())))
 
+    def is_confirmed(self, draw: Draw) -> bool:
+        """Tell whether a trial has run in full with all seeds of the confirmation."""
+        return draw in (self.confirmed or ()) and not draw.reason and draw.history.covers(self.seeds, draw.epochs)
+
     def seeds_of(self, draw: Draw) -> tuple[int, ...]:
         """Return the seeds that a trial is judged by."""
-        return self.seeds if draw in (self.confirmed or ()) else SCREENING
+        failed_there = draw in (self.confirmed or ()) and draw.reason
+        return self.seeds if failed_there or self.is_confirmed(draw) else SCREENING
 
     def value(self, draw: Draw, objective: str) -> float:
         """Return an objective's value for a trial run in full; see Drawing.value(). Its score is by seeds_of()."""

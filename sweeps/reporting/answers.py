@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.page import Block, Chapter, Words
-from analysis.report import Column, Table
+from analysis.report import Column, Table, Value
 from sweeps.decisions.contest import Contest
 from sweeps.decisions.labels import points
 from sweeps.decisions.outcome import Outcome
@@ -96,7 +96,7 @@ def _ahead(contest: Contest, best: Outcome, other: Outcome) -> bool:
     return found is not None and found.ahead
 
 
-def _row(result: StageResult, material: Material) -> tuple[str, ...]:
+def _row(result: StageResult, material: Material) -> tuple[Value, ...]:
     winner = result.winner
     if winner is None:
         raise ValueError(f"stage {result.stage.name} has no winner")
@@ -107,7 +107,7 @@ def _row(result: StageResult, material: Material) -> tuple[str, ...]:
         result.stage.title,
         best.cell.named,
         _over(winner.contest, best, rivals[0]),
-        _over(winner.contest, best, rivals[-1]) if len(rivals) > 1 else "",
+        _over(winner.contest, best, rivals[-1]) if len(rivals) > 1 else None,
         confidence(result),
         price + (f", {took:,.0f} s" if took is not None else ""),
     )

@@ -61,7 +61,7 @@ def leaderboard(search: SearchRun, contest: Contest | None, most: int = ROWS) ->
     eligible = []
     shown = search.ranking()[:most]
     for draw in shown:
-        confirmed = draw in (search.confirmed or []) and not draw.reason
+        confirmed = search.is_confirmed(draw)
         drawn = ", ".join(f"{path.rpartition('.')[2]} {brief(value)}" for path, value in draw.values.items())
         seen = draw.history.cut(search.seeds_of(draw), draw.epochs)
         chosen = seen.chosen() if seen.epochs else ()
@@ -128,8 +128,7 @@ def front(search: SearchRun) -> Table:
 def weighed(search: SearchRun) -> tuple[tuple[str, ...], dict[int, tuple[float, ...]], list[Told]]:
     """Return the objectives, what the trials run in full reach of each, by attempt, and these trials."""
     names = search.stage.objectives if len(search.stage.objectives) > 1 else ("score", *PRICES)
-    confirmed = [draw for draw in search.confirmed or () if not draw.reason]
-    done = {d.attempt: d for d in search.draws.values() if d.state == Status.DONE or d in confirmed}
+    done = {d.attempt: d for d in search.draws.values() if d.state == Status.DONE or search.is_confirmed(d)}
     values = {number: tuple(search.value(draw, name) for name in names) for number, draw in done.items()}
     return names, values, [replace(each, objectives=values[each.number]) for each in search.told if each.number in done]
 
@@ -141,11 +140,12 @@ def account(search: SearchRun) -> list[str]:
     full = sum(draw.epochs for draw in draws)
     states = [draw.state for draw in draws]
     paused, failed = states.count(Status.CENSORED), states.count(Status.FAILED)
-    confirmed = [draw.cell.label for draw in search.confirmed or [] if not draw.reason]
+    confirmed = [draw.cell.label for draw in filter(search.is_confirmed, search.confirmed or ())]
     seeds = f"{len(search.seeds)} seeds" if len(search.seeds) > 1 else "1 seed"
+    running = states.count(Status.RUNNING)
     ended = (
-        f"{len(draws) - paused - failed} ran in full, {paused} were stopped early ({search.stage.rule}), "
-        f"{failed} failed"
+        f"{states.count(Status.DONE)} ran in full, {paused} were stopped early ({search.stage.rule}), {failed} failed"
+        + (f", {running} {'runs' if running == 1 else 'run'} now" if running else "")
     )
     return [
         f"{len(draws)} trials drawn by {search.stage.sampler}: {ended}.",

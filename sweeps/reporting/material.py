@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from analysis.report import Measured, Section, Table
-from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.agenda import Agenda, under_way
 from sweeps.decisions.labels import brief, listed
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import StageResult, Terms
@@ -62,7 +62,7 @@ class Material:
     @cached_property
     def results(self) -> list[StageResult]:
         """What the decided stages have come to, and then what the open ones have come to so far."""
-        return [*self.agenda.results, *(each for each in self.agenda.under_way if each.outcomes)]
+        return [*self.agenda.results, *(each for each in under_way(self.agenda) if each.outcomes)]
 
     def decided(self, result: StageResult) -> bool:
         """Tell whether a stage is decided."""

@@ -101,7 +101,9 @@ def state(agenda: Agenda) -> str:
     decided, stages = len(agenda.results), len(agenda.study.all_stages)
     if decided == stages:
         return "complete" if stages == 1 else f"complete: all {stages} stages decided"
-    return f"{decided} of {stages} stages decided, {len(agenda.outcomes)} trials ended"
+    ended = len(agenda.outcomes)
+    so_far = f"{decided} of {stages} stages decided" if stages > 1 else "under way"
+    return f"{so_far}, {ended} {'trial' if ended == 1 else 'trials'} ended"
 
 
 def keep(folder: Path, files: Mapping[str, bytes]) -> Path:

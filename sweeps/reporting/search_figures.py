@@ -61,22 +61,20 @@ def _places(draws: Sequence[Draw]) -> np.ndarray:
     return np.array([(each.number, 100 * max(each.scores.values())) for each in draws], dtype=float).reshape(-1, 2)
 
 
-def _coordinates(search: SearchRun, seen: Sequence[Draw], scored: str, state: Hashable, album: Album) -> Picture:
+def _coordinates(search: SearchRun, seen: Sequence[Draw], scored: str, state: Hashable, album: Album) -> Picture | None:
+    shown = seen[-MOST_LINES:]
+    drawn = {path: [each.values.get(path) for each in shown] for path in search.stage.space.fields}
+    varied = {path: values for path, values in drawn.items() if len(set(map(repr, values))) > 1}
+    if not varied:
+        return None
+
     def draw() -> partial[bytes]:
         from analysis import figures
 
-        shown = seen[-MOST_LINES:]
-        fields = [
-            path for path in search.stage.space.fields if len({repr(each.values.get(path)) for each in shown}) > 1
-        ]
-        axes = [
-            figures.Coordinate(path.rpartition(".")[2], [_value(each.values.get(path)) for each in shown])
-            for path in fields
-        ]
+        axes = [figures.Coordinate(path.rpartition(".")[2], list(map(_value, of))) for path, of in varied.items()]
         scores = np.array([100 * max(each.scores.values()) for each in shown])
         title = f"{search.stage.name}: what was drawn"
-        return partial(figures.parallel, axes or [figures.Coordinate("all", [1] * len(shown))], scores, title=title,
-                       colour_label=scored)  # fmt: skip
+        return partial(figures.parallel, axes, scores, title=title, colour_label=scored)
 
     caption = (
         f"{search.stage.name}. A line for each trial, the higher its {scored.removesuffix(', %')} the darker; it has a "

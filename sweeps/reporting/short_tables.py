@@ -79,7 +79,7 @@ def beside_published(result: StageResult, material: Material) -> Table | None:
         Column("at epoch"),
         Column("ours", digits=1),
         Column("at epoch"),
-        Column("ours − published"),
+        Column("difference"),
     )
     title = f"Best {part} {material.facts.score} %: published, and ours by the same protocol"
     return Table(title, columns, tuple(rows))

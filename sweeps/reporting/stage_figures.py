@@ -39,13 +39,12 @@ class StageFigures:
             return []
         scored = self.material.facts.yardstick.metric
         spread = self.shown.spread(len(self.material.terms.seeds))
-        learned = f"{scored}: validation solid, training dashed"
+        how = "solid, training {} dashed; " + f"{spread}."
+        score, loss = f"Validation {scored} {how.format(scored)}", f"Validation loss {how.format('loss')}"
         return [
             *self._effects(),
-            self._curves("learning", ("val_score", "train_score"), f"{scored}, %", f"{learned}; {spread}."),
-            self._curves(
-                "loss", ("val_loss", "train_loss"), "loss", f"Loss: validation solid, training dashed; {spread}."
-            ),
+            self._curves("learning", ("val_score", "train_score"), f"{scored}, %", score),
+            self._curves("loss", ("val_loss", "train_loss"), "loss", loss),
             self._curves("accuracy", ("test_score", None), f"test {scored}, %", f"Test {scored}; {spread}."),
         ]
 

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeps.examining import questions, sections, winners
+from sweeps.examining import known, questions, sections, winners
 from tests.sweeps.reporting.materials import material, over
 from trainables.errors import UserError
 
@@ -41,5 +41,6 @@ def test_a_job_asks_the_best_trial_and_one_that_compares_all_winners():
     assert questions(over(()), [Job(together=False)], {}) == []
 
 
-def test_without_answers_there_are_no_sections():
+def test_where_nothing_is_asked_nothing_is_known(tmp_path):
+    assert known([], Store({}), tmp_path, print) == []
     assert sections([]) == []

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.agenda import Agenda, keep_failures, under_way
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.records import Drawn, Known
 from sweeps.study import Choice, Search, Space, Stage, Study
@@ -441,7 +441,7 @@ def test_it_is_told_when_trials_have_ended_with_the_stages_as_they_then_stand():
     seen = []
 
     def look():
-        results, open_ones = agenda.results, agenda.under_way
+        results, open_ones = agenda.results, under_way(agenda)
         seen.append(([each.stage.name for each in results], [(e.stage.name, len(e.outcomes)) for e in open_ones]))
 
     agenda = Agenda(STUDY, terms(), lambda _: None, on_end=look)
@@ -453,7 +453,7 @@ def test_it_is_told_when_trials_have_ended_with_the_stages_as_they_then_stand():
     assert seen[0] == ([], [("depth", 1), ("own", 0)])
     assert seen[1][0] == ["depth"]
     assert len(seen) == 2
-    assert all(each.winner is None for each in agenda.under_way)
+    assert all(each.winner is None for each in under_way(agenda))
 
 
 def test_what_failed_before_is_kept_as_it_was_where_nothing_is_to_be_run():
@@ -462,7 +462,7 @@ def test_what_failed_before_is_kept_as_it_was_where_nothing_is_to_be_run():
     known = {task.key: Known("failed", history([0.5]), "run", "it broke")}
     agenda = Agenda(STUDY, terms(), lambda _: None, known)
     assert task.key not in agenda.outcomes
-    agenda.keep_failures()
+    keep_failures(agenda)
     found = agenda.outcomes[task.key]
     assert (found.status, found.reason, found.history.epochs) == ("failed", "it broke", 1)
     assert agenda.next().key != task.key

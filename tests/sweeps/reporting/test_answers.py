@@ -42,7 +42,7 @@ def test_each_stage_that_compares_has_a_row(found):
         f"{worst} over conv_layers = 1",
         "not told apart from conv_layers = 2",
     )
-    assert width[1:5] == ("channels = 6", f"{_lead(found)} over channels = 4", "", "ahead of the other")
+    assert width[1:5] == ("channels = 6", f"{_lead(found)} over channels = 4", None, "ahead of the other")
 
 
 def _lead(found):

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 import sweeps.reporting.leaderboard
+from sweeps.decisions.agenda import under_way
 from sweeps.decisions.status import Status
 from sweeps.reporting.leaderboard import (
     SIDE_BY_SIDE,
@@ -90,3 +91,20 @@ def test_a_page_has_scores_in_one_table_and_what_the_best_drew_in_another(found)
 def test_a_field_that_a_trial_does_not_draw_is_missing():
     drawn = drawn_table(Cluster(search(4)).search)
     assert all(cell is not None for row in drawn.rows for cell in row)
+
+
+@pytest.mark.parametrize("rule", ["asha", "none"])
+def test_a_search_is_told_at_every_moment_also_while_the_best_are_confirmed(rule):
+    """A trial that is to be confirmed has no epoch yet with the seeds that it will be judged by."""
+    whole = Cluster(search(9, rule=rule, seeds=2, confirm=2)).epochs
+    confirming = 0
+    for epochs in range(1, whole, 2):
+        [so_far] = under_way(Cluster(search(9, rule=rule, seeds=2, confirm=2), break_after=epochs).agenda)
+        run = so_far.search
+        shown = [row[1] for row in leaderboard(run, None).rows]
+        ready = [draw for draw in run.confirmed or () if draw.history.covers(run.seeds, 9)]
+        assert shown.count("confirmed") == len(ready) == sum(map(run.is_confirmed, run.draws.values()))
+        assert account(run)[-1].count("#") == len(ready)
+        assert len(front(run).rows) <= len(run.draws)
+        confirming += run.confirmed is not None
+    assert confirming > 2
