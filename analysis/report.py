@@ -27,6 +27,7 @@ Value = str | int | float | None
 
 MISSING = "–"
 WORDY = 3  # columns of words that a phone has room for beside each other
+SIDE_BY_SIDE, SCREENFUL = 4, 10  # columns that a phone shows beside each other, and below each other
 TERMINAL_COLUMNS = 12  # more than these do not fit in a line, so that the table is turned
 
 
@@ -199,9 +200,10 @@ class Table:
         return [col for col, column in enumerate(self.columns) if column.show]
 
     @property
-    def wordy(self) -> bool:
-        """Whether it has so many columns of words that on a phone each row is better read by itself."""
-        return sum(not self.numeric[col] for col in self.shown) > WORDY
+    def by_row(self) -> bool:
+        """Whether on a phone each row is better read by itself: its columns do not fit, and are not a screenful."""
+        words = sum(not self.numeric[col] for col in self.shown)
+        return words > WORDY or SIDE_BY_SIDE < len(self.shown) <= SCREENFUL
 
     @cached_property
     def numeric(self) -> tuple[bool, ...]:

@@ -45,11 +45,12 @@ def measured(page: str, script: str, folder: Path, *, width: int = 1100, dark: b
     return json.loads(html.unescape(found.group(1)))
 
 
-def pages(file: Path, folder: Path) -> int:
-    """Return how many pages of paper a file takes."""
+def pages(file: Path, folder: Path) -> list[tuple[int, int]]:
+    """Return the width and height, in points, of each page of paper that a file takes."""
     paper = folder / "paper.pdf"
     _run(f"--print-to-pdf={paper}", "--no-pdf-header-footer", file.as_uri())
-    return len(re.findall(rb"/Type\s*/Page\b(?!s)", paper.read_bytes()))
+    boxes = re.findall(rb"/MediaBox \[([^\]]*)\]", paper.read_bytes())
+    return [(round(float(box.split()[2])), round(float(box.split()[3]))) for box in boxes]
 
 
 def _run(*arguments: str, dark: bool = False) -> str:

@@ -30,6 +30,7 @@ from sweeps.study import Stage, Study
 from sweeps.tracking.tracker import Tracker
 from trainables.config import CNN, Training, Trial
 from trainables.datasets import Dataset, Split
+from trainables.footprint import Images
 
 WARM = 4  # the trial whose end starts the count
 
@@ -79,7 +80,7 @@ def ours(count: int, folder: Path) -> float:
     tracker = tracker_actor.start(f"sqlite:///{folder / 'mlflow.db'}", study.name, folder / "spool")
     with TimedDisplay(agenda, Console(file=io.StringIO())) as display:
         display.clock = clock
-        scheduler.execute(agenda, SharedData(data), {}, tracker, display, {"cpu": 1}, {})
+        scheduler.execute(agenda, SharedData(data), Images.of(data), {}, tracker, display, {"cpu": 1}, {}, {})
     begin = time.perf_counter()
     assert tracker.ask(Tracker.drain, 60.0) == []
     print(

@@ -1,17 +1,23 @@
 """The report as a reader has it: at three widths, in light and dark, on paper. Skipped where there is no Chromium."""
 
+from dataclasses import replace
+
 import pytest
 
 from sweeps.reporting import results
+from sweeps.study import Claim
 from tests.browser import measured, pages
-from tests.sweeps.reporting.materials import material, over
+from tests.sweeps.reporting.materials import STUDY, material, over
 
-# How wide the page is, what reaches beyond its edge outside of what scrolls, links and pictures that lead nowhere or
-# say nothing, and texts with a contrast below 4.5 to 1 (WCAG 2.1, 1.4.3)
+A4 = (595, 842)  # points
+
+# How wide the page is, what reaches beyond its edge outside of what scrolls, what has to scroll though it is not
+# folded, links and pictures that lead nowhere or say nothing, and texts with a contrast below 4.5 to 1 (WCAG 2.1, 1.4.3)
 SCRIPT = """
   const root = page.documentElement, view = page.defaultView, all = [...page.body.querySelectorAll("*")];
   const right = each => each.closest(".scroll") ? 0 : each.getBoundingClientRect().right;
   const wide = all.filter(each => right(each) > root.clientWidth + 1);
+  const scrolls = [...page.querySelectorAll(".scroll")].filter(each => each.scrollWidth > each.clientWidth + 1);
   const ids = page.querySelectorAll("a[href^='#']");
   const lost = [...ids].filter(each => !page.getElementById(each.getAttribute("href").slice(1)));
   const blank = [...page.images].filter(each => !each.alt || !each.complete || !each.naturalWidth);
@@ -29,7 +35,8 @@ SCRIPT = """
   const told = all.filter(each => [...each.childNodes].some(node => node.nodeType === 3 && node.data.trim()));
   const name = each => each.tagName + " " + each.textContent.trim().slice(0, 40);
   const faint = told.filter(each => contrast(each) < 4.5);
-  return {width: root.scrollWidth, wide: wide.map(name), lost: lost.map(name), blank: blank.length,
+  const cut = [...wide, ...scrolls.filter(each => !each.closest("details"))];
+  return {width: root.scrollWidth, wide: cut.map(name), lost: lost.map(name), blank: blank.length,
     faint: faint.map(name), links: ids.length, pictures: page.images.length,
     dark: light(levels(view.getComputedStyle(page.body).backgroundColor)) < 0.2};
 """
@@ -39,9 +46,9 @@ SCRIPT = """
 def report(tmp_path_factory):
     """The report of a small study that is over."""
     folder = tmp_path_factory.mktemp("report")
-    agenda = over()
-    made = material(agenda)
-    results.write(folder, agenda, made.facts, made.data)
+    claims = (Claim("depth", 3, delta=3, source="R0.1"), Claim("width", 6, (4,), source="R0.2"))
+    made = material(over(study=replace(STUDY, claims=claims)))
+    results.write(folder, made.agenda, made.facts, made.data)
     return folder / "report.html"
 
 
@@ -53,5 +60,7 @@ def test_it_fits_the_screen_and_is_legible(width, dark, report, tmp_path):
     assert found == {"width": width, "wide": [], "lost": [], "blank": 0, "faint": [], "dark": dark}
 
 
-def test_on_paper_it_takes_a_few_pages(report, tmp_path):
-    assert 2 <= pages(report, tmp_path) <= 5
+def test_on_paper_it_takes_a_page_for_each_stage_and_three_more_at_most(report, tmp_path):
+    found = pages(report, tmp_path)
+    assert 2 <= len(found) <= len(STUDY.stages) + 3
+    assert set(found) == {A4}
