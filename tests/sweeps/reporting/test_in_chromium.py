@@ -12,7 +12,8 @@ from tests.sweeps.reporting.materials import STUDY, material, over
 A4 = (595, 842)  # points
 
 # How wide the page is, what reaches beyond its edge outside of what scrolls, what has to scroll though it is not
-# folded, links and pictures that lead nowhere or say nothing, and texts with a contrast below 4.5 to 1 (WCAG 2.1, 1.4.3)
+# folded, links and pictures that lead nowhere or say nothing, and texts with a contrast below 4.5 to 1 (WCAG 2.1,
+# 1.4.3)
 SCRIPT = """
   const root = page.documentElement, view = page.defaultView, all = [...page.body.querySelectorAll("*")];
   const right = each => each.closest(".scroll") ? 0 : each.getBoundingClientRect().right;
