@@ -26,7 +26,7 @@ from trainables.files import write_whole
 Value = str | int | float | None
 
 MISSING = "–"
-WORDY = 3  # columns of words that a phone has room for beside each other
+WORDY = 2  # columns of words that a phone has room for beside each other
 SIDE_BY_SIDE, SCREENFUL = 5, 10  # columns that a phone shows beside each other, and below each other
 TERMINAL_COLUMNS = 12  # more than these do not fit in a line, so that the table is turned
 
