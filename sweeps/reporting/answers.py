@@ -55,7 +55,7 @@ def headline(result: StageResult) -> str:
     if not contest.told:
         return f"{named} leads; nothing is told apart"
     if all(_ahead(contest, best, each) for each in rivals):
-        return f"{named} is ahead of all others"
+        return f"{named} is ahead of all others{_entered(result)}"
     others = [each.cell for each in contest.best_set if each.key != best.key]
     return f"{named} leads; {named_all(others)} may be as good" if others else f"{named} leads"
 
@@ -73,8 +73,13 @@ def confidence(result: StageResult) -> str:
         return f"nothing is told apart: {why}{left}"
     level = [each for each in rivals if not _ahead(contest, best, each)]
     if not level:
-        return ("ahead of the other" if len(rivals) == 1 else f"ahead of all {len(rivals)} others") + left
+        return f"ahead of {'the other' if len(rivals) == 1 else f'all {len(rivals)} others'}{_entered(result)}{left}"
     return f"not told apart from {named_all([each.cell for each in level])}{left}"
+
+
+def _entered(result: StageResult) -> str:
+    """Say whom a search's winner was compared with: those confirmed, and no others."""
+    return " confirmed" if result.stage.open_ended else ""
 
 
 def _compares(result: StageResult) -> bool:

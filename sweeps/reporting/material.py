@@ -64,6 +64,11 @@ class Material:
         """What the decided stages have come to, and then what the open ones have come to so far."""
         return [*self.agenda.results, *(each for each in under_way(self.agenda) if each.outcomes)]
 
+    @cached_property
+    def ended(self) -> int:
+        """The number of trials that have ended, each counted once."""
+        return len({outcome.key for result in self.results for outcome in result.outcomes})
+
     def decided(self, result: StageResult) -> bool:
         """Tell whether a stage is decided."""
         return any(result is each for each in self.agenda.results)

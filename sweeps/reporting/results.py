@@ -71,7 +71,7 @@ def write(
     claims = claims_section(agenda.study.claims, agenda.results, agenda.terms.yardstick)
     stages = [_section(result, material, album) for result in agenda.results]
     sections = [*stages, *([claims] if claims else []), *findings]
-    more = {"question": agenda.study.question, "state": state(agenda), "date": material.source.date}
+    more = {"question": agenda.study.question, "state": state(material), "date": material.source.date}
     intro = [_about(material), *_undecided(agenda)]
     report.write_json(folder / "report.json", agenda.study.name, intro, sections, more)
 
@@ -91,17 +91,17 @@ def page(material: Material, album: Album) -> Page:
         reproduce_chapter(material),
         appendix_chapter(material),
     ]
-    about = " · ".join(filter(None, [material.data.name, material.source.date, state(agenda)]))
+    about = " · ".join(filter(None, [material.data.name, material.source.date, state(material)]))
     shown: list[Chapter] = [chapter for chapter in chapters if chapter]
     return Page(agenda.study.name, shown, agenda.study.question, (about, *_undecided(agenda)))
 
 
-def state(agenda: Agenda) -> str:
+def state(material: Material) -> str:
     """Return how far a study has come."""
+    agenda, ended = material.agenda, material.ended
     decided, stages = len(agenda.results), len(agenda.study.all_stages)
     if decided == stages:
         return "complete" if stages == 1 else f"complete: all {stages} stages decided"
-    ended = len(agenda.outcomes)
     so_far = f"{decided} of {stages} stages decided" if stages > 1 else "under way"
     return f"{so_far}, {ended} {'trial' if ended == 1 else 'trials'} ended"
 

@@ -120,9 +120,8 @@ def _recipe(training: Training, material: Material) -> Table:
 
 def _runs(material: Material) -> Table:
     source = material.source
-    outcomes = material.agenda.outcomes.values()
     rows = {
-        "trials": f"{len(outcomes)} ended" if outcomes else "",
+        "trials": f"{material.ended} ended" if material.ended else "",
         "ran": source.time,
         "on": source.machine,
         "command": source.command,

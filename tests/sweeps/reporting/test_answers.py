@@ -5,7 +5,7 @@ import pytest
 from sweeps.decisions.records import StageResult
 from sweeps.reporting.answers import answers_chapter, confidence, headline, recommendation
 from sweeps.reporting.material import percent
-from sweeps.study import Stage
+from sweeps.study import Choice, Search, Space, Stage
 from tests.sweeps.outcomes import outcome
 from tests.sweeps.reporting.materials import SCORES, STUDY, material, over
 
@@ -73,3 +73,10 @@ def test_how_sure_it_is_counts_what_is_not_ranked(found):
     assert confidence(stopped) == "not told apart from conv_layers = 2; 1 not ranked"
     assert confidence(found.results[1]) == "ahead of the other"
     assert confidence(StageResult(Stage("s"))) == ""
+
+
+def test_a_search_s_winner_is_held_against_those_confirmed_alone(found):
+    width = found.results[1]
+    sought = replace(width, stage=Search("find", Space({"training.batch_size": Choice((16, 32))})))
+    assert headline(sought) == "channels = 6 is ahead of all others confirmed"
+    assert confidence(sought) == "ahead of the other confirmed"

@@ -36,6 +36,11 @@ def test_the_best_is_the_best_winner_and_the_way_to_it_is_in_words():
     assert material(over(())).best is None
 
 
+def test_a_trial_of_two_stages_has_ended_once():
+    assert material().ended == 4
+    assert sum(len(result.outcomes) for result in material().results) == 5
+
+
 def test_open_stages_come_after_those_decided_and_trials_keep_their_looks():
     agenda = over(SCORES[:3])
     found = material(agenda)
