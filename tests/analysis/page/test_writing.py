@@ -75,7 +75,13 @@ def test_a_table_of_many_words_has_its_heads_at_each_cell_for_a_phone():
     )
     cells = re.findall(r"<td[^>]*>", table_html(Table("t", words, (tuple("wxyz"),))))
     assert cells == ["<td>", *(f'<td data-name="{name}">' for name in "bcd")]
-    assert "cards" not in table_html(Table("t", words, (("w", "x", "y", 1),)))
+    assert "cards" not in table_html(Table("t", words, (("w", "x", 1, 2),)))
+
+
+@pytest.mark.parametrize(("columns", "by_row"), [(4, False), (5, False), (6, True), (10, True), (11, False)])
+def test_so_do_numbers_that_do_not_fit_a_phone_unless_they_fill_it(columns, by_row):
+    table = Table("t", tuple(Column(f"c{number}") for number in range(columns)), (tuple(range(columns)),))
+    assert ("cards" in table_html(table)) == by_row
 
 
 def test_each_block_becomes_its_element_in_order(tmp_path: Path):
