@@ -14,7 +14,7 @@ from sweeps.decisions.records import StageResult, stage_winners
 from sweeps.decisions.stages import Search, Stage
 from trainables.config import Trial
 from trainables.errors import UserError
-from trainables.plan import parameters, plan
+from trainables.plan import parameters, plan_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +110,7 @@ class Results:
 
     def _row(self, stage: str, outcome: Outcome) -> dict[str, Any]:
         trial, facts = outcome.cell.trial, self.ended.facts
-        layers = plan(trial.model, trial.training.input_shape(facts.image_shape), len(facts.class_names))
+        layers = plan_of(trial, facts.image_shape, len(facts.class_names))
         first = (stage, outcome.cell.label, outcome.status.value, outcome.history.epochs)
         scores = [part for name in ("val_score", "test_score") for part in _parts(_score(outcome, name))]
         last = (parameters(layers), facts.runs.get(outcome.key), outcome.key)

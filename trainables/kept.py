@@ -14,7 +14,7 @@ from trainables.datasets import Dataset
 from trainables.devices import training_dtype
 from trainables.group import Group, Say
 from trainables.lane import Lane
-from trainables.plan import flops, plan
+from trainables.plan import flops, plan_of
 from trainables.replicate import Replicate
 from trainables.resident import Parts, parts, split_by
 
@@ -70,7 +70,7 @@ class Kept:
         return [self._group[1]]
 
     def _new_group(self, members: Sequence[Replicate], trial: Trial, data: Dataset, device: torch.device) -> Group:
-        layers = plan(trial.model, trial.training.input_shape(data.image_shape), data.classes)
+        layers = plan_of(trial, data.image_shape, data.classes)
         dtype = training_dtype(device, flops(layers) * trial.training.batch_size)
         lanes = [
             Lane(each, self.parts_of(each, data, trial.training, device).train, trial.training, dtype, data.classes)

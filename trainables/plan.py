@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from trainables.config import CNN, RESNET_STAGES, Model, ResNet
+from trainables.config import CNN, RESNET_STAGES, Model, ResNet, Trial
 from trainables.errors import UserError
 
 
@@ -42,6 +42,14 @@ def plan(model: Model, image_shape: tuple[int, int, int], classes: int) -> tuple
     return tuple(
         _resnet(model, image_shape, classes) if isinstance(model, ResNet) else _cnn(model, image_shape, classes)
     )
+
+
+def plan_of(trial: Trial, image_shape: tuple[int, int, int], classes: int) -> tuple[Layer, ...]:
+    """Return the layers of a trial's network, on images as its training makes them of `image_shape` (C, H, W).
+
+    Raises UserError, in one line, where the network cannot be built.
+    """
+    return plan(trial.model, trial.training.input_shape(image_shape), classes)
 
 
 def parameters(layers: tuple[Layer, ...]) -> int:

@@ -18,7 +18,7 @@ from sweeps.decisions.status import Status
 from trainables.config import Trial
 from trainables.errors import UserError
 from trainables.history import History
-from trainables.plan import parameters, plan
+from trainables.plan import parameters, plan_of
 
 TRIES = 200  # to draw a trial that can be built and was not drawn yet; then the space counts as used up
 SCREENING = (0,)  # the seed that trials are screened with
@@ -155,4 +155,4 @@ class Drawing:
 
 @functools.cache  # samplers ask for it at each draw
 def _parameters(trial: Trial, image_shape: tuple[int, int, int], classes: int) -> int:
-    return parameters(plan(trial.model, trial.training.input_shape(image_shape), classes))
+    return parameters(plan_of(trial, image_shape, classes))

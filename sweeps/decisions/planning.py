@@ -11,7 +11,7 @@ from sweeps.decisions.stages import AnyStage, Cell, Recheck, Search, Stage
 from sweeps.decisions.study import Study
 from trainables.config import Trial
 from trainables.errors import UserError
-from trainables.plan import Layer, plan
+from trainables.plan import Layer, plan_of
 
 Layers = tuple[Layer, ...]
 Winners = tuple[str, ...]  # those that lead to a trial, in words
@@ -44,7 +44,7 @@ class _Images:
     classes: int
 
     def build(self, trial: Trial) -> Layers:
-        return plan(trial.model, trial.training.input_shape(self.shape), self.classes)
+        return plan_of(trial, self.shape, self.classes)
 
     def can_build(self, trial: Trial) -> bool:
         try:

@@ -17,7 +17,7 @@ from sweeps.decisions.study import Study
 from sweeps.decisions.winner import Winner
 from trainables.config import Trial
 from trainables.errors import UserError
-from trainables.plan import plan
+from trainables.plan import plan_of
 
 
 def final_winner(study: Study, results: Mapping[str, StageResult]) -> tuple[StageResult, Winner] | None:
@@ -48,7 +48,7 @@ def _swap(stage: Stage, result: StageResult, start: Trial, terms: Terms) -> Swap
         values, label = outcome.cell.values, f"{stage.name} {outcome.cell.label}"
         try:
             trial = start.with_values(dict(zip(stage.vary, values, strict=True)))
-            plan(trial.model, trial.training.input_shape(terms.image_shape), terms.classes)
+            plan_of(trial, terms.image_shape, terms.classes)
         except UserError as error:
             return f"{label} ({error})"
         if terms.key(trial) != terms.key(start):

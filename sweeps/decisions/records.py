@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweeps.decisions.contest import Contest
 from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.stages import AnyStage, Cell
 from sweeps.decisions.status import Status
@@ -14,7 +15,7 @@ from sweeps.decisions.stopping import BEHIND
 from sweeps.decisions.winner import BEST, Winner, choose
 from trainables.config import Trial
 from trainables.history import History
-from trainables.plan import flops, plan
+from trainables.plan import flops, plan_of
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Terms:
     def flops(self, outcome: Outcome) -> int:
         """Return what a trial's network takes for an image, forward."""
         trial = outcome.cell.trial
-        return flops(plan(trial.model, trial.training.input_shape(self.image_shape), self.classes))
+        return flops(plan_of(trial, self.image_shape, self.classes))
 
     def choose(self, outcomes: Sequence[Outcome], before: StageResult | None) -> Winner | None:
         """Return the winner of a stage that starts from the winner of the one `before`; see winner.choose()."""
@@ -103,6 +104,11 @@ class StageResult:
     winner: Winner | None = None
     skipped: str | None = None
     start: Trial | None = None
+
+    @property
+    def contest(self) -> Contest | None:
+        """How its trials that ran in full compare; None where it has no winner."""
+        return self.winner.contest if self.winner else None
 
 
 def stage_winners(results: Sequence[StageResult]) -> dict[str, Outcome]:

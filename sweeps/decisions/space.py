@@ -24,7 +24,7 @@ from sweeps.decisions.dimensions import Choice, Dimension, Each, Form, Real, Whe
 from sweeps.decisions.labels import label
 from trainables.config import Trial
 from trainables.errors import UserError, suggest
-from trainables.plan import plan
+from trainables.plan import plan_of
 
 
 class Row(NamedTuple):
@@ -225,7 +225,7 @@ def unbuildable(start: Trial, values: Mapping[str, Any], image_shape: tuple[int,
     """
     try:
         trial = start.with_values(values)
-        plan(trial.model, trial.training.input_shape(image_shape), classes)
+        plan_of(trial, image_shape, classes)
     except UserError as error:
         return str(error)
     return None

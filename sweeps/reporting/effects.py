@@ -13,7 +13,7 @@ from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import StageResult, Terms
 from sweeps.decisions.status import Status
 from sweeps.reporting.tables import Facts
-from trainables.plan import Layer, flops, parameters, plan
+from trainables.plan import Layer, flops, parameters, plan_of
 
 NEAR = 0.01  # a score within one point of another is near it
 LEAST_DOUBLINGS = 0.5  # of a price: over less than that, what a doubling would bring is no more than noise
@@ -94,7 +94,7 @@ def _base(result: StageResult) -> Outcome:
 
 def _plan(outcome: Outcome, facts: Facts) -> tuple[Layer, ...]:
     trial = outcome.cell.trial
-    return plan(trial.model, trial.training.input_shape(facts.image_shape), len(facts.class_names))
+    return plan_of(trial, facts.image_shape, len(facts.class_names))
 
 
 def _against(outcome: Outcome, other: Outcome | None, contest: Contest) -> Value:

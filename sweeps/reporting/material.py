@@ -18,7 +18,7 @@ from sweeps.reporting import looks
 from sweeps.reporting.provenance import Provenance
 from sweeps.reporting.tables import Facts
 from trainables.datasets import Dataset
-from trainables.plan import Layer, plan
+from trainables.plan import Layer, plan_of
 
 SAMPLES = 2  # images of each class that a report shows
 MOST_SAMPLED = 20  # classes that it shows images of
@@ -102,7 +102,7 @@ class Material:
     def layers(self, outcome: Outcome) -> tuple[Layer, ...]:
         """Return the plan of a trial's network."""
         trial = outcome.cell.trial
-        return plan(trial.model, trial.training.input_shape(self.facts.image_shape), len(self.facts.class_names))
+        return plan_of(trial, self.facts.image_shape, len(self.facts.class_names))
 
     def _keys(self, result: StageResult) -> list[str]:
         """Return the keys of a stage's trials; of a grid also of those that are still to come."""

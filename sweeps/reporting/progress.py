@@ -10,7 +10,7 @@ from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.ahead import Ahead, is_screened, of_search
 from sweeps.decisions.records import Task
 from trainables.config import Trial
-from trainables.plan import flops, plan
+from trainables.plan import flops, plan_of
 
 Running = Mapping[str, tuple[Task, int]]  # by key, the trials under way and the epochs they have run
 
@@ -44,7 +44,7 @@ class Progress:
         """Return what an epoch of a trial takes with one seed."""
         if trial not in self._costs:
             terms = self.agenda.terms
-            layers = plan(trial.model, trial.training.input_shape(terms.image_shape), terms.classes)
+            layers = plan_of(trial, terms.image_shape, terms.classes)
             self._costs[trial] = float(flops(layers))
         return self._costs[trial]
 

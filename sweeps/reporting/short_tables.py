@@ -33,7 +33,7 @@ def leaders(result: StageResult, most: int = MOST_ROWS) -> list[Outcome]:
 def short_table(result: StageResult, material: Material) -> Table:
     """Return a stage's trials with their scores, how far they are from the winner, and what they cost."""
     shown, score = leaders(result), material.facts.score
-    contest = result.winner.contest if result.winner else None
+    contest = result.contest
     columns = (
         Column(head(result), best="marked"),
         Column(f"validation {score} %", best="marked", digits=1),

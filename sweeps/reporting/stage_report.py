@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from analysis.report import Table
 from sweeps.decisions import samplers
-from sweeps.decisions.contest import Contest
 from sweeps.decisions.records import StageResult, Terms
 from sweeps.decisions.search_run import SearchResult
 from sweeps.decisions.stages import Recheck
@@ -110,10 +109,6 @@ class StageReport:
         """Return what is kept beside the table: file name → content."""
         return {}
 
-    @property
-    def _contest(self) -> Contest | None:
-        return self.result.winner.contest if self.result.winner else None
-
     def _course(self) -> list[str]:
         return []
 
@@ -178,11 +173,11 @@ class SearchReport(StageReport):
 
     def tables(self, facts: Facts) -> list[Table]:  # noqa: ARG002
         """Return the leaderboard, the importance of the fields, and the Pareto front."""
-        return search_tables(self.search, self._contest)
+        return search_tables(self.search, self.result.contest)
 
     def on_screen(self, facts: Facts) -> list[Table]:  # noqa: ARG002
         """Return the same with a short leaderboard."""
-        return search_tables(self.search, self._contest, ON_SCREEN)
+        return search_tables(self.search, self.result.contest, ON_SCREEN)
 
     def spread(self, seeds: int) -> str:  # noqa: ARG002
         """Say what the curves are means of."""
@@ -190,7 +185,7 @@ class SearchReport(StageReport):
 
     def short(self, material: Material) -> list[Table]:  # noqa: ARG002
         """Return the leaderboard, what its first trials drew, and the Pareto front."""
-        return page_tables(self.search, self._contest)
+        return page_tables(self.search, self.result.contest)
 
     def files(self) -> dict[str, bytes]:
         """Return Optuna's own view of the search."""

@@ -12,7 +12,7 @@ from sweeps.decisions.labels import label
 from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.records import StageResult
 from sweeps.decisions.status import Status
-from trainables.plan import flops, parameters, plan
+from trainables.plan import flops, parameters, plan_of
 
 MOST_CLASSES = 40  # that a table shows, each in a row of its own; with more they are in the CSV alone
 
@@ -49,7 +49,7 @@ def stage_table(result: StageResult, facts: Facts, fields: Sequence[str] = ()) -
     ]
     rows = [tuple(_row(outcome, fields, facts, bool(published))) for outcome in result.outcomes]
     eligible = tuple(outcome.status == Status.DONE for outcome in result.outcomes)
-    contest = result.winner.contest if result.winner else None
+    contest = result.contest
     marked = tuple(contest is not None and contest.may_be_best(outcome) for outcome in result.outcomes)
     spread = "; ±: sd over seeds (n)" if any(len(each.history.seeds) > 1 for each in result.outcomes) else ""
     return Table(f"{result.stage.title}{elsewhere}{spread}", tuple(columns), tuple(rows), eligible, marked)
@@ -106,7 +106,7 @@ def _costs() -> list[Column]:
 
 def _row(outcome: Outcome, fields: Sequence[str], facts: Facts, with_published: bool) -> Sequence[Value | Measured]:
     trial = outcome.cell.trial
-    layers = plan(trial.model, trial.training.input_shape(facts.image_shape), len(facts.class_names))
+    layers = plan_of(trial, facts.image_shape, len(facts.class_names))
     published = (outcome.cell.published or (None, None, None))[:3] if with_published else ()
     head: list[Value | Measured] = [outcome.cell.label, outcome.status.value, outcome.history.epochs or None]
     drawn: list[Value | Measured] = [label(trial.get(path)) for path in fields]

@@ -18,7 +18,7 @@ from trainables.checkpoint import pack
 from trainables.config import Trial
 from trainables.datasets import Dataset
 from trainables.devices import CAST_FLOPS
-from trainables.plan import flops, plan
+from trainables.plan import flops, plan_of
 from trainables.train import predict, train
 
 IMAGES = {1: 44_800, 4: 22_400, 16: 6_400}  # that a replicate is trained on, by how many there are
@@ -176,7 +176,7 @@ for _network, _batches in {
 
 def size_of(trial: Trial, data: Dataset) -> float:
     """Return the GFLOPs of a batch forward."""
-    layers = plan(trial.model, trial.training.input_shape(data.image_shape), data.classes)
+    layers = plan_of(trial, data.image_shape, data.classes)
     return flops(layers) * trial.training.batch_size / 1e9
 
 
