@@ -35,7 +35,8 @@ def winner_in_two(result: StageResult, by: Yardstick) -> tuple[list[str], list[s
     told = what_is_told(contest) if contest.place(best) is not None and rivals else []
     says = 1 if contest.told else 0  # the lines of these that say who may be best
     entered = () if result.stage.open_ended else result.outcomes  # of a search, its account has what was stopped
-    return [f"{first}{_lead(winner, rivals)}.", *told[:says]], [*told[says:], *not_compared(entered, best, contest)]
+    lines = [f"{first}{_lead(winner, rivals)}.", *told[:says], *_ruled_out(winner, rivals)]
+    return lines, [*told[says:], *not_compared(entered, best, contest)]
 
 
 def seeds(outcome: Outcome) -> str:
@@ -58,6 +59,21 @@ def _lead(winner: Winner, rivals: Sequence[Outcome]) -> str:
     ahead, level = ([text for text, told in words if told is which] for which in (True, False))
     how += f", ahead of {listed(ahead)}" if ahead else ""
     return how + (f"; not told apart from {listed(level)}" if level else "")
+
+
+def _ruled_out(winner: Winner, rivals: Sequence[Outcome]) -> list[str]:
+    """Say why some are not among those that may be best, though not told apart from the winner."""
+    if not winner.contest.told:
+        return []
+    contest = winner.contest
+    others = [(each, contest.difference(winner.outcome, each)) for each in rivals if not contest.may_be_best(each)]
+    level = [each.cell for each, lead in others if lead and not lead.ahead]
+    if not level:
+        return []
+    return [
+        f"{named_all(level)} may not, though not told apart from it: whether something is behind the best is asked on "
+        "one side alone, and takes a smaller difference."
+    ]
 
 
 def what_is_told(contest: Contest) -> list[str]:

@@ -101,7 +101,20 @@ def test_the_images_alone_may_leave_more_noise_than_any_number_of_seeds_could_me
     rng = np.random.default_rng(0)
     fixed = [marked(name, *[rng.random(40) < 0.6] * 3) for name in "ab"]
     assert choose(fixed, BY).contest.comparison.seeds_for(0.01) is None
-    assert said(*fixed)[2].endswith("; no number of seeds would show one of 1 point: it takes more images.")
+    assert said(*fixed)[-1].endswith("; no number of seeds would show one of 1 point: it takes more images.")
+
+
+def test_who_is_behind_the_best_for_certain_and_not_told_apart_in_the_pair_is_said_to_be_so():
+    rng = np.random.default_rng(0)
+    better, other = (marked(name, *[rng.random(40) < 0.6] * 3) for name in "ba")
+    contest = choose([better, other], BY).contest
+    assert not contest.difference(better, other).ahead
+    assert contest.best_set == (better,)
+    assert said(better, other)[2] == (
+        "a may not, though not told apart from it: whether something is behind the best is asked on one side alone, "
+        "and takes a smaller difference."
+    )
+    assert not any("one side" in line for line in said(A, B, C))
 
 
 def test_trials_that_are_scored_on_different_images_are_said_not_to_be_told_apart():
