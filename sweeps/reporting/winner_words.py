@@ -70,10 +70,8 @@ def _ruled_out(winner: Winner, rivals: Sequence[Outcome]) -> list[str]:
     level = [each.cell for each, lead in others if lead and not lead.ahead]
     if not level:
         return []
-    return [
-        f"{named_all(level)} may not, though not told apart from it: whether something is behind the best is asked on "
-        "one side alone, and takes a smaller difference."
-    ]
+    why = "whether something is behind the best is asked on one side alone, and takes a smaller difference"
+    return [f"{named_all(level)} may not, though not told apart from it: {why}."]
 
 
 def what_is_told(contest: Contest) -> list[str]:
