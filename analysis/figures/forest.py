@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from analysis.figures import colours
-from analysis.figures.page import GAP, as_png, page
+from analysis.figures.page import GAP, as_png, name_rows, page
 from analysis.figures.text import NOTE, SMALL, height, plain, widest, wrap
 
 PLOT, ROW, LABELS = 3.9, 0.27, 2.0  # inches: the plot's width, a row's height, the room for labels at most
@@ -58,12 +58,5 @@ def forest(effects: Sequence[Effect], *, title: str, xlabel: str, caption: str =
             plain(effect.note), (1, at), xycoords=("axes fraction", "data"), xytext=(4, 0),
             textcoords="offset points", va="center", fontsize=SMALL, color="0.3",
         )  # fmt: skip
-    axes.set_ylim(len(effects) - 0.5, -0.5)
-    axes.set_yticks(range(len(effects)), list(map(plain, names)), fontsize=NOTE)
-    axes.tick_params(axis="y", length=0)
-    axes.tick_params(axis="x", labelsize=SMALL)
-    axes.set_xlabel(plain(below), fontsize=NOTE)
-    axes.grid(axis="x", color="0.9", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    name_rows(axes, names, below, NOTE)
     return figure

@@ -116,3 +116,15 @@ def check_labels(what: str, labels: Sequence[str], number: int) -> None:
     """Raise ValueError where there are not `number` labels."""
     if len(labels) != number:
         raise ValueError(f"there are {len(labels)} {what}, but must be {number}")
+
+
+def name_rows(axes: Axes, names: Sequence[str], below: str, size: float = SMALL) -> None:
+    """Write the rows' names on the left, the first at the top, and what is measured below."""
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_yticks(range(len(names)), list(map(plain, names)), fontsize=size)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelsize=SMALL)
+    axes.set_xlabel(plain(below), fontsize=NOTE)
+    axes.grid(axis="x", color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)

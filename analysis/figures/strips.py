@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.figures import colours
-from analysis.figures.page import MARGIN, WIDEST, as_png, legend, legend_size, page
+from analysis.figures.page import MARGIN, WIDEST, as_png, legend, legend_size, name_rows, page
 from analysis.figures.text import NOTE, SMALL, height, plain, widest, wrap
 
 LEAST, ROW = 3.0, 0.5  # inches: of the axis, at least, and of a row's height
@@ -44,7 +44,7 @@ def strips(
     looks = {name: _look(number) for number, name in enumerate(marks)}
     for name, value in marks.items():
         axes.axvline(value, **looks[name])
-    _name_rows(axes, list(rows), below)
+    name_rows(axes, list(rows), below)
     if marks:
         legend(axes, [Line2D([], [], label=plain(name), **look) for name, look in looks.items()], columns)
     return figure
@@ -62,15 +62,3 @@ def _draw_row(axes: Axes, number: int, values: np.ndarray) -> None:
 def _look(number: int) -> dict[str, Any]:
     """Return the look of mark `number`."""
     return {"color": colours.COLOURS[1 + number % 4], "linestyle": DASHES[number % len(DASHES)], "linewidth": 1.4}
-
-
-def _name_rows(axes: Axes, names: list[str], below: str) -> None:
-    """Write the rows' names on the left, the first at the top, and what is measured below."""
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_yticks(np.arange(len(names)), list(map(plain, names)), fontsize=SMALL)
-    axes.tick_params(axis="y", length=0)
-    axes.tick_params(axis="x", labelsize=SMALL)
-    axes.set_xlabel(plain(below), fontsize=NOTE)
-    axes.grid(axis="x", color="0.9", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
