@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sweeps.reporting.provenance import Provenance
 from sweeps.tracking import notes
+from sweeps.tracking.origin import in_notebook
 from sweeps.tracking.store import Store
 from trainables.errors import UserError
 
@@ -59,7 +60,7 @@ class Source:
 
 def command() -> str:
     """Return the command of this process, to be copied; empty in a notebook, which has none."""
-    if "ipykernel" in sys.modules or not sys.argv[0]:
+    if in_notebook() or not sys.argv[0]:
         return ""
     program = Path(sys.argv[0])
     near = os.path.relpath(program) if program.exists() else str(program)

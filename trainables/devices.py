@@ -85,8 +85,10 @@ def keep_within(share: float, beside: int) -> None:
     """Have this process take no more than a share of its GPU, of which so many bytes are `beside` torch's own memory.
 
     What would be faster with more, such as a convolution that is transformed for it, then takes less; what cannot do
-    with less runs out of memory, and not its neighbours.
+    with less runs out of memory, and not its neighbours. Nothing happens where torch sees no GPU.
     """
+    if not torch.cuda.is_available():
+        return
     whole = torch.cuda.mem_get_info()[1]
     torch.cuda.set_per_process_memory_fraction(max(0.0, share - beside / whole))
 

@@ -35,7 +35,17 @@ from sweeps.reporting.verdicts import TITLE, claims_section, verdicts
 from trainables.errors import UserError
 from trainables.files import write_whole
 
-ENDS = ("effects", "learning", "loss", "accuracy", "history", "drawn", "importance", "pareto")  # of a stage's figures
+ENDS = (
+    "effects",
+    "learning",
+    "loss",
+    "accuracy",
+    "mAP",
+    "history",
+    "drawn",
+    "importance",
+    "pareto",
+)  # of a stage's figures
 
 
 def prepare(folder: Path, planned: Sequence[PlannedStage]) -> Path:

@@ -45,7 +45,7 @@ class StageFigures:
             *self._effects(),
             self._curves("learning", ("val_score", "train_score"), f"{scored}, %", score),
             self._curves("loss", ("val_loss", "train_loss"), "loss", loss),
-            self._curves("accuracy", ("test_score", None), f"test {scored}, %", f"Test {scored}; {spread}."),
+            self._curves(scored, ("test_score", None), f"test {scored}, %", f"Test {scored}; {spread}."),
         ]
 
     @cached_property
@@ -64,9 +64,9 @@ class StageFigures:
             percent=percent,
             pair=PAIR if metrics[1] else None,
             head=head(self.result),
-            reference=self.shown.reference() if end == "accuracy" else (),
+            reference=self.shown.reference() if metrics[0] == "test_score" else (),
         )
-        if end == "accuracy" and self.shown.reference():
+        if metrics[0] == "test_score" and self.shown.reference():
             caption = f"{caption} Open markers: published."
         if len(self._drawn) < len(self.result.outcomes):
             caption = f"{caption} The best {len(self._drawn)} of {len(self.result.outcomes)} trials."

@@ -62,8 +62,14 @@ def data_input(data: Mapping[str, str]) -> DatasetInput:
     return DatasetInput(Dataset(**data), [InputTag("mlflow.data.context", "training")])
 
 
+def in_notebook() -> bool:
+    """Tell whether this process is a notebook's kernel; one that has merely imported IPython is none."""
+    python = sys.modules.get("IPython")
+    return python is not None and getattr(python.get_ipython(), "kernel", None) is not None
+
+
 def _source() -> dict[str, str]:
-    if "ipykernel" in sys.modules:
+    if in_notebook():
         return {"mlflow.source.name": "notebook", "mlflow.source.type": "NOTEBOOK"}
     return {"mlflow.source.name": sys.argv[0] or "python", "mlflow.source.type": "LOCAL"}
 

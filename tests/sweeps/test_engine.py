@@ -359,7 +359,7 @@ def test_multi_label_trials_flow_through_everything(tmp_path):
         assert sorted(drawn) == ["training/filters", "training/filters", "training/images"]
     assert (tmp_path / "results" / "scenes" / "lr-mAP.png").is_file()
     report = (tmp_path / "results" / "scenes" / "report.html").read_text()
-    assert report.count("<h2>Images: 1 of each of the ") == 1  # of the best trial
+    assert report.count("<h3>Images: 1 of each of the ") == 1  # of the best trial
     assert "Not possible: compare has the models" in report
     said = bench.run(study)[1]
     assert "analyses done already, and not done again: 1" in said

@@ -119,6 +119,10 @@ def test_a_share_of_a_gpu_is_what_torch_takes_and_what_is_beside_it(share, fract
     told = []
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (7, 100))
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", told.append)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    keep_within(share, 10)
+    assert told == []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     keep_within(share, 10)
     assert told == [pytest.approx(fraction)]
 

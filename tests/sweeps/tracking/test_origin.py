@@ -2,6 +2,7 @@ import getpass
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import pytest
@@ -49,7 +50,7 @@ def test_what_is_not_known_is_left_out(monkeypatch, git):
 
 def test_a_notebook_is_called_one(monkeypatch, git):
     git("", status=128)
-    monkeypatch.setitem(sys.modules, "ipykernel", mlflow)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=1)))
     assert tags()["mlflow.source.type"] == "NOTEBOOK"
     assert tags()["mlflow.source.name"] == "notebook"
 
