@@ -10,7 +10,7 @@ import functools
 import hashlib
 import operator
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,6 +39,7 @@ FROM_FULL_RUNS = ("gp", "nsga2")  # those that learn from nothing else
 TRIES = 10  # to find a point that was not drawn yet
 POPULATION = 16  # of a generation of NSGA-II; Optuna's 50 is most of a search
 LEAST_TRIALS = 8  # that importance is told from
+RESAMPLES = 60  # for the scatter of an importance, which they tell to a tenth
 TOP = 0.25  # of the trials are the good ones, whose fields importance looks at; Optuna's 0.1 is too few of a search's
 
 
@@ -213,23 +214,51 @@ def importance(space: Space, told: Sequence[Told], epoch: int) -> dict[str, floa
     that part (Optuna 5 extends it so). The entries of an Each are added up. Fields that no such trial drew are left
     out. Raises UserError for fewer than 8 trials.
     """
+    reached = _reached(told, epoch)
+    fields = dict.fromkeys(path for path in space.fields if any(path in trial.values for trial in reached))
+    shares = _shares(_scored(space, reached, epoch), fields)
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+
+def importance_errors(space: Space, told: Sequence[Told], epoch: int) -> dict[str, float]:
+    """Return how far each field's importance would scatter with other trials drawn: the standard deviation of its share
+    over resamples of the trials, with replacement (the bootstrap; Efron 1979).
+
+    Raises UserError as importance() does.
+    """
+    trials, rng = _scored(space, _reached(told, epoch), epoch), np.random.default_rng(0)
+    found = [
+        _shares([trials[at] for at in rng.integers(len(trials), size=len(trials))], space.fields)
+        for _ in range(RESAMPLES)
+    ]
+    return {path: float(np.std([each[path] for each in found], ddof=1)) for path in space.fields}
+
+
+def _reached(told: Sequence[Told], epoch: int) -> list[Told]:
+    """Return the trials that have come to an epoch. Raises UserError where they are too few to tell importance."""
     reached = [trial for trial in told if epoch in trial.scores]
     if len(reached) < LEAST_TRIALS:
         raise UserError(
             f"{len(reached)} trials have come to epoch {epoch}, but importance needs at least {LEAST_TRIALS}"
         )
+    return reached
+
+
+def _scored(space: Space, trials: Sequence[Told], epoch: int) -> list[FrozenTrial]:
+    """Return the trials as Optuna knows them, done with their scores at the epoch."""
+    return [_frozen(space, replace(each, state=Status.DONE, objectives=(each.scores[epoch],)), {}) for each in trials]
+
+
+def _shares(trials: Sequence[FrozenTrial], fields: Iterable[str]) -> dict[str, float]:
+    """Return each field's share; 0 for one that none of the trials drew."""
     study = _study(("score",))
-    study.add_trials(
-        _frozen(space, replace(trial, state=Status.DONE, objectives=(trial.scores[epoch],)), {}) for trial in reached
-    )
+    study.add_trials(trials)
     ped_anova = _optuna().importance.PedAnovaImportanceEvaluator(target_quantile=TOP)
     with warnings.catch_warnings():
         # it warns of fields that hardly any trial drew, or hardly any did not
         warnings.simplefilter("ignore", UserWarning)
         shares = _optuna().importance.get_param_importances(study, evaluator=ped_anova)
-    fields = dict.fromkeys(path for path in space.fields if any(path in trial.values for trial in reached))
-    sums = {path: sum(share for name, share in shares.items() if name.partition("[")[0] == path) for path in fields}
-    return dict(sorted(sums.items(), key=lambda item: -item[1]))
+    return {path: sum(share for name, share in shares.items() if name.partition("[")[0] == path) for path in fields}
 
 
 def pareto(told: Sequence[Told], objectives: Sequence[str]) -> list[Told]:

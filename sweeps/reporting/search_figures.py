@@ -10,7 +10,7 @@ import numpy as np
 from analysis.page import Picture
 from sweeps.decisions.drawing import Draw
 from sweeps.decisions.labels import label
-from sweeps.decisions.samplers import pareto
+from sweeps.decisions.samplers import importance_errors, pareto
 from sweeps.decisions.search_run import SearchResult, SearchRun
 from sweeps.decisions.status import Status
 from sweeps.reporting.album import Album
@@ -18,6 +18,7 @@ from sweeps.reporting.leaderboard import weighed, what_mattered
 from sweeps.reporting.material import Material
 
 UNITS = {"parameters": "parameters", "seconds": "training, s"}
+NORMAL_95 = 1.96  # standard deviations
 MOST_LINES = 200  # of the parallel coordinates; of more trials the latest are drawn
 
 
@@ -93,16 +94,19 @@ def _importance(search: SearchRun, material: Material, state: Hashable, album: A
     mattered = what_mattered(search)
     if mattered is None:
         return None
-    epoch, shares = mattered
+    (epoch, shares), over = mattered, search.result() is not None
     about = f"{material.agenda.study.name}, {material.data.name}, PED-ANOVA over the trials' scores at epoch {epoch}"
 
     def draw() -> partial[bytes]:
         from analysis import figures
 
+        # seconds: once, when the search is over
+        errors = importance_errors(search.stage.space, search.told, epoch) if over else {}
         return partial(
             figures.bars,
             [path.rpartition(".")[2] for path in shares],
             {"share": np.array(list(shares.values()))},
+            errors={"share": NORMAL_95 * np.array([errors[path] for path in shares])} if over else None,
             title=f"{search.stage.name}: what mattered",
             caption="",
             ylabel="share, %",
@@ -110,8 +114,9 @@ def _importance(search: SearchRun, material: Material, state: Hashable, album: A
             sort=True,
         )
 
-    caption = f"What made the best quarter of the trials good. {about}."
-    return album.add(f"{search.stage.name}-importance", caption, state, draw)
+    lines = " Lines: about 95 %, by resampling the trials." if over else ""
+    caption = f"What made the best quarter of the trials good. {about}.{lines}"
+    return album.add(f"{search.stage.name}-importance", caption, (state, over), draw)
 
 
 def _pareto(search: SearchRun, scored: str, state: Hashable, album: Album) -> Picture | None:

@@ -9,7 +9,7 @@ import numpy as np
 import optuna
 import pytest
 
-from sweeps.decisions.samplers import Sampler, Told, as_database, importance, pareto
+from sweeps.decisions.samplers import Sampler, Told, as_database, importance, importance_errors, pareto
 from sweeps.study import Choice, Each, Real, Space, When, Whole
 from trainables.errors import UserError
 
@@ -280,6 +280,19 @@ def test_importance_is_the_field_that_decides_at_that_epoch():
         assert set(shares) == set(SPACE.fields)
         assert list(shares.values()) == sorted(shares.values(), reverse=True)
         assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_the_error_of_an_importance_is_the_scatter_over_resamples_of_the_trials():
+    told = [Told(n, point, "done", {3: -off(point)}, (0.0,)) for n, point in enumerate(drawn(60))]
+    found, rng = importance_errors(SPACE, told, 3), np.random.default_rng(5)
+    assert set(found) == set(SPACE.fields)
+    assert found == importance_errors(SPACE, told, 3)
+    again = [importance(SPACE, [told[at] for at in rng.integers(60, size=60)], 3) for _ in range(60)]
+    shares = {path: [each.get(path, 0.0) for each in again] for path in found}
+    assert found["training.lr"] == pytest.approx(np.std(shares["training.lr"]), rel=0.4)
+    assert found["model.channels"] == pytest.approx(np.std(shares["model.channels"]), rel=0.5)
+    with pytest.raises(UserError, match="importance needs at least 8"):
+        importance_errors(SPACE, told[:7], 3)
 
 
 def test_eight_trials_are_enough_for_importance_and_what_none_drew_is_left_out():

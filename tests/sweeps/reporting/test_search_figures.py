@@ -3,10 +3,10 @@ import pytest
 
 from analysis import figures
 from sweeps.decisions.agenda import Agenda, under_way
-from sweeps.decisions.samplers import pareto
+from sweeps.decisions.samplers import importance_errors, pareto
 from sweeps.decisions.status import Status
 from sweeps.reporting.album import Album
-from sweeps.reporting.leaderboard import account, weighed
+from sweeps.reporting.leaderboard import account, weighed, what_mattered
 from sweeps.reporting.search_figures import search_pictures
 from sweeps.study import Study
 from tests.sweeps.decisions.cluster import BASE, Cluster, search
@@ -71,8 +71,13 @@ def test_each_trial_is_a_line_over_the_fields_that_vary(found, drawn, tmp_path):
 
 def test_what_mattered_is_drawn_where_enough_trials_tell_it(found, drawn, tmp_path):
     caption = pictures(found, tmp_path)["find-importance"].caption
-    assert drawn["find: what mattered"][0][0] == ["conv_layers", "lr", "batch_size"]
-    assert caption.endswith("small, shapes, PED-ANOVA over the trials' scores at epoch 1.")
+    (labels, _), how = drawn["find: what mattered"]
+    assert labels == ["conv_layers", "lr", "batch_size"]
+    errors = importance_errors(found.stage.space, found.told, 1)
+    assert how["errors"]["share"] == pytest.approx([1.96 * errors[path] for path in what_mattered(found)[1]])
+    assert caption.endswith(
+        "small, shapes, PED-ANOVA over the trials' scores at epoch 1. Lines: about 95 %, by resampling the trials."
+    )
     assert "find-importance" not in pictures(Cluster(search(5)).search, tmp_path)
 
 
