@@ -142,8 +142,10 @@ class _Course:
     tell: Callable[[Ended], None] = lambda _: None
 
     def rewrite(self) -> int:
-        """Write the report of what MLflow has, and return the exit status."""
+        """Write the report of what MLflow has, and return the exit status. Raises UserError where it has nothing."""
         agenda, runs = self._agenda(running=False)
+        if not runs:  # an empty report would take the place of one that is there
+            raise UserError(f"{self.store.uri} has no trial of {self.study.name} on this data")
         keep_failures(agenda)
         trials = examining.winners(self.store, agenda) if self.jobs else {}
         asked = examining.questions(agenda, self.jobs, trials)

@@ -40,11 +40,11 @@ def run(arguments: Sequence[str], console: Console) -> int:
     known, flags = _parser().parse_known_args(arguments)
     from sweeps.engine import write_report
     from sweeps.reporting.provenance import Provenance
-    from sweeps.tracking.connection import resolve_uri
+    from sweeps.tracking.connection import existing_uri
     from sweeps.tracking.notes import read_note
     from sweeps.tracking.store import Store
 
-    uri = resolve_uri(known.tracking_uri)
+    uri = existing_uri(known.tracking_uri)
     command = Provenance.from_json(read_note(Store(uri), known.what)).command
     study, given = _study(known.what, command)
     stages = [stage.name for stage in study.stages]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,10 @@ class History:
 
     def chosen_epochs(self) -> tuple[int, ...]:
         """Return each replicate's chosen_epoch()."""
+        return self._chosen_epochs
+
+    @cached_property
+    def _chosen_epochs(self) -> tuple[int, ...]:
         return tuple(map(chosen_epoch, self.curve("val_score")))
 
     def chosen_marks(self) -> tuple[Marks, ...] | None:

@@ -84,7 +84,7 @@ class GridRun:
     def result(self) -> StageResult | None:
         """Return the outcomes and the winner once all trials have ended."""
         outcomes = self.ledger.outcomes
-        if not all(key in outcomes for _, key in self.cells):
+        if not all(key in outcomes for _, key in reversed(self.cells)):  # the last ones end last: seen at once
             return None
         found = tuple(outcomes[key].labelled(cell) for cell, key in self.cells)
         return StageResult(self.stage, found, self.ledger.terms.choose(found, self.before), start=self.start)

@@ -80,3 +80,19 @@ def test_what_is_no_study_is_refused_in_one_line(store, asked, what, line):
     assert asked == []
     with pytest.raises(UserError, match="unknown argument '--sedes'; did you mean '--seeds'"):
         run(store, "part_a", "--sedes", "3")
+
+
+def test_a_store_that_is_not_there_is_refused_and_not_made(tmp_path):
+    missing = tmp_path / "x.db"
+    with pytest.raises(UserError, match=f"^there is no database {missing}; "):
+        report.run(["part_a_quick", "--tracking-uri", f"sqlite:///{missing}"], Console(file=io.StringIO()))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_without_a_trial_of_the_study_takes_no_report_s_place(store, tmp_path):
+    place = tmp_path / "part_a_quick" / "report.html"
+    place.parent.mkdir()
+    place.write_text("of before")
+    with pytest.raises(UserError, match=r"has no trial of part_a_quick on this data$"):
+        run(store, "part_a_quick", "--output", str(tmp_path))
+    assert place.read_text() == "of before"
