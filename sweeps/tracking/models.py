@@ -1,6 +1,7 @@
-"""A trial's model as a logged model of MLflow, which `mlflow.pyfunc.load_model` loads without a pickle.
+"""A trial's model as a logged model of MLflow, which `mlflow.pyfunc` and `mlflow.pytorch` load without a pickle.
 
-It is the checkpoint as it lies in the run, safetensors and JSON, with the code that reads it (trainables/served.py).
+For the first it is the checkpoint as it lies in the run, safetensors and JSON, with the code that reads it
+(trainables/served.py); for the second an exported program, which runs without that code. Both take the same images.
 All of it follows from what MLflow has, so that nothing is kept for a store that is away: the next start logs it.
 """
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 TRAINED = "trained"  # the tag: what the model is after, so that the same one is not logged twice
 NAME = "model"
+PROGRAM = "program"  # the folder of the exported program
+EXPORTED = "model.pt2"  # the file in it, as mlflow.pytorch looks for it
 REQUIREMENTS = ("numpy", "pandas", "pyyaml", "safetensors", "torch", "torchvision")  # of `trainables`, to load it
 
 
@@ -81,9 +84,13 @@ def _write(folder: Path, files: dict[str, bytes], run_id: str, model_id: str) ->
     """Write the model as MLflow lays one out, into a folder named NAME."""
     from importlib.metadata import version
 
+    import torch
+
     import trainables
     from trainables.checkpoint import load
+    from trainables.served import export
 
+    checkpoint = load(files)
     for name, content in files.items():
         write_whole(folder / name, content)
     with warnings.catch_warnings():
@@ -91,16 +98,20 @@ def _write(folder: Path, files: dict[str, bytes], run_id: str, model_id: str) ->
         import mlflow.pyfunc
         from mlflow.models import Model
 
+        model = Model(run_id=run_id, model_id=model_id)
+        model.add_flavor("pytorch", model_data=PROGRAM, pytorch_version=str(torch.__version__), code=None)
         mlflow.pyfunc.save_model(
             folder / NAME,
             loader_module="trainables.served",
             data_path=folder / CHECKPOINT,
             code_paths=[str(Path(str(trainables.__file__)).parent)],
-            mlflow_model=Model(run_id=run_id, model_id=model_id),
-            signature=_signature(load(files)),
+            mlflow_model=model,
+            signature=_signature(checkpoint),
             # without what says for which device a package was built: torch 2.13.0+cpu is not in the index
             pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
         )
+        (folder / NAME / PROGRAM).mkdir()
+        export(checkpoint, folder / NAME / PROGRAM / EXPORTED)
 
 
 def _signature(checkpoint: Checkpoint) -> ModelSignature:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 import torch
@@ -48,9 +48,12 @@ def run(tracker: Callable[..., Tracker], store: Store, tiny: Dataset) -> str:
 
 LOAD = """
 import sys
-import mlflow, numpy
+import mlflow, numpy, torch
 mlflow.set_tracking_uri(sys.argv[1])
 images = numpy.load(sys.argv[3])
+program = mlflow.pytorch.load_model(sys.argv[2])
+numpy.save(sys.argv[5], program(torch.from_numpy(images)).numpy(force=True))
+assert "trainables" not in sys.modules
 mlflow.pyfunc.load_model(sys.argv[2]).predict(images).to_csv(sys.argv[4], index=False)
 import trainables
 print(trainables.__file__)
@@ -60,12 +63,14 @@ print(trainables.__file__)
 def test_a_program_without_this_package_loads_the_model_and_unpickles_nothing(
     store: Store, run: str, tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pickle, "dumps", None)  # nor is anything pickled
+    monkeypatch.setattr(cloudpickle, "dump", None)  # nor is anything of ours pickled
+    monkeypatch.setattr(cloudpickle, "dumps", None)
     model = log_model(store, run, "seeds 0; 1 epochs")
-    images, answer = tmp_path / "images.npy", tmp_path / "answer.csv"
+    images, answer, program = tmp_path / "images.npy", tmp_path / "answer.csv", tmp_path / "program.npy"
     np.save(images, tiny.test.images)
-    arguments = [sys.executable, "-c", LOAD, store.uri, f"models:/{model}", str(images), str(answer)]
+    arguments = [sys.executable, "-c", LOAD, store.uri, f"models:/{model}", *map(str, (images, answer, program))]
     monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")  # MLflow then looks into every record
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert f"/models/{model}/artifacts/code/trainables/" in done.stdout  # its own copy
@@ -74,6 +79,7 @@ def test_a_program_without_this_package_loads_the_model_and_unpickles_nothing(
         expected = own(torch.from_numpy(tiny.test.images).permute(0, 3, 1, 2)).softmax(1).numpy()
     assert answer.read_text().splitlines()[0] == "class0,class1,class2"
     np.testing.assert_allclose(np.loadtxt(answer, delimiter=",", skiprows=1), expected, rtol=1e-4)
+    np.testing.assert_allclose(np.load(program), expected, rtol=1e-4)
     names = {path.name for path in (tmp_path / "mlruns").rglob("models/*/artifacts/**/*") if path.is_file()}
     assert not {name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".pth"))}
 
