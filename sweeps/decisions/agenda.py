@@ -19,12 +19,13 @@ from sweeps.decisions.stage_run import StageRun
 from sweeps.decisions.stages import AnyStage, Search
 from sweeps.decisions.status import Status
 from sweeps.decisions.study import Study
+from sweeps.decisions.urgency import Urgency
 from trainables.config import Trial
 from trainables.history import History
 
 
 class Agenda:
-    """The trials of a study, in order, and what has come of them.
+    """The trials of a study, and what has come of them. The ones with the longest way behind them come first.
 
     `known` is what the store has of trials by key; `drawn` is what earlier runs of its searches drew, `decided` what
     earlier runs decided, by stage. `on_stage` is called once for each stage as it is decided, `on_end` as trials end.
@@ -42,6 +43,7 @@ class Agenda:
     ) -> None:
         self.study, self.terms = study, terms
         self.ledger = Ledger(terms, known or {})
+        self.urgency = Urgency(study, terms)
         self._on_stage, self._drawn, self._decided = on_stage, drawn or {}, decided or {}
         self._runs: dict[str, StageRun] = {}  # the stages that are or were open, by name, in the order of opening
         self._results: dict[str, StageResult] = {}  # of the decided ones
@@ -118,6 +120,7 @@ class Agenda:
         task = self.tasks[key]
         outcome = self.ledger.outcomes[key] = self.ledger.outcome(task.cell, key, history, task.seeds, reason)
         self._run_of(key).ended(key, history, reason)
+        self.urgency.learn(task.cell.trial, history)
         self._news = True
         return outcome
 
@@ -211,7 +214,14 @@ class Agenda:
         if isinstance(stage, Search):
             earlier = self._drawn.get(stage.name, ()), self._decided.get(stage.name, ())
             return SearchRun(stage, start, self.ledger, *earlier)
-        return GridRun(stage, start, self.ledger, before, self._decided.get(stage.name, ()))
+        run = GridRun(stage, start, self.ledger, before, self._decided.get(stage.name, ()))
+        for cell, key in run.cells:
+            if key in self.ledger.known:
+                self.urgency.learn(cell.trial, self.ledger.known[key].history)
+        grids = [each for each in (*self._under_way(), run) if isinstance(each, GridRun)]
+        keys = {each.stage.name: [key for _, key in each.cells] for each in grids}
+        self.ledger.queue = self.urgency.ordered(self.ledger.queue, keys)
+        return run
 
     def _decide_next(self) -> bool:
         for name, run in self._runs.items():

@@ -10,7 +10,6 @@ from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.ahead import Ahead, is_screened, of_search
 from sweeps.decisions.records import Task
 from trainables.config import Trial
-from trainables.plan import flops, plan_of
 
 Running = Mapping[str, tuple[Task, int]]  # by key, the trials under way and the epochs they have run
 
@@ -24,13 +23,12 @@ class Count(NamedTuple):
 
 
 class Progress:
-    """Counts the work as it is done, in floating-point operations per image of the data set."""
+    """Counts the work as it is done."""
 
     def __init__(self, agenda: Agenda) -> None:
         self.agenda = agenda
         self.began: float | None = None  # when the first trial was taken up
         self.worked = 0.0  # the work of the epochs seen so far
-        self._costs: dict[Trial, float] = {}
 
     def begin(self) -> None:
         """Note that a trial has been taken up: from the first on the pace is measured."""
@@ -42,11 +40,7 @@ class Progress:
 
     def work(self, trial: Trial) -> float:
         """Return what an epoch of a trial takes with one seed."""
-        if trial not in self._costs:
-            terms = self.agenda.terms
-            layers = plan_of(trial, terms.image_shape, terms.classes)
-            self._costs[trial] = float(flops(layers))
-        return self._costs[trial]
+        return self.agenda.urgency.effort(trial)
 
     def count(self, running: Running) -> Count:
         """Count the trials, those that earlier runs have done among them."""

@@ -124,7 +124,7 @@ def test_what_was_stopped_early_stays_so_unless_asked_for(early_stopping, runs):
 def test_an_interrupted_trial_is_run_on():
     key = Driver().agenda.ledger.queue[0].key
     agenda = Driver({key: Known("interrupted", history([0.5]), "run")}).agenda
-    assert agenda.ledger.queue[0].known.run_id == "run"
+    assert agenda.tasks[key].known.run_id == "run"
 
 
 def test_stages_without_a_winner_to_start_from_are_skipped_and_say_so():
@@ -307,7 +307,9 @@ def test_a_start_that_goes_on_knows_what_stored_trials_had_reached():
         keys[2]: Known("interrupted", history([0.3] * 4), "run"),
     }
     agenda = agenda_of(ROWS, known=known, decided={"rows": [{"decision": "note"}]})
-    second, third, fourth = (agenda.next() for _ in range(3))
+    given = [agenda.next() for _ in range(3)]
+    assert [task.key for task in given] == [keys[3], keys[2], keys[1]]  # with the most left first
+    fourth, third, second = given
     assert agenda.goes_on(third.key, 4, 0.3)  # it has had this one already
     assert not agenda.goes_on(third.key, 5, 0.3)
     assert not agenda.waits(third.key)
@@ -320,7 +322,7 @@ def test_a_start_that_goes_on_knows_what_stored_trials_had_reached():
 def test_with_more_seeds_than_before_a_stored_trial_is_judged_anew():
     keys = [task.key for task in agenda_of(ROWS).ledger.queue]
     agenda = agenda_of(ROWS, known={keys[0]: Known("done", history([0.8] * 8), "run")}, seeds=(0, 1))
-    task = agenda.next()
+    task = agenda.ledger.queue.pop()
     assert task.known
     assert [agenda.goes_on(task.key, epoch, 0.7) for epoch in (1, 2, 3)] == [True, True, False]
     assert agenda.waits(task.key)
@@ -405,7 +407,7 @@ def test_what_is_still_ahead_is_the_queue_and_the_trials_of_stages_to_come():
     for task in tasks[:2]:
         end(agenda, task, 0.5, 0.5 + task.cell.trial.model.conv_layers / 10)
     # depth 2 won; width 4-8 and pooling max have run as it, and the others are queued
-    assert ahead() == [(2, wide, "max"), (2, narrow, "none"), (2, narrow, "max")]
+    assert ahead() == [(2, narrow, "none"), (2, wide, "max"), (2, narrow, "max")]
     for _ in range(2):
         end(agenda, agenda.next(), 0.1, 0.1)
     assert ahead() == []

@@ -84,7 +84,7 @@ def test_at_last_the_final_winner_takes_the_second_best_value_of_each_stage_in_t
     ]
     assert rechecked.stage.left_out == ()
     # the second of the last stage has run there
-    assert course.ran[-2:] == ["recheck: depth 1", "recheck: pooling none"]
+    assert sorted(course.ran[-2:]) == ["recheck: depth 1", "recheck: pooling none"]
     assert list(course.results)[-1] == RECHECK
 
 
@@ -204,7 +204,7 @@ def test_a_plan_foresees_every_trial_whoever_wins(number):
     """So that a second start finds them all in the store."""
 
     def drawn(trial: Trial) -> float:
-        return int(f"{number}{trial.key({})}"[:9], 36) % 97 / 100
+        return int(f"{number}{trial.key({})}"[:9], 36) % 97 / 100 + 0.01
 
     course = Course(by=drawn)
     foreseen = {trial.key({}) for entry in plan_study(STUDY, SHAPE, 10) for trial in entry.reachable}

@@ -10,7 +10,7 @@ from sweeps.reporting.progress import Progress
 from sweeps.study import Choice, Search, Space, Stage, Study
 from tests.sweeps.outcomes import history, terms
 from trainables.config import CNN, Training, Trial
-from trainables.plan import flops, plan
+from trainables.plan import effort, plan
 
 BASE = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1), training=Training(epochs=4))
 LR = Stage("lr", {"training.lr": (0.1, 0.2)})
@@ -120,4 +120,4 @@ def test_a_trial_that_a_search_screens_is_in_the_search_s_own_estimate(clock):
 def test_the_work_of_a_trial_is_its_network_s():
     counted = Progress(agenda_of(LR))
     wide = BASE.with_values({"model.channels": 16})
-    assert counted.work(wide) == counted.work(wide) == flops(plan(wide.model, (3, 32, 32), 10))
+    assert counted.work(wide) == counted.work(wide) == effort(plan(wide.model, (3, 32, 32), 10), 64)

@@ -1,0 +1,75 @@
+"""Which trial to begin first, so that the last one ends as early as can be: the one with the longest way behind it.
+
+That is its own training, and then the longest chain of stages that wait for its stage: the critical path, by which list
+scheduling orders jobs (Hu, "Parallel sequencing and assembly line problems", Operations Research 1961). Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sweeps.decisions.records import Task, Terms
+from sweeps.decisions.study import Study
+from trainables.config import Trial
+from trainables.history import History
+from trainables.plan import effort, plan_of
+
+
+class Urgency:
+    """How long trials take: by their plan, and once trials have run, by what they took."""
+
+    def __init__(self, study: Study, terms: Terms) -> None:
+        self.study, self.terms = study, terms
+        self._planned: dict[Trial, float] = {}
+        self._measured: dict[Trial, float] = {}
+        self._seconds = self._efforts = 0.0  # of the measured ones, in all
+
+    def learn(self, trial: Trial, history: History) -> None:
+        """Take what an epoch with one seed took."""
+        if history.epochs and trial not in self._measured:
+            self._measured[trial] = float(history.curve("seconds").mean())
+            self._seconds += self._measured[trial]
+            self._efforts += self.effort(trial)
+
+    def effort(self, trial: Trial) -> float:
+        """Return what an epoch of a trial takes with one seed, by its plan, in FLOPs a training image."""
+        if trial not in self._planned:
+            layers = plan_of(trial, self.terms.image_shape, self.terms.classes)
+            self._planned[trial] = effort(layers, trial.training.batch_size)
+        return self._planned[trial]
+
+    def ordered(self, tasks: Iterable[Task], stages: Mapping[str, Sequence[str]]) -> list[Task]:
+        """Return trials, the most urgent first, and equals as they were.
+
+        `stages` are the open ones, each with its trials' keys: a trial of several is as urgent as for the first.
+        """
+        waiting: dict[str, float] = {}
+        for name, keys in stages.items():
+            behind = self._behind(name)
+            waiting |= {key: max(behind, waiting.get(key, 0.0)) for key in keys}
+        return sorted(tasks, key=lambda task: self._left(task) + waiting.get(task.key, 0.0), reverse=True)
+
+    def _left(self, task: Task) -> float:
+        """Return how long a trial has yet to train."""
+        trial, seeds = task.cell.trial, len(task.seeds)
+        done = task.known.history.cut(task.seeds, trial.training.epochs).count if task.known else 0
+        return self._epoch(trial) * (trial.training.epochs * seeds - done)
+
+    def _epoch(self, trial: Trial) -> float:
+        if trial in self._measured:
+            return self._measured[trial]
+        pace = self._seconds / self._efforts if self._efforts else 1.0
+        return pace * self.effort(trial)
+
+    def _behind(self, name: str) -> float:
+        """Return how long the longest chain of trials takes that waits for a stage: one of each stage after it.
+
+        Each is taken to start from the baseline, as its winner is not known.
+        """
+        longest = 0.0
+        for stage in self.study.stages:
+            if self.study.parent(stage) == name:
+                trials = stage.foreseen(self.study.base(stage)) or [self.study.base(stage)]
+                full = (self._epoch(each) * each.training.epochs * len(self.terms.seeds) for each in trials)
+                longest = max(longest, max(full) + self._behind(stage.name))
+        return longest
