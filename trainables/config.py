@@ -14,7 +14,7 @@ from trainables.errors import UserError, suggest
 from trainables.fields import Config, PerLayer, check_known, number, one_of, per_layer, switch, whole, wholes
 
 # What train() computes from a config; raised when the same config would give other numbers, or other records.
-PROTOCOL = 2
+PROTOCOL = 3
 
 ACTIVATIONS = (
     "relu",

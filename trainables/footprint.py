@@ -155,6 +155,8 @@ def _kept(trial: Trial, shape: Sequence[int], layers: Sequence[Layer]) -> int:
     values = math.prod(shape)
     dropped = _dropped(trial.model)
     for layer, after in zip(layers, [*layers[1:], None], strict=True):
+        if layer.name == "flat":  # as the maps lie in memory
+            continue
         activated = layer.parameters and not (after and _is_norm(after))
         chosen = INDEX // VALUE if "pool" in layer.name else 0
         values += (1 + bool(activated) + chosen + 2 * (layer.name in dropped)) * math.prod(layer.shape)

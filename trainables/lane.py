@@ -6,6 +6,7 @@ next, the learning rate, the logits. So it can be captured once as a CUDA graph,
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from trainables.augment import augmented
 from trainables.config import Training
 from trainables.devices import RandomNumbers, sent
-from trainables.replicate import Replicate, Weights, learning_rate, optimizer_tensors
+from trainables.replicate import Replicate, Weights, learning_rate, optimizer_tensors, update
 from trainables.resident import Feed, Part
 from trainables.scoring import Score, loss, score
 
@@ -94,8 +95,7 @@ class Lane:
         with torch.autocast(kind, torch.bfloat16, enabled=self.dtype == torch.bfloat16, cache_enabled=False):
             logits = model(images.permute(0, 3, 1, 2)).float()
         loss(logits, self.part.labels.index_select(0, index)).backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        update(optimizer)
         return logits.detach()
 
     @contextmanager
@@ -125,7 +125,9 @@ class Lane:
 
 def _tensors(member: Replicate) -> Weights:
     """Return the weights, statistics and optimizer's slots of a replicate, by name."""
-    named = {f"model.{name}": tensor for name, tensor in member.model.state_dict().items()}
+    model = member.model
+    own = itertools.chain(model.named_parameters(), model.named_buffers())  # state_dict() may hold copies
+    named = {f"model.{name}": tensor.detach() for name, tensor in own}
     return named | {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(member.optimizer).items()}
 
 

@@ -49,9 +49,12 @@ class Normalize(nn.Module):
         self.register_buffer("sd", torch.tensor(sd).view(-1, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Map (N, C, H, W) uint8, or float in 0..1, to float of the same shape."""
-        x = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
-        return (x - self.mean) / self.sd
+        """Map (N, C, H, W) uint8, or float in 0..1, to float of the same shape, in one pass over the pixels."""
+        scale = self.sd.reciprocal()
+        shift = self.mean * -scale
+        if pixels.dtype == torch.uint8:
+            return torch.addcmul(shift, pixels.float(), scale / 255)
+        return torch.addcmul(shift, pixels, scale)
 
 
 def _normalize(config: Model, channels: int, mean: tuple[float, ...], sd: tuple[float, ...]) -> Normalize:
@@ -170,8 +173,11 @@ class ConvNet(Network):
             channels = config.block(number)["channels"]
         flat = next(layer.shape[0] for layer in layers if layer.name == "flat")
         widths = (flat, *config.hidden_widths)
-        self.hidden = nn.ModuleList(Hidden(config, *pair) for pair in itertools.pairwise(widths))
-        self.head = nn.Linear(widths[-1], classes)
+        maps = next((layer.shape for layer in reversed(layers) if len(layer.shape) == 3), image_shape)
+        linears = [nn.Linear(*pair) for pair in itertools.pairwise((*widths, classes))]
+        linears[0] = FromMaps(linears[0], maps)
+        self.hidden = nn.ModuleList(Hidden(config, linear) for linear in linears[:-1])
+        self.head = linears[-1]
 
     def steps(self) -> Iterator[Step]:
         """Go through the steps, with max pooling before an activation that never falls."""
@@ -239,13 +245,44 @@ class Block(nn.Module):
         yield Step(f"block{self.number}", self.dropout, True, True, True)
 
 
+class FromMaps(nn.Linear):
+    """The FC layer behind the maps: of them flattened place by place, as channels-last maps lie in memory.
+
+    Flattened channel by channel, as is usual, every batch would be copied. Only in memory are its weights' columns in
+    that order: its state_dict() has the usual one, and takes it.
+    """
+
+    def __init__(self, linear: nn.Linear, maps: tuple[int, ...]) -> None:
+        """Take over the parameters of `linear`, from maps (C, H, W) flattened channel by channel."""
+        nn.Module.__init__(self)
+        self.in_features, self.out_features, self.maps = linear.in_features, linear.out_features, maps
+        self.weight, self.bias = nn.Parameter(self._by_place(linear.weight.detach())), linear.bias
+
+    def _by_place(self, weight: Tensor) -> Tensor:
+        return weight.view(-1, *self.maps).permute(0, 2, 3, 1).flatten(1)
+
+    def _by_channel(self, weight: Tensor) -> Tensor:
+        channels, height, width = self.maps
+        return weight.view(-1, height, width, channels).permute(0, 3, 1, 2).flatten(1)
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[f"{prefix}weight"] = self._by_channel(destination[f"{prefix}weight"])
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        name = f"{prefix}weight"
+        if name in state_dict and state_dict[name].shape == self.weight.shape:
+            state_dict[name] = self._by_place(state_dict[name])
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
 class Hidden(nn.Module):
     """A hidden FC layer: linear → batch norm → activation → dropout."""
 
-    def __init__(self, config: CNN, inputs: int, outputs: int) -> None:
+    def __init__(self, config: CNN, linear: nn.Linear) -> None:
         super().__init__()
-        self.linear = nn.Linear(inputs, outputs)
-        self.norm = nn.BatchNorm1d(outputs) if config.fc_batch_norm else nn.Identity()
+        self.linear = linear
+        self.norm = nn.BatchNorm1d(linear.out_features) if config.fc_batch_norm else nn.Identity()
         self.activation = ACTIVATIONS[config.activation]()
         self.dropout = _dropout(config.fc_dropout)
 
@@ -314,12 +351,20 @@ def _basic_block(block: BasicBlock, name: str) -> Iterator[Step]:
 
     Between the steps goes what the last one made, and the other branch.
     """
-    yield Step(f"{name}.conv1", lambda x: (block.bn1(block.conv1(x)), x), True, convolution=block.conv1)
+    one, two = block.conv1, block.conv2
+    yield Step(f"{name}.conv1", lambda x: (block.bn1(_convolved(one, x)), x), True, convolution=one)
     yield Step(f"{name}.relu", lambda both: (F.relu(both[0]), both[1]), False, True, True)
-    yield Step(f"{name}.conv2", lambda both: (block.bn2(block.conv2(both[0])), both[1]), True, convolution=block.conv2)
+    yield Step(f"{name}.conv2", lambda both: (block.bn2(_convolved(two, both[0])), both[1]), True, convolution=two)
     if block.downsample is not None:
         yield Step(f"{name}.downsample.0", lambda both: (block.downsample(both[1]), both[0]), True)
     yield Step(name, lambda both: F.relu(both[0] + both[1]), True, False, True)
+
+
+def _convolved(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """Return what a 3×3 convolution, padded by 1, makes of maps; of one place each, its centre alone sees anything."""
+    if x.shape[2] * x.shape[3] > 1:
+        return cast(Tensor, conv(x))
+    return F.conv2d(x, conv.weight[:, :, 1:2, 1:2])
 
 
 def _unchanged(x: Tensor) -> Tensor:
@@ -327,7 +372,8 @@ def _unchanged(x: Tensor) -> Tensor:
 
 
 def _flattened(x: Tensor) -> Tensor:
-    return x.flatten(1)
+    """Return maps (N, C, H, W), flattened place by place."""
+    return x.permute(0, 2, 3, 1).flatten(1)
 
 
 def build(

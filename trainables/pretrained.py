@@ -144,9 +144,8 @@ def load(network: nn.Module, tensors: Mapping[str, Tensor], rename: Rename = ())
     Raises UserError as `fits` does.
     """
     report = fits(network, tensors, rename)
-    own, given = network.state_dict(), _renamed(tensors, rename)
-    for name in report.loaded:
-        own[name].copy_(given[name])
+    given = _renamed(tensors, rename)
+    network.load_state_dict({name: given[name] for name in report.loaded}, strict=False)
     return report
 
 

@@ -14,7 +14,7 @@ from sweeps.execution.outbox import Outbox
 from sweeps.execution.running import Bench, Running
 from sweeps.execution.tracker_actor import TrackerActor
 from trainables.datasets import Dataset
-from trainables.devices import keep_within
+from trainables.devices import give_memory_back, keep_memory, keep_within
 from trainables.footprint import CONTEXT
 from trainables.gpu_errors import empty_cache, let_go, poisons
 
@@ -43,6 +43,7 @@ class Worker(tune.Trainable):
         place = Place.of(config)
         if place.device == "cpu":
             torch.set_num_threads(1)
+            keep_memory()
         elif place.gpu < 1:
             keep_within(place.gpu, CONTEXT)
         self.bench = Bench(data, weights, watch, Outbox(tracker))
@@ -53,6 +54,7 @@ class Worker(tune.Trainable):
         self.bench.outbox.let_go()
         self.order = self.running = None
         self.winding_up = False
+        give_memory_back()
         return True
 
     def take(self, order: Order | None) -> None:

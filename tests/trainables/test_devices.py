@@ -1,3 +1,6 @@
+import platform
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -81,6 +84,35 @@ def test_bfloat16_is_used_where_a_gpu_computes_it_itself(monkeypatch, able):
 def test_small_steps_stay_in_float32(monkeypatch, device, flops, dtype):
     monkeypatch.setattr(devices, "computing_dtype", lambda _: torch.bfloat16)
     assert training_dtype(device, flops) == dtype
+
+
+FAULTS = """
+import platform, resource, sys, torch
+from trainables import devices
+
+assert platform.libc_ver()[0] == "glibc"
+if sys.argv[1] == "kept":
+    devices.keep_memory()
+for _ in range(10):
+    torch.ones(10 * 2**20)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    torch.ones(10 * 2**20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+devices.give_memory_back()
+print(int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_memory_that_is_kept_is_not_mapped_anew_and_can_be_given_back():
+    """Ten tensors of 40 MB, one after another: 10,240 pages each."""
+    found = {}
+    for how in ("kept", "not"):
+        done = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
+        found[how] = [int(line) for line in done.stdout.split()]
+    assert found["kept"][0] < 1000 < 10_000 < found["not"][0]
+    assert found["kept"][1] < found["not"][1] + 20 * 2**20
 
 
 def test_a_stream_of_random_numbers_is_one_s_own():

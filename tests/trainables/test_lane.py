@@ -6,7 +6,7 @@ import torch
 from tests.conftest import make_dataset
 from trainables.config import CNN, Training, Trial
 from trainables.lane import Lane, whole_batches
-from trainables.replicate import learning_rate, optimizer_tensors, replicate
+from trainables.replicate import learning_rate, optimizer_tensors, replicate, update
 from trainables.resident import parts
 
 CPU = torch.device("cpu")
@@ -32,7 +32,9 @@ def run(each):
 
 def tensors(each):
     member = each.member
-    return {**member.model.state_dict(), **optimizer_tensors(member.optimizer), "rng": each.random.state, "at": each.at}
+    own = {**dict(member.model.named_parameters()), **dict(member.model.named_buffers())}
+    named = {name: tensor.detach() for name, tensor in own.items()}
+    return {**named, **optimizer_tensors(member.optimizer), "rng": each.random.state, "at": each.at}
 
 
 def breaks_off(each):
@@ -74,13 +76,14 @@ def test_an_epoch_trains_on_each_image_once_in_an_order_of_its_own(count, sizes)
     assert torch.equal(flipped.sum(2), pixels.sum(2))
 
 
-def test_logits_lie_in_the_order_of_the_epoch_and_the_rate_follows_its_table():
+def test_logits_lie_in_the_order_of_the_epoch_and_the_rate_follows_its_table(monkeypatch):
     each = lane()
     each.member.model.dropout = torch.nn.Identity()
     rates, logits = [], []
     each.member.model.head.register_forward_hook(lambda _, __, out: logits.append(out.detach().clone()))
-    step = each.member.optimizer.step
-    each.member.optimizer.step = lambda: rates.append(float(learning_rate(each.member.optimizer))) or step()
+    monkeypatch.setattr(
+        "trainables.lane.update", lambda optimizer: rates.append(float(learning_rate(optimizer))) or update(optimizer)
+    )
     run(each)
     assert rates == [0.1 * (1 - at / 3 / 4) for at in range(3)]
     assert torch.equal(each.logits, torch.cat(logits))

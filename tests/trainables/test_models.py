@@ -48,7 +48,7 @@ def test_forward_equals_the_same_network_written_out():
         CNN(conv_layers=2, channels=(4, 6), fc_layers=2, fc_widths=8), (3, 12, 12), 5, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
     )
     pixels = torch.randint(0, 256, (7, 3, 12, 12), dtype=torch.uint8)
-    weights = dict(net.named_parameters())
+    weights = net.state_dict()
     x = (pixels / 255 - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1)) / torch.tensor([0.2, 0.3, 0.4]).view(3, 1, 1)
     for n in (0, 1):
         x = F.max_pool2d(
@@ -89,11 +89,26 @@ def test_a_dilated_and_grouped_network_equals_the_same_written_out():
     net = build(
         CNN(conv_layers=2, convs_per_block=2, channels=6, padding=2, dilation=2, groups=3, fc_layers=1), (3, 9, 9), 2
     )
-    weights, x = dict(net.named_parameters()), torch.rand(4, 3, 9, 9)
+    weights, x = net.state_dict(), torch.rand(4, 3, 9, 9)
     y = F.conv2d(x, weights["blocks.0.convs.0.weight"], weights["blocks.0.convs.0.bias"], 1, 2, 2, 3).relu()
     y = F.conv2d(y, weights["blocks.0.convs.1.weight"], weights["blocks.0.convs.1.bias"], 1, 2, 2, 3)
     expected = F.linear(F.max_pool2d(y.relu(), 2).flatten(1), weights["head.weight"], weights["head.bias"])
     torch.testing.assert_close(net(x), expected)
+
+
+def test_the_first_fc_layer_gets_maps_as_they_lie_in_memory_and_has_the_usual_weights_in_files():
+    config = CNN(conv_layers=1, channels=4, pooling="none", fc_layers=2, fc_widths=5)
+    net = build(config, (3, 6, 6), 2).to(memory_format=torch.channels_last)
+    usual = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 2))
+    own = list(net.state_dict().values())[2:]  # without the pixels' mean and deviation
+    usual.load_state_dict(dict(zip(usual.state_dict(), own, strict=True)))
+    pixels = torch.rand(3, 6, 6, 3).permute(0, 3, 1, 2)
+    logits, features = net.features(pixels)
+    torch.testing.assert_close(logits, usual(pixels))
+    assert features["flat"].data_ptr() == features["block1"].data_ptr()  # not copied
+    other = build(config, (3, 6, 6), 2)
+    other.load_state_dict(net.state_dict())
+    assert torch.equal(other.hidden[0].linear.weight, net.hidden[0].linear.weight)
 
 
 def test_the_steps_of_a_network_in_order():
@@ -186,4 +201,4 @@ def test_a_step_added_to_a_block_is_in_logits_and_features(monkeypatch, behind):
             x = excite(x) if name == behind else x
         if f"block{number}" != behind:
             assert torch.equal(features[f"block{number}"], x)
-    assert torch.equal(features["flat"], x.flatten(1))
+    assert torch.equal(features["flat"], x.permute(0, 2, 3, 1).flatten(1))

@@ -9,7 +9,7 @@ from trainables.config import CNN, Training, Trial
 from trainables.history import chosen_epoch
 from trainables.marks import Marks, Right
 from trainables.models import build
-from trainables.replicate import Replicate, learning_rate, optimizer_tensors, replicate, restore_optimizer
+from trainables.replicate import Replicate, learning_rate, optimizer_tensors, replicate, restore_optimizer, update
 from trainables.train import train
 
 CPU = torch.device("cpu")
@@ -50,6 +50,27 @@ def test_the_optimizer_is_the_recipe_s_and_on_a_gpu_can_be_captured(tiny, name):
             assert (group["lr"].dtype, group["lr"].is_cuda) == (precision, device != CPU)
             assert float(group["lr"]) == pytest.approx(0.03)
             assert group.get("capturable", device != CPU) == (device != CPU)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+@pytest.mark.parametrize("name", RECIPES)
+def test_an_update_is_the_optimizer_s_step_bit_by_bit_and_drops_the_gradients(tiny, name, momentum):
+    trial = Trial(model=MODEL, training=Training(optimizer=name, lr=0.03, momentum=momentum, weight_decay=0.25))
+    ours, usual = (replicate(trial, tiny, 0, CPU) for _ in range(2))
+    for step in range(3):
+        for member in (ours, usual):
+            torch.manual_seed(step)
+            for parameter in member.model.parameters():
+                parameter.grad = torch.randn_like(parameter)
+            learning_rate(member.optimizer).fill_(0.03 / (step + 1))
+        update(ours.optimizer)
+        usual.optimizer.step()
+        assert all(parameter.grad is None for parameter in ours.model.parameters())
+        for mine, theirs in zip(ours.model.parameters(), usual.model.parameters(), strict=True):
+            assert torch.equal(mine, theirs)
+    mine, theirs = (optimizer_tensors(member.optimizer) for member in (ours, usual))
+    assert mine.keys() == theirs.keys()
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -53,8 +53,8 @@ def test_pixels_are_normalised_first():
     ours, theirs = (net.eval() for net in pair(mean=MEAN, sd=SD))
     pixels = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
     expected = theirs((pixels / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(SD).view(3, 1, 1))
-    assert torch.equal(ours(pixels), expected)
-    assert torch.equal(ours(pixels / 255), expected)
+    torch.testing.assert_close(ours(pixels), expected)
+    torch.testing.assert_close(ours(pixels / 255), expected)
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -144,6 +144,20 @@ def test_a_config_is_built_as_its_family():
 @pytest.mark.parametrize("model", [CNN(), ResNet()])
 def test_without_normalisation_pixels_are_only_scaled(model):
     net = build(type(model)(normalize_input=False), (3, 32, 32), 10, MEAN, SD)
-    assert torch.equal(
-        net.normalize(torch.full((1, 3, 1, 1), 51, dtype=torch.uint8)), torch.full((1, 3, 1, 1), 51) / 255
-    )
+    every = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, 16, 16)
+    torch.testing.assert_close(net.normalize(every), every / 255)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_of_maps_of_one_place_the_centre_of_a_kernel_sees_all(training):
+    """At 32×32 the last stage's maps are of one place each, and four of its convolutions are padded around it."""
+    ours, theirs = (net.train(training) for net in pair())
+    pixels = torch.rand(3, 3, 32, 32)
+    out, expected = ours(pixels), theirs((pixels - ours.normalize.mean) / ours.normalize.sd)
+    torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4)
+    for logits in (out, expected):
+        logits.square().sum().backward()
+    mine, reference = (dict(net.named_parameters()) for net in (ours, theirs))
+    for name in ("layer4.0.conv2.weight", "layer4.1.conv1.weight", "layer4.1.conv2.weight"):
+        assert not mine[name].grad[:, :, 0].any()
+        torch.testing.assert_close(mine[name].grad, reference[name].grad, rtol=1e-3, atol=1e-3)

@@ -14,7 +14,7 @@ from trainables.datasets.splits import held_again
 from trainables.history import chosen_epoch
 from trainables.marks import Right
 from trainables.models import build
-from trainables.replicate import optimizer_tensors, replicate
+from trainables.replicate import learning_rate, optimizer_tensors, replicate, update
 from trainables.scoring import Score
 from trainables.snapshot import STATE
 from trainables.train import Diverged, evaluate, evaluation_batch, predict, train
@@ -167,14 +167,15 @@ def test_an_observer_sees_the_first_replicate_before_each_step_as_the_network_do
         ("exponential", lambda at: 0.7 ** math.floor(at)),
     ],
 )
-def test_the_learning_rate_follows_its_schedule_at_every_step(tiny, schedule, factor):
+def test_the_learning_rate_follows_its_schedule_at_every_step(monkeypatch, tiny, schedule, factor):
     """96 images in batches of 24: four steps an epoch, at epochs 0, 1/4, 1/2, …"""
     recipe = Training(epochs=3, batch_size=24, lr=0.02, schedule=schedule, gamma=0.7)
     trial = Trial(model=MODEL, training=recipe)
     member = replicate(trial, tiny, 0, CPU)
     used = []
-    step = member.optimizer.step
-    member.optimizer.step = lambda: used.append(float(member.optimizer.param_groups[0]["lr"])) or step()
+    monkeypatch.setattr(
+        "trainables.lane.update", lambda optimizer: used.append(float(learning_rate(optimizer))) or update(optimizer)
+    )
     epochs = list(train(trial, tiny, [member], CPU))
     assert used == pytest.approx([0.02 * factor(at / 4) for at in range(12)], rel=1e-12)
     assert [epoch.records[0].lr for epoch in epochs] == used[::4]
