@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainables.config import Trial
+from trainables.config import CNN, Trial
 
 
 @dataclass(frozen=True)
@@ -26,5 +26,7 @@ def params(trial: Trial) -> dict[str, str | int | float | bool]:
     """
     flat: dict[str, Any] = {"dataset": trial.dataset, "weights": trial.weights}
     flat |= trial.model.canonical() | trial.training.canonical()
+    if isinstance(trial.model, CNN) and trial.model.blocks:
+        flat.setdefault("pooling", "none")  # its key goes without, but a stage that varies it is read by it
     plain = {name: "-".join(map(str, value)) if isinstance(value, tuple) else value for name, value in flat.items()}
     return {name: value for name, value in plain.items() if value not in ("", None)}

@@ -55,6 +55,7 @@ class View:
             "selectedColumns": [f"{kind}.`{name}`" for kind, name in columns],
             "runsHiddenMode": "SHOW_ALL",  # else charts show the first ten alone
             "compareRunCharts": charts,
+            "isAccordionReordered": True,  # else the sections are shown by name
             "compareRunSections": [_section(kind) for kind in kinds],
         }
         return json.dumps({"name": self.name, "createdAt": created, "updatedAt": created, "state": json.dumps(state)})

@@ -21,3 +21,11 @@ def test_a_trial_s_params_are_what_matters_of_it():
     assert (found["conv_layers"], found["channels"], found["lr"]) == (2, "4-8", 0.1)
     assert not {"epochs", "weights"} & found.keys()
     assert params(trial.with_values({"training.epochs": 8})) == found
+
+
+def test_a_network_that_pools_nowhere_says_so():
+    bare = Trial(model=CNN(conv_layers=2, pooling="none"))
+    assert params(bare)["pooling"] == "none"
+    assert params(bare.with_values({"model.pooling": "max", "model.pool_after": ()})) == params(bare)  # the same trial
+    assert params(bare.with_values({"model.pooling": "max"}))["pooling"] == "max"
+    assert "pooling" not in params(Trial(model=CNN(conv_layers=0)))

@@ -86,6 +86,7 @@ def test_a_view_shows_scores_best_first_and_params_across() -> None:
     assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`chosen_val_map`", False)
     assert [chart["type"] for chart in state["compareRunCharts"]] == ["PARALLEL", "LINE", "BAR", "BAR"]
     assert state["compareRunCharts"][0]["selectedParams"] == ["lr"]
+    assert state["isAccordionReordered"]  # else they are shown by name
     sections = [section["uuid"] for section in state["compareRunSections"]]
     assert sections == ["PARALLEL", "LINE", "BAR"]
     assert len({chart["uuid"] for chart in state["compareRunCharts"]}) == 4
