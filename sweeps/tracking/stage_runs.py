@@ -137,6 +137,7 @@ def _give(
 
 def _give_data(store: Store, run_id: str, runs: Mapping[str, str], result: StageResult) -> None:
     """Give a stage's run the data set of its first trial that has a run: all of a stage have the same."""
-    for outcome in [outcome for outcome in result.outcomes if outcome.key in runs][:1]:
-        inputs = store.client.get_run(runs[outcome.key]).inputs
+    first = next((runs[outcome.key] for outcome in result.outcomes if outcome.key in runs), None)
+    inputs = store.client.get_run(first).inputs if first else None
+    if inputs and inputs.dataset_inputs:  # servers before 2.4 have none
         store.client.log_inputs(run_id, datasets=inputs.dataset_inputs)

@@ -15,12 +15,14 @@ from urllib.parse import quote
 
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import StageResult
+from sweeps.decisions.status import Status
 from sweeps.tracking.entry import params
 from sweeps.tracking.store import TAG_LENGTH, Store
 from trainables.config import Trial
 
 TAG = "mlflow.sharedViewState."
 EVERY = "trials"  # the key of the view of all
+COUNTS = f"tags.key LIKE '%' AND tags.status != '{Status.SUPERSEDED.value}'"
 NAMED = 60  # runs that a filter names one by one, so that the tag is not too long
 
 TITLES = {"PARALLEL": "Parallel coordinates", "LINE": "Validation, epoch by epoch", "BAR": "At the chosen epoch"}
@@ -64,7 +66,7 @@ class View:
 def of(results: Sequence[StageResult], runs: Mapping[str, str], metric: str) -> list[View]:
     """Return a view of all trials and one of each stage that has some; `runs` are those of trials, by key."""
     every = [outcome for result in results for outcome in result.outcomes]
-    found = [View(EVERY, "all trials", "tags.key LIKE '%'", varied(_trials(every)), metric)]
+    found = [View(EVERY, "all trials", COUNTS, varied(_trials(every)), metric)]
     for result in filter(lambda result: result.outcomes, results):
         name, ids = result.stage.name, [runs[outcome.key] for outcome in result.outcomes if outcome.key in runs]
         # the tag `stage` is that of the first stage alone that has a trial
@@ -95,8 +97,8 @@ def save(store: Store, study: str, views: Iterable[View]) -> None:
 
 
 def describe(store: Store, study: str, markdown: str) -> None:
-    """Set the experiment's description, with a link to all of its trials in the first line: all that is seen of it
-    where it is folded, and MLflow opens an experiment on another page unless told the kind in the address.
+    """Set the experiment's description, with a link to all of its trials in the first line, which is all that a folded
+    one shows. From its list MLflow opens an experiment as one of GenAI, whatever its kind; the link does not.
     """
     first, gap, rest = markdown.partition("\n\n")
     store.describe(study, f"{first} [Trials by score]({address(store.experiment_id(study), EVERY)}){gap}{rest}")
