@@ -33,7 +33,7 @@ from sweeps.results import Ended
 from sweeps.sources import Source
 from sweeps.study import Study
 from sweeps.terminal import busy
-from sweeps.tracking import origin, stage_runs
+from sweeps.tracking import origin, stage_runs, views
 from sweeps.tracking.connection import resolve_uri
 from sweeps.tracking.findings import advice
 from sweeps.tracking.finished import note_winners
@@ -302,7 +302,7 @@ class _Course:
         """
         try:
             with self.store.readable():
-                self.store.describe(self.study.name, results.markdown(agenda))
+                views.describe(self.store, self.study.name, results.markdown(agenda))
                 note_winners(self.store, self.study.name, stage_winners(agenda.results))
                 return examining.winners(self.store, agenda) if self.jobs else {}
         except UserError as error:
