@@ -22,6 +22,7 @@ from trainables.plan import Layer, plan_of
 
 SAMPLES = 2  # images of each class that a report shows
 MOST_SAMPLED = 20  # classes that it shows images of
+SAMPLE_SIDE = 96  # pixels of such an image at most: a report shows it on fewer, and MLflow keeps it
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,19 @@ def _samples(data: Dataset) -> tuple[tuple[str, np.ndarray], ...]:
     for label, name in enumerate(data.class_names[:MOST_SAMPLED]):
         labels = data.train.labels
         there = np.flatnonzero(labels == label if labels.ndim == 1 else labels[:, label] == 1)
-        found += [(name, data.train.images[at].copy()) for at in there[:SAMPLES]]
+        found += [(name, _small(data.train.images[at])) for at in there[:SAMPLES]]
     return tuple(found)
+
+
+def _small(image: np.ndarray) -> np.ndarray:
+    """Return a copy of an image (H, W, C), where it is too large with the mean of so many pixels in place of them."""
+    height, width, channels = image.shape
+    step = -(-max(height, width) // SAMPLE_SIDE)
+    if step == 1 or step > min(height, width):
+        return image.copy()
+    whole = image[: height // step * step, : width // step * step]
+    blocks = whole.reshape(height // step, step, width // step, step, channels)
+    return np.round(blocks.mean(axis=(1, 3))).astype(np.uint8)
 
 
 def percent(outcome: Outcome, metric: str) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweeps import engine, report
+from sweeps import course, report
 from sweeps.part_a import STUDY
 from sweeps.reporting.provenance import Provenance
 from sweeps.tracking.notes import write_note
@@ -24,7 +24,7 @@ STUDY = Study("own", Trial(), (Stage("lr", {"training.lr": (0.1,)}),))
 def asked(monkeypatch):
     """Return what would be written: the study and the options of each call."""
     calls = []
-    monkeypatch.setattr(engine, "write_report", lambda study, options, _: calls.append((study, options)) or 0)
+    monkeypatch.setattr(course, "write_report", lambda study, options, _: calls.append((study, options)) or 0)
     return calls
 
 
