@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.planning import PlannedStage, plan_study
 from sweeps.decisions.records import StageResult, stage_winners
 from sweeps.execution.machines import Machines
+from sweeps.execution.shared_data import SharedData
 from sweeps.execution.sharing import Sharing, largest, share_out
 from sweeps.interruption import held, tidy
 from sweeps.options import RunOptions
@@ -165,11 +166,10 @@ class _Command(Course):
         tracker = tracker_actor.start(self.store.uri, self.study.name, self.spool, self._data_set())
         lease.when_lost = tracker.stop_delivering
         tags = _tags(self.study, sharing)
-        material = self.loaded.data, self.prepared.known.images, self.loaded.weights
         self.source.begin(f"trials run {sharing.words}", tags.get("git_commit", ""))
         try:
             with Display(agenda, self.console) as display:
-                scheduler.execute(agenda, *material, tracker, display, sharing.resources, tags, parents)
+                scheduler.execute(agenda, *self._material, tracker, display, sharing.resources, tags, parents)
         finally:
             handover = tracker.abandon() if lease.lost else tracker.end(self.say)
             self.warn(handover.left, handover.problems)
@@ -178,10 +178,17 @@ class _Command(Course):
                 self.source.end(agenda.restarts)
         if handover.left:
             return False
-        # a Tracker that was killed and started again does not know the runs that it had delivered before
-        found = self.store.trials(agenda.tasks.keys() - runs.keys())
-        runs.update({key: trial.run_id for key, trial in found.items()})
+        runs.update(self._runs_of(agenda.tasks.keys() - runs.keys()))
         return True
+
+    def _runs_of(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the runs that a Tracker which was killed and started again had delivered before, by key."""
+        return {key: trial.run_id for key, trial in self.store.trials(keys).items()}
+
+    @property
+    def _material(self) -> tuple[SharedData, Images, Mapping[str, bytes]]:
+        """What trials are trained on."""
+        return self.loaded.data, self.prepared.known.images, self.loaded.weights
 
     def _data_set(self) -> dict[str, str]:
         """Return the data set as MLflow is to have it."""

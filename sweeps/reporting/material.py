@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from analysis.report import Measured, Section, Table
+from analysis.report import Measured, Section
 from sweeps.decisions.agenda import Agenda, under_way
 from sweeps.decisions.labels import brief, listed
 from sweeps.decisions.outcome import Outcome
@@ -19,6 +20,8 @@ from sweeps.reporting.provenance import Provenance
 from sweeps.reporting.tables import Facts
 from trainables.datasets import Dataset
 from trainables.plan import Layer, plan_of
+
+T = TypeVar("T")
 
 SAMPLES = 2  # images of each class that a report shows
 MOST_SAMPLED = 20  # classes that it shows images of
@@ -53,7 +56,13 @@ class Material:
     data: DataSummary
     source: Provenance
     findings: Sequence[Section] = ()
-    tables: dict[str, Table] = field(default_factory=dict)  # whole ones, by stage: each is made once for a report
+    _made: dict[str, Any] = field(init=False, default_factory=dict)  # see once()
+
+    def once(self, what: str, make: Callable[[], T]) -> T:
+        """Return what `make` returns, which is asked once for a report: several of its parts show `what`."""
+        if what not in self._made:
+            self._made[what] = make()
+        return cast(T, self._made[what])
 
     @property
     def terms(self) -> Terms:
