@@ -42,6 +42,13 @@ def test_a_study_s_name_is_enough_and_its_last_command_s_flags_count(store, aske
     assert (options.data_dir, options.output, options.tracking_uri) == (Path("elsewhere"), tmp_path, store.uri)
 
 
+def test_in_a_terminal_it_is_said_what_it_is_at(store, asked):
+    text = io.StringIO()
+    shown = Console(file=text, force_terminal=True, width=80, _environ={})
+    report.run(["part_a", "--tracking-uri", store.uri], shown)
+    assert "looking for part_a …" in text.getvalue()
+
+
 def test_flags_that_are_given_count_in_place_of_those(store, asked):
     write_note(store, "part_a", Provenance(command="python sweeps/part_a.py --seeds 3 --quick").to_json())
     run(store, "part_a", "--seeds", "2", "--stages", "stride")
