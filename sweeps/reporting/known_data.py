@@ -113,9 +113,9 @@ def _samples(
     shown = _texts(form, "samples")
     if not shown:
         return ()
-    if not set(shown) <= set(names):
-        raise ValueError("samples are of unknown classes")
     height, width, channels = _three(form, "sample_shape")
+    if not set(shown) <= set(names) or channels != _three(form, "image_shape")[0]:
+        raise ValueError("samples are of unknown classes, or not of the images' channels")
     images = _array(files, SAMPLES, np.uint8, (len(shown), height, width, channels))
     return tuple(zip(shown, images, strict=True))
 

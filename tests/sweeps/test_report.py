@@ -42,7 +42,8 @@ def test_a_study_s_name_is_enough_and_its_last_command_s_flags_count(store, aske
     assert (options.data_dir, options.output, options.tracking_uri) == (Path("elsewhere"), tmp_path, store.uri)
 
 
-def test_in_a_terminal_it_is_said_what_it_is_at(store, asked):
+@pytest.mark.usefixtures("asked")
+def test_in_a_terminal_it_is_said_what_it_is_at(store):
     text = io.StringIO()
     shown = Console(file=text, force_terminal=True, width=80, _environ={})
     report.run(["part_a", "--tracking-uri", store.uri], shown)

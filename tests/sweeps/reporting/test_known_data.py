@@ -67,6 +67,10 @@ def test_a_file_that_is_whole_but_wrong_is_refused_or_of_the_right_form(tiny):
     for known in whole.values():
         assert KnownData.from_bytes(known.to_bytes()) == known
     assert refused["image_shape/0 is 0"] == "image_shape is [0, 12, 12], but must be three whole numbers above 0"
+    assert refused["image_shape/0 is True"].startswith("image_shape is [True")
+    form = json.loads(files[FORM]) | {"image_shape": [4, 12, 12]}
+    with pytest.raises(ValueError, match="not of the images' channels"):
+        KnownData.from_bytes(zipped({**files, FORM: json.dumps(form).encode()}))
     assert refused["several is False"] == "it must have classes, and labels where images have several"
     whole, _ = survey(((what, zipped(each)) for what, each in swapped(files)), KnownData.from_bytes)
     assert whole == {}
@@ -75,7 +79,7 @@ def test_a_file_that_is_whole_but_wrong_is_refused_or_of_the_right_form(tiny):
 @pytest.mark.parametrize("part", ["samples", "labels-val"])
 def test_no_memory_is_taken_for_what_a_form_only_claims(tiny, part):
     files = unzipped(KnownData.of(with_several_labels(tiny), {}).to_bytes())
-    form = json.loads(files[FORM]) | {"sample_shape": [2**20, 2**20, 2**20], "images": [96, 2**39, 30]}
+    form = json.loads(files[FORM]) | {"sample_shape": [2**20, 2**20, 3], "images": [96, 2**39, 30]}
     with pytest.raises(ValueError, match="bytes, which are not"):
         KnownData.from_bytes(zipped({**files, FORM: json.dumps(form).encode(), part: b"1234"}))
     with pytest.raises(ValueError, match="labels must be -1, 0 or 1"):
