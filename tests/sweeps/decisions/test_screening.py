@@ -44,6 +44,15 @@ def test_a_trial_is_paused_at_its_rung_and_called_due_when_it_is_among_the_best(
     assert not screening.goes_on(draws[1], 3)
 
 
+def test_one_that_comes_to_its_rung_as_the_best_of_enough_runs_on_at_once(screening):
+    for each in (draw(0, 0.5), draw(1, 0.4), best := draw(2, 0.6)):
+        screening.begin(each)
+        went_on = screening.goes_on(each, 1)
+    assert went_on
+    assert screening.decisions[-1] == {"decision": "note", "number": 2, "epoch": 1, "score": 0.6, "runs_on_to": 3}
+    assert screening.goes_on(best, 2)
+
+
 def test_one_that_is_called_due_while_it_runs_is_not_given_out_and_runs_on_when_its_pause_is_complete(screening):
     draws = [draw(0, 0.5), draw(1, 0.7), draw(2, 0.6)]
     for each in draws:
@@ -68,4 +77,5 @@ def test_what_fails_is_dropped_and_what_ran_in_full_is_noted_without_a_next_rung
         {"decision": "drop", "number": 0, "reason": "it broke"},
         {"decision": "note", "number": 1, "epoch": 9, "score": pytest.approx(0.9), "runs_on_to": None},
     ]
-    assert screening.rule.ranking()[0] == 1
+    assert screening.rule.ranking() == [1]
+    assert screening.rule.dropped == {0}
