@@ -272,7 +272,7 @@ def planted(channels=8):
     """
     subject = make_subject(CNN(conv_layers=1, channels=channels, padding=1, fc_layers=1, pooling="none"), count=60)
     with torch.no_grad():
-        weights = subject.model.head.weight.view(3, channels, -1)
+        weights = subject.model.head.weight.view(3, -1, channels).mT
         weights -= weights.mean(2, keepdim=True)  # classes go by where it is light, not by how light it is
         weights[:, [number for number in range(channels) if number != 3]] = 0
         subject.model.head.bias.zero_()

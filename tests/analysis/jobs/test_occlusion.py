@@ -52,7 +52,7 @@ def finding(job: Occlusion, subject: Subject):
 
 def by_hand(subject: Subject, number: int, label: int, window: int, stride: int, fill) -> np.ndarray:
     """Return the probability map of the linear network, in float64, window by window."""
-    weight, bias = (tensor.detach().double().numpy() for tensor in subject.model.head.parameters())
+    weight, bias = (subject.model.state_dict()[f"head.{name}"].double().numpy() for name in ("weight", "bias"))
     side, reach = subject.images.shape[1], window // 2
     centres = range((stride - 1) // 2, side, stride)
     rows = []

@@ -51,7 +51,7 @@ def test_curves_of_a_linear_network_by_hand():
     order = orders(np.random.default_rng(0).random((12, 12)), 3, 0)
     found = probabilities(subject, 5, 2, order, shown)
     assert found.shape == (2, 3, STEPS + 1)
-    weight, bias = (tensor.detach().double().numpy() for tensor in subject.model.head.parameters())
+    weight, bias = (subject.model.state_dict()[f"head.{name}"].double().numpy() for name in ("weight", "bias"))
     for at in range(3):
         for step in (0, 1, 7, STEPS):
             first = order[at] < round(144 * step / STEPS)  # 7.2 pixels a step
