@@ -26,7 +26,13 @@ STUDY = Study(
             epochs=20, batch_size=32, optimizer="sgd", lr=0.01, weight_decay=1e-4, schedule="cosine", flip=True
         ),
     ),
-    stages=(Stage("weights", {"weights": (None, "resnet18-imagenet")}),),
+    stages=(
+        Stage(
+            "weights",
+            {"weights": (None, "resnet18-imagenet")},
+            question="How much better is it to start from ImageNet weights than from scratch?",
+        ),
+    ),
     analyses={
         "filters_drawn": {"layers": ("conv1", "layer4.1.conv2")},
         "feature_maps": {"layers": ("layer4.1.conv2",)},

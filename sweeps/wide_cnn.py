@@ -33,6 +33,7 @@ STUDY = Study(
         Stage(
             "normalize_input",
             {"model.normalize_input": (True, False)},
+            question="Does it help to normalise the input?",
             published={True: Published(None, 81, 13), False: Published(None, 77, None)},
         ),
     ),
