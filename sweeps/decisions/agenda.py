@@ -16,7 +16,7 @@ from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Decision, Drawn, Known, OnStage, StageResult, Task, Terms
 from sweeps.decisions.search_run import SearchRun
 from sweeps.decisions.stage_run import StageRun
-from sweeps.decisions.stages import AnyStage, Search
+from sweeps.decisions.stages import AnyStage, Recheck, Search
 from sweeps.decisions.status import Status
 from sweeps.decisions.study import Study
 from trainables.config import Trial
@@ -168,13 +168,21 @@ class Agenda:
     def expected(self) -> list[Trial]:
         """Return the trials still ahead of those given out, without those that searches will draw.
 
-        They are those that wait, and for stages that are not open yet their trials from the baseline.
+        They are those that wait, and for stages that are not open yet their trials from the baseline, each once.
         """
         laid_aside = (each.task for each in self.ledger.waiting.values())
         ahead = [task.cell.trial for task in (*self.ledger.alone, *self.ledger.queue, *laid_aside)]
+        seen = {*map(self.terms.key, ahead), *self.tasks, *self.outcomes}
         for stage in self.study.all_stages:
-            if stage.name not in self._runs and stage.name not in self._results:
-                ahead += stage.foreseen(self.study.base(stage)) or ()
+            if stage.name in self._runs or stage.name in self._results:
+                continue
+            foreseen = stage.foreseen(self.study.base(stage)) or ()
+            if isinstance(stage, Recheck):  # what it will run is not known, only how much
+                ahead += foreseen
+                continue
+            new = {key: trial for trial in foreseen if (key := self.terms.key(trial)) not in seen}
+            seen |= new.keys()
+            ahead += new.values()
         return ahead
 
     def searches(self) -> list[tuple[Search, StageRun | None]]:
