@@ -211,7 +211,7 @@ def test_a_recheck_comes_last_and_is_not_run_again(tmp_path, images):
     assert first["recheck"] == "final winner"
     assert len(others) == 2
     assert name.removeprefix("recheck: ") in [row["recheck"] for row in others]
-    assert "Whether one factor at a time missed an interaction cannot be told." in said
+    assert "Whether varying one factor at a time missed an interaction cannot be tested." in said
     status, said = bench.run(rechecked)
     assert (status, "nothing to run: all 5 trials are done already" in said) == (0, True)
 
