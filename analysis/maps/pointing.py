@@ -131,7 +131,7 @@ def _verdict(test: Matched | None, p: float, partners: str) -> str:
     if test.p is None:
         return f"of a single image, so that there are no {partners}"
     if p > LIKELY:
-        return f"not told apart from {partners} (p = {p:.2g})"
+        return f"not significantly different from {partners} (p = {p:.2g})"
     return f"{'more' if test.own > test.others else 'less'} than with {partners} (p = {p:.2g})"
 
 

@@ -53,12 +53,16 @@ def learned_chapter(material: Material) -> Chapter | None:
 def limits_chapter(material: Material) -> Chapter:
     """Return what the study leaves open, and what it would cost to decide that."""
     seeds, results = len(material.terms.seeds), material.agenda.results
-    lines = [f"{'One seed' if seeds == 1 else f'{seeds} seeds'} per trial and one data set: the findings hold for these."]
+    lines = [
+        f"{'One seed' if seeds == 1 else f'{seeds} seeds'} per trial and one data set: the findings hold for these."
+    ]
     if any(each.start and each.stage.name != material.agenda.study.stages[0].name for each in results):
         lines.append("Factors were varied one at a time, so interactions between them are not seen.")
     stopped = [each for result in results for each in result.outcomes if each.status == Status.CENSORED]
     if stopped and not any(result.stage.open_ended for result in results):
-        lines.append(f"Stopped early and not ranked: {counted(len(stopped), 'trial')} (--no-early-stopping runs all in full).")
+        lines.append(
+            f"Stopped early and not ranked: {counted(len(stopped), 'trial')} (--no-early-stopping runs all in full)."
+        )
     rows = [row for result in results for row in _open(result)]
     blocks: list[Block] = list(map(Words, lines))
     if rows:

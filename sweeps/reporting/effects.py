@@ -71,13 +71,13 @@ def effects_sentences(result: StageResult, terms: Terms) -> list[str]:
         return []
     lines = [HOLDS_FOR]
     members = result.winner.contest.best_set
-    if len(members) > 1:
-        prices = {outcome.key: terms.flops(outcome) for outcome in members}
+    prices = {outcome.key: terms.flops(outcome) for outcome in members}
+    if len(set(prices.values())) > 1:
         cheapest = min(members, key=lambda outcome: prices[outcome.key])
         share = prices[cheapest.key] / max(prices.values())
         lines.append(
-            f"The cheapest of those that may be best: {cheapest.cell.named}, with {prices[cheapest.key] / 1e6:.2f} MFLOPs "
-            f"an image ({100 * share:.0f} % of the most expensive one)."
+            f"The cheapest of those that may be best: {cheapest.cell.named}, with {prices[cheapest.key] / 1e6:.2f} "
+            f"MFLOPs an image ({100 * share:.0f} % of the most expensive one)."
         )
     return lines
 

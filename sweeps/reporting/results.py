@@ -128,9 +128,7 @@ def keep(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 def write_findings(folder: Path, study: str, sections: Sequence[Section]) -> Path:
     """Write what analyses found as a report of its own and return its path."""
-    intro = [
-        "Analyses of finished models. The numbers behind each figure are beside it as CSV or NPZ, and in MLflow."
-    ]
+    intro = ["Analyses of finished models. The numbers behind each figure are beside it as CSV or NPZ, and in MLflow."]
     report.write_json(folder / "analysis.json", f"{study}: analyses", intro, sections)
     page = Page(f"{study}: analyses", [*map(of_section, sections)], about=intro)
     write_page(folder / "analysis.html", page)

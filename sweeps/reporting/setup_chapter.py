@@ -54,7 +54,9 @@ def about_data(material: Material) -> str:
 def protocol(material: Material) -> str:
     """Return how trials are run and winners chosen."""
     seeds = len(material.terms.seeds)
-    stopping = "trials that fall behind are stopped early" if material.terms.early_stopping else "all trials run in full"
+    stopping = (
+        "trials that fall behind are stopped early" if material.terms.early_stopping else "all trials run in full"
+    )
     text = (
         f"{'One seed' if seeds == 1 else f'{seeds} seeds'} per trial; {stopping}. Winners are chosen on validation, at "
         "the epoch where the centred three-epoch mean of the validation score is highest. Test scores are reported at "
@@ -66,8 +68,8 @@ def protocol(material: Material) -> str:
 def legend(material: Material) -> str:
     """Return what the words in tables mean."""
     text = (
-        f"“Best test {material.facts.score}” is the best over all epochs, as in the published reports; this is optimistic. "
-        "Quote the test scores at the chosen epoch."
+        f"“Best test {material.facts.score}” is the best over all epochs, as in the published reports; this is "
+        "optimistic. Quote the test scores at the chosen epoch."
     )
     if not material.data.multi_label:
         return text

@@ -49,7 +49,11 @@ def _lead(winner: Winner, rivals: Sequence[Outcome]) -> str:
     """Say whom the winner is ahead of, and whom it is not significantly ahead of, the nearest first."""
     best, contest, how = winner.outcome, winner.contest, ""
     if winner.rule == CHEAPEST:
-        how = ", the cheapest of those that may be best" if contest.told else ", by its score alone, as differences cannot be tested"
+        how = (
+            ", the cheapest of those that may be best"
+            if contest.told
+            else ", by its score alone, as differences cannot be tested"
+        )
     if not rivals and not contest.left_out:
         return f"{how}, the only ranked trial"
     if not contest.told:
@@ -89,7 +93,9 @@ def what_is_told(contest: Contest) -> list[str]:
         )
     ]
     if any(len(outcome.history.seeds) == 1 for outcome in contest.compared):
-        lines.append("A trial with one seed is assumed to vary as much as the others of the study; this cannot be checked.")
+        lines.append(
+            "A trial with one seed is assumed to vary as much as the others of the study; this cannot be checked."
+        )
     resolution = f"Differences below {100 * comparison.resolution:.1f} points cannot be detected in this stage"
     if comparison.resolution <= SEEN:
         return [*lines, f"{resolution}."]
@@ -111,9 +117,7 @@ def not_compared(outcomes: Sequence[Outcome], best: Outcome, contest: Contest) -
         lines.append(f"Not compared: {listed(stopped)}. {later}")
     if contest.left_out:
         missing = named_all([outcome.cell for outcome in contest.left_out])
-        lines.append(
-            f"Not compared: {missing}, as no results per image were kept (--fresh trains again)."
-        )
+        lines.append(f"Not compared: {missing}, as no results per image were kept (--fresh trains again).")
     return lines
 
 

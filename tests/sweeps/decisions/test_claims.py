@@ -106,9 +106,7 @@ def test_of_two_values_the_interval_decides(lead, margin, ruling):
     claim = Claim("s", "a", ("b",), source=WHERE)
     found, why = judged(claim, points(70 + lead, 70, margin=margin, best=[True, True]))
     assert found == ruling
-    assert why.startswith(
-        f"a: {interval(lead / 100, (lead - margin) / 100, (lead + margin) / 100)} points against b"
-    )
+    assert why.startswith(f"a: {interval(lead / 100, (lead - margin) / 100, (lead + margin) / 100)} points against b")
 
 
 def test_a_claim_against_several_holds_against_each():
@@ -202,7 +200,9 @@ def test_of_several_rivals_the_closest_one_says_how_many_seeds():
     found = compare(samples)
     why = judged(Claim("s", "a", source=WHERE), found)[1]
     assert found.seeds_for(0.004, (0, 1)) > found.seeds_for(0.01, (0, 2))
-    assert why.endswith(f"; about {found.seeds_for(0.004, (0, 1))} seeds would decide it if the difference is as measured")
+    assert why.endswith(
+        f"; about {found.seeds_for(0.004, (0, 1))} seeds would decide it if the difference is as measured"
+    )
 
 
 def test_what_the_images_leave_open_no_seeds_decide():

@@ -41,7 +41,10 @@ def test_a_stage_that_is_skipped_says_why(tmp_path):
     ("stage", "asked"),
     [
         (Stage("s", {"training.lr": (1,)}, question="Why?"), "Why?"),
-        (Stage("s", {"training.lr": (1,), "training.flip": (True,)}), "What is the effect of lr and flip, all else being equal?"),
+        (
+            Stage("s", {"training.lr": (1,), "training.flip": (True,)}),
+            "What is the effect of lr and flip, all else being equal?",
+        ),
         (Stage("s"), ""),
         (
             Search("s", Space({"training.batch_size": Choice((16, 32))})),

@@ -76,7 +76,8 @@ def test_what_mattered_is_drawn_where_enough_trials_tell_it(found, drawn, tmp_pa
     errors = importance_errors(found.stage.space, found.told, 1)
     assert how["errors"]["share"] == pytest.approx([1.96 * errors[path] for path in what_mattered(found)[1]])
     assert caption.endswith(
-        "small, shapes, PED-ANOVA over the trials' scores at epoch 1. Lines: about 95 % intervals, by resampling the trials."
+        "small, shapes, PED-ANOVA over the trials' scores at epoch 1. Lines: about 95 % intervals, by resampling the "
+        "trials."
     )
     assert "find-importance" not in pictures(Cluster(search(5)).search, tmp_path)
 

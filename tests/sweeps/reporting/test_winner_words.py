@@ -102,7 +102,9 @@ def test_the_images_alone_may_leave_more_noise_than_any_number_of_seeds_could_me
     rng = np.random.default_rng(0)
     fixed = [marked(name, *[rng.random(40) < 0.6] * 3) for name in "ab"]
     assert choose(fixed, BY).contest.comparison.seeds_for(0.01) is None
-    assert said(*fixed)[-1].endswith("; detecting one of 1 point would take more images, as more seeds alone cannot do it.")
+    assert said(*fixed)[-1].endswith(
+        "; detecting one of 1 point would take more images, as more seeds alone cannot do it."
+    )
 
 
 def test_who_is_behind_the_best_for_certain_and_not_told_apart_in_the_pair_is_said_to_be_so():
