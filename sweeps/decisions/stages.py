@@ -50,7 +50,8 @@ class Cell:
     def named(self) -> str:
         """The values as a sentence has them: `conv_layers = 2`, `activation = none`."""
         pairs = zip(self.fields, self.values, strict=True) if self.fields else ()
-        return ", ".join(f"{name} = {label(value)}" for name, value in pairs) or self.label
+        named = ", ".join(f"{name} = {label(value)}" for name, value in pairs) or self.label
+        return "the starting configuration" if named == UNVARIED else named
 
 
 def named_all(cells: Sequence[Cell]) -> str:

@@ -106,7 +106,9 @@ def model_name(trial: StoredTrial) -> str:
     stage, colon, value = trial.name.partition(": ")
     if "=" in value:  # a value for each of several fields
         named = re.sub(r"(\w)=", r"\1 = ", value)
-    elif not colon or value == UNVARIED or value.startswith("#") or stage == RECHECK:
+    elif value == UNVARIED:
+        named = stage
+    elif not colon or value.startswith("#") or stage == RECHECK:
         named = trial.name
     else:
         named = f"{stage} = {value}"

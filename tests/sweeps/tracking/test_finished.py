@@ -58,7 +58,7 @@ def test_a_run_that_has_lost_its_curves_is_named():
         ("channels: 32-64-256", "channels = 32-64-256"),
         ("conv_dropout: batch_norm=yes, conv_dropout=0.25", "batch_norm = yes, conv_dropout = 0.25"),
         ("search: #5", "search: #5"),
-        ("epochs: as it starts", "epochs: as it starts"),
+        ("epochs: as it starts", "epochs"),
         ("recheck: final winner", "recheck: final winner"),
         ("recheck: fc_layers 2", "recheck: fc_layers 2"),
         ("renamed by hand", "renamed by hand"),
