@@ -1,4 +1,4 @@
-"""ResNet-18. What do pretrained weights bring on ten classes, and what does the network look at?
+"""ResNet-18. How much do pretrained weights gain on ten classes, and what does the network look at?
 
 The same network from scratch and from weights learned on ImageNet, fine-tuned as a whole; the ten-way head always
 starts untrained.
@@ -18,7 +18,7 @@ from trainables.config import ResNet, Training, Trial
 
 STUDY = Study(
     name="resnet",
-    question="What do pretrained weights bring on ten classes, and what does the network look at?",
+    question="How much do pretrained weights gain on ten classes, and what does the network look at?",
     baseline=Trial(
         dataset="cifar10",
         model=ResNet(depth=18),
