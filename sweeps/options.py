@@ -190,9 +190,7 @@ def _add_stopping(parser: Parser) -> None:
     stopping = "stop the trials that fall behind (default: on)"
     parser.add_flag("--early-stopping", stopping, action=argparse.BooleanOptionalAction, default=True)
     parser.add_choice("--grid-rule", "early-stopping rule of stages that are not searches", RULES, default=BEHIND)
-    parser.add_number(
-        "--num-trials", "trials of a search (default: the study's); a larger number continues an earlier search"
-    )
+    parser.add_number("--num-trials", "trials of a search (default: the study's); raise it to continue a search")
     parser.add_choice("--sampler", "what a search draws its trials with", SAMPLERS)
     parser.add_choice("--rule", "early-stopping rule of a search", rules.RULES)
 
