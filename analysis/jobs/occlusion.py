@@ -34,7 +34,7 @@ NAMED = {
 ROWS = 10  # of a figure: more are not readable on a page
 SIDE = 0.7  # inches of a map, so that so many rows fit on a page
 LEAST = 0.05  # drop at which a row's scale ends at least, so that next to none is not drawn as if it were much
-DROPS = Shades("magma_r", (0, 1), f"drop in probability, over the row's largest (or {LEAST:g}, where that is less)")
+DROPS = Shades("magma_r", (0, 1), f"drop in probability, relative to the row's largest (at least {LEAST:g})")
 READING = (
     "Red to yellow: the probability of the row's class by the position of the window's centre; the number is the "
     "lowest. Pale to dark: its drop from that without a window, 0 where it rises; the number is the largest. p: the "
