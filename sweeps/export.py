@@ -22,6 +22,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sweeps.options import Parser
+from sweeps.terminal import busy
 from sweeps.tracking.connection import SQLITE
 from trainables.errors import UserError
 
@@ -51,6 +52,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
         locked(results / ".spool" / "driver.lock"),
         _new(target) as archive,
         tempfile.TemporaryDirectory() as folder,
+        busy(console, f"packing {study}"),
     ):
         files = {"mlflow.db": Path(folder) / "mlflow.db"}
         files |= copy_store(database, study, _runs_in(results), files["mlflow.db"])

@@ -15,19 +15,26 @@ def resized(images: Tensor, recipe: Training) -> Tensor:
     """Bring images (N, H, W, C) to the recipe's square, bilinear and antialiased. Done once, before training."""
     if recipe.resize is None or images.shape[1:3] == (recipe.resize, recipe.resize):
         return images
+    return torch.cat([resized_at_once(chunk, recipe) for chunk in images.split(RESIZE_CHUNK)]).contiguous()
+
+
+def resized_at_once(images: Tensor, recipe: Training) -> Tensor:
+    """The same for few images, and for any number of them in a program that is exported."""
+    if recipe.resize is None or images.shape[1:3] == (recipe.resize, recipe.resize):
+        return images
     from torchvision.transforms.v2.functional import resize  # slow to import, and seldom needed
 
     size = [recipe.resize, recipe.resize]
-    chunks = [
-        resize(chunk.permute(0, 3, 1, 2), size, antialias=True).permute(0, 2, 3, 1)
-        for chunk in images.split(RESIZE_CHUNK)
-    ]
-    return torch.cat(chunks).contiguous()
+    return resize(images.permute(0, 3, 1, 2), size, antialias=True).permute(0, 2, 3, 1)
 
 
 def as_evaluated(images: Tensor, recipe: Training) -> Tensor:
     """Return images (N, H, W, C) as the network gets them in evaluation: resized, and the centre cut out."""
-    images = resized(images, recipe)
+    return centred(resized(images, recipe), recipe)
+
+
+def centred(images: Tensor, recipe: Training) -> Tensor:
+    """Return the centres of resized images (N, H, W, C) that a recipe crops; else the images."""
     if recipe.crop is None:
         return images
     top, left = ((side - recipe.crop) // 2 for side in images.shape[1:3])

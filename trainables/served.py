@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
-from trainables.augment import as_evaluated
+from trainables.augment import as_evaluated, centred, resized_at_once
 from trainables.checkpoint import Checkpoint, load
 from trainables.devices import prepare
 from trainables.errors import UserError
@@ -50,8 +51,35 @@ class Served:
             return pd.DataFrame(columns=names, dtype=np.float64)
         pixels = as_evaluated(torch.from_numpy(images.copy()), self.checkpoint.trial.training)
         logits = predict(self.checkpoint.models[0].to(self.device), pixels).cpu().double()
-        shares = logits.sigmoid() if self.checkpoint.info["multi_label"] else logits.softmax(1)
-        return pd.DataFrame(shares.numpy(), columns=names)
+        return pd.DataFrame(probabilities(logits, self.checkpoint).numpy(), columns=names)
+
+
+class Program(nn.Module):
+    """The same as one module: images (N, H, W, C) uint8 in, the classes' probabilities (N, classes) out."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__()
+        self.checkpoint, self.network = checkpoint, checkpoint.models[0]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the probabilities of any number of images."""
+        recipe = self.checkpoint.trial.training
+        pixels = centred(resized_at_once(images, recipe), recipe)
+        return probabilities(self.network(pixels.permute(0, 3, 1, 2)), self.checkpoint)
+
+
+def probabilities(logits: Tensor, checkpoint: Checkpoint) -> Tensor:
+    """Return the classes' probabilities of logits (N, classes): softmax, or of several labels the sigmoid of each."""
+    return logits.sigmoid() if checkpoint.info["multi_label"] else logits.softmax(1)
+
+
+def export(checkpoint: Checkpoint, file: Path) -> None:
+    """Write the program as `torch.export` does: a graph and its weights, which torch runs without this package."""
+    channels, height, width = checkpoint.info["image_shape"]
+    example = torch.zeros(2, height, width, channels, dtype=torch.uint8)  # a batch of one would be taken for fixed
+    program = Program(checkpoint).eval()
+    batch = torch.export.Dim("batch")
+    torch.export.save(torch.export.export(program, (example,), dynamic_shapes=({0: batch},)), file)
 
 
 def _load_pyfunc(folder: str) -> Served:

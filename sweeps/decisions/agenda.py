@@ -174,15 +174,8 @@ class Agenda:
         ahead = [task.cell.trial for task in (*self.ledger.alone, *self.ledger.queue, *laid_aside)]
         seen = {*map(self.terms.key, ahead), *self.tasks, *self.outcomes}
         for stage in self.study.all_stages:
-            if stage.name in self._runs or stage.name in self._results:
-                continue
-            foreseen = stage.foreseen(self.study.base(stage)) or ()
-            if isinstance(stage, Recheck):  # what it will run is not known, only how much
-                ahead += foreseen
-                continue
-            new = {key: trial for trial in foreseen if (key := self.terms.key(trial)) not in seen}
-            seen |= new.keys()
-            ahead += new.values()
+            if stage.name not in self._runs and stage.name not in self._results:
+                ahead += _foreseen(stage, self.study.base(stage), self.terms, seen)
         return ahead
 
     def searches(self) -> list[tuple[Search, StageRun | None]]:
@@ -249,3 +242,13 @@ def under_way(agenda: Agenda) -> list[StageResult]:
     so_far = [run.so_far() for run in agenda._under_way()]
     order = [stage.name for stage in agenda.study.all_stages]
     return sorted(so_far, key=lambda result: order.index(result.stage.name))
+
+
+def _foreseen(stage: AnyStage, base: Trial, terms: Terms, seen: set[str]) -> list[Trial]:
+    """Return the trials of a stage to come whose keys are not among those `seen`, and add their keys to these."""
+    foreseen = stage.foreseen(base) or []
+    if isinstance(stage, Recheck):  # what it will run is not known, only how much
+        return foreseen
+    new = {key: trial for trial in foreseen if (key := terms.key(trial)) not in seen}
+    seen |= new.keys()
+    return [*new.values()]

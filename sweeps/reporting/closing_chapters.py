@@ -11,9 +11,8 @@ from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import StageResult
 from sweeps.decisions.stages import named_all
 from sweeps.decisions.status import Status
-from sweeps.reporting.effects import effects_table
 from sweeps.reporting.material import Material, percent, seconds
-from sweeps.reporting.stage_report import whole_table
+from sweeps.reporting.stage_report import effects_of, whole_table
 from sweeps.reporting.tables import MOST_CLASSES, published_table
 from trainables.plan import flops, parameters
 
@@ -99,7 +98,7 @@ def appendix_chapter(material: Material) -> Chapter:
     blocks: list[Block] = [Words("All columns of all trials are in the CSV files beside this report.")]
     for result in material.results:
         tables = [whole_table(result, material)] if result.outcomes else []
-        tables += [each for each in (_effects(result, material), published_table(result, material.facts)) if each]
+        tables += [each for each in (effects_of(result, material), published_table(result, material.facts)) if each]
         if tables:
             blocks.append(Folded(f"{result.stage.title}: full tables", tuple(map(_cut, tables))))
     again = {**material.source.restarts, **material.agenda.restarts}
@@ -113,11 +112,6 @@ def appendix_chapter(material: Material) -> Chapter:
     if not restarted and not failed:
         blocks.append(Words("No trial failed or had to be restarted."))
     return Chapter("Appendix", tuple(blocks))
-
-
-def _effects(result: StageResult, material: Material) -> Table | None:
-    varies_one = not result.stage.open_ended and bool(getattr(result.stage, "vary", ()))
-    return effects_table(result, material.facts) if varies_one else None
 
 
 def _cut(table: Table) -> Table:

@@ -28,19 +28,6 @@ def effects_table(result: StageResult, facts: Facts) -> Table | None:
         return None
     base, contest = _base(result), result.winner.contest
     target = result.winner.outcome.score - NEAR
-    metric = facts.score
-    columns = (
-        Column(result.stage.name),
-        Column(f"against {base.cell.named}, points"),
-        Column("against the previous value, points"),
-        Column("train − validation, points", digits=1),
-        Column("epochs to within 1 point of its own best"),
-        Column(f"epochs to {100 * target:.1f} % {metric}"),
-        Column("training, s", digits=0),
-        Column("MFLOPs", digits=2),
-        Column("points per doubling of FLOPs", digits=1),
-        Column("points per doubling of parameters", digits=1),
-    )
     plans = {outcome.key: _plan(outcome, facts) for outcome in result.outcomes}
     before: list[Outcome | None] = [None, *result.outcomes[:-1]]
     rows = [
@@ -59,7 +46,8 @@ def effects_table(result: StageResult, facts: Facts) -> Table | None:
         for outcome, earlier in zip(result.outcomes, before, strict=True)
     ]
     eligible = tuple(outcome.status == Status.DONE for outcome in result.outcomes)
-    return Table(f"{result.stage.title}: effects on validation {metric}", columns, tuple(rows), eligible)
+    title = f"{result.stage.title}: effects on validation {facts.score}"
+    return Table(title, _columns(result, base, target, facts.score), tuple(rows), eligible)
 
 
 HOLDS_FOR = "Each effect holds for the values that the other factors have in this stage."
@@ -80,6 +68,21 @@ def effects_sentences(result: StageResult, terms: Terms) -> list[str]:
             f"MFLOPs an image ({100 * share:.0f} % of the most expensive one)."
         )
     return lines
+
+
+def _columns(result: StageResult, base: Outcome, target: float, metric: str) -> tuple[Column, ...]:
+    return (
+        Column(result.stage.name),
+        Column(f"against {base.cell.named}, points"),
+        Column("against the previous value, points"),
+        Column("train − validation, points", digits=1),
+        Column("epochs to within 1 point of its own best"),
+        Column(f"epochs to {100 * target:.1f} % {metric}"),
+        Column("training, s", digits=0),
+        Column("MFLOPs", digits=2),
+        Column("points per doubling of FLOPs", digits=1),
+        Column("points per doubling of parameters", digits=1),
+    )
 
 
 def _ranked(result: StageResult) -> list[Outcome]:

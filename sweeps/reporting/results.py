@@ -78,7 +78,7 @@ def write(
     for result in material.results:
         _write_files(folder, result, material)
     write_page(folder / "report.html", page(material, album))
-    claims = claims_section(agenda.study.claims, agenda.results, agenda.terms.yardstick)
+    claims = _claims_section(material)
     stages = [_section(result, material, album) for result in agenda.results]
     sections = [*stages, *([claims] if claims else []), *findings]
     more = {"question": agenda.study.question, "state": state(material), "date": material.source.date}
@@ -89,7 +89,7 @@ def write(
 def page(material: Material, album: Album) -> Page:
     """Return the report as a page, with its figures in the album."""
     agenda, best = material.agenda, material.best
-    claims = claims_section(agenda.study.claims, agenda.results, agenda.terms.yardstick)
+    claims = _claims_section(material)
     chapters = [
         answers_chapter(material),
         setup_chapter(material, album),
@@ -154,6 +154,12 @@ def _claims(agenda: Agenda) -> list[tuple[str, list[str]]]:
     return [(TITLE, lines)] if lines else []
 
 
+def _claims_section(material: Material) -> Section | None:
+    agenda = material.agenda
+    asked = agenda.study.claims, agenda.results, agenda.terms.yardstick
+    return material.once("claims", lambda: claims_section(*asked))
+
+
 def _literally(text: str) -> str:
     """Return Markdown that is shown as this text, in one line: no link, no HTML, no heading."""
     return re.sub(r"([\\`*_\[\]~|#])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
@@ -177,7 +183,7 @@ def _section(result: StageResult, material: Material, album: Album) -> Section:
         return Section(result.stage.title, text)
     drawn = (album.pictures.get(f"{result.stage.name}-{end}") for end in ENDS)
     figures = tuple((each.file, each.caption) for each in drawn if each)
-    return Section(result.stage.title, text, tuple(shown.tables(material.facts)), figures)
+    return Section(result.stage.title, text, tuple(shown.tables(material)), figures)
 
 
 def _about(material: Material) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.report import Column, Section, Table
 from sweeps.decisions.claims import DELTA, Claim, Entrant, Ruling, Verdict, judge, value_of
-from sweeps.decisions.inference import compare
+from sweeps.decisions.inference import Comparison, compare
 from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.records import StageResult
 from sweeps.decisions.scatter import Spread, spread
@@ -29,7 +29,8 @@ def verdicts(claims: Sequence[Claim], results: Sequence[StageResult], by: Yardst
     known = {key: sample for key, sample in samples.items() if sample is not None}
     spreads = {key: spread(sample) for key, sample in known.items()}
     stages = {result.stage.name: result for result in results}
-    return [(claim, _verdict(claim, stages.get(claim.stage), known, spreads)) for claim in claims]
+    fields = {name: _field(stages.get(name), known, spreads) for name in {claim.stage for claim in claims}}
+    return [(claim, judge(claim, *fields[claim.stage])) for claim in claims]
 
 
 def claims_section(claims: Sequence[Claim], results: Sequence[StageResult], by: Yardstick) -> Section | None:
@@ -59,14 +60,15 @@ def in_short(found: Sequence[tuple[Claim, Verdict]]) -> str:
     return f"Of {len(rulings)} claims: {', '.join(said)}."
 
 
-def _verdict(
-    claim: Claim, result: StageResult | None, known: dict[str, np.ndarray], spreads: dict[str, Spread]
-) -> Verdict:
+def _field(
+    result: StageResult | None, known: dict[str, np.ndarray], spreads: dict[str, Spread]
+) -> tuple[list[Entrant], Comparison | None]:
+    """Return a stage's trials, and how those that are ranked compare, in their order."""
     outcomes = result.outcomes if result else ()
     entrants = [Entrant(value_of(each.cell.values), each.cell.named, _missing(each, known)) for each in outcomes]
     ranked = {each.key: None for each in outcomes if _missing(each, known) is None}  # in order, found at once
     also = [each for key, each in spreads.items() if key not in ranked]
-    return judge(claim, entrants, compare([known[key] for key in ranked], also) if ranked else None)
+    return entrants, compare([known[key] for key in ranked], also) if ranked else None
 
 
 def _missing(outcome: Outcome, known: dict[str, np.ndarray]) -> str | None:

@@ -17,12 +17,12 @@ from PIL import Image
 from rich.console import Console
 
 from sweeps import analyse, evaluate
-from sweeps.engine import _yardstick, run_study, write_report
+from sweeps.course import write_report
+from sweeps.engine import run_study
 from sweeps.execution.cluster import connect
 from sweeps.execution.machines import Machines
 from sweeps.options import RunOptions
 from sweeps.study import Choice, Search, Space, Stage, Study, Watch
-from tests.conftest import with_several_labels
 from trainables.checkpoint import load
 from trainables.config import CNN, Training, Trial
 from trainables.datasets.shapes import CLASS_NAMES
@@ -100,15 +100,6 @@ def test_workers_read_the_data_where_the_driver_put_it(tiny):
     assert ray.get(task.remote(ray.put(tiny))) == [False] * 3
 
 
-def test_the_yardstick_knows_the_share_of_validation_and_labels_where_images_have_several(tiny):
-    one, several = _yardstick(tiny), _yardstick(with_several_labels(tiny))
-    assert (one.metric, one.images, one.share, one.labels) == ("accuracy", 24, 24 / 120, {})
-    assert (several.metric, {part: labels.shape for part, labels in several.labels.items()}) == (
-        "mAP",
-        {"train": (96, 3), "val": (24, 3), "test": (30, 3)},
-    )
-
-
 def test_a_validation_part_that_came_with_the_data_is_not_split_again(tmp_path, images):
     for part, source in (("train", "train"), ("val", "test"), ("test", "test")):
         shutil.copytree(images / source, tmp_path / "given" / part)
@@ -143,7 +134,7 @@ def test_a_study_from_the_first_run_to_more_epochs_and_seeds(tmp_path, images):
     assert "chosen_test_accuracy" in best
     of_lr = {path.path for path in MlflowClient(bench.uri).list_artifacts(stages["lr"].info.run_id)}
     drawn = {f"lr-{what}.png" for what in ("effects", "learning", "loss", "accuracy")}
-    assert of_lr == {"lr.csv", "report.html"} | drawn
+    assert of_lr == {"lr.csv", "report.html", "data"} | drawn  # with what the report needs of the data
     folder = tmp_path / "results" / "small"
     drawn = [*(f"{stage}-{end}" for stage in ("lr", "width", "curve") for end in ("learning", "loss", "accuracy"))]
     assert {path.name for path in folder.iterdir() if path.suffix} >= {
@@ -421,7 +412,9 @@ def test_analyses_keep_what_succeeded_and_do_only_what_is_missing(tmp_path):
 
 
 def test_the_report_is_written_from_mlflow_alone_as_the_run_wrote_it(tmp_path, images):
-    bench, asked = Bench(tmp_path), replace(study(images), analyses={"mistakes": {"count": 2}}, question="What helps?")
+    shutil.copytree(images, tmp_path / "images")
+    bench = Bench(tmp_path)
+    asked = replace(study(tmp_path / "images"), analyses={"mistakes": {"count": 2}}, question="What helps?")
     # one trial diverges, so that its failure is to be told again
     asked = replace(asked, stages=(Stage("lr", {"training.lr": (0.001, 0.05, 1000.0)}), *asked.stages[1:]))
     status, said = bench.run(asked, seeds=2)
@@ -438,6 +431,9 @@ def test_the_report_is_written_from_mlflow_alone_as_the_run_wrote_it(tmp_path, i
         assert there in page
     again = RunOptions(output=tmp_path / "again", tracking_uri=bench.uri, early_stopping=False, seeds=2)
     before = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()}
-    assert write_report(asked, again, Console(file=io.StringIO())) == 0
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+    text = io.StringIO()
+    assert write_report(asked, again, Console(file=text, width=200)) == 0
+    assert text.getvalue() == f"report: {tmp_path / 'again' / 'small' / 'report.html'}\n"
     assert (tmp_path / "again" / "small" / "report.html").read_bytes() == written
     assert before == {path: path.read_bytes() for path in before}

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.engine import chosen
 from sweeps.execution import gpus
 from sweeps.main import status
 from sweeps.options import RunOptions, _parser, parse
+from sweeps.preparing import chosen
 from sweeps.study import Stage, Study
 from trainables.config import Training, Trial
 from trainables.errors import UserError

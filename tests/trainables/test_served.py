@@ -10,7 +10,7 @@ from trainables.checkpoint import CheckpointError, load, pack
 from trainables.config import CNN, Training, Trial
 from trainables.errors import UserError
 from trainables.replicate import replicate
-from trainables.served import _load_pyfunc
+from trainables.served import _load_pyfunc, export
 from trainables.snapshot import TRIAL, WEIGHTS
 from trainables.train import train
 
@@ -47,6 +47,19 @@ def test_images_go_in_and_probabilities_by_class_name_come_out(folder, tiny):
     assert list(found.columns) == ["class0", "class1", "class2"]
     np.testing.assert_allclose(found.to_numpy(), powers / powers.sum(axis=1, keepdims=True), rtol=1e-5)
     assert _load_pyfunc(str(place)).predict(images[:0]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("recipe", [{}, {"resize": 10}, {"resize": 14, "crop": 8}])
+@pytest.mark.parametrize("several", [False, True])
+def test_an_exported_program_gives_the_same_for_any_number_of_images(folder, tmp_path, recipe, several):
+    data = with_several_labels(make_dataset()) if several else make_dataset()
+    place = folder(data, **recipe)
+    export(load(place), tmp_path / "model.pt2")
+    program = torch.export.load(tmp_path / "model.pt2").module()
+    for images in (data.test.images[:1], data.test.images[:5]):
+        expected = _load_pyfunc(str(place)).predict(images).to_numpy()
+        with torch.no_grad():
+            np.testing.assert_allclose(program(torch.from_numpy(images)).numpy(), expected, rtol=1e-4)
 
 
 def test_images_are_cut_out_as_in_evaluation(folder, tiny):

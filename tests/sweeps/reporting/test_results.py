@@ -11,6 +11,7 @@ from sweeps.decisions.planning import plan_study
 from sweeps.decisions.records import Known
 from sweeps.decisions.status import Status
 from sweeps.reporting import album as album_module
+from sweeps.reporting import results, stage_report
 from sweeps.reporting.album import Album
 from sweeps.reporting.material import DataSummary
 from sweeps.reporting.results import keep, markdown, prepare, write, write_findings
@@ -28,6 +29,7 @@ LR = Stage("lr", {"training.lr": (0.1, 0.2, 1000.0)}, published={0.1: Published(
 STUDY = Study("small", BASE, (LR, Stage("width", {"model.channels": (4, 6)})), question="What helps?")
 DATA = DataSummary("folder:cats", ("cat", "dog"), train=1234, val=137, test=300, multi_label=False)
 TERMS = terms(images=137, early_stopping=False)
+CLAIM = Claim("lr", 0.1, (0.2,), source="R9.1")
 PNG = b"\x89PNG"
 
 
@@ -65,6 +67,17 @@ def test_it_is_said_where_each_seed_has_a_split_of_its_own(tmp_path, values, whe
     [intro] = json.loads((tmp_path / "report.json").read_text())["intro"]
     assert (f" {where} seed has its own split" in intro) == (where is not None)
     assert ("vary_split" in intro) == (where is not None)
+
+
+def test_what_several_parts_of_a_report_show_is_made_once(tmp_path, monkeypatch):
+    made = []
+    for module, name in ((stage_report, "stage_table"), (stage_report, "effects_table"), (results, "claims_section")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given, real=real, name=name: made.append(name) or real(*given))
+    found = decided([history([0.5, 0.7]), history([0.6, 0.5]), None], replace(STUDY, claims=(CLAIM,)))
+    write(tmp_path, found, facts(found), DATA)
+    # of each decided or open stage with trials: lr and width
+    assert sorted(made) == ["claims_section", *["effects_table"] * 2, *["stage_table"] * 2]
 
 
 def test_a_decided_stage_has_a_table_and_figures_and_one_report_is_over_all(tmp_path, agenda):

@@ -12,6 +12,7 @@ from sweeps.reporting.tables import Facts
 from sweeps.study import Published, Stage
 from tests.sweeps.decisions.test_search_run import Cluster, search
 from tests.sweeps.outcomes import outcome, terms
+from tests.sweeps.reporting.materials import material
 
 TERMS = terms(images=100)
 BY = TERMS.yardstick
@@ -21,6 +22,10 @@ FACTS = Facts(("cat", "dog"), (3, 32, 32), BY, {})
 
 def result(*outcomes, stage=STAGE):
     return StageResult(stage, outcomes, choose(outcomes, BY))
+
+
+def seen_by():
+    return replace(material(), facts=FACTS)
 
 
 FULL = outcome("1", [0.5, 0.75])
@@ -83,7 +88,7 @@ def test_a_grid_has_no_files_beside_its_table():
     shown = report_on(result(FULL))
     assert type(shown) is StageReport
     assert shown.files() == {}
-    assert shown.tables(FACTS) == [shown.table(FACTS)] == shown.on_screen(FACTS)
+    assert shown.tables(seen_by()) == [shown.table(FACTS)] == shown.on_screen(FACTS)
 
 
 def test_a_recheck_tells_what_one_factor_at_a_time_missed_and_has_a_table_of_its_trials():
@@ -99,7 +104,8 @@ def test_a_recheck_tells_what_one_factor_at_a_time_missed_and_has_a_table_of_its
     ]
     assert [row[0] for row in shown.table(FACTS).rows] == [FINAL, "depth 1"]
     ended = report_on(result(outcome(FINAL, [0.5, 0.75]), outcome("depth 1", [0.5, 0.6]), stage=stage))
-    assert ended.tables(FACTS) == [ended.table(FACTS)]
+    assert ended.tables(seen_by()) == [ended.table(FACTS)]
+    assert ended.effects(FACTS) is None
     assert not any(line.startswith("Each effect holds") for line in ended.words(TERMS))
     skipped = StageResult(Recheck(("depth",)), skipped="no stage has a winner")
     assert report_on(skipped).words(TERMS) == ["Not run: no stage has a winner."]
@@ -111,7 +117,7 @@ def test_a_search_shows_its_leaders_and_keeps_optuna_s_view(found):
     table = shown.table(FACTS)
     assert len(table.rows) == 27
     assert {"model.conv_layers", "training.lr", "training.batch_size"} <= {column.name for column in table.columns}
-    [short, *_], [whole, *_] = shown.on_screen(FACTS), shown.tables(FACTS)
+    [short, *_], [whole, *_] = shown.on_screen(FACTS), shown.tables(seen_by())
     assert (len(short.rows), len(whole.rows)) == (ON_SCREEN, 15)
     assert not any("stopped at epoch" in line for line in shown.words(TERMS))  # its account has them
     assert shown.spread(1) == "2 seeds (mean, band ± 1 sd) of those confirmed, 1 of the others"

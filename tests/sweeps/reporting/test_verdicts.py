@@ -9,6 +9,7 @@ from sweeps.decisions.claims import Ruling
 from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.records import StageResult
 from sweeps.decisions.status import Status
+from sweeps.reporting import verdicts as verdicts_module
 from sweeps.reporting.verdicts import TITLE, claims_section, in_short, verdicts
 from sweeps.study import Claim, Stage
 from tests.sweeps.outcomes import draws, history, marked
@@ -50,6 +51,17 @@ def test_claims_are_judged_by_the_test_set():
     assert ruling(Claim("depth", 1, (3,), source="R9.1"), THREE).ruling == Ruling.REFUTED
     assert ruling(BEST, THREE).ruling == Ruling.UNDECIDED
     assert ruling(Claim("depth", 1, source="R9.1"), THREE).ruling == Ruling.REFUTED
+
+
+def test_a_stage_s_trials_are_compared_once_however_many_claims_it_has(monkeypatch):
+    compared = []
+    real = verdicts_module.compare
+    monkeypatch.setattr(verdicts_module, "compare", lambda *given: compared.append(1) or real(*given))
+    claims = [BEST, Claim("depth", 3, (1,), source="R9.1"), Claim("width", 3, (1,), source="R9.1")]
+    assert [each.ruling for _, each in verdicts(claims, [THREE], BY)] == [
+        *(Ruling.UNDECIDED, Ruling.HOLDS, Ruling.NOT_TESTED),
+    ]
+    assert len(compared) == 1
 
 
 def test_what_was_stopped_failed_or_never_run_tests_nothing():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 import torch
@@ -48,9 +48,12 @@ def run(tracker: Callable[..., Tracker], store: Store, tiny: Dataset) -> str:
 
 LOAD = """
 import sys
-import mlflow, numpy
+import mlflow, numpy, torch
 mlflow.set_tracking_uri(sys.argv[1])
 images = numpy.load(sys.argv[3])
+program = mlflow.pytorch.load_model(sys.argv[2])
+numpy.save(sys.argv[5], program(torch.from_numpy(images)).numpy(force=True))
+assert "trainables" not in sys.modules
 mlflow.pyfunc.load_model(sys.argv[2]).predict(images).to_csv(sys.argv[4], index=False)
 import trainables
 print(trainables.__file__)
@@ -60,12 +63,14 @@ print(trainables.__file__)
 def test_a_program_without_this_package_loads_the_model_and_unpickles_nothing(
     store: Store, run: str, tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pickle, "dumps", None)  # nor is anything pickled
+    monkeypatch.setattr(cloudpickle, "dump", None)  # nor is anything of ours pickled
+    monkeypatch.setattr(cloudpickle, "dumps", None)
     model = log_model(store, run, "seeds 0; 1 epochs")
-    images, answer = tmp_path / "images.npy", tmp_path / "answer.csv"
+    images, answer, program = tmp_path / "images.npy", tmp_path / "answer.csv", tmp_path / "program.npy"
     np.save(images, tiny.test.images)
-    arguments = [sys.executable, "-c", LOAD, store.uri, f"models:/{model}", str(images), str(answer)]
+    arguments = [sys.executable, "-c", LOAD, store.uri, f"models:/{model}", *map(str, (images, answer, program))]
     monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")  # MLflow then looks into every record
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert f"/models/{model}/artifacts/code/trainables/" in done.stdout  # its own copy
@@ -74,17 +79,23 @@ def test_a_program_without_this_package_loads_the_model_and_unpickles_nothing(
         expected = own(torch.from_numpy(tiny.test.images).permute(0, 3, 1, 2)).softmax(1).numpy()
     assert answer.read_text().splitlines()[0] == "class0,class1,class2"
     np.testing.assert_allclose(np.loadtxt(answer, delimiter=",", skiprows=1), expected, rtol=1e-4)
+    np.testing.assert_allclose(np.load(program), expected, rtol=1e-4)
     names = {path.name for path in (tmp_path / "mlruns").rglob("models/*/artifacts/**/*") if path.is_file()}
     assert not {name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".pth"))}
 
 
 def test_a_model_is_logged_once_and_again_where_its_run_went_on(store: Store, run: str) -> None:
+    store.client.log_metric(run, "chosen_val_accuracy", 0.5)
+    store.client.log_metric(run, "best_val_accuracy", 0.75)
     first = log_model(store, run, "seeds 0; 1 epochs")
     assert log_model(store, run, "seeds 0; 1 epochs") == first
     assert log_model(store, run, "seeds 0; 2 epochs") != first
     [found] = [model for model in store.client.get_run(run).outputs.model_outputs if model.model_id == first]
     logged = store.client.get_logged_model(first)
     assert (found.step, logged.status, logged.source_run_id, logged.tags["key"]) == (0, "READY", run, KEY)
+    assert logged.params == store.client.get_run(run).data.params != {}
+    assert {"mlflow.source.name", "mlflow.user"} <= logged.tags.keys()
+    assert {each.key: (each.value, each.model_id) for each in logged.metrics} == {"chosen_val_accuracy": (0.5, first)}
     schema = Model.load(logged.artifact_location).signature
     assert (schema.inputs.inputs[0].type, schema.inputs.inputs[0].shape) == (np.dtype("uint8"), (-1, 12, 12, 3))
     assert schema.outputs.input_names() == ["class0", "class1", "class2"]
