@@ -173,10 +173,8 @@ class Agenda:
         laid_aside = (each.task for each in self.ledger.waiting.values())
         ahead = [task.cell.trial for task in (*self.ledger.alone, *self.ledger.queue, *laid_aside)]
         seen = {*map(self.terms.key, ahead), *self.tasks, *self.outcomes}
-        for stage in self.study.all_stages:
-            if stage.name not in self._runs and stage.name not in self._results:
-                ahead += _foreseen(stage, self.study.base(stage), self.terms, seen)
-        return ahead
+        closed = [each for each in self.study.all_stages if each.name not in {*self._runs, *self._results}]
+        return ahead + [trial for each in closed for trial in _foreseen(each, self.study.base(each), self.terms, seen)]
 
     def searches(self) -> list[tuple[Search, StageRun | None]]:
         """Return the searches that are not decided, each with its course where it has begun."""
