@@ -2,9 +2,9 @@
 
     python sweeps/export.py part_a part_a.zip
 
-Unpacked anywhere, it is a folder of the study's name. In there `mlflow ui` shows its runs, and each command works on
-them as on the original, which the copy knows nothing of: it has no absolute path. Runs that the study took from other
-studies come along; the rest of the database does not.
+Unpacked anywhere, it is a folder of the study's name. In there `mlflow ui` shows its runs, and every command works on
+them without touching the original, as the copy holds no absolute path. Runs that the study took from other studies come
+along; the rest of the database does not.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.ahead import is_screened
 from sweeps.decisions.labels import counted
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Task
@@ -80,6 +81,8 @@ class Display:
         self.running.pop(task.key, None)
         word = WORDS[outcome.status]
         rest = describe(outcome).removeprefix(word)
+        if task.drawn and outcome.status == Status.DONE:  # a search runs its best twice, and ranks the second run
+            word = "screened" if is_screened(task.seeds) else f"confirmed with {counted(len(task.seeds), 'seed')}"
         self._say(Text.assemble(f"{task.name}: ", (word, COLOURS[outcome.status]), rest))
 
     def laid_aside(self, task: Task) -> None:

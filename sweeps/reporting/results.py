@@ -128,9 +128,7 @@ def keep(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 def write_findings(folder: Path, study: str, sections: Sequence[Section]) -> Path:
     """Write what analyses found as a report of its own and return its path."""
-    intro = [
-        "Analyses of finished models. Each figure's numbers lie beside it as CSV or NPZ, and in the model's MLflow run."
-    ]
+    intro = ["Analyses of finished models. The numbers behind each figure are beside it as CSV or NPZ, and in MLflow."]
     report.write_json(folder / "analysis.json", f"{study}: analyses", intro, sections)
     page = Page(f"{study}: analyses", [*map(of_section, sections)], about=intro)
     write_page(folder / "analysis.html", page)
@@ -196,4 +194,4 @@ def _undecided(agenda: Agenda) -> list[str]:
     """Say which stages are not decided yet; nothing where all are."""
     decided = {result.stage.name for result in agenda.results}
     undecided = [stage.name for stage in agenda.study.all_stages if stage.name not in decided]
-    return [f"Not decided yet: {', '.join(undecided)}. The same command goes on."] if undecided else []
+    return [f"Not decided yet: {', '.join(undecided)}. The same command continues."] if undecided else []

@@ -56,7 +56,7 @@ class StageReport:
         lines += self._stopped()
         again = [f"{o.cell.named} ({'; '.join(o.restarts)})" for o in result.outcomes if o.restarts]
         if again:
-            lines.append(f"Started again, from the last snapshot: {', '.join(again)}.")
+            lines.append(f"Restarted from the last snapshot: {', '.join(again)}.")
         failed = (outcome for outcome in result.outcomes if outcome.status == Status.FAILED)
         return lines + [f"Failed: {outcome.cell.named}: {outcome.reason}." for outcome in failed]
 

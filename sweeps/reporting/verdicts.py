@@ -39,10 +39,10 @@ def claims_section(claims: Sequence[Claim], results: Sequence[StageResult], by: 
         return None
     found = verdicts(claims, results, by)
     rule = (
-        f"By test {by.metric} at the epoch chosen on validation; in brackets simultaneous 95 % intervals over seeds "
-        "and images. A claim holds where the interval is above 0 against every rival that it names; it is refuted "
-        "where one is below 0, or where what is called the best is not among those that may be. Differences of less "
-        f"than {DELTA} points count as none, as was declared beforehand."
+        f"Judged by test {by.metric} at the epoch chosen on validation; brackets hold simultaneous 95 % intervals over "
+        "seeds and images. A claim holds if its interval lies above 0 for every rival it names. It is refuted if one "
+        "lies below 0, or if the value it calls best is not among those that may be best. Differences below "
+        f"{DELTA} points count as none; this was fixed beforehand."
     )
     columns = tuple(map(Column, ("claim", "source", "published, points", "verdict", "why")))
     rows = []
@@ -53,10 +53,11 @@ def claims_section(claims: Sequence[Claim], results: Sequence[StageResult], by: 
 
 
 def in_short(found: Sequence[tuple[Claim, Verdict]]) -> str:
-    """Return how many claims have which verdict: `4 hold, 1 is refuted, …`."""
+    """Return how many claims have which verdict: `4 hold, 1 refuted, …`."""
     rulings = [verdict.ruling for _, verdict in found]
     counts = {ruling: rulings.count(ruling) for ruling in Ruling}
-    return f"Of {len(rulings)} claims: " + ", ".join(f"{ruling.value} {n}" for ruling, n in counts.items() if n) + "."
+    said = (f"{n} {'hold' if ruling == Ruling.HOLDS and n > 1 else ruling.value}" for ruling, n in counts.items() if n)
+    return f"Of {len(rulings)} claims: {', '.join(said)}."
 
 
 def _field(

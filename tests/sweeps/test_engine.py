@@ -202,7 +202,7 @@ def test_a_recheck_comes_last_and_is_not_run_again(tmp_path, images):
     assert first["recheck"] == "final winner"
     assert len(others) == 2
     assert name.removeprefix("recheck: ") in [row["recheck"] for row in others]
-    assert "Whether one factor at a time missed an interaction cannot be told." in said
+    assert "Whether varying one factor at a time missed an interaction cannot be tested." in said
     status, said = bench.run(rechecked)
     assert (status, "nothing to run: all 5 trials are done already" in said) == (0, True)
 
@@ -397,7 +397,7 @@ def test_analyses_keep_what_succeeded_and_do_only_what_is_missing(tmp_path):
     status, said = ask(*jobs[:3], "--jobs", "contact_sheet,ablation,compare", "--set", "ablation.each_of=conv1")
     assert status == 0
     assert said.count("contact_sheet of") == 2
-    assert "ablation of scenes, lr: 0.01: not possible: each_of counts changed predictions, but images of" in said
+    assert "ablation of scenes, lr = 0.01: not possible: each_of counts changed predictions, but images of" in said
     runs = {run_.info.run_id for run_ in bench.runs("scenes").values()}
     client = MlflowClient(bench.uri)
     kept = {run_id: {artifact.path for artifact in client.list_artifacts(run_id, "analysis")} for run_id in runs}
@@ -408,7 +408,7 @@ def test_analyses_keep_what_succeeded_and_do_only_what_is_missing(tmp_path):
     status, said = ask(*jobs)
     assert status == 0
     assert "analyses done already, and not done again: 3" in said
-    assert "filters_drawn of scenes, lr: 0.01: done\n" in said
+    assert "filters_drawn of scenes, lr = 0.01: done\n" in said
 
 
 def test_the_report_is_written_from_mlflow_alone_as_the_run_wrote_it(tmp_path, images):

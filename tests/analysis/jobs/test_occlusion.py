@@ -266,7 +266,7 @@ def with_masks(subject: Subject, job: Occlusion, object_at) -> Subject:
     [
         (lambda drops, _: drops >= np.quantile(drops, 0.75), "more than with other images' masks (p = 0.001) with"),
         (lambda drops, _: drops <= np.quantile(drops, 0.25), "less than with other images' masks (p = 0.001) with"),
-        (lambda _, at_random: at_random, "not told apart from other images' masks (p = "),
+        (lambda _, at_random: at_random, "not significantly different from other images' masks (p = "),
     ],
 )
 def test_objects_where_the_drops_are_are_found_and_others_are_not(object_at, words):

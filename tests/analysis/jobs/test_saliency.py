@@ -70,7 +70,7 @@ def test_the_object_s_share_is_that_of_absolute_values():
 def test_what_cannot_be_done_is_said():
     of = subject(np.zeros(6, int))
     wrong = replace(of, labels=(of.predicted + 1) % 3)
-    with pytest.raises(UserError, match=r"^net classifies no image of noise right$"):
+    with pytest.raises(UserError, match=r"^net classifies no image correctly \(noise\): there is nothing to draw$"):
         Saliency().parts(wrong)
     with pytest.raises(UserError, match=r"^per_class is 0, but must be a whole number of at least 1$"):
         Saliency(per_class=0)

@@ -65,7 +65,7 @@ def test_it_is_said_where_each_seed_has_a_split_of_its_own(tmp_path, values, whe
     found = decided([history([0.5])] * len(values), study)
     write(tmp_path, found, facts(found), DATA)
     [intro] = json.loads((tmp_path / "report.json").read_text())["intro"]
-    assert (f" {where} seed has a split of its own" in intro) == (where is not None)
+    assert (f" {where} seed has its own split" in intro) == (where is not None)
     assert ("vary_split" in intro) == (where is not None)
 
 
@@ -107,13 +107,13 @@ def test_the_report_says_what_was_measured_how_and_what_is_missing(tmp_path, age
     assert about.startswith("folder:cats: 1,234 training, 137 validation and 300 test images of 3×32×32 ")
     assert " One seed per trial; all trials run in full. Winners are chosen on validation, " in about
     assert (report["state"], report["question"]) == ("1 of 2 stages decided, 3 trials ended", "What helps?")
-    assert undecided == "Not decided yet: width. The same command goes on."
+    assert undecided == "Not decided yet: width. The same command continues."
     stage, last = report["sections"]
     assert (stage["title"], last["title"], last["text"]) == ("lr", "Mistakes: small, lr: 0.1", ["Three."])
     assert stage["text"][0] == "A *note*."
-    assert stage["text"][1] == "Winner on validation (137 images): lr = 0.1: validation accuracy 70.0 % (1 seed)."
-    assert stage["text"][2].startswith("Not compared: lr = 0.1 and 0.2, as what they made of each image was not kept")
-    assert stage["text"][3] == "Each effect holds at the values that the other factors have here."
+    assert stage["text"][1] == "Winner on validation (137 images): lr = 0.1 at 70.0 % accuracy (1 seed)."
+    assert stage["text"][2].startswith("Not compared: lr = 0.1 and 0.2, as no results per image were kept")
+    assert stage["text"][3] == "Each effect holds for the values that the other factors have in this stage."
     assert stage["text"][4:] == ["Failed: lr = 1000.0: Diverged: the training loss became nan in epoch 2 (seed 0)."]
     assert [Path(figure["file"]).stem for figure in stage["figures"]] == [
         *("lr-effects", "lr-learning", "lr-loss", "lr-accuracy")
@@ -172,7 +172,7 @@ def test_the_chapters_stand_in_the_order_of_the_questions_that_a_reader_has(tmp_
     found = Parsed((tmp_path / "report.html").read_text())
     assert found.texts("h1") == ["small"]
     assert found.texts("h2") == [
-        *("Answers so far", "Setup", "lr = 0.1 leads; nothing is told apart"),
+        *("Answers so far", "Setup", "lr = 0.1 leads; its lead cannot be tested"),
         *("width (channels): 1 trial has ended so far", "The best model so far", "What it has learned"),
         *(TITLE, "Limits", "How to reproduce it", "Appendix"),
     ]
@@ -257,7 +257,7 @@ def test_the_summary_for_mlflow_begins_with_the_question_and_has_each_stage_s_wo
     agenda.study = replace(agenda.study, question="What does *lr* bring?")
     question, title, note, winner, _, _, failed = markdown(agenda).split("\n\n")
     assert (question, title, note) == (r"What does \*lr\* bring?", "**lr**", r"A \*note\*.")
-    assert winner.startswith("Winner on validation (137 images): lr = 0.1: ")
+    assert winner.startswith("Winner on validation (137 images): lr = 0.1 at ")
     assert failed.startswith("Failed: lr = 1000.0: Diverged")
     agenda.study = replace(agenda.study, question="")
     assert markdown(agenda).startswith("**lr**")

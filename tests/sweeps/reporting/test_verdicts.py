@@ -93,8 +93,8 @@ def test_the_section_has_a_row_for_each_claim_and_the_rule():
     claims = [BEST, Claim("depth", 3, (1,), source="R9.2", note="on validation")]
     section = claims_section(claims, [THREE], BY)
     assert section.title == TITLE
-    assert section.text[0].startswith("By test accuracy at the epoch chosen on validation; in brackets simultaneous")
-    assert section.text[1] == "Of 2 claims: holds 1, undecided 1."
+    assert section.text[0].startswith("Judged by test accuracy at the epoch chosen on validation; brackets hold ")
+    assert section.text[1] == "Of 2 claims: 1 holds, 1 undecided."
     [table] = section.tables
     assert [row[:4] for row in table.rows] == [
         ("conv_layers = 3 is the best by 2 points", "R9.1", 2, "undecided"),
@@ -108,4 +108,4 @@ def test_the_section_has_a_row_for_each_claim_and_the_rule():
 
 @pytest.mark.parametrize("claims", [[BEST] * 3])
 def test_in_short_only_rulings_that_were_made_are_counted(claims):
-    assert in_short(verdicts(claims, [THREE], BY)) == "Of 3 claims: undecided 3."
+    assert in_short(verdicts(claims, [THREE], BY)) == "Of 3 claims: 3 undecided."
