@@ -179,11 +179,6 @@ class Agenda:
         closed = [each for each in self.study.all_stages if each.name not in {*self._runs, *self._results}]
         return ahead + [trial for each in closed for trial in _foreseen(each, self.study.base(each), self.terms, seen)]
 
-    def searches(self) -> list[tuple[Search, StageRun | None]]:
-        """Return the searches that are not decided, each with its course where it has begun."""
-        searches = (stage for stage in self.study.stages if isinstance(stage, Search))
-        return [(each, self._runs.get(each.name)) for each in searches if each.name not in self._results]
-
     def _run_of(self, key: str) -> StageRun:
         return self._runs[self.tasks[key].stage]
 
@@ -214,12 +209,7 @@ class Agenda:
             earlier = self._drawn.get(stage.name, ()), self._decided.get(stage.name, ())
             return SearchRun(stage, start, self.ledger, *earlier)
         run = GridRun(stage, start, self.ledger, before, self._decided.get(stage.name, ()))
-        for cell, key in run.cells:
-            if key in self.ledger.known:
-                self.urgency.learn(cell.trial, self.ledger.known[key].history)
-        grids = [each for each in (*self._under_way(), run) if isinstance(each, GridRun)]
-        keys = {each.stage.name: [key for _, key in each.cells] for each in grids}
-        self.ledger.queue = self.urgency.ordered(self.ledger.queue, keys)
+        self.urgency.opened(stage.name, run.cells, self.ledger)
         return run
 
     def _decide_next(self) -> bool:
@@ -243,6 +233,12 @@ def keep_failures(agenda: Agenda) -> None:
             known = ledger.known[task.key]
             agenda.finish(task.key, known.history, reason=known.reason or "unknown")
         agenda.advance()
+
+
+def searches(agenda: Agenda) -> list[tuple[Search, StageRun | None]]:
+    """Return the searches that are not decided, each with its course where it has begun."""
+    found = (stage for stage in agenda.study.stages if isinstance(stage, Search))
+    return [(each, agenda._runs.get(each.name)) for each in found if each.name not in agenda._results]
 
 
 def under_way(agenda: Agenda) -> list[StageResult]:

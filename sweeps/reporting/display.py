@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.agenda import Agenda, searches
 from sweeps.decisions.ahead import is_screened
 from sweeps.decisions.labels import counted
 from sweeps.decisions.outcome import Outcome
@@ -140,7 +140,7 @@ class Display:
     def _time_left(self) -> Text:
         """Say how long the rest takes: with a search about, else at most, as trials may stop early."""
         seconds = self.progress.seconds_left(self._under_way())
-        how = "about" if self.agenda.searches() else "at most"
+        how = "about" if searches(self.agenda) else "at most"
         return Text("" if seconds is None else f"{how} {span(seconds)} left")
 
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.decisions.agenda import Agenda, keep_failures, under_way
+from sweeps.decisions.agenda import Agenda, keep_failures, searches, under_way
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.records import Drawn, Known
 from sweeps.study import Choice, Search, Space, Stage, Study
@@ -427,7 +427,7 @@ def test_skipped_stages_are_not_ahead():
 def test_what_a_search_will_draw_is_not_among_what_is_expected():
     agenda = agenda_of(FIND, BESIDE)
     assert len(agenda.expected()) == len(BESIDE.vary["training.lr"])
-    [(stage, run)] = agenda.searches()
+    [(stage, run)] = searches(agenda)
     assert stage.name == "find"
     assert run is not None
     while not agenda.over:
