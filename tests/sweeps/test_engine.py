@@ -390,7 +390,7 @@ def test_analyses_keep_what_succeeded_and_do_only_what_is_missing(tmp_path):
         return analyse.run([*arguments, *common], Console(file=said, width=300)), said.getvalue()
 
     jobs = ("scenes", "--top", "2", "--jobs", "contact_sheet,filters_drawn,compare")
-    with pytest.raises(UserError, match=r"^filters_drawn: scenes, lr: \S+ has no convolution 'conv7'; did you mean"):
+    with pytest.raises(UserError, match=r"^filters_drawn: scenes, lr = \S+ has no convolution 'conv7'; did you mean"):
         ask(*jobs, "--set", "filters_drawn.layers=conv7")
     assert not list((tmp_path / "results" / "scenes").glob("analysis*"))  # and nothing else was done
 
