@@ -13,6 +13,7 @@ from sweeps.decisions.status import Status
 from sweeps.reporting import album as album_module
 from sweeps.reporting import results, stage_report
 from sweeps.reporting.album import Album
+from sweeps.reporting.drawn import LIST
 from sweeps.reporting.material import DataSummary
 from sweeps.reporting.results import keep, markdown, prepare, write, write_findings
 from sweeps.reporting.tables import Facts
@@ -83,7 +84,7 @@ def test_what_several_parts_of_a_report_show_is_made_once(tmp_path, monkeypatch)
 def test_a_decided_stage_has_a_table_and_figures_and_one_report_is_over_all(tmp_path, agenda):
     write(tmp_path, agenda, facts(agenda), DATA)
     assert {path.name for path in tmp_path.iterdir()} == {
-        *("lr.csv", "width.csv", "report.html", "report.json"),  # a trial of width ran in lr: it is on its way
+        *("lr.csv", "width.csv", "report.html", "report.json", LIST),  # a trial of width ran in lr: it is on its way
         *(f"lr-{name}.{end}" for name in ("effects", "learning", "loss", "accuracy") for end in ("png", "svg")),
         *(f"width-{name}.{end}" for name in ("learning", "loss", "accuracy") for end in ("png", "svg")),
     }
