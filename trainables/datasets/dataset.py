@@ -49,7 +49,7 @@ class Split:
 class Source:
     """Where a data set comes from: its reader, and what is known before it is read."""
 
-    read: Callable[[Path], tuple[Split, ...]]  # data folder → training, test and, where it has its own, validation part
+    read: Callable[[Path], tuple[Split, Split]]  # data folder → training and test part
     image_shape: Shape
     class_names: tuple[str, ...]
     multi_label: bool = False
@@ -70,6 +70,7 @@ class Dataset:
     mean: tuple[float, ...]  # see statistics()
     sd: tuple[float, ...]
     own_val: bool = False  # whether the validation part came with the data, and was not held back here
+    mapped: Path | None = None  # where the images are mapped from (see decoded.py); None: they are in memory
 
     @property
     def short_name(self) -> str:

@@ -7,6 +7,7 @@ applied, nor is it by torchvision's ImageFolder.
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 import warnings
@@ -24,6 +25,7 @@ from trainables.errors import UserError
 T = TypeVar("T")
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # by Pillow's names
+AHEAD = 2**26  # bytes of images that are decoded before they are asked for
 MOST_PIXELS = 2**28 // 3  # 1 GiB in RGBA, from where on Pillow warns of a decompression bomb
 
 # Here, as filters belong to the process, not to a thread; caught in in_threads.
@@ -56,9 +58,16 @@ def read(paths: Sequence[Path], form: Format, pixels: Callable[[Path, Format], n
             f"{len(paths):,} images of {form.height}×{form.width} pixels do not fit into memory; give fewer or smaller "
             f"ones ({paths[0]} is the first)"
         ) from error
-    for position, image in enumerate(in_threads(lambda path: pixels(path, form), paths)):
+    for position, image in enumerate(each(paths, form, pixels)):
         images[position] = image
     return images
+
+
+def each(paths: Sequence[Path], form: Format, pixels: Callable[[Path, Format], np.ndarray]) -> Iterator[np.ndarray]:
+    """Go through these images as read() returns them, with few of them in memory at once."""
+    at_once = max(4 * (os.cpu_count() or 1), AHEAD // math.prod(form.shape))
+    for start in range(0, len(paths), at_once):
+        yield from in_threads(lambda path: pixels(path, form), paths[start : start + at_once])
 
 
 def in_threads(function: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
