@@ -17,6 +17,7 @@ from sweeps.decisions.agenda import Agenda, keep_failures
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.planning import PlannedStage, plan_study
 from sweeps.decisions.records import Drawn, Known, StageResult, Terms, stage_winners
+from sweeps.execution import memory
 from sweeps.execution.machines import Machines
 from sweeps.execution.shared_data import SharedData
 from sweeps.execution.sharing import Sharing, largest, share_out
@@ -43,7 +44,7 @@ from sweeps.tracking.spool import locked
 from sweeps.tracking.store import Store, StoredTrial, lost
 from sweeps.tracking.tracker import deliver
 from trainables import datasets
-from trainables.datasets import Dataset
+from trainables.datasets import Found
 from trainables.errors import UserError
 from trainables.footprint import Images
 from trainables.history import History
@@ -63,19 +64,22 @@ def run_study(
     starts, for what the user can mend; KeyboardInterrupt after keeping what was done.
     """
     study = chosen(study, options)
-    images = Images(*datasets.image_shape(study.baseline.dataset, options.data_dir))  # how many, only reading shows
+    found = datasets.find(study.baseline.dataset, options.data_dir)
+    images = Images.expected(found)
     planned = plan_study(study, images.shape, images.classes)
+    demand = memory.demand(study.baseline.dataset, planned, images, options.seeds, options.machines.here())
     if options.dry_run:
         sharing = _sharing(options.machines.here(), options, planned, images)
-        print_plan(study, planned, options.seeds, options.early_stopping, sharing.words, console)
-        for line in sharing.warnings:
+        print_plan(study, planned, options.seeds, options.early_stopping, sharing.words, demand.words, console)
+        for line in (*sharing.warnings, *demand.warnings):
             console.print(f"warning: {line}", highlight=False, soft_wrap=True)
         return 0
+    demand.check_data()
     options.machines.check()
     store = Store(resolve_uri(options.tracking_uri))
-    print_headline(study, planned, options.seeds, options.early_stopping, console)
+    print_headline(study, planned, options.seeds, options.early_stopping, demand.words, console)
     with busy(console, f"reading {study.baseline.dataset}"):
-        course = replace(_prepared(study, planned, options, store, console), tell=tell)
+        course = replace(_prepared(study, planned, options, store, console, found), tell=tell, demand=demand)
     lease = Lease(course.store, study.name, course.say)
     with tidy(), locked(course.spool / "driver.lock"), ExitStack() as leased:
         with busy(console, "opening MLflow"):
@@ -85,15 +89,14 @@ def run_study(
 
 
 def write_report(study: Study, options: RunOptions, console: Console) -> int:
-    """Write what came of a study again, from what MLflow has, and return the exit status: 0, or 1 if that is kept from
-    it.
+    """Write what came of a study again, from what MLflow has, and return the exit status: 0, or 1 where it cannot.
 
     Raises UserError for what the user can mend.
     """
     study = chosen(study, options)
-    images = Images(*datasets.image_shape(study.baseline.dataset, options.data_dir))
-    planned, store = plan_study(study, images.shape, images.classes), Store(resolve_uri(options.tracking_uri))
-    return _prepared(study, planned, options, store, console).rewrite()
+    found = datasets.find(study.baseline.dataset, options.data_dir)
+    planned = plan_study(study, found.image_shape, len(found.class_names))
+    return _prepared(study, planned, options, Store(resolve_uri(options.tracking_uri)), console, found).rewrite()
 
 
 def chosen(study: Study, options: RunOptions) -> Study:
@@ -140,6 +143,7 @@ class _Course:
     source: Source
     album: Album
     tell: Callable[[Ended], None] = lambda _: None
+    demand: memory.Demand | None = None  # for memory; None where nothing is to be run
 
     def rewrite(self) -> int:
         """Write the report of what MLflow has, and return the exit status. Raises UserError where it has nothing."""
@@ -158,6 +162,8 @@ class _Course:
         """Run what MLflow does not have yet, write what came of it, and return the exit status."""
         with busy(self.console, "asking MLflow what is done already"):
             agenda, runs = self._agenda()
+        if self.demand and not (agenda.over or self.options.address):
+            self.demand.check()
         delivered = True
         answers: list[Answer] = []
         with ExitStack() as connection:
@@ -238,10 +244,13 @@ class _Course:
         """
         with busy(self.console, "starting Ray"):
             with held():  # an interrupted import may end as any error, or in half a module
-                from sweeps.execution import cluster, scheduler, tracker_actor
+                from sweeps.execution import cluster, hosts, scheduler, tracker_actor
                 from sweeps.reporting.display import Display
 
             machines = connection.enter_context(cluster.connect(self.options.machines))
+            if self.demand and self.options.address:
+                hosts.check_memory(self.demand)
+            self.data.reference()
         if agenda.reused:
             self.say(f"{len(agenda.reused)} trials are done already and not run again")
         sharing = _sharing(machines, self.options, self.planned, self.images)
@@ -353,12 +362,12 @@ def _known(trial: StoredTrial) -> Known:
 
 
 def _prepared(
-    study: Study, planned: Sequence[PlannedStage], options: RunOptions, store: Store, console: Console
+    study: Study, planned: Sequence[PlannedStage], options: RunOptions, store: Store, console: Console, found: Found
 ) -> _Course:
     """Read the data and the weights, and check all that can be before anything is spent."""
     jobs = checks.jobs(study)
     folder = results.prepare(options.output / study.name, planned)
-    data = datasets.load(study.baseline.dataset, options.data_dir)
+    data = found.load()
     if data.name != study.baseline.dataset:
         console.print(f"{data.name}: published numbers are left out: they are for other images", highlight=False)
         study = study.without_published()
@@ -369,7 +378,7 @@ def _prepared(
     terms = Terms(
         seeds=tuple(range(options.seeds)),
         contents={study.baseline.dataset: data.digest} | digests,
-        yardstick=_yardstick(data),
+        yardstick=Yardstick.of(data),
         image_shape=data.image_shape,
         classes=data.classes,
         early_stopping=options.early_stopping,
@@ -384,13 +393,6 @@ def _prepared(
         Source(store, study.name, partial(console.print, highlight=False, soft_wrap=True)),
         Album(folder),
     )
-
-
-def _yardstick(data: Dataset) -> Yardstick:
-    """Return what trials on this data are held against; the labels are needed where images have several."""
-    parts = {"train": data.train, "val": data.val, "test": data.test}
-    labels = {name: split.labels for name, split in parts.items()} if data.multi_label else {}
-    return Yardstick(data.metric, len(data.val), labels, len(data.val) / (len(data.train) + len(data.val)))
 
 
 def _tags(study: Study, sharing: Sharing) -> dict[str, str]:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import PIL
 
+from trainables import memory
 from trainables.datasets import decoded, images, listing
 from trainables.datasets.dataset import Dataset, Shape, Split
 from trainables.datasets.decoded import About, Shelf
@@ -111,6 +112,11 @@ class Folder:
             return self.shelf.keep(self.name, about, images.each(ordered, self.format, images.cropped))
         except OSError as error:
             place, why = self.shelf.place, error.strerror or error
+            if about.size > memory.total():
+                raise UserError(
+                    f"{self.name}: its images take {about.size / 1e9:.1f} GB, too much for memory, and cannot be kept "
+                    f"in {place} ({why}); make room there, or name another folder with --data-dir"
+                ) from error
             log.warning("%s: its decoded images cannot be kept in %s (%s), which costs time", self.name, place, why)
         pixels = images.read(ordered, self.format, images.cropped)
         return about.examined(pixels).dataset(self.name, pixels)

@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # by Pillow's names
 AHEAD = 2**26  # bytes of images that are decoded before they are asked for
+TOGETHER = 64  # files that a thread takes up at once: handing over one costs as much as opening a small image
 MOST_PIXELS = 2**28 // 3  # 1 GiB in RGBA, from where on Pillow warns of a decompression bomb
 
 # Here, as filters belong to the process, not to a thread; caught in in_threads.
@@ -88,8 +89,11 @@ def in_threads(function: Callable[[Path], T], paths: Sequence[Path]) -> Iterator
         except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:  # as decoders fail
             raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}); repair or remove it") from error
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from pool.map(named, paths)
+    threads = os.cpu_count() or 1
+    some = max(1, min(TOGETHER, len(paths) // (4 * threads)))
+    with ThreadPoolExecutor(threads) as pool:
+        for done in pool.map(lambda start: [*map(named, paths[start : start + some])], range(0, len(paths), some)):
+            yield from done
 
 
 def header(path: Path) -> tuple[int, int, bool]:
