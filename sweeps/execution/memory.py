@@ -32,6 +32,7 @@ class Demand:
     data: int  # all images, of which a machine holds one copy; 0 where only reading shows how many there are
     mapped: bool  # whether they stay on the disk, and the system keeps in memory what it has room for
     takes: tuple[int, ...]  # what a worker takes with each of the largest trials; none where trials run on GPUs
+    largest: str  # the stage of the largest
     machines: Machines
 
     def total(self, cores: int) -> int:
@@ -78,7 +79,8 @@ class Demand:
         helps = (
             f"--num-cpus {fitting} fits"
             if fitting
-            else "not even one trial fits: a smaller training.resize, a smaller batch or fewer images would help"
+            else f"a trial of stage {self.largest} alone does not fit: a smaller training.resize, a smaller batch or "
+            "fewer images would help, or --stages without it"
         )
         raise UserError(
             f"the study needs an estimated {gigabytes(needed)} of memory, but {host} has {gigabytes(there)} "
@@ -101,8 +103,8 @@ def demand(dataset: str, planned: Sequence[PlannedStage], images: Images, seeds:
     channels, height, width = images.shape
     data = (images.train + images.val + images.test) * channels * height * width
     mapped = dataset.startswith(PREFIX) and is_large(data)
-    takes = () if machines.num_gpus else tuple(_largest(planned, images, seeds))
-    return Demand(data, mapped, takes, machines)
+    found = [] if machines.num_gpus else _largest(planned, images, seeds)
+    return Demand(data, mapped, tuple(size for size, _ in found), found[0][1] if found else "", machines)
 
 
 def _in_words(size: int) -> str:
@@ -114,13 +116,17 @@ def is_large(size: int) -> bool:
     return size > MAPPED_SHARE * memory.total()
 
 
-def _largest(planned: Sequence[PlannedStage], images: Images, seeds: int) -> list[int]:
-    """Return what a worker takes with each of the largest trials, as many as the study has, the largest first."""
+def _largest(planned: Sequence[PlannedStage], images: Images, seeds: int) -> list[tuple[int, str]]:
+    """Return what a worker takes with each of the largest trials, and their stages, the largest first.
+
+    They are as many as the study has.
+    """
     most = sum(1 for _ in distinct(planned)) + sum(entry.to_draw + len(entry.to_recheck) for entry in planned)
-    trials = (
-        trial for stage in planned for trial in islice(trials_of(stage, images), DRAWN if stage.to_draw else None)
-    )
-    return sorted(_sizes(dict.fromkeys(trials), images, seeds), reverse=True)[:most]
+    stages: dict[Trial, str] = {}
+    for entry in planned:
+        for trial in islice(trials_of(entry, images), DRAWN if entry.to_draw else None):
+            stages.setdefault(trial, entry.stage.name)
+    return sorted(zip(_sizes(stages, images, seeds), stages.values(), strict=True), reverse=True)[:most]
 
 
 def _sizes(trials: Iterable[Trial], images: Images, seeds: int) -> Iterator[int]:

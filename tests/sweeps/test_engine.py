@@ -17,14 +17,16 @@ from PIL import Image
 from rich.console import Console
 
 from sweeps import analyse, evaluate
-from sweeps.engine import _yardstick, run_study, write_report
+from sweeps.engine import run_study, write_report
+from sweeps.execution import memory, scheduler
 from sweeps.execution.cluster import connect
 from sweeps.execution.machines import Machines
+from sweeps.execution.shared_data import SharedData
 from sweeps.options import RunOptions
 from sweeps.study import Choice, Search, Space, Stage, Study, Watch
-from tests.conftest import with_several_labels
 from trainables.checkpoint import load
 from trainables.config import CNN, Training, Trial
+from trainables.datasets import load as load_data
 from trainables.datasets.shapes import CLASS_NAMES
 from trainables.errors import UserError
 
@@ -35,6 +37,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 def cluster():
     with connect(Machines(num_gpus=0, num_cpus=2)):
         yield
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Decoded images are kept in the data folder, which is in the working directory."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -100,13 +108,19 @@ def test_workers_read_the_data_where_the_driver_put_it(tiny):
     assert ray.get(task.remote(ray.put(tiny))) == [False] * 3
 
 
-def test_the_yardstick_knows_the_share_of_validation_and_labels_where_images_have_several(tiny):
-    one, several = _yardstick(tiny), _yardstick(with_several_labels(tiny))
-    assert (one.metric, one.images, one.share, one.labels) == ("accuracy", 24, 24 / 120, {})
-    assert (several.metric, {part: labels.shape for part, labels in several.labels.items()}) == (
-        "mAP",
-        {"train": (96, 3), "val": (24, 3), "test": (30, 3)},
-    )
+def test_large_decoded_images_are_mapped_by_each_worker(tmp_path, images, monkeypatch):
+    read = load_data(f"folder:{images}", tmp_path)
+    monkeypatch.setattr(memory, "MAPPED_SHARE", 0.0)
+    task = ray.remote(lambda data: (data.mapped, data.train.images.base is None, data.train.images.sum(), data.digest))
+    found = ray.get(task.remote(SharedData(read).reference()))
+    assert found == (read.mapped, False, read.train.images.sum(), read.digest)
+
+
+def test_a_study_that_does_not_fit_into_memory_is_refused_before_anything_starts(tmp_path, images, monkeypatch):
+    monkeypatch.setattr("trainables.memory.total", lambda: 2 * 10**9)
+    monkeypatch.setattr(scheduler, "execute", lambda *_: pytest.fail("nothing is to start"))
+    with pytest.raises(UserError, match=r"^the study needs an estimated .* GB of memory, but this machine has 2\.0 GB"):
+        Bench(tmp_path).run(study(images))
 
 
 def test_a_validation_part_that_came_with_the_data_is_not_split_again(tmp_path, images):

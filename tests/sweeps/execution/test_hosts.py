@@ -55,7 +55,7 @@ def test_where_all_see_them_or_do_not_answer_nothing_is_said(cluster):
 
 
 def test_each_host_is_held_against_its_own_memory_and_cores(cluster):
-    demand = Demand(0, False, (GB, GB, GB), Machines(0, address="a:1"))
+    demand = Demand(0, False, (GB, GB, GB), "lr", Machines(0, address="a:1"))
     cluster(a=Host("alpha", 4 * GB, True), b=Host("beta", 4 * GB, True))
     hosts.check_memory(demand)
     cluster(a=Host("alpha", 4 * GB, True), b=Host("beta", 3 * GB, True))

@@ -34,7 +34,7 @@ def demanded(*stages, machines=None, dataset="shapes", images=IMAGES, seeds=1) -
 
 
 def takes(*gigabytes, data=1.0, mapped=False, **machines) -> Demand:
-    return Demand(int(data * GB), mapped, tuple(int(each * GB) for each in gigabytes), Machines(0, **machines))
+    return Demand(int(data * GB), mapped, tuple(int(each * GB) for each in gigabytes), "width", Machines(0, **machines))
 
 
 WIDTHS = Stage("width", {"model.channels": (4, 64, 16)})
@@ -44,6 +44,7 @@ def test_as_many_of_the_largest_trials_count_as_the_study_has():
     sizes = [on_cpu(BASE.with_values({"model.channels": width}), IMAGES, 3).total for width in (64, 16, 4)]
     found = demanded(WIDTHS, seeds=3)
     assert (found.takes, found.data, found.mapped) == (tuple(sizes), DATA, False)
+    assert found.largest == "width"
     assert found.total(1) == DATA + sizes[0] + REST
     assert found.total(2) == DATA + sizes[0] + sizes[1] + REST
     assert found.total(99) == DATA + sum(sizes) + REST
@@ -107,7 +108,8 @@ def test_what_does_not_fit_is_refused_with_what_would_help(machine):
     assert refused(found).endswith("; --num-cpus 1 fits")
     machine(5.3)
     assert refused(found).endswith(
-        "); not even one trial fits: a smaller training.resize, a smaller batch or fewer images would help"
+        "); a trial of stage width alone does not fit: a smaller training.resize, a smaller batch or fewer images "
+        "would help, or --stages without it"
     )
     assert found.warnings == (refused(found),)
     machine(16)
