@@ -248,7 +248,7 @@ class _Course:
                 from sweeps.reporting.display import Display
 
             machines = connection.enter_context(cluster.connect(self.options.machines))
-            if self.demand and self.options.address:
+            if self.demand and machines.address and not machines.num_gpus:
                 hosts.check_memory(self.demand)
             self.data.reference()
         if agenda.reused:

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from sweeps import analyse, evaluate
 from sweeps.engine import run_study, write_report
-from sweeps.execution import memory, scheduler
+from sweeps.execution import hosts, memory, scheduler
 from sweeps.execution.cluster import connect
 from sweeps.execution.machines import Machines
 from sweeps.execution.shared_data import SharedData
@@ -29,6 +29,7 @@ from trainables.config import CNN, Training, Trial
 from trainables.datasets import load as load_data
 from trainables.datasets.shapes import CLASS_NAMES
 from trainables.errors import UserError
+from trainables.memory import total
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 
@@ -114,6 +115,12 @@ def test_large_decoded_images_are_mapped_by_each_worker(tmp_path, images, monkey
     task = ray.remote(lambda data: (data.mapped, data.train.images.base is None, data.train.images.sum(), data.digest))
     found = ray.get(task.remote(SharedData(read).reference()))
     assert found == (read.mapped, False, read.train.images.sum(), read.digest)
+
+
+def test_each_host_of_a_cluster_says_its_memory_and_what_it_sees(tmp_path):
+    [(host, cores)] = hosts._asked(tmp_path)
+    assert (host.memory, host.has, cores) == (total(), True, 2)
+    assert [host.has for host, _ in hosts._asked(tmp_path / "nowhere")] == [False]
 
 
 def test_a_study_that_does_not_fit_into_memory_is_refused_before_anything_starts(tmp_path, images, monkeypatch):
