@@ -4,9 +4,9 @@
     python sweeps/analyse.py STUDY --top 2 --jobs neighbours,tsne,compare
     python sweeps/analyse.py RUN --jobs occlusion --set occlusion.windows=5,9 --set occlusion.stride=2
 
-STUDY is a study's name, RUN a run's id in MLflow; several may be given, to be looked at side by side. Findings go to
-results/<study>/analysis.html, to the folder analysis/ beside it, and to the examined models' MLflow runs. What is there
-is not done again.
+STUDY is a study's name, RUN a run's id in MLflow; give several to see them side by side. Findings go to
+results/<study>/analysis.html, to the folder analysis/ beside it, and to the examined models' MLflow runs. Analyses that
+are already there are not repeated.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def _parser(default: str | None) -> Parser:
         help="a Ray cluster (default: $RAY_ADDRESS, else this machine)",
     )
     parser.add_places()
-    parser.add_argument("--fresh", action="store_true", help="do again what is there")
+    parser.add_argument("--fresh", action="store_true", help="repeat analyses that are already there")
     return parser
 
 

@@ -44,6 +44,7 @@ STUDY = Study(
         Stage(
             "blocks",
             {"model.conv_layers": (2, 4, 6)},
+            question="How many blocks should it have?",
             note="One, two and three blocks of two convolutions.",
             published={
                 2: Published(0.3532, 81.07, 84, part="validation"),
@@ -54,6 +55,7 @@ STUDY = Study(
         Stage(
             "dropout",
             {"model.fc_dropout": (0.15, 0.25, 0.5)},
+            question="How much dropout do the fully connected layers need?",
             published={
                 0.15: Published(0.1866, 81.20, 42, part="validation"),
                 0.25: Published(0.1560, 82.40, 53, part="validation"),
@@ -63,6 +65,7 @@ STUDY = Study(
         Stage(
             "activation",
             {"model.activation": ("relu", "tanh", "none")},
+            question="Which activation is best, and what is it worth to have one at all?",
             published={
                 "relu": Published(0.2125, 84.13, 57, part="validation"),
                 "none": Published(0.4378, 80.53, 53, part="validation"),
@@ -71,10 +74,19 @@ STUDY = Study(
         Stage(
             "conv_dropout",
             {"model.batch_norm": (True, False), "model.conv_dropout": (0.0, 0.25)},
+            question="Do the conv blocks need batch norm, dropout or both?",
             note="Dropout after the conv blocks against batch norm in them; both and neither for comparison.",
         ),
-        Stage("weight_decay", {"training.weight_decay": (0.0, 1e-5)}, note="L2 penalty."),
-        Stage("augmentation", {"training.flip": (True, False), "training.crop_padding": (4, 0)}),
+        Stage(
+            "weight_decay",
+            {"training.weight_decay": (0.0, 1e-5)},
+            question="Does a small L2 penalty help?",
+        ),
+        Stage(
+            "augmentation",
+            {"training.flip": (True, False), "training.crop_padding": (4, 0)},
+            question="Do random flips and crops help?",
+        ),
     ),
     claims=(
         Claim("blocks", 6, delta=1.07, source="R2", note="published on validation, as are the next two"),

@@ -90,7 +90,10 @@ def _parser() -> Parser:
     parser = Parser(__doc__ or "")
     parser.add_argument("run", metavar="RUN", help="an MLflow run's id, or a study's name for its best trial")
     parser.add_argument(
-        "--dataset", required=True, metavar="NAME", help=f"{', '.join(names())}; of one with parts: the test part"
+        "--dataset",
+        required=True,
+        metavar="NAME",
+        help=f"{', '.join(names())}; where it has parts, the test part is used",
     )
     parser.add_places()
     return parser

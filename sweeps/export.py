@@ -2,9 +2,9 @@
 
     python sweeps/export.py part_a part_a.zip
 
-Unpacked anywhere, it is a folder of the study's name. In there `mlflow ui` shows its runs, and each command works on
-them as on the original, which the copy knows nothing of: it has no absolute path. Runs that the study took from other
-studies come along; the rest of the database does not.
+Unpacked anywhere, it is a folder of the study's name. In there `mlflow ui` shows its runs, and every command works on
+them without touching the original, as the copy holds no absolute path. Runs that the study took from other studies come
+along; the rest of the database does not.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sweeps.options import Parser
+from sweeps.terminal import busy
 from sweeps.tracking.connection import SQLITE
 from trainables.errors import UserError
 
@@ -51,6 +52,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
         locked(results / ".spool" / "driver.lock"),
         _new(target) as archive,
         tempfile.TemporaryDirectory() as folder,
+        busy(console, f"packing {study}"),
     ):
         files = {"mlflow.db": Path(folder) / "mlflow.db"}
         files |= copy_store(database, study, _runs_in(results), files["mlflow.db"])

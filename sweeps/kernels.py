@@ -13,7 +13,7 @@ STUDY = Study(
     name="kernels",
     question="How far should each convolution of a small network look?",
     baseline=BASELINE.with_values({"model.conv_layers": 2}),
-    stages=(Stage("kernel", {"model.kernel": (1, 3, 5, 7)}),),
+    stages=(Stage("kernel", {"model.kernel": (1, 3, 5, 7)}, question="Which kernel size is best?"),),
 )
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from trainables.models import Network
 from trainables.train import predict
 
 SHOWN = 3  # classes of an image, in text
-OWN = "images of one's own"  # what figures call the data
+OWN = "your own images"  # what figures call the data
 
 
 @dataclass(frozen=True, eq=False)

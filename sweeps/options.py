@@ -65,9 +65,9 @@ class RunOptions:
 
 
 EXAMPLES = (
-    ("--quick", "all of it in about a minute, on the embedded data"),
+    ("--quick", "the whole study in a minute or two, on embedded data"),
     ("--dry-run", "the plan: every trial with its shapes and its cost"),
-    ("--seeds 3", "with the spread over seeds; trials that are done are not run again"),
+    ("--seeds 3", "three seeds, to see the spread; finished trials are not run again"),
     ("--dataset folder:data/flowers", "on your own images, in one folder for each class"),
 )
 
@@ -171,16 +171,16 @@ def _add_extent(parser: Parser, stages: Sequence[str]) -> None:
     from trainables.datasets import names
 
     parser.begin("how much of the study, and on what")
-    parser.add_flag("--quick", "embedded data and few epochs: the whole study in about a minute", action="store_true")
+    parser.add_flag("--quick", "embedded data and few epochs: the whole study in a minute or two", action="store_true")
     parser.add_flag("--dry-run", "print the plan and stop", action="store_true")
     some = f"only these stages, and those whose winners they need: {', '.join(stages)} (default: all)"
     parser.add_flag("--stages", some, type=listed, default=(), metavar="A,B")
     parser.add_number("--seeds", "replicates of every trial: seeds 0 to N-1 (default: %(default)s)", default=1)
     parser.add_number("--epochs", "epochs of every trial (default: the study's)")
     parser.add_flag("--dataset", f"{', '.join(names())} (default: the study's)", metavar="NAME")
-    weights = "pretrained weights for the trials that start from some: a file or a known name (default: the study's)"
+    weights = "pretrained weights for the trials that use any: a file or a known name (default: the study's)"
     parser.add_flag("--weights", weights, metavar="FILE")
-    again = "have each seed hold back validation images of its own: such trials are others than those without it"
+    again = "give each seed its own split into training and validation images; such trials are stored apart"
     parser.add_flag("--vary-split", again, action="store_true")
     parser.add_flag("--fresh", "ignore earlier trials and train everything again", action="store_true")
 
@@ -189,10 +189,10 @@ def _add_stopping(parser: Parser) -> None:
     parser.begin("early stopping, and searches")
     stopping = "stop the trials that fall behind (default: on)"
     parser.add_flag("--early-stopping", stopping, action=argparse.BooleanOptionalAction, default=True)
-    parser.add_choice("--grid-rule", "early stopping in a stage that is no search", RULES, default=BEHIND)
-    parser.add_number("--num-trials", "trials of a search (default: the study's); raised later, it goes on")
-    parser.add_choice("--sampler", "what draws a search's trials", SAMPLERS)
-    parser.add_choice("--rule", "early stopping in a search", rules.RULES)
+    parser.add_choice("--grid-rule", "early-stopping rule of stages that are not searches", RULES, default=BEHIND)
+    parser.add_number("--num-trials", "trials of a search (default: the study's); raise it to continue a search")
+    parser.add_choice("--sampler", "what a search draws its trials with", SAMPLERS)
+    parser.add_choice("--rule", "early-stopping rule of a search", rules.RULES)
 
 
 def _add_machines(parser: Parser) -> None:

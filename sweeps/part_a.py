@@ -1,21 +1,21 @@
 """Part A. Which architecture choices matter for a small convolutional network on CIFAR-10?
 
-Each stage varies one factor and hands its winner on; pooling goes back to the winner of the first stage, stride has a
-base of its own.
+Each stage varies one factor and hands its winner on; pooling goes back to the winner of the first stage, and stride has
+its own base.
 
     python sweeps/part_a.py --num-gpus 4
     python sweeps/part_a.py --no-early-stopping --seeds 3
     python sweeps/part_a.py --quick
 
 The recipe (batch 64, SGD, learning rate 0.03 falling by 0.8 an epoch, weight decay 0.002, no augmentation) was chosen
-so that 15 epochs reach the published accuracies: on single runs of some of these networks, with their test accuracies
-in view. The report names none.
+so that 15 epochs reach the published accuracies, on single runs of some of these networks and with their test
+accuracies in view. The report gives no recipe.
 
 Measured 2026-11-26 on one NVIDIA H100, --no-early-stopping: 168 s for three seeds of all 15 trials, 244 s for seven
-more. With ten seeds 3 and 4 conv layers may be best, 2 and 3 FC layers, strides 1 and 2; channels 32-64-256 (76.9 ±
-0.3 % test accuracy at the epoch chosen on validation; published best 74 %) and max pooling are. Of the report's ten
-claims six hold, one is refuted (4 FC layers), three are undecided. The whole table is in sweeps/MEASURED.md. On two
-cores of an AMD EPYC (AVX512-BF16) one seed takes 38 minutes.
+more. With ten seeds, 3 or 4 conv layers may be best, 2 or 3 FC layers, and strides 1 or 2; channels 32-64-256 (76.9 ±
+0.3 % test accuracy at the epoch chosen on validation; published best 74 %) and max pooling are the best. Of the
+report's ten claims six hold, one is refuted (4 FC layers), three are undecided. The whole table is in
+sweeps/MEASURED.md. On two cores of an AMD EPYC (AVX512-BF16) one seed takes 38 minutes.
 """
 
 from sweeps.study import Claim, Published, Stage, Study

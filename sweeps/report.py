@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from sweeps.options import Parser, RunOptions, parse
+from sweeps.options import QUICK, Parser, RunOptions, parse
+from sweeps.terminal import busy
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
     from sweeps.study import Study
 
-QUICK = "_quick"  # the end of a study's name under --quick
 DATA = Path("data")
 
 
@@ -38,15 +38,16 @@ def run(arguments: Sequence[str], console: Console) -> int:
     Raises UserError for what the user can mend.
     """
     known, flags = _parser().parse_known_args(arguments)
-    from sweeps.engine import write_report
-    from sweeps.reporting.provenance import Provenance
-    from sweeps.tracking.connection import existing_uri
-    from sweeps.tracking.notes import read_note
-    from sweeps.tracking.store import Store
+    with busy(console, f"looking for {known.what}"):
+        from sweeps.course import write_report
+        from sweeps.reporting.provenance import Provenance
+        from sweeps.tracking.connection import existing_uri
+        from sweeps.tracking.notes import read_note
+        from sweeps.tracking.store import Store
 
-    uri = existing_uri(known.tracking_uri)
-    command = Provenance.from_json(read_note(Store(uri), known.what)).command
-    study, given = _study(known.what, command)
+        uri = existing_uri(known.tracking_uri)
+        command = Provenance.from_json(read_note(Store(uri), known.what)).command
+        study, given = _study(known.what, command)
     stages = [stage.name for stage in study.stages]
     options = parse(flags or given, description=__doc__ or "", stages=stages)
     data_dir = options.data_dir if known.data_dir == DATA else known.data_dir

@@ -1,4 +1,4 @@
-"""ResNet-18. What do pretrained weights bring on ten classes, and what does the network look at?
+"""ResNet-18. How much do pretrained weights gain on ten classes, and what does the network look at?
 
 The same network from scratch and from weights learned on ImageNet, fine-tuned as a whole; the ten-way head always
 starts untrained.
@@ -18,7 +18,7 @@ from trainables.config import ResNet, Training, Trial
 
 STUDY = Study(
     name="resnet",
-    question="What do pretrained weights bring on ten classes, and what does the network look at?",
+    question="How much do pretrained weights gain on ten classes, and what does the network look at?",
     baseline=Trial(
         dataset="cifar10",
         model=ResNet(depth=18),
@@ -26,7 +26,13 @@ STUDY = Study(
             epochs=20, batch_size=32, optimizer="sgd", lr=0.01, weight_decay=1e-4, schedule="cosine", flip=True
         ),
     ),
-    stages=(Stage("weights", {"weights": (None, "resnet18-imagenet")}),),
+    stages=(
+        Stage(
+            "weights",
+            {"weights": (None, "resnet18-imagenet")},
+            question="How much better is it to start from ImageNet weights than from scratch?",
+        ),
+    ),
     analyses={
         "filters_drawn": {"layers": ("conv1", "layer4.1.conv2")},
         "feature_maps": {"layers": ("layer4.1.conv2",)},

@@ -1,4 +1,4 @@
-"""Free search. What does only a combination give that Part A's one factor at a time cannot find?
+"""Free search. Can a search over all factors at once beat Part A's one factor at a time?
 
     python sweeps/search.py --num-trials 64 --num-gpus 4
     python sweeps/search.py --num-trials 128           # goes on where the first 64 ended
@@ -47,9 +47,17 @@ PART_A = {
 
 STUDY = Study(
     name="search",
-    question="What does only a combination give that Part A's one factor at a time cannot find?",
+    question="Can a search over all factors at once beat Part A's one factor at a time?",
     baseline=BASELINE,
-    stages=(Search("search", SPACE, trials=64, first=(PART_A, PART_A | {"model.channels": (32, 64, 128)})),),
+    stages=(
+        Search(
+            "search",
+            SPACE,
+            trials=64,
+            first=(PART_A, PART_A | {"model.channels": (32, 64, 128)}),
+            question="Which combination of architecture and recipe is best?",
+        ),
+    ),
 )
 
 if __name__ == "__main__":

@@ -21,7 +21,12 @@ STUDY = Study(
         training=Training(epochs=5, batch_size=32, optimizer="adam", lr=0.001),
     ),
     stages=(
-        Stage("activation", {"model.activation": ("relu", "none")}, published={"relu": Published(None, 90.77, 5)}),
+        Stage(
+            "activation",
+            {"model.activation": ("relu", "none")},
+            question="How much does ReLU add?",
+            published={"relu": Published(None, 90.77, 5)},
+        ),
     ),
     claims=(Claim("activation", "relu", ("none",), source="R4.0"),),
 )

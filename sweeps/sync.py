@@ -1,8 +1,8 @@
-"""Deliver what MLflow has not got yet of earlier runs: its server was away at their end, or they were killed.
+"""Deliver what MLflow has not received from earlier runs, as its server was unavailable or they were killed.
 
     python sweeps/sync.py
 
-Goes through all studies in the results folder. The next start of a study does the same for itself.
+Covers all studies in the results folder. Each study also does this for itself at its next start.
 """
 
 from __future__ import annotations

@@ -72,9 +72,23 @@ STUDY = Study(
     "several labels, and what do pretrained weights add?",
     baseline=SIMPLE_CNN,
     stages=(
-        Stage("simple_cnn", published={(): Published(None, 23.93, 5, SIMPLE_CNN_AP)}),
-        Stage("caffenet", start=CAFFENET, published={(): Published(None, 38.14, None, CAFFENET_AP)}),
-        Stage("resnet", {"weights": (None, "resnet18-imagenet")}, start=RESNET),
+        Stage(
+            "simple_cnn",
+            question="How far does a network of two convolutions get?",
+            published={(): Published(None, 23.93, 5, SIMPLE_CNN_AP)},
+        ),
+        Stage(
+            "caffenet",
+            start=CAFFENET,
+            question="How far does CaffeNet get from scratch?",
+            published={(): Published(None, 38.14, None, CAFFENET_AP)},
+        ),
+        Stage(
+            "resnet",
+            {"weights": (None, "resnet18-imagenet")},
+            start=RESNET,
+            question="How far does ResNet-18 get, and how much do ImageNet weights add?",
+        ),
     ),
     watch=Watch(
         filters=tuple(epoch + part for epoch in range(5) for part in (0.3, 0.6)),  # iterations 47 and 95 of 157

@@ -1,4 +1,4 @@
-"""Wide CNN. What does normalising the input bring to a network of 256-1024-2048-2048 channels on CIFAR-10?
+"""Wide CNN. How much does a network of 256-1024-2048-2048 channels gain from input normalisation?
 
 Four convolutions, each followed by max pooling, and three FC layers: 28 million parameters. The best epoch on
 validation is kept, since the network soon over-fits.
@@ -19,7 +19,7 @@ FILTERS = "conv1:100,200,240 conv2:400,800,1000 conv3:1000,2000 conv4:1000,2000"
 
 STUDY = Study(
     name="wide_cnn",
-    question="What does normalising the input bring to a network of 256-1024-2048-2048 channels on CIFAR-10?",
+    question="How much does a network of 256-1024-2048-2048 channels gain from input normalisation?",
     baseline=Trial(
         dataset="cifar10",
         model=CNN(
@@ -33,6 +33,7 @@ STUDY = Study(
         Stage(
             "normalize_input",
             {"model.normalize_input": (True, False)},
+            question="Does it help to normalise the input?",
             published={True: Published(None, 81, 13), False: Published(None, 77, None)},
         ),
     ),

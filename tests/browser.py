@@ -53,6 +53,12 @@ def pages(file: Path, folder: Path) -> list[tuple[int, int]]:
     return [(round(float(box.split()[2])), round(float(box.split()[3]))) for box in boxes]
 
 
+def shown(address: str, *, width: int, height: int = 1400, seconds: int = 60) -> str:
+    """Return a served page as it is after so many seconds, as HTML. They pass as soon as nothing is being loaded."""
+    budget = f"--virtual-time-budget={seconds * 1000}"
+    return _run(budget, f"--window-size={width},{height}", "--dump-dom", address)
+
+
 def _run(*arguments: str, dark: bool = False) -> str:
     look = [f"--blink-settings={DARK}"] if dark else []
     command = [browser(), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", *look, *arguments]

@@ -1,4 +1,4 @@
-"""Imports run one way, each library has its home, and each module its test file."""
+"""Imports run one way, each library has its home, each module its test file, and nothing is too long."""
 
 import ast
 import subprocess
@@ -34,6 +34,8 @@ HOMES = {
     "optuna": "sweeps/decisions/samplers.py",
     "cmaes": "sweeps/decisions/samplers.py",
 }
+LONGEST_FILE = 400  # lines
+LONGEST: dict[type, int] = {ast.ClassDef: 200, ast.FunctionDef: 40}  # likewise, decorators aside
 UNTESTED = {  # by a file of their own: declarations alone, and the studies, which share test_studies.py
     "sweeps/decisions/stage_run.py",
     "sweeps/decisions/status.py",
@@ -90,6 +92,15 @@ def test_every_module_has_its_test_file(name):
     path = Path(name)
     mirror = ROOT / "tests" / path.with_name(f"test_{path.name}")
     assert mirror.exists() != (name in UNTESTED), mirror
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_file_class_or_function_is_too_long(name):
+    text = (ROOT / name).read_text()
+    assert len(text.splitlines()) <= LONGEST_FILE
+    parts = [node for node in ast.walk(ast.parse(text)) if type(node) in LONGEST]
+    lines = [(node.name, node.end_lineno - node.lineno + 1, LONGEST[type(node)]) for node in parts]
+    assert [(name, long) for name, long, most in lines if long > most] == []
 
 
 def test_a_plan_needs_neither_ray_nor_mlflow_nor_torch_nor_optuna():

@@ -23,16 +23,15 @@ import safetensors
 import torch
 from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
-from torchvision.models import ResNet18_Weights, ResNet34_Weights
 
 from trainables.config import Trial
 from trainables.datasets import Dataset
 from trainables.errors import UserError
 from trainables.models import build
 
-KNOWN: dict[str, str] = {  # name → URL; the file's name ends in the beginning of its SHA-256
-    "resnet18-imagenet": ResNet18_Weights.IMAGENET1K_V1.url,
-    "resnet34-imagenet": ResNet34_Weights.IMAGENET1K_V1.url,
+KNOWN: dict[str, str] = {  # torchvision's: name → URL; the file's name ends in the beginning of its SHA-256
+    "resnet18-imagenet": "https://download.pytorch.org/models/resnet18-f37072fd.pth",
+    "resnet34-imagenet": "https://download.pytorch.org/models/resnet34-b627a593.pth",
 }
 SUFFIXES = (".pth", ".pt", ".safetensors")
 ZIP = b"PK"  # how files of torch.save begin since torch 1.6

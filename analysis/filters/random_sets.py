@@ -86,7 +86,7 @@ class AmongSets:
         """Whether the asked-for set costs more than the others, in short; nothing where there are none."""
         if not len(self.others):
             return ""
-        return f"{'more than' if self.p <= LEVEL else 'not told apart from what'} other sets of as many cost"
+        return f"{'more than' if self.p <= LEVEL else 'not significantly more than'} other sets of the same size cost"
 
     @property
     def sentence(self) -> str:

@@ -118,7 +118,7 @@ class Standing:
             return text
         for name, over, gain, low, high in self.gains:
             if over == self.models[0].name and name != over:
-                told = "" if low > 0 or high < 0 else ", not told apart"
+                told = "" if low > 0 or high < 0 else ", not significant"
                 text.append(f"{name} over {over}: {gain:+.1f} points [{low:.1f}, {high:.1f}]{told}.")
         text.append(f"In brackets: 95 % intervals {self.over}, simultaneous ones for differences.")
         if any(len(model.each) == 1 for model in self.models):
@@ -135,7 +135,7 @@ class Standing:
             return f"{shares[0]} of the neighbours share a class, {self._beaten(0)}"
         said = " and ".join(f"{share} ({model.name})" for share, model in zip(shares, self.models, strict=True))
         apart = [low > 0 or high < 0 for name, over, _, low, high in self.gains if over == self.models[0].name != name]
-        return f"{said} of the neighbours share a class{'' if all(apart) else ', not told apart'}"
+        return f"{said} of the neighbours share a class{'' if all(apart) else '; the difference is not significant'}"
 
     def table(self) -> Table:
         """Return the gains as a table."""
@@ -175,7 +175,7 @@ class Standing:
         against: dict[str, list[str]] = {}
         for other in filter(None, (self.pixels, self.untrained[number])):
             [(_, _, _, least, most)] = [row for row in self.gains if row[:2] == (model.name, other.name)][:1]
-            verdict = "more than" if least > 0 else "less than" if most < 0 else "not told apart from"
+            verdict = "more than" if least > 0 else "less than" if most < 0 else "not significantly different from"
             name = other.name if other is self.pixels else "untrained"
             against.setdefault(verdict, []).append(f"{name} ({self._share(other):,.1f} %)")
         return "; ".join(f"{verdict} {' and '.join(names)}" for verdict, names in against.items())

@@ -248,7 +248,8 @@ def _in_short(seen: _Seen) -> str:
     gain, low, high = _gain(seen, len(seen.names) - 1)
     sure = seen.gained.p[-1] <= ERROR
     better, worse = ((sure & (sign * seen.gains[-1, 1:] > 0)).sum() for sign in (1, -1))
-    classes = f"{better} of {seen.classes} classes better, {worse} worse" if better or worse else "no class told apart"
+    classes = f"{better} of {seen.classes} classes better, {worse} worse"
+    classes = classes if better or worse else "no class significantly different"
     points = f"{gain:+.1f} points of {seen.overall} [{low:.1f}, {high:.1f}]"
     return f"{seen.names[-1]} over {seen.names[0]}: {points}, {classes}"
 
@@ -281,8 +282,8 @@ def _gains(seen: _Seen, number: int) -> str:
     by_chance = seen.gained.per_class[number - 1].by_chance()
     chance = f"the largest of {seen.classes} equal classes' gains stays within ±{by_chance:.1f} by chance (95 %)"
     if not named:
-        return f"{whose}: no gain is told apart from none ({rule}); {chance}."
-    others = f"; the other {rest:,}: not told apart from none" if rest else ""
+        return f"{whose}: no gain is significant ({rule}); {chance}."
+    others = f"; the other {rest:,}: not significant" if rest else ""
     return f"{whose}, in points: {words}{more} ({rule}){others}; {chance}."
 
 

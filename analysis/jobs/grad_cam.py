@@ -161,12 +161,7 @@ class GradCam(Job):
             whose(subject, "the maps drawn, and those of wrong predictions,"),
         ]
         tables = {
-            "grad_cam": Table(
-                f"Grad-CAM: {subject.name}, {layer}",
-                _columns(subject),
-                _table_rows(subject, arrays, located),
-                folded=True,
-            ),
+            "grad_cam": _of_images(subject, arrays, layer, located),
             "by_kind": _by_kind(subject, arrays, layer, located),
         }
         about = f"{subject.name} on {subject.dataset}, Grad-CAM of {layer}. "
@@ -280,6 +275,11 @@ def _deletion(subject: Subject, arrays: Arrays, about: str) -> Control:
     drawn = found.figure(f"Deletion and insertion: {subject.name}", caption)
     table = found.table(f"{subject.name}: deletion and insertion, {over}")
     return found.sentence(), {"deletion": table}, {"deletion": Figure(drawn, caption)}
+
+
+def _of_images(subject: Subject, arrays: Arrays, layer: str, located: Mapping[str, Pointing]) -> Table:
+    rows = _table_rows(subject, arrays, located)
+    return Table(f"Grad-CAM: {subject.name}, {layer}", _columns(subject), rows, folded=True)
 
 
 def _columns(subject: Subject) -> tuple[Column, ...]:

@@ -34,11 +34,11 @@ NAMED = {
 ROWS = 10  # of a figure: more are not readable on a page
 SIDE = 0.7  # inches of a map, so that so many rows fit on a page
 LEAST = 0.05  # drop at which a row's scale ends at least, so that next to none is not drawn as if it were much
-DROPS = Shades("magma_r", (0, 1), f"drop in probability, over the row's largest (or {LEAST:g}, where that is less)")
+DROPS = Shades("magma_r", (0, 1), f"drop in probability, relative to the row's largest (at least {LEAST:g})")
 READING = (
-    "Red to yellow: the probability of the row's class by the position of the window's centre, above it the lowest. "
-    "Pale to dark: how much that is less than without a window, 0 where it is not, above it the most. p: without a "
-    "window."
+    "Red to yellow: the probability of the row's class by the position of the window's centre; the number is the "
+    "lowest. Pale to dark: its drop from that without a window, 0 where it rises; the number is the largest. p: the "
+    "probability without a window."
 )
 
 
@@ -168,7 +168,7 @@ class Occlusion(Job):
         count = len(arrays["image"])
         pages = [range(start, min(start + ROWS, count)) for start in range(0, count, ROWS)]
         largest = max(grid.windows)
-        caption = f"{self._rule(subject, grid)} {READING} Box: the {largest}×{largest} window where it hurts most."
+        caption = f"{self._rule(subject, grid)} {READING} Box: the {largest}×{largest} window with the largest drop."
         figures = {}
         for number, page in enumerate(pages, start=1):
             part = f" ({number} of {len(pages)})" if len(pages) > 1 else ""

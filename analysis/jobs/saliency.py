@@ -59,7 +59,9 @@ class Saliency(Job):
     def check(self, subject: Subject) -> None:
         """Raise UserError where no image is classified right."""
         if not subject.right.any():
-            raise UserError(f"{subject.name} classifies no image of {subject.dataset} right")
+            raise UserError(
+                f"{subject.name} classifies no image correctly ({subject.dataset}): there is nothing to draw"
+            )
 
     def whole(self, subject: Subject) -> Arrays:
         """Return `maps` (n, H, W) float32 of `images` (n,) for their `targets` (n,)."""

@@ -167,5 +167,5 @@ def _verdict(gain: float, p: float) -> str:
     if np.isnan(p):
         return "of a single image"
     if p > LIKELY:
-        return f"not told apart, p = {p:.2g}"
+        return f"no significant difference, p = {p:.2g}"
     return f"{'the map beats it' if gain > 0 else 'it beats the map'}, p = {p:.2g}"

@@ -131,7 +131,7 @@ def _verdict(test: Matched | None, p: float, partners: str) -> str:
     if test.p is None:
         return f"of a single image, so that there are no {partners}"
     if p > LIKELY:
-        return f"not told apart from {partners} (p = {p:.2g})"
+        return f"not significantly different from {partners} (p = {p:.2g})"
     return f"{'more' if test.own > test.others else 'less'} than with {partners} (p = {p:.2g})"
 
 
@@ -163,7 +163,7 @@ def figure(located: Mapping[str, Pointing], model: str, caption: str, ylabel: st
         "on the image's own object": [measured(each.share) for each in located.values()],
         "under other images' masks": [measured(each.others) for each in located.values()],
     }
-    caption += " A network that is blind to where the object is has the same share on both."
+    caption += " A network that ignores where the object is has the same share in both."
     png = bars(
         list(located),
         {name: np.array([math.nan if each is None else each.mean for each in of]) for name, of in found.items()},

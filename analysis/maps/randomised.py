@@ -52,10 +52,9 @@ def cascade(subject: Subject) -> Iterator[tuple[str, Network]]:
     It is one network that changes, not the subject's own. Its random weights are those of an untrained one.
     """
     model = copy.deepcopy(subject.model)
-    state, blank = model.state_dict(), subject.untrained(DRAW + subject.seed).model.state_dict()
+    blank = subject.untrained(DRAW + subject.seed).model.state_dict()
     for layer, tensors in layers(model).items():
-        for name in tensors:
-            state[name].copy_(blank[name])
+        model.load_state_dict({name: blank[name] for name in tensors}, strict=False)
         yield layer, model
 
 

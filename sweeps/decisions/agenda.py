@@ -16,7 +16,7 @@ from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Decision, Drawn, Known, OnStage, StageResult, Task, Terms
 from sweeps.decisions.search_run import SearchRun
 from sweeps.decisions.stage_run import StageRun
-from sweeps.decisions.stages import AnyStage, Search
+from sweeps.decisions.stages import AnyStage, Recheck, Search
 from sweeps.decisions.status import Status
 from sweeps.decisions.study import Study
 from sweeps.decisions.urgency import Urgency
@@ -171,19 +171,13 @@ class Agenda:
     def expected(self) -> list[Trial]:
         """Return the trials still ahead of those given out, without those that searches will draw.
 
-        They are those that wait, and for stages that are not open yet their trials from the baseline.
+        They are those that wait, and for stages that are not open yet their trials from the baseline, each once.
         """
         laid_aside = (each.task for each in self.ledger.waiting.values())
         ahead = [task.cell.trial for task in (*self.ledger.alone, *self.ledger.queue, *laid_aside)]
-        for stage in self.study.all_stages:
-            if stage.name not in self._runs and stage.name not in self._results:
-                ahead += stage.foreseen(self.study.base(stage)) or ()
-        return ahead
-
-    def searches(self) -> list[tuple[Search, StageRun | None]]:
-        """Return the searches that are not decided, each with its course where it has begun."""
-        searches = (stage for stage in self.study.stages if isinstance(stage, Search))
-        return [(each, self._runs.get(each.name)) for each in searches if each.name not in self._results]
+        seen = {*map(self.terms.key, ahead), *self.tasks, *self.outcomes}
+        closed = [each for each in self.study.all_stages if each.name not in {*self._runs, *self._results}]
+        return ahead + [trial for each in closed for trial in _foreseen(each, self.study.base(each), self.terms, seen)]
 
     def _run_of(self, key: str) -> StageRun:
         return self._runs[self.tasks[key].stage]
@@ -215,12 +209,7 @@ class Agenda:
             earlier = self._drawn.get(stage.name, ()), self._decided.get(stage.name, ())
             return SearchRun(stage, start, self.ledger, *earlier)
         run = GridRun(stage, start, self.ledger, before, self._decided.get(stage.name, ()))
-        for cell, key in run.cells:
-            if key in self.ledger.known:
-                self.urgency.learn(cell.trial, self.ledger.known[key].history)
-        grids = [each for each in (*self._under_way(), run) if isinstance(each, GridRun)]
-        keys = {each.stage.name: [key for _, key in each.cells] for each in grids}
-        self.ledger.queue = self.urgency.ordered(self.ledger.queue, keys)
+        self.urgency.opened(stage.name, run.cells, self.ledger)
         return run
 
     def _decide_next(self) -> bool:
@@ -246,8 +235,24 @@ def keep_failures(agenda: Agenda) -> None:
         agenda.advance()
 
 
+def searches(agenda: Agenda) -> list[tuple[Search, StageRun | None]]:
+    """Return the searches that are not decided, each with its course where it has begun."""
+    found = (stage for stage in agenda.study.stages if isinstance(stage, Search))
+    return [(each, agenda._runs.get(each.name)) for each in found if each.name not in agenda._results]
+
+
 def under_way(agenda: Agenda) -> list[StageResult]:
     """Return what the open stages have come to so far, in the study's order: trials that have ended, and no winner."""
     so_far = [run.so_far() for run in agenda._under_way()]
     order = [stage.name for stage in agenda.study.all_stages]
     return sorted(so_far, key=lambda result: order.index(result.stage.name))
+
+
+def _foreseen(stage: AnyStage, base: Trial, terms: Terms, seen: set[str]) -> list[Trial]:
+    """Return the trials of a stage to come whose keys are not among those `seen`, and add their keys to these."""
+    foreseen = stage.foreseen(base) or []
+    if isinstance(stage, Recheck):  # what it will run is not known, only how much
+        return foreseen
+    new = {key: trial for trial in foreseen if (key := terms.key(trial)) not in seen}
+    seen |= new.keys()
+    return [*new.values()]

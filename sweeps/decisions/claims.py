@@ -118,17 +118,17 @@ def _ruled(claim: Claim, entrants: Sequence[Entrant], compared: Comparison | Non
     def against(values: Iterable[Any]) -> str:
         leads = [(rivals[value], labels[value]) for value in values]
         numbers = ", ".join(f"{each.words} points against {name}" for each, name in leads)
-        return f"{labels[claim.better]} is at {numbers}"
+        return f"{labels[claim.better]}: {numbers}"
 
     behind = [value for value, each in rivals.items() if each.high is not None and each.high < 0]
     if behind:
         return Ruling.REFUTED, against(behind)
     if not claim.worse and not compared.may_be_best[at[claim.better]]:
         best = [value for value in rivals if compared.may_be_best[at[value]]]
-        return Ruling.REFUTED, f"{against(best)}: it is not among those that may be best"
+        return Ruling.REFUTED, f"{against(best)}; it is not among those that may be best"
     if len(rivals) < len(named) or not named:
         absent = [value for value in named if value not in at]
-        return Ruling.NOT_TESTED, _absent(absent, entrants) if absent else "it has no rival"
+        return Ruling.NOT_TESTED, _absent(absent, entrants) if absent else "there is nothing to compare it with"
     unmet = [value for value, each in rivals.items() if not each.ahead]
     if not unmet:
         return Ruling.HOLDS, against(rivals)
@@ -148,11 +148,11 @@ def _negligible(difference: Difference) -> bool:
 def _needed(compared: Comparison, pairs: Mapping[tuple[int, int], float]) -> str:
     """Say how many seeds would decide about differences such as these: as above 0, or as negligible."""
     if not compared.told:
-        return "with one seed, and no other trial with several, nothing is told apart"
+        return "differences cannot be tested, as no trial of the study has more than one seed"
     seeds = [compared.seeds_for(max(abs(value), DELTA / 100 - abs(value)), pair) for pair, value in pairs.items()]
     if None in seeds:
-        return "no number of seeds would decide about so small a difference on so few images"
-    return f"about {max(filter(None, seeds))} seeds would decide, if it is as measured"
+        return "no number of seeds could decide so small a difference on so few images"
+    return f"about {max(filter(None, seeds))} seeds would decide it if the difference is as measured"
 
 
 def _absent(values: Sequence[Any], entrants: Sequence[Entrant]) -> str:

@@ -10,7 +10,6 @@ import numpy as np
 from sweeps.decisions.jackknife import contributions
 from sweeps.decisions.stages import Cell
 from sweeps.decisions.status import Status
-from trainables.datasets import Dataset
 from trainables.datasets.splits import held_again
 from trainables.history import History
 
@@ -57,13 +56,6 @@ class Yardstick:
     images: int
     labels: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
     share: float = 1.0
-
-    @classmethod
-    def of(cls, data: Dataset) -> Yardstick:
-        """Return what trials on this data are held against; the labels are needed where images have several."""
-        parts = {"train": data.train, "val": data.val, "test": data.test}
-        labels = {name: split.labels for name, split in parts.items()} if data.multi_label else {}
-        return cls(data.metric, len(data.val), labels, len(data.val) / (len(data.train) + len(data.val)))
 
     def sample(self, outcome: Outcome, part: str) -> np.ndarray | None:
         """Return what each image of a part of the data adds to a trial's score at its chosen epochs, (replicates, N).

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sweeps.decisions import rules
 from sweeps.decisions.drawing import SCREENING, Draw, Drawing
@@ -16,8 +16,8 @@ from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Decision, Drawn, StageResult, Task
 from sweeps.decisions.samplers import Told
+from sweeps.decisions.screening import Screening
 from sweeps.decisions.stages import Search
-from sweeps.decisions.status import Status
 from trainables.config import Trial
 from trainables.history import History
 
@@ -45,12 +45,9 @@ class SearchRun:
         self.drawing = Drawing(stage, start, ledger.terms)
         # a search may have had more trials in earlier runs than it is to have now
         trials = max([stage.trials, *(drawn.number + 1 for drawn in earlier)])
-        self.rule = rules.make(stage.rule, start.training.epochs, trials)
+        self.screening = Screening(rules.make(stage.rule, start.training.epochs, trials))
         self.confirmed: list[Draw] | None = None  # what is run in full with all seeds; None while trials are screened
-        self._made: list[Decision] = []  # in order; the same events give the same decisions
         self._waiting: list[tuple[Draw, tuple[int, ...]]] = []  # what is to run next, and its seeds
-        self._limits: dict[int, int] = {}  # by number, the epoch up to which a trial runs for now
-        self._due: int | None = None  # how many trials the rule has run on now; None: something has happened since
         self._recall(earlier)
         self._made_before = decided if self.draws else ()  # of another search they say nothing
         ledger.reused += [key for key, draw in self.draws.items() if draw.scores]
@@ -64,8 +61,9 @@ class SearchRun:
     @property
     def decisions(self) -> list[Decision]:
         """All decisions in order, those of earlier runs first."""
-        resumed: list[Decision] = [{"decision": "resumed"}] if self._made_before and self._made else []
-        return [*self._made_before, *resumed, *self._made]
+        made = self.screening.decisions
+        resumed: list[Decision] = [{"decision": "resumed"}] if self._made_before and made else []
+        return [*self._made_before, *resumed, *made]
 
     @property
     def told(self) -> list[Told]:
@@ -82,7 +80,7 @@ class SearchRun:
 
         First come those that the rule has run on, then new ones, drawn with all that has been told by now.
         """
-        self._due = None
+        self.screening.something_happened()
         if not self._waiting and self.confirmed is None and (draw := self._promoted() or self._new()):
             self._waiting.append((draw, SCREENING))
         self._move_on()
@@ -100,9 +98,7 @@ class SearchRun:
         """Return how many trials next() could give out now; fewer where the space holds no more."""
         if self.confirmed is not None:
             return len(self._waiting)
-        if self._due is None:
-            self._due = self.rule.ready()
-        return len(self._waiting) + self._due + self.drawing.left
+        return len(self._waiting) + self.screening.ready() + self.drawing.left
 
     def goes_on(self, key: str, epoch: int, score: float) -> bool:
         """Take a running trial's newest score; return whether it runs on, or is paused."""
@@ -110,13 +106,7 @@ class SearchRun:
         if self.confirmed is not None:
             return True
         draw.scores[epoch] = max(score, draw.scores.get(epoch - 1, score))
-        if epoch < self._limits[draw.number]:
-            return True
-        self._due = None
-        limit = self.rule.note(draw.number, epoch, draw.scores[epoch])
-        self._decided("note", draw, epoch=epoch, score=draw.scores[epoch], runs_on_to=limit)
-        self._limits[draw.number] = limit or epoch
-        return limit is not None
+        return self.screening.goes_on(draw, epoch)
 
     def waits(self, key: str) -> bool:  # noqa: ARG002
         """Return False: a trial that is paused has ended for now, and may be run on later."""
@@ -129,15 +119,10 @@ class SearchRun:
     def ended(self, key: str, history: History, reason: str | None) -> None:
         """Take a trial's end or pause; one that was called due meanwhile is run on."""
         draw = self.draws[key]
-        draw.running, draw.reason, self._due = False, reason, None
+        draw.running, draw.reason = False, reason
         draw.take(history)
-        if self.confirmed is None and reason:
-            self.rule.drop(draw.number)
-            self._decided("drop", draw, reason=reason)
-        elif self.confirmed is None and draw.state == Status.DONE:  # Tune asks nobody whether a full run goes on
-            self.rule.note(draw.number, draw.epochs, draw.scores[draw.epochs])
-            self._decided("note", draw, epoch=draw.epochs, score=draw.scores[draw.epochs], runs_on_to=None)
-        elif self.confirmed is None and len(draw.scores) < self._limits[draw.number]:
+        self.screening.something_happened()
+        if self.confirmed is None and self.screening.ended(draw):
             self._waiting.append((draw, SCREENING))
         self._move_on()
 
@@ -163,7 +148,7 @@ class SearchRun:
         First those confirmed, by their score over all seeds; then the others, by how far they came and their score.
         """
         numbered = {draw.number: draw for draw in self.draws.values()}
-        order = [numbered[number] for number in self.rule.ranking()]
+        order = [numbered[number] for number in self.screening.rule.ranking()]
         confirmed = filter(self.is_confirmed, self.confirmed or ())
         scores = {draw: draw.history.cut(self.seeds, draw.epochs).score() for draw in confirmed}
         first = sorted(scores, key=lambda draw: scores[draw], reverse=True)
@@ -193,20 +178,20 @@ class SearchRun:
         return [outcome(each.cell, each.key, each.history, self.seeds_of(each), each.reason) for each in draws]
 
     def _recall(self, earlier: Sequence[Drawn]) -> None:
-        reached = {}
+        rule, reached = self.screening.rule, {}
         for drawn in sorted(earlier, key=lambda drawn: drawn.number):
             draw = self.drawing.recall(drawn, self.ledger.known.get(drawn.key))
             if draw is None:
                 continue
             if draw.reason:
-                self.rule.first(draw.number)
-                self.rule.drop(draw.number)
+                rule.first(draw.number)
+                rule.drop(draw.number)
             elif draw.scores:
                 reached[draw.number] = draw.scores
             else:
-                self._begin(draw)
+                self.screening.begin(draw)
                 self._waiting.append((draw, SCREENING))
-        rules.resume(self.rule, reached)
+        rules.resume(rule, reached)
 
     def _move_on(self) -> None:
         """When nothing is left to screen, have the best confirmed."""
@@ -218,29 +203,14 @@ class SearchRun:
         self._waiting = [(draw, self.seeds) for draw in behind]
 
     def _promoted(self) -> Draw | None:
-        """Return the next trial that the rule calls due, of those whose pause is complete; None where there is none."""
-        while due := self.rule.due():
-            number, limit = due
-            draw = next(draw for draw in self.draws.values() if draw.number == number)
-            self._limits[number] = limit
-            self._decided("due", draw, runs_on_to=limit)
-            if not draw.running:
-                return draw
-        return None
+        return self.screening.promoted(self.draws.values())
 
     def _new(self) -> Draw | None:
         """Draw a new trial; None where there are enough, or the space holds no more."""
         draw = self.drawing.new() if self.drawing.left else None
         if draw:
-            self._begin(draw)
+            self.screening.begin(draw)
         return draw
-
-    def _begin(self, draw: Draw) -> None:
-        self._limits[draw.number] = self.rule.first(draw.number)
-        self._decided("first", draw, values=draw.values, runs_on_to=self._limits[draw.number])
-
-    def _decided(self, what: str, draw: Draw, **how: Any) -> None:
-        self._made.append({"decision": what, "number": draw.number} | how)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from trainables.config import Trial
 from trainables.errors import UserError
 
 RECHECK = "recheck"  # the name of a study's last stage, where it has one
+UNVARIED = "as it starts"  # the label of the only trial of a stage that varies nothing
 FINAL = "final winner"  # the name of a recheck's first trial
 FIXED = {"dataset", "weights", "training.epochs", "training.vary_split"}  # what a search does not draw
 
@@ -49,7 +50,8 @@ class Cell:
     def named(self) -> str:
         """The values as a sentence has them: `conv_layers = 2`, `activation = none`."""
         pairs = zip(self.fields, self.values, strict=True) if self.fields else ()
-        return ", ".join(f"{name} = {label(value)}" for name, value in pairs) or self.label
+        named = ", ".join(f"{name} = {label(value)}" for name, value in pairs) or self.label
+        return "the starting configuration" if named == UNVARIED else named
 
 
 def named_all(cells: Sequence[Cell]) -> str:
@@ -133,7 +135,7 @@ class Stage:
         if len(words) == 1:
             return words[0]
         named = (f"{path.rpartition('.')[2]}={word}" for path, word in zip(self.vary, words, strict=True))
-        return ", ".join(named) or "as it starts"
+        return ", ".join(named) or UNVARIED
 
 
 @dataclass(frozen=True)

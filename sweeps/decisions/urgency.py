@@ -6,9 +6,11 @@ scheduling orders jobs (Hu, "Parallel sequencing and assembly line problems", Op
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
+from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.records import Task, Terms
+from sweeps.decisions.stages import Cell
 from sweeps.decisions.study import Study
 from trainables.config import Trial
 from trainables.history import History
@@ -20,6 +22,7 @@ class Urgency:
 
     def __init__(self, study: Study, terms: Terms) -> None:
         self.study, self.terms = study, terms
+        self._stages: dict[str, Sequence[str]] = {}  # the keys of those that are open, or were
         self._planned: dict[Trial, float] = {}
         self._measured: dict[Trial, float] = {}
         self._seconds = self._efforts = 0.0  # of the measured ones, in all
@@ -38,16 +41,20 @@ class Urgency:
             self._planned[trial] = effort(layers, trial.training.batch_size)
         return self._planned[trial]
 
-    def ordered(self, tasks: Iterable[Task], stages: Mapping[str, Sequence[str]]) -> list[Task]:
-        """Return trials, the most urgent first, and equals as they were.
+    def opened(self, stage: str, cells: Sequence[tuple[Cell, str]], ledger: Ledger) -> None:
+        """Take in a stage with its trials and their keys, and put the most urgent of all trials first in the queue.
 
-        `stages` are the open ones, each with its trials' keys: a trial of several is as urgent as for the first.
+        Equals stay as they were. A trial of several stages is as urgent as for the first of them.
         """
+        self._stages[stage] = [key for _, key in cells]
+        for cell, key in cells:
+            if key in ledger.known:
+                self.learn(cell.trial, ledger.known[key].history)
         waiting: dict[str, float] = {}
-        for name, keys in stages.items():
+        for name, keys in self._stages.items():
             behind = self._behind(name)
             waiting |= {key: max(behind, waiting.get(key, 0.0)) for key in keys}
-        return sorted(tasks, key=lambda task: self._left(task) + waiting.get(task.key, 0.0), reverse=True)
+        ledger.queue.sort(key=lambda task: self._left(task) + waiting[task.key], reverse=True)
 
     def _left(self, task: Task) -> float:
         """Return how long a trial has yet to train."""

@@ -21,7 +21,7 @@ from sweeps.tracking import findings
 from sweeps.tracking.artifacts import Unreadable
 from sweeps.tracking.connection import one_line
 from sweeps.tracking.findings import ANALYSES, LAST, Kept, Left, Place
-from sweeps.tracking.finished import folder_name, model_name
+from sweeps.tracking.finished import folder_name, folder_of, model_name
 from sweeps.tracking.store import Store, StoredTrial
 from trainables.errors import UserError
 
@@ -183,9 +183,9 @@ class Answers:
     def _written(self, question: Question, files: Mapping[str, bytes], finding: Finding) -> Answer:
         """Write a finding where people look for it."""
         # the names of several could be longer than a folder's may be
-        several = f"{len(question.trials)} models {question.folder.rpartition('-')[2]}"
-        models = question.models if len(question.trials) == 1 else several
-        place = self.folder / folder_name(models) / question.job.name
+        several = folder_name(f"{len(question.trials)} models {question.folder.rpartition('-')[2]}")
+        models = folder_of(question.trials[0]) if len(question.trials) == 1 else several
+        place = self.folder / models / question.job.name
         try:
             keep(place, {name: content for name, content in files.items() if not _is_in(place / name, content)})
         except UserError as error:

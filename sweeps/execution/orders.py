@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from sweeps.decisions.records import Task
 from sweeps.execution.messages import Order
-from sweeps.tracking.entry import Entry
+from sweeps.tracking.entry import Entry, params
 
 
 def order(task: Task, device: str, tags: Mapping[str, str]) -> Order:
@@ -15,20 +14,8 @@ def order(task: Task, device: str, tags: Mapping[str, str]) -> Order:
     share.
     """
     run_id = task.known.run_id if task.known else None
-    entry = Entry(task.name, _params(task), _tags(task) | dict(tags), run_id)
+    entry = Entry(task.name, params(task.cell.trial), _tags(task) | dict(tags), run_id)
     return Order(task.key, task.stage, task.cell.trial, tuple(task.seeds), device, entry)
-
-
-def _params(task: Task) -> dict[str, str | int | float | bool]:
-    """Return the config as MLflow's params: flattened, only what matters.
-
-    The number of epochs is not among them: it may be raised later, and params never change.
-    """
-    trial = task.cell.trial
-    flat: dict[str, Any] = {"dataset": trial.dataset, "weights": trial.weights}
-    flat |= trial.model.canonical() | trial.training.canonical()
-    plain = {name: "-".join(map(str, value)) if isinstance(value, tuple) else value for name, value in flat.items()}
-    return {name: value for name, value in plain.items() if value not in ("", None)}
 
 
 def _tags(task: Task) -> dict[str, str]:

@@ -1,12 +1,13 @@
-"""The figures of a report, each drawn again only where what it shows has changed."""
+"""The figures of a report, each drawn again only where what it shows has changed, by whichever command drew it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from pathlib import Path
 
 from analysis.page import Picture
+from sweeps.reporting.drawn import Drawn
 from trainables.files import write_whole
 
 
@@ -17,6 +18,7 @@ class Album:
         self.folder = folder
         self.pictures: dict[str, Picture] = {}  # by the file's name without its ending
         self._shown: dict[str, Hashable] = {}  # likewise, what the picture shows
+        self._drawn = Drawn(folder)  # by this command or one before
 
     def add(
         self, name: str, caption: str, shows: Hashable, draw: Callable[[], partial[bytes]], *, vector: bool = True
@@ -27,14 +29,20 @@ class Album:
         OSError.
         """
         png, svg = (self.folder / f"{name}.{end}" for end in ("png", "svg"))
+        files = [png, svg] if vector else [png]
         if self._shown.get(name, draw) != shows or not png.exists():
-            from analysis import figures  # imports Matplotlib, which a plan does not need
-
             call = draw()
-            write_whole(png, call())
-            if vector:
-                write_whole(svg, figures.svg(call))
+            if not self._drawn.has(name, call, files):
+                _draw(call, files)
+                self._drawn.note(name, call, files)
             self._shown[name] = shows
         smaller = svg if vector and svg.stat().st_size < png.stat().st_size else png
         self.pictures[name] = Picture(smaller, caption)
         return self.pictures[name]
+
+
+def _draw(call: partial[bytes], files: Sequence[Path]) -> None:
+    from analysis import figures  # imports Matplotlib, which a plan does not need
+
+    for file in files:
+        write_whole(file, figures.svg(call) if file.suffix == ".svg" else call())

@@ -22,9 +22,9 @@ def answers_chapter(material: Material) -> Chapter:
         blocks.append(Words(recommendation(material, material.best), "lead"))
     rows = [_row(result, material) for result in material.agenda.results if _compares(result)]
     columns = map(
-        Column, ("factor", "choice", "over the next best", "over the worst", "how sure", "cost of the choice")
+        Column, ("factor", "choice", "lead over the runner-up", "lead over the worst", "how sure", "cost of the choice")
     )
-    title = f"Validation {material.facts.yardstick.metric}, points, with simultaneous 95 % intervals"
+    title = f"Leads in validation {material.facts.yardstick.metric}, points, with simultaneous 95 % intervals"
     blocks += [Table(title, tuple(columns), tuple(rows))] if rows else []
     if not blocks:
         blocks.append(Words("No stage is decided yet." if not over else "No stage has a winner."))
@@ -36,9 +36,9 @@ def recommendation(material: Material, best: Outcome) -> str:
     layers, metric = material.layers(best), material.facts.yardstick.metric
     val, test = (percent(best, name) for name in ("val_score", "test_score"))
     took = seconds(best)
-    price = f"{parameters(layers):,} parameters" + (f" and {took:,.0f} s of training" if took is not None else "")
+    price = f"{parameters(layers):,} parameters" + (f", {took:,.0f} s of training" if took is not None else "")
     use = "Use" if material.agenda.over else "Best so far:"
-    return f"{use} {material.way(best)}: test {metric} {test}, on validation {val}; {price}."
+    return f"{use} {material.way(best)}: test {metric} {test}, validation {metric} {val}; {price}."
 
 
 def headline(result: StageResult) -> str:
@@ -53,9 +53,9 @@ def headline(result: StageResult) -> str:
     if not rivals:
         return named
     if not contest.told:
-        return f"{named} leads; nothing is told apart"
+        return f"{named} leads; its lead cannot be tested"
     if all(_ahead(contest, best, each) for each in rivals):
-        return f"{named} is ahead of all others{_entered(result)}"
+        return f"{named} is ahead of all {_others(result)}"
     others = [each.cell for each in contest.best_set if each.key != best.key]
     return f"{named} leads; {named_all(others)} may be as good" if others else f"{named} leads"
 
@@ -70,16 +70,20 @@ def confidence(result: StageResult) -> str:
     left = f"; {missing} not ranked" if missing and not result.stage.open_ended else ""
     if not contest.told:
         why = "one seed each" if contest.same_images else "scored on different images"
-        return f"nothing is told apart: {why}{left}"
+        return f"cannot be tested: {why}{left}"
     level = [each for each in rivals if not _ahead(contest, best, each)]
     if not level:
-        return f"ahead of {'the other' if len(rivals) == 1 else f'all {len(rivals)} others'}{_entered(result)}{left}"
-    return f"not told apart from {named_all([each.cell for each in level])}{left}"
+        return f"ahead of {_others(result, len(rivals))}{left}"
+    return f"not significantly ahead of {named_all([each.cell for each in level])}{left}"
 
 
-def _entered(result: StageResult) -> str:
-    """Say whom a search's winner was compared with: those confirmed, and no others."""
-    return " confirmed" if result.stage.open_ended else ""
+def _others(result: StageResult, count: int | None = None) -> str:
+    """Name those that a winner was compared with, with their number where it is given: of a search those confirmed."""
+    kind = " confirmed" if result.stage.open_ended else ""
+    if count == 1:
+        return f"the other{kind and f'{kind} trial'}"
+    others = f"other{kind} trials" if kind else "others"
+    return f"all {count} {others}" if count else others
 
 
 def _compares(result: StageResult) -> bool:

@@ -6,14 +6,13 @@ import numpy as np
 
 from analysis.page import Block, Chapter, Code, Folded, Heading, Heat, Words, of_section
 from analysis.report import Column, Section, Table
-from sweeps.decisions.labels import listed, points
+from sweeps.decisions.labels import counted, listed, points
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import StageResult
 from sweeps.decisions.stages import named_all
 from sweeps.decisions.status import Status
-from sweeps.reporting.effects import effects_table
 from sweeps.reporting.material import Material, percent, seconds
-from sweeps.reporting.stage_report import whole_table
+from sweeps.reporting.stage_report import effects_of, whole_table
 from sweeps.reporting.tables import MOST_CLASSES, published_table
 from trainables.plan import flops, parameters
 
@@ -30,7 +29,7 @@ def final_chapter(material: Material, best: Outcome) -> Chapter:
     chosen = f"epoch{'s' if len(epochs) > 1 else ''} {listed([*map(str, epochs)])}"
     at = f"at {chosen} of {best.cell.trial.training.epochs}"
     size = f"{parameters(layers):,} parameters, {flops(layers) / 1e6:.2f} MFLOPs an image"
-    told = f"{material.way(best)}: test {metric} {test}, on validation {val}, {at}; {size}."
+    told = f"{material.way(best)}: test {metric} {test}, validation {metric} {val}, {at}; {size}."
     per_class = list(zip(*(record.class_score for record in best.history.chosen()), strict=True))
     blocks: list[Block] = [Words(told)]
     if len(names) <= MOST_CLASSES:
@@ -53,17 +52,21 @@ def learned_chapter(material: Material) -> Chapter | None:
 def limits_chapter(material: Material) -> Chapter:
     """Return what the study leaves open, and what it would cost to decide that."""
     seeds, results = len(material.terms.seeds), material.agenda.results
-    lines = [f"{'One seed' if seeds == 1 else f'{seeds} seeds'} a trial, one data set: what is said holds for these."]
+    lines = [
+        f"{'One seed' if seeds == 1 else f'{seeds} seeds'} per trial and one data set: the findings hold for these."
+    ]
     if any(each.start and each.stage.name != material.agenda.study.stages[0].name for each in results):
-        lines.append("One factor was varied at a time: that two act together in another way is not seen.")
+        lines.append("Factors were varied one at a time, so interactions between them are not seen.")
     stopped = [each for result in results for each in result.outcomes if each.status == Status.CENSORED]
     if stopped and not any(result.stage.open_ended for result in results):
-        lines.append(f"{len(stopped)} trials were stopped early and are not ranked (--no-early-stopping runs them).")
+        lines.append(
+            f"Stopped early and not ranked: {counted(len(stopped), 'trial')} (--no-early-stopping runs all in full)."
+        )
     rows = [row for result in results for row in _open(result)]
     blocks: list[Block] = list(map(Words, lines))
     if rows:
-        heads = ("factor", "open between", "measured, points", "seeds that would decide", "more training, s")
-        title = "Open, and what it would cost to decide, if the difference is as measured"
+        heads = ("factor", "undecided between", "difference, points", "seeds that would decide", "extra training, s")
+        title = "Undecided, and what it would cost to decide if the difference is as measured"
         columns = [Column(name, digits=0) for name in heads]
         blocks.append(Table(title, tuple(columns), tuple(rows)))
     return Chapter("Limits", tuple(blocks))
@@ -95,25 +98,20 @@ def appendix_chapter(material: Material) -> Chapter:
     blocks: list[Block] = [Words("All columns of all trials are in the CSV files beside this report.")]
     for result in material.results:
         tables = [whole_table(result, material)] if result.outcomes else []
-        tables += [each for each in (_effects(result, material), published_table(result, material.facts)) if each]
+        tables += [each for each in (effects_of(result, material), published_table(result, material.facts)) if each]
         if tables:
             blocks.append(Folded(f"{result.stage.title}: full tables", tuple(map(_cut, tables))))
     again = {**material.source.restarts, **material.agenda.restarts}
     restarted = {each.key: each for result in material.results for each in result.outcomes if again.get(each.key)}
     blocks += [
-        Words(f"Started again from its last snapshot: {each.cell.named} ({'; '.join(again[each.key])}).")
+        Words(f"Restarted from its last snapshot: {each.cell.named} ({'; '.join(again[each.key])}).")
         for each in restarted.values()
     ]
     failed = {each.key: each for result in material.results for each in result.outcomes if each.status == Status.FAILED}
     blocks += [Words(f"Failed: {each.cell.named}: {each.reason}.") for each in failed.values()]
     if not restarted and not failed:
-        blocks.append(Words("No trial failed, and none was started again."))
+        blocks.append(Words("No trial failed or had to be restarted."))
     return Chapter("Appendix", tuple(blocks))
-
-
-def _effects(result: StageResult, material: Material) -> Table | None:
-    varies_one = not result.stage.open_ended and bool(getattr(result.stage, "vary", ()))
-    return effects_table(result, material.facts) if varies_one else None
 
 
 def _cut(table: Table) -> Table:
@@ -141,7 +139,7 @@ def _open(result: StageResult) -> list[tuple[str | int | float | None, ...]]:
         more = [max(0, (needed or 0) - len(outcome.history.seeds)) for outcome in (best, each)]
         price = sum(count * each_takes for count, each_takes in zip(more, spent, strict=True)) if needed else None
         names = f"{named_all((best.cell, each.cell))}"
-        rows.append((result.stage.title, names, points(found.value), needed or "no number", price))
+        rows.append((result.stage.title, names, points(found.value), needed or "none: more images", price))
     return rows
 
 

@@ -16,7 +16,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.agenda import Agenda, searches
+from sweeps.decisions.ahead import is_screened
 from sweeps.decisions.labels import counted
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Task
@@ -80,6 +81,8 @@ class Display:
         self.running.pop(task.key, None)
         word = WORDS[outcome.status]
         rest = describe(outcome).removeprefix(word)
+        if task.drawn and outcome.status == Status.DONE:  # a search runs its best twice, and ranks the second run
+            word = "screened" if is_screened(task.seeds) else f"confirmed with {counted(len(task.seeds), 'seed')}"
         self._say(Text.assemble(f"{task.name}: ", (word, COLOURS[outcome.status]), rest))
 
     def laid_aside(self, task: Task) -> None:
@@ -137,7 +140,7 @@ class Display:
     def _time_left(self) -> Text:
         """Say how long the rest takes: with a search about, else at most, as trials may stop early."""
         seconds = self.progress.seconds_left(self._under_way())
-        how = "about" if self.agenda.searches() else "at most"
+        how = "about" if searches(self.agenda) else "at most"
         return Text("" if seconds is None else f"{how} {span(seconds)} left")
 
 

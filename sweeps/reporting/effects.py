@@ -28,19 +28,6 @@ def effects_table(result: StageResult, facts: Facts) -> Table | None:
         return None
     base, contest = _base(result), result.winner.contest
     target = result.winner.outcome.score - NEAR
-    metric = facts.score
-    columns = (
-        Column(result.stage.name),
-        Column(f"against {base.cell.named}, points"),
-        Column("against the value before, points"),
-        Column("train − validation, points", digits=1),
-        Column("epochs to its own best less 1 point"),
-        Column(f"epochs to {100 * target:.1f} % {metric}"),
-        Column("training, s", digits=0),
-        Column("MFLOPs", digits=2),
-        Column("points per doubling of FLOPs", digits=1),
-        Column("points per doubling of parameters", digits=1),
-    )
     plans = {outcome.key: _plan(outcome, facts) for outcome in result.outcomes}
     before: list[Outcome | None] = [None, *result.outcomes[:-1]]
     rows = [
@@ -59,10 +46,11 @@ def effects_table(result: StageResult, facts: Facts) -> Table | None:
         for outcome, earlier in zip(result.outcomes, before, strict=True)
     ]
     eligible = tuple(outcome.status == Status.DONE for outcome in result.outcomes)
-    return Table(f"{result.stage.title}: effects on validation {metric}", columns, tuple(rows), eligible)
+    title = f"{result.stage.title}: effects on validation {facts.score}"
+    return Table(title, _columns(result, base, target, facts.score), tuple(rows), eligible)
 
 
-HOLDS_FOR = "Each effect holds at the values that the other factors have here."
+HOLDS_FOR = "Each effect holds for the values that the other factors have in this stage."
 
 
 def effects_sentences(result: StageResult, terms: Terms) -> list[str]:
@@ -71,15 +59,30 @@ def effects_sentences(result: StageResult, terms: Terms) -> list[str]:
         return []
     lines = [HOLDS_FOR]
     members = result.winner.contest.best_set
-    if len(members) > 1:
-        prices = {outcome.key: terms.flops(outcome) for outcome in members}
+    prices = {outcome.key: terms.flops(outcome) for outcome in members}
+    if len(set(prices.values())) > 1:
         cheapest = min(members, key=lambda outcome: prices[outcome.key])
         share = prices[cheapest.key] / max(prices.values())
         lines.append(
-            f"The cheapest that may be best: {cheapest.cell.named}, {prices[cheapest.key] / 1e6:.2f} MFLOPs an image, "
-            f"{100 * share:.0f} % of what the dearest of them takes."
+            f"The cheapest of those that may be best: {cheapest.cell.named}, with {prices[cheapest.key] / 1e6:.2f} "
+            f"MFLOPs an image ({100 * share:.0f} % of the most expensive one)."
         )
     return lines
+
+
+def _columns(result: StageResult, base: Outcome, target: float, metric: str) -> tuple[Column, ...]:
+    return (
+        Column(result.stage.name),
+        Column(f"against {base.cell.named}, points"),
+        Column("against the previous value, points"),
+        Column("train − validation, points", digits=1),
+        Column("epochs to within 1 point of its own best"),
+        Column(f"epochs to {100 * target:.1f} % {metric}"),
+        Column("training, s", digits=0),
+        Column("MFLOPs", digits=2),
+        Column("points per doubling of FLOPs", digits=1),
+        Column("points per doubling of parameters", digits=1),
+    )
 
 
 def _ranked(result: StageResult) -> list[Outcome]:

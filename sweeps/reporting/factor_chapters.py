@@ -32,9 +32,9 @@ def question(result: StageResult) -> str:
     if stage.question:
         return stage.question
     if isinstance(stage, Search):
-        return f"Which of the combinations of {len(stage.space.fields)} fields does best?"
+        return f"Which combination of these {len(stage.space.fields)} settings is best?"
     fields = " and ".join(stage.fields) if isinstance(stage, Stage) else ""
-    return f"What does {fields} do, all else as it was?" if fields else ""
+    return f"What is the effect of {fields}, all else being equal?" if fields else ""
 
 
 def _question(result: StageResult) -> list[Block]:

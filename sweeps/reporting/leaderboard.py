@@ -150,8 +150,8 @@ def account(search: SearchRun) -> list[str]:
     return [
         f"{len(draws)} trials drawn by {search.stage.sampler}: {ended}.",
         (
-            f"Screening and confirmation took {spent:,} epochs; all trials in full, with one seed each, would take "
-            f"{full:,}."
+            f"Screening and confirmation took {spent:,} epochs; running all trials in full with one seed each would "
+            f"take {full:,}."
         ),
         f"Confirmed in full with {seeds}: {', '.join(confirmed) or 'none'}. Only these are ranked.",
     ]
@@ -160,4 +160,4 @@ def account(search: SearchRun) -> list[str]:
 def left_out(search: SearchRun) -> list[str]:
     """Return how many draws were never trained. Only the command that drew them knows of them."""
     count = len(search.unbuildable)
-    return [f"Drawn, but not trained, as they cannot be built or were drawn before: {count}."] if count else []
+    return [f"Draws not trained because they cannot be built or repeat an earlier one: {count}."] if count else []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from analysis.report import Measured, Section, Table
+from analysis.report import Measured, Section
 from sweeps.decisions.agenda import Agenda, under_way
 from sweeps.decisions.labels import brief, listed
 from sweeps.decisions.outcome import Outcome
@@ -20,8 +21,11 @@ from sweeps.reporting.tables import Facts
 from trainables.datasets import Dataset
 from trainables.plan import Layer, plan_of
 
+T = TypeVar("T")
+
 SAMPLES = 2  # images of each class that a report shows
 MOST_SAMPLED = 20  # classes that it shows images of
+SAMPLE_SIDE = 96  # pixels of such an image at most: a report shows it on fewer, and MLflow keeps it
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,13 @@ class Material:
     data: DataSummary
     source: Provenance
     findings: Sequence[Section] = ()
-    tables: dict[str, Table] = field(default_factory=dict)  # whole ones, by stage: each is made once for a report
+    _made: dict[str, Any] = field(init=False, default_factory=dict)  # see once()
+
+    def once(self, what: str, make: Callable[[], T]) -> T:
+        """Return what `make` returns, which is asked once for a report: several of its parts show `what`."""
+        if what not in self._made:
+            self._made[what] = make()
+        return cast(T, self._made[what])
 
     @property
     def terms(self) -> Terms:
@@ -117,8 +127,19 @@ def _samples(data: Dataset) -> tuple[tuple[str, np.ndarray], ...]:
     for label, name in enumerate(data.class_names[:MOST_SAMPLED]):
         labels = data.train.labels
         there = np.flatnonzero(labels == label if labels.ndim == 1 else labels[:, label] == 1)
-        found += [(name, data.train.images[at].copy()) for at in there[:SAMPLES]]
+        found += [(name, _small(data.train.images[at])) for at in there[:SAMPLES]]
     return tuple(found)
+
+
+def _small(image: np.ndarray) -> np.ndarray:
+    """Return a copy of an image (H, W, C), where it is too large with the mean of so many pixels in place of them."""
+    height, width, channels = image.shape
+    step = -(-max(height, width) // SAMPLE_SIDE)
+    if step == 1 or step > min(height, width):
+        return image.copy()
+    whole = image[: height // step * step, : width // step * step]
+    blocks = whole.reshape(height // step, step, width // step, step, channels)
+    return np.round(blocks.mean(axis=(1, 3))).astype(np.uint8)
 
 
 def percent(outcome: Outcome, metric: str) -> str:

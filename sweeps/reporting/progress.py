@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.agenda import Agenda, searches
 from sweeps.decisions.ahead import Ahead, is_screened, of_search
 from sweeps.decisions.records import Task
 from trainables.config import Trial
@@ -71,4 +71,4 @@ class Progress:
 
     def _searches(self) -> list[Ahead]:
         study = self.agenda.study
-        return [of_search(stage, run, study.base(stage), self.work) for stage, run in self.agenda.searches()]
+        return [of_search(stage, run, study.base(stage), self.work) for stage, run in searches(self.agenda)]

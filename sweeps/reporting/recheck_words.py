@@ -9,14 +9,14 @@ from sweeps.decisions.stages import Recheck
 from sweeps.decisions.status import Status
 from sweeps.reporting.winner_words import not_compared, seeds, what_is_told
 
-AHEAD, LEVEL, BEHIND = "ahead of it", "not told apart from it", "behind it"
+AHEAD, LEVEL, BEHIND = "ahead of it", "no significant difference", "behind it"
 
 
 def recheck_sentences(stage: Recheck, result: StageResult, by: Yardstick) -> list[str]:
     """Return how each rechecked value compares with the final winner's, what was not rechecked, and what follows."""
     best, *rechecked = result.outcomes
     if result.winner is None or best.status != Status.DONE:
-        return ["The final winner did not run in full here: nothing can be told."]
+        return ["The final winner did not run in full here, so nothing can be compared."]
     contest = result.winner.contest
     found = [(each, contest.difference(each, best)) for each in rechecked]
     leads = {each.cell.label: lead for each, lead in found if lead}
@@ -31,13 +31,13 @@ def recheck_sentences(stage: Recheck, result: StageResult, by: Yardstick) -> lis
 
 def _about(stage: Recheck, best: Outcome, by: Yardstick) -> str:
     return (
-        f"Final winner on validation ({by.images:,} images): {stage.winner}: validation {by.metric} "
-        f"{100 * best.score:.1f} % ({seeds(best)})"
+        f"Final winner on validation ({by.images:,} images): {stage.winner} at "
+        f"{100 * best.score:.1f} % {by.metric} ({seeds(best)})"
     )
 
 
 def _standing(leads: dict[str, Difference]) -> str:
-    """Say which values are ahead of the final winner, not told apart from it, and behind it."""
+    """Say which values are ahead of the final winner, not significantly different, and behind it."""
     words = ""
     for place in (AHEAD, LEVEL, BEHIND):
         those = [f"{label} ({lead.words})" for label, lead in leads.items() if _place(lead) == place]
@@ -53,16 +53,16 @@ def _place(lead: Difference) -> str | None:
 
 def _conclusion(stage: Recheck, leads: dict[str, Difference]) -> list[str]:
     if not any(map(_place, leads.values())):
-        return ["Whether one factor at a time missed an interaction cannot be told."]
+        return ["Whether varying one factor at a time missed an interaction cannot be tested."]
     ahead = [label for label, lead in leads.items() if lead.ahead]
     if not ahead:
         return ["No interaction seen: no rechecked value is ahead of the final winner."]
     was_behind = {swap.cell.label for swap in stage.swaps if swap.behind}
     return [
-        f"{label} is ahead of the final winner, and was behind in its own stage: one factor at a time missed an "
+        f"{label} is ahead of the final winner but was behind in its own stage: varying one factor at a time missed an "
         "interaction."
         if label in was_behind
-        else f"{label} is ahead of the final winner: one factor at a time missed it. Whether by an interaction is "
-        "open, as its own stage did not tell it to be behind."
+        else f"{label} is ahead of the final winner: varying one factor at a time missed it. Whether that is an "
+        "interaction is open, as it was not significantly behind in its own stage."
         for label in ahead
     ]

@@ -78,7 +78,7 @@ def write(
     for result in material.results:
         _write_files(folder, result, material)
     write_page(folder / "report.html", page(material, album))
-    claims = claims_section(agenda.study.claims, agenda.results, agenda.terms.yardstick)
+    claims = _claims_section(material)
     stages = [_section(result, material, album) for result in agenda.results]
     sections = [*stages, *([claims] if claims else []), *findings]
     more = {"question": agenda.study.question, "state": state(material), "date": material.source.date}
@@ -89,7 +89,7 @@ def write(
 def page(material: Material, album: Album) -> Page:
     """Return the report as a page, with its figures in the album."""
     agenda, best = material.agenda, material.best
-    claims = claims_section(agenda.study.claims, agenda.results, agenda.terms.yardstick)
+    claims = _claims_section(material)
     chapters = [
         answers_chapter(material),
         setup_chapter(material, album),
@@ -128,9 +128,7 @@ def keep(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 def write_findings(folder: Path, study: str, sections: Sequence[Section]) -> Path:
     """Write what analyses found as a report of its own and return its path."""
-    intro = [
-        "Analyses of finished models. Each figure's numbers lie beside it as CSV or NPZ, and in the model's MLflow run."
-    ]
+    intro = ["Analyses of finished models. The numbers behind each figure are beside it as CSV or NPZ, and in MLflow."]
     report.write_json(folder / "analysis.json", f"{study}: analyses", intro, sections)
     page = Page(f"{study}: analyses", [*map(of_section, sections)], about=intro)
     write_page(folder / "analysis.html", page)
@@ -156,6 +154,12 @@ def _claims(agenda: Agenda) -> list[tuple[str, list[str]]]:
     return [(TITLE, lines)] if lines else []
 
 
+def _claims_section(material: Material) -> Section | None:
+    agenda = material.agenda
+    asked = agenda.study.claims, agenda.results, agenda.terms.yardstick
+    return material.once("claims", lambda: claims_section(*asked))
+
+
 def _literally(text: str) -> str:
     """Return Markdown that is shown as this text, in one line: no link, no HTML, no heading."""
     return re.sub(r"([\\`*_\[\]~|#])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
@@ -179,7 +183,7 @@ def _section(result: StageResult, material: Material, album: Album) -> Section:
         return Section(result.stage.title, text)
     drawn = (album.pictures.get(f"{result.stage.name}-{end}") for end in ENDS)
     figures = tuple((each.file, each.caption) for each in drawn if each)
-    return Section(result.stage.title, text, tuple(shown.tables(material.facts)), figures)
+    return Section(result.stage.title, text, tuple(shown.tables(material)), figures)
 
 
 def _about(material: Material) -> str:
@@ -190,4 +194,4 @@ def _undecided(agenda: Agenda) -> list[str]:
     """Say which stages are not decided yet; nothing where all are."""
     decided = {result.stage.name for result in agenda.results}
     undecided = [stage.name for stage in agenda.study.all_stages if stage.name not in decided]
-    return [f"Not decided yet: {', '.join(undecided)}. The same command goes on."] if undecided else []
+    return [f"Not decided yet: {', '.join(undecided)}. The same command continues."] if undecided else []

@@ -41,19 +41,19 @@ def _course(search: SearchRun, seen: Sequence[Draw], scored: str, state: Hashabl
         full = [each for each in seen if each.state == Status.DONE]
         groups = {
             "ran in full": _places(full),
-            "stopped early, or still to run on": _places([each for each in seen if each not in full]),
+            "stopped early, or not finished": _places([each for each in seen if each not in full]),
         }
         best = np.column_stack((groups["ran in full"][:, :1], np.maximum.accumulate(groups["ran in full"][:, 1:])))
         return partial(
             figures.points,
             groups,
             steps=("best so far of those in full", best) if full else None,
-            title=f"{search.stage.name}: its course",
+            title=f"{search.stage.name}: progress",
             xlabel="trial, in the order drawn",
             ylabel=scored,
         )
 
-    caption = f"{search.stage.name}. The best {scored.removesuffix(', %')} of each trial's first seed so far."
+    caption = f"{search.stage.name}. The best {scored.removesuffix(', %')} so far of each trial's first seed."
     return album.add(f"{search.stage.name}-history", caption, state, draw)
 
 
@@ -78,8 +78,8 @@ def _coordinates(search: SearchRun, seen: Sequence[Draw], scored: str, state: Ha
         return partial(figures.parallel, axes, scores, title=title, colour_label=scored)
 
     caption = (
-        f"{search.stage.name}. A line for each trial, the higher its {scored.removesuffix(', %')} the darker; it has a "
-        "gap where the trial draws no such value."
+        f"{search.stage.name}. One line per trial, darker for a higher {scored.removesuffix(', %')}, with a gap "
+        "where the trial has no such setting."
     )
     return album.add(f"{search.stage.name}-drawn", caption, state, draw)
 
@@ -114,8 +114,8 @@ def _importance(search: SearchRun, material: Material, state: Hashable, album: A
             sort=True,
         )
 
-    lines = " Lines: about 95 %, by resampling the trials." if over else ""
-    caption = f"What made the best quarter of the trials good. {about}.{lines}"
+    lines = " Lines: about 95 % intervals, by resampling the trials." if over else ""
+    caption = f"Which settings set the best quarter of the trials apart. {about}.{lines}"
     return album.add(f"{search.stage.name}-importance", caption, (state, over), draw)
 
 
@@ -133,7 +133,7 @@ def _pareto(search: SearchRun, scored: str, state: Hashable, album: Album) -> Pi
         others = [point for number, point in all_points.items() if number not in front]
         return partial(
             figures.points,
-            {"no other beats it": best, "beaten": np.array(others, dtype=float).reshape(-1, 2)},
+            {"not dominated": best, "dominated": np.array(others, dtype=float).reshape(-1, 2)},
             steps=("the front", best) if len(names) == 2 else None,
             title=f"{search.stage.name}: score against price",
             xlabel=UNITS[names[1]],
@@ -141,5 +141,5 @@ def _pareto(search: SearchRun, scored: str, state: Hashable, album: Album) -> Pi
             log=True,
         )
 
-    caption = f"{search.stage.name}. Trials run in full: what is gained for more {UNITS[names[1]]}."
+    caption = f"{search.stage.name}. Trials run in full: score against {UNITS[names[1]]}."
     return album.add(f"{search.stage.name}-pareto", caption, state, draw)

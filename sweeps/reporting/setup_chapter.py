@@ -47,17 +47,20 @@ def about_data(material: Material) -> str:
     return (
         f"{data.name}: {data.train:,} training, {data.val:,} validation and {data.test:,} test images of {shape} "
         f"(channels, height, width) in {len(data.class_names)} classes"
-        + (", any number of them an image." if data.multi_label else ".")
+        + (", with any number of labels per image." if data.multi_label else ".")
     )
 
 
 def protocol(material: Material) -> str:
     """Return how trials are run and winners chosen."""
     seeds = len(material.terms.seeds)
-    stopping = "trials that are behind stop early" if material.terms.early_stopping else "all trials run in full"
+    stopping = (
+        "trials that fall behind are stopped early" if material.terms.early_stopping else "all trials run in full"
+    )
     text = (
         f"{'One seed' if seeds == 1 else f'{seeds} seeds'} per trial; {stopping}. Winners are chosen on validation, at "
-        "the epoch where the centred mean of three validation scores is best; the test set is only read, at that epoch."
+        "the epoch where the centred three-epoch mean of the validation score is highest. Test scores are reported at "
+        "that epoch and decide nothing."
     )
     return text + about_splits(material)
 
@@ -65,8 +68,8 @@ def protocol(material: Material) -> str:
 def legend(material: Material) -> str:
     """Return what the words in tables mean."""
     text = (
-        f"“Best test {material.facts.score}” is the published reports' own protocol, the best test epoch: it flatters. "
-        "Test scores at the chosen epoch are what to quote."
+        f"“Best test {material.facts.score}” is the best over all epochs, as in the published reports; this is "
+        "optimistic. Quote the test scores at the chosen epoch."
     )
     if not material.data.multi_label:
         return text
@@ -82,8 +85,8 @@ def about_splits(material: Material) -> str:
         return ""
     where = " In trials with vary_split" if len(varied) > 1 else " With vary_split"
     return (
-        f"{where} each seed has a split of its own into training and validation images, so that the scatter over seeds "
-        "has that of the split in it; on validation, trials are compared seed by seed."
+        f"{where} each seed has its own split into training and validation images, so that the spread over seeds "
+        "includes that of the split; on validation, trials are compared seed by seed."
     )
 
 
@@ -95,7 +98,7 @@ def _layers(baseline: Trial, material: Material) -> Table:
         for each in layers
     ]
     columns = (
-        *map(Column, ("layer", "output", "sees, pixels", "parameters")),
+        *map(Column, ("layer", "output", "receptive field, px", "parameters")),
         Column("MFLOPs", digits=2),
     )
     total = f"{parameters(layers):,} parameters, {flops(layers) / 1e6:.2f} MFLOPs an image"
@@ -115,15 +118,15 @@ def _recipe(training: Training, material: Material) -> Table:
         and not (name in ONLY_FOR and form[ONLY_FOR[name][0]] != ONLY_FOR[name][1])
         and (name != "ap_rule" or material.data.multi_label)
     ]
-    return Table("Recipe", (Column("of training"), Column("value")), tuple(rows))
+    return Table("Recipe", (Column("setting"), Column("value")), tuple(rows))
 
 
 def _runs(material: Material) -> Table:
     source = material.source
     rows = {
         "trials": f"{material.ended} ended" if material.ended else "",
-        "ran": source.time,
-        "on": source.machine,
+        "time": source.time,
+        "hardware": source.machine,
         "command": source.command,
         "commit": source.commit,
         "versions": ", ".join(f"{name} {version}" for name, version in source.versions.items()),
@@ -177,5 +180,5 @@ def _learning_rate(material: Material, album: Album) -> list[Picture]:
         curve = figures.Curve(moving.cell.named, rates)
         return partial(figures.curves, [curve], title="Learning rate", ylabel="learning rate", size=(6.2, 2.2))
 
-    caption = f"The learning rate of {moving.cell.named}, epoch by epoch."
+    caption = f"The learning rate of {moving.cell.named} by epoch."
     return [album.add("learning-rate", caption, (moving.key, rates.shape), draw)]

@@ -30,10 +30,12 @@ def report_on(result: StageResult) -> StageReport:
 
 def whole_table(result: StageResult, material: Material) -> Table:
     """Return a stage's table with all that is known of its trials."""
-    name = result.stage.name
-    if name not in material.tables:
-        material.tables[name] = report_on(result).table(material.facts)
-    return material.tables[name]
+    return material.once(f"table of {result.stage.name}", lambda: report_on(result).table(material.facts))
+
+
+def effects_of(result: StageResult, material: Material) -> Table | None:
+    """Return what a stage's factor does; None where it has not one factor, or nothing to compare."""
+    return material.once(f"effects of {result.stage.name}", lambda: report_on(result).effects(material.facts))
 
 
 class StageReport:
@@ -54,7 +56,7 @@ class StageReport:
         lines += self._stopped()
         again = [f"{o.cell.named} ({'; '.join(o.restarts)})" for o in result.outcomes if o.restarts]
         if again:
-            lines.append(f"Started again, from the last snapshot: {', '.join(again)}.")
+            lines.append(f"Restarted from the last snapshot: {', '.join(again)}.")
         failed = (outcome for outcome in result.outcomes if outcome.status == Status.FAILED)
         return lines + [f"Failed: {outcome.cell.named}: {outcome.reason}." for outcome in failed]
 
@@ -83,9 +85,17 @@ class StageReport:
         """Return the tables of the stage's chapter."""
         return [short_table(self.result, material)]
 
-    def tables(self, facts: Facts) -> list[Table]:
-        """Return the tables of the report."""
-        tables = (self.table(facts), effects_table(self.result, facts), published_table(self.result, facts))
+    def effects(self, facts: Facts) -> Table | None:
+        """Return what each value does; None where trials differ in several factors, or there are too few."""
+        return effects_table(self.result, facts)
+
+    def tables(self, material: Material) -> list[Table]:
+        """Return the tables of the report as data."""
+        tables = (
+            whole_table(self.result, material),
+            effects_of(self.result, material),
+            published_table(self.result, material.facts),
+        )
         return [table for table in tables if table]
 
     def on_screen(self, facts: Facts) -> list[Table]:
@@ -141,9 +151,13 @@ class RecheckReport(StageReport):
         super().__init__(result)
         self.stage = stage
 
-    def tables(self, facts: Facts) -> list[Table]:
+    def effects(self, facts: Facts) -> Table | None:  # noqa: ARG002
+        """Return None: its trials differ in different factors."""
+        return None
+
+    def tables(self, material: Material) -> list[Table]:
         """Return the table of its trials."""
-        return [self.table(facts)]
+        return [whole_table(self.result, material)]
 
     def _verdict(self, terms: Terms) -> list[str]:
         return recheck_sentences(self.stage, self.result, terms.yardstick)
@@ -171,7 +185,11 @@ class SearchReport(StageReport):
         """Return the whole table, for the CSV, with a column for each field that is drawn."""
         return stage_table(self.result, facts, tuple(self.search.stage.space.fields))
 
-    def tables(self, facts: Facts) -> list[Table]:  # noqa: ARG002
+    def effects(self, facts: Facts) -> Table | None:  # noqa: ARG002
+        """Return None: what it draws differs in many factors."""
+        return None
+
+    def tables(self, material: Material) -> list[Table]:  # noqa: ARG002
         """Return the leaderboard, the importance of the fields, and the Pareto front."""
         return search_tables(self.search, self.result.contest)
 

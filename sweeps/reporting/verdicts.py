@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.report import Column, Section, Table
 from sweeps.decisions.claims import DELTA, Claim, Entrant, Ruling, Verdict, judge, value_of
-from sweeps.decisions.inference import compare
+from sweeps.decisions.inference import Comparison, compare
 from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.records import StageResult
 from sweeps.decisions.scatter import Spread, spread
@@ -29,7 +29,8 @@ def verdicts(claims: Sequence[Claim], results: Sequence[StageResult], by: Yardst
     known = {key: sample for key, sample in samples.items() if sample is not None}
     spreads = {key: spread(sample) for key, sample in known.items()}
     stages = {result.stage.name: result for result in results}
-    return [(claim, _verdict(claim, stages.get(claim.stage), known, spreads)) for claim in claims]
+    fields = {name: _field(stages.get(name), known, spreads) for name in {claim.stage for claim in claims}}
+    return [(claim, judge(claim, *fields[claim.stage])) for claim in claims]
 
 
 def claims_section(claims: Sequence[Claim], results: Sequence[StageResult], by: Yardstick) -> Section | None:
@@ -38,10 +39,10 @@ def claims_section(claims: Sequence[Claim], results: Sequence[StageResult], by: 
         return None
     found = verdicts(claims, results, by)
     rule = (
-        f"By test {by.metric} at the epoch chosen on validation; in brackets simultaneous 95 % intervals over seeds "
-        "and images. A claim holds where the interval is above 0 against every rival that it names; it is refuted "
-        "where one is below 0, or where what is called the best is not among those that may be. Differences of less "
-        f"than {DELTA} points count as none, as was declared beforehand."
+        f"Judged by test {by.metric} at the epoch chosen on validation; brackets hold simultaneous 95 % intervals over "
+        "seeds and images. A claim holds if its interval lies above 0 for every rival it names. It is refuted if one "
+        "lies below 0, or if the value it calls best is not among those that may be best. Differences below "
+        f"{DELTA} points count as none; this was fixed beforehand."
     )
     columns = tuple(map(Column, ("claim", "source", "published, points", "verdict", "why")))
     rows = []
@@ -52,20 +53,22 @@ def claims_section(claims: Sequence[Claim], results: Sequence[StageResult], by: 
 
 
 def in_short(found: Sequence[tuple[Claim, Verdict]]) -> str:
-    """Return how many claims have which verdict: `4 hold, 1 is refuted, …`."""
+    """Return how many claims have which verdict: `4 hold, 1 refuted, …`."""
     rulings = [verdict.ruling for _, verdict in found]
     counts = {ruling: rulings.count(ruling) for ruling in Ruling}
-    return f"Of {len(rulings)} claims: " + ", ".join(f"{ruling.value} {n}" for ruling, n in counts.items() if n) + "."
+    said = (f"{n} {'hold' if ruling == Ruling.HOLDS and n > 1 else ruling.value}" for ruling, n in counts.items() if n)
+    return f"Of {len(rulings)} claims: {', '.join(said)}."
 
 
-def _verdict(
-    claim: Claim, result: StageResult | None, known: dict[str, np.ndarray], spreads: dict[str, Spread]
-) -> Verdict:
+def _field(
+    result: StageResult | None, known: dict[str, np.ndarray], spreads: dict[str, Spread]
+) -> tuple[list[Entrant], Comparison | None]:
+    """Return a stage's trials, and how those that are ranked compare, in their order."""
     outcomes = result.outcomes if result else ()
     entrants = [Entrant(value_of(each.cell.values), each.cell.named, _missing(each, known)) for each in outcomes]
     ranked = {each.key: None for each in outcomes if _missing(each, known) is None}  # in order, found at once
     also = [each for key, each in spreads.items() if key not in ranked]
-    return judge(claim, entrants, compare([known[key] for key in ranked], also) if ranked else None)
+    return entrants, compare([known[key] for key in ranked], also) if ranked else None
 
 
 def _missing(outcome: Outcome, known: dict[str, np.ndarray]) -> str | None:

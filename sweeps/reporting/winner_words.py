@@ -29,8 +29,8 @@ def winner_in_two(result: StageResult, by: Yardstick) -> tuple[list[str], list[s
     if winner is None:
         return ["No winner: no trial ran in full."], []
     best, contest = winner.outcome, winner.contest
-    score = f"validation {by.metric} {100 * best.score:.1f} % ({seeds(best)})"
-    first = f"Winner on validation ({by.images:,} images): {best.cell.named}: {score}"
+    score = f"{100 * best.score:.1f} % {by.metric} ({seeds(best)})"
+    first = f"Winner on validation ({by.images:,} images): {best.cell.named} at {score}"
     rivals = [outcome for outcome in contest.compared if outcome.key != best.key]
     told = what_is_told(contest) if contest.place(best) is not None and rivals else []
     says = 1 if contest.told else 0  # the lines of these that say who may be best
@@ -46,23 +46,27 @@ def seeds(outcome: Outcome) -> str:
 
 
 def _lead(winner: Winner, rivals: Sequence[Outcome]) -> str:
-    """Say whom the winner is ahead of, and whom it is not told apart from, the nearest first."""
+    """Say whom the winner is ahead of, and whom it is not significantly ahead of, the nearest first."""
     best, contest, how = winner.outcome, winner.contest, ""
     if winner.rule == CHEAPEST:
-        how = ", the cheapest of those that may be best" if contest.told else ", by the score: nothing is told apart"
+        how = (
+            ", the cheapest of those that may be best"
+            if contest.told
+            else ", by its score alone, as differences cannot be tested"
+        )
     if not rivals and not contest.left_out:
-        return f"{how}, the only trial that is ranked"
+        return f"{how}, the only ranked trial"
     if not contest.told:
         return how
     found = [(each, contest.difference(best, each)) for each in sorted(rivals, key=lambda rival: -rival.score)]
     words = [(f"{each.cell.named} ({lead.words})", lead.ahead) for each, lead in found if lead]
     ahead, level = ([text for text, told in words if told is which] for which in (True, False))
     how += f", ahead of {listed(ahead)}" if ahead else ""
-    return how + (f"; not told apart from {listed(level)}" if level else "")
+    return how + (f"; not significantly ahead of {listed(level)}" if level else "")
 
 
 def _ruled_out(winner: Winner, rivals: Sequence[Outcome]) -> list[str]:
-    """Say why some are not among those that may be best, though not told apart from the winner."""
+    """Say why some are not among those that may be best, though the winner is not significantly ahead of them."""
     if not winner.contest.told:
         return []
     contest = winner.contest
@@ -70,8 +74,8 @@ def _ruled_out(winner: Winner, rivals: Sequence[Outcome]) -> list[str]:
     level = [each.cell for each, lead in others if lead and not lead.ahead]
     if not level:
         return []
-    why = "whether something is behind the best is asked on one side alone, and takes a smaller difference"
-    return [f"{named_all(level)} may not, though not told apart from it: {why}."]
+    why = "that test is one-sided, so a smaller difference is enough"
+    return [f"Ruled out as the best although the winner's lead is not significant: {named_all(level)}; {why}."]
 
 
 def what_is_told(contest: Contest) -> list[str]:
@@ -79,23 +83,25 @@ def what_is_told(contest: Contest) -> list[str]:
     comparison = contest.comparison
     if comparison is None or comparison.resolution is None:
         if not contest.same_images:
-            return ["Nothing is told apart: as vary_split differs, these trials are scored on different images."]
-        return ["One seed each, and no other trial with several: nothing is told apart."]
+            return ["Differences cannot be tested: as vary_split differs, these trials are scored on different images."]
+        return ["Differences cannot be tested: no trial of the study has more than one seed."]
     members = named_all([outcome.cell for outcome in contest.best_set])
     lines = [
         (
-            "In brackets: the lead in points and its simultaneous 95 % interval over seeds and images. May be best: "
-            f"{members}."
+            "In parentheses: the lead in points with its simultaneous 95 % interval over seeds and images. May be "
+            f"best: {members}."
         )
     ]
     if any(len(outcome.history.seeds) == 1 for outcome in contest.compared):
-        lines.append("A trial of one seed is taken to scatter as the study's others do, which cannot be checked.")
-    resolution = f"Differences under {100 * comparison.resolution:.1f} points cannot be seen in this stage"
+        lines.append(
+            "A trial with one seed is assumed to vary as much as the others of the study; this cannot be checked."
+        )
+    resolution = f"Differences below {100 * comparison.resolution:.1f} points cannot be detected in this stage"
     if comparison.resolution <= SEEN:
         return [*lines, f"{resolution}."]
     needed = comparison.seeds_for(SEEN)
-    more = f"about {needed:,} seeds" if needed else "no number of seeds"
-    return [*lines, f"{resolution}; {more} would show one of 1 point" + ("." if needed else ": it takes more images.")]
+    more = f"about {needed:,} seeds" if needed else "more images, as more seeds alone cannot do it"
+    return [*lines, f"{resolution}; detecting one of 1 point would take {more}."]
 
 
 def not_compared(outcomes: Sequence[Outcome], best: Outcome, contest: Contest) -> list[str]:
@@ -111,9 +117,7 @@ def not_compared(outcomes: Sequence[Outcome], best: Outcome, contest: Contest) -
         lines.append(f"Not compared: {listed(stopped)}. {later}")
     if contest.left_out:
         missing = named_all([outcome.cell for outcome in contest.left_out])
-        lines.append(
-            f"Not compared: {missing}, as what they made of each image was not kept (--fresh trains them again)."
-        )
+        lines.append(f"Not compared: {missing}, as no results per image were kept (--fresh trains again).")
     return lines
 
 
@@ -122,4 +126,4 @@ def _where_it_stood(outcome: Outcome, best: Outcome) -> str:
     epoch = outcome.history.epochs
     behind = best.history.at(epoch).mean("val_score") - outcome.history.at(epoch).mean("val_score")
     where = f"{100 * abs(behind):.1f} points {'behind' if behind > 0 else 'ahead'}" if behind else "level"
-    return f"{outcome.cell.named} (stopped at epoch {epoch}, {where} there)"
+    return f"{outcome.cell.named} (stopped at epoch {epoch}, when {where})"

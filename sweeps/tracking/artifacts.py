@@ -42,9 +42,14 @@ class Artifacts:
     @classmethod
     def of(cls, client: MlflowClient, run_id: str) -> Artifacts:
         """Return the files of a run. Raises what MLflow does where there is no such run."""
+        return cls.at(client, client.get_run(run_id).info.artifact_uri)
+
+    @classmethod
+    def at(cls, client: MlflowClient, uri: str) -> Artifacts:
+        """Return the files of a run that is known, which saves a request."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        return cls(get_artifact_repository(client.get_run(run_id).info.artifact_uri, client.tracking_uri))
+        return cls(get_artifact_repository(uri, client.tracking_uri))
 
     def listed(self, folder: str = "") -> list[FileInfo]:
         """Return what lies in a folder; nothing where there is no such folder.

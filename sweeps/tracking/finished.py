@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sweeps.decisions.outcome import Outcome
+from sweeps.decisions.stages import RECHECK, UNVARIED
 from sweeps.decisions.status import Status
 from sweeps.tracking.store import TAG_LENGTH, Store, StoredTrial
 from trainables.errors import UserError, suggest
@@ -98,8 +99,25 @@ def load(store: Store, trial: StoredTrial) -> Checkpoint:
 
 
 def model_name(trial: StoredTrial) -> str:
-    """Return what tables and figures call a trial's model."""
-    return f"{trial.experiment}, {trial.name}"
+    """Return what tables and figures call a trial's model: `part_a, channels = 32-64-256`.
+
+    It follows from the run's name, `channels: 32-64-256`, in stores of every version.
+    """
+    stage, colon, value = trial.name.partition(": ")
+    if "=" in value:  # a value for each of several fields
+        named = re.sub(r"(\w)=", r"\1 = ", value)
+    elif value == UNVARIED:
+        named = stage
+    elif not colon or value.startswith("#") or stage == RECHECK:
+        named = trial.name
+    else:
+        named = f"{stage} = {value}"
+    return f"{trial.experiment}, {named}"
+
+
+def folder_of(trial: StoredTrial) -> str:
+    """Return the name of the folder that people find what was asked of a trial's model in."""
+    return folder_name(f"{trial.experiment}, {trial.name}")
 
 
 def folder_name(text: str) -> str:

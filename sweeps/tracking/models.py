@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING
 
 from sweeps.decisions.outcome import Outcome
 from sweeps.interruption import held
+from sweeps.tracking import origin
 from sweeps.tracking.connection import is_refusal, pages
+from sweeps.tracking.spool import milliseconds
 from sweeps.tracking.store import Store
+from sweeps.tracking.summary import STEP
 from trainables.errors import UserError
 from trainables.files import write_whole
 from trainables.snapshot import CHECKPOINT
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 TRAINED = "trained"  # the tag: what the model is after, so that the same one is not logged twice
 NAME = "model"
+CHOSEN = "chosen_"  # how the metrics begin that are the model's own: at the epoch that its weights are of
 PROGRAM = "program"  # the folder of the exported program
 EXPORTED = "model.pt2"  # the file in it, as mlflow.pytorch looks for it
 REQUIREMENTS = ("numpy", "pandas", "pyyaml", "safetensors", "torch", "torchvision")  # of `trainables`, to load it
@@ -57,17 +61,22 @@ def log_model(store: Store, run_id: str, trained: str) -> str:
 
     It may be repeated: what was broken off is gone on with. Raises what MLflow raises, CheckpointError and Unreadable.
     """
-    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
 
     client, run = store.client, store.client.get_run(run_id)
     model = _logged(store, run.info.experiment_id, run_id, trained)
     if model and model.status == LoggedModelStatus.READY:
         return str(model.model_id)
-    tags = {TRAINED: trained, "key": run.data.tags["key"]}
-    model = model or client.create_logged_model(run.info.experiment_id, NAME, run_id, tags, model_type="pytorch")
+    tags = {TRAINED: trained, "key": run.data.tags["key"]} | origin.tags()
+    params = dict(run.data.params)
+    model = model or client.create_logged_model(run.info.experiment_id, NAME, run_id, tags, params, "pytorch")
     with tempfile.TemporaryDirectory() as folder:
         _write(Path(folder), store.checkpoint(run_id), run_id, model.model_id)
         client.log_model_artifacts(model.model_id, f"{folder}/{NAME}")
+    now = milliseconds()
+    chosen = {name: value for name, value in run.data.metrics.items() if name.startswith(CHOSEN)}
+    scores = [Metric(name, value, now, STEP, model_id=model.model_id) for name, value in chosen.items()]
+    client.log_batch(run_id, scores)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     return str(model.model_id)

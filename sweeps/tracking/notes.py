@@ -1,13 +1,18 @@
-"""What MLflow keeps of a study beside its trials: where and when they ran, as text in a tag of the experiment."""
+"""What MLflow keeps of a study beside its trials: where and when they ran, as text in a tag of the experiment; and what
+a report needs of the data, as a file of the run of one of its stages.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
+from sweeps.tracking.artifacts import Artifacts
 from sweeps.tracking.connection import pages
 from sweeps.tracking.store import TAG_LENGTH, Store, counts
 
 NOTE = "cnn_sweeps.provenance"
+DATA = "data"  # the folder of a run's files, and the beginning of its tag
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,30 @@ def read_note(store: Store, study: str) -> str:
     return str(known.tags.get(NOTE, "")) if known else ""
 
 
+def write_data(store: Store, study: str, dataset: str, run_id: str, content: bytes) -> None:
+    """Keep what is to be known of a data set: in the run that has it already, else in this one. Raises UserError."""
+    with store.readable():
+        name = _name(dataset)
+        run_id = _holder(store, study, name) or run_id
+        store.attach(run_id, DATA, {f"{name}.zip": content})
+        store.client.set_tag(run_id, f"{DATA}.{name}", dataset[:TAG_LENGTH])
+
+
+def read_data(store: Store, study: str, dataset: str) -> bytes | None:
+    """Return what was kept of a data set; None where nothing was.
+
+    Raises Unreadable where it cannot be read, whatever is asked again; UserError where MLflow is away.
+    """
+    with store.readable():
+        name = _name(dataset)
+        run_id = _holder(store, study, name)
+        if run_id is None:
+            return None
+        files = Artifacts.of(store.client, run_id)
+        found = [each for each in files.listed(DATA) if each.path == f"{DATA}/{name}.zip"]
+        return files.fetch(found[0]) if found else None
+
+
 def times(store: Store, study: str) -> Times | None:
     """Return what the study's own runs tell; None where it has none. Raises UserError."""
     with store.readable():
@@ -45,3 +74,18 @@ def times(store: Store, study: str) -> Times | None:
     ends = [run.info.end_time for run in runs if run.info.end_time]
     commit = runs[0].data.tags.get("git_commit", "")
     return Times(runs[0].info.start_time / 1000, max(ends) / 1000 if ends else None, str(commit))
+
+
+def _name(dataset: str) -> str:
+    """Return what is a name for a file and a tag, whatever the way to a folder of images holds."""
+    return hashlib.sha256(dataset.encode(errors="surrogateescape")).hexdigest()[:12]
+
+
+def _holder(store: Store, study: str, name: str) -> str | None:
+    """Return the run that has the file of this name; None where none has."""
+    known = store.client.get_experiment_by_name(study)
+    if known is None:
+        return None
+    has = f"tags.`{DATA}.{name}` LIKE '%'"
+    runs = store.client.search_runs([known.experiment_id], has, max_results=1)
+    return str(runs[0].info.run_id) if runs else None

@@ -6,11 +6,13 @@ empties it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from sweeps.tracking.connection import plain
+from sweeps.tracking.connection import one_line, plain
 from sweeps.tracking.spool import About, Spooled, Standing
 
 log = logging.getLogger(__name__)
@@ -130,6 +132,16 @@ class Shared:
         """Forget what was noted of an item: it is mended."""
         with self.lock:
             self._notes.pop((trial.key, item), None)
+
+    @contextlib.contextmanager
+    def keeping(self, trial: Tracked, item: str) -> Iterator[None]:
+        """Note that the disk does not take something of a trial meanwhile, until it does."""
+        try:
+            yield
+        except OSError as error:
+            self.note(trial, item, f"is not kept: {one_line(error)}")
+            raise
+        self.take_back(trial, item)
 
     def damaged(self, trial: Tracked, what: str) -> None:
         """Note that a trial's checkpoint is damaged, and have its run tagged with it."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sweeps.decisions.records import StageResult
-from sweeps.tracking import origin
+from sweeps.tracking import origin, views
 from sweeps.tracking.connection import is_refusal, pages
 from sweeps.tracking.spool import milliseconds
 from sweeps.tracking.store import Store
@@ -24,6 +24,7 @@ from trainables.errors import UserError
 PARENT = "mlflow.parentRunId"
 STAGE = "stage_run"  # the tag: of which stage it is the run
 STAGES = "stages"  # the tag of a trial that several have: their names
+NOTE = "mlflow.note.content"  # the tag: its description
 HOLDS = "holds"  # the tag: a digest of what it has been given
 KINDS = "csv|png|jsonl"  # of a stage's files, <stage>.csv and <stage>-<what>.png
 REPORT = "report.html"
@@ -60,13 +61,17 @@ def fill(
     decided = {result.stage.name: result for result in results}
     try:
         with store.readable():
+            experiment = store.experiment_id(study)
             for stage, run_id in _runs(store, study, decided).items():
                 winner = decided[stage].winner
                 scores = summary(winner.outcome, metric) if winner else {}
                 words = {"winner": winner.outcome.cell.label} if winner else {}
+                words[NOTE] = views.words(experiment, stage)
                 if _give(store, run_id, files_of(folder, stage, decided), scores, words):
+                    _give_data(store, run_id, runs, decided[stage])
                     for key, names in _shared(decided[stage], results).items():
                         store.client.set_tag(runs[key], STAGES, names)
+            views.save(store, study, views.of(results, runs, metric))
     except UserError as error:
         say(f"warning: MLflow has not got the stages' tables: {error}; the same command delivers them")
         return isinstance(error.__cause__, Exception) and is_refusal(error.__cause__)
@@ -128,3 +133,11 @@ def _give(
     if run.info.status != "FINISHED":
         client.set_terminated(run_id)
     return lacking
+
+
+def _give_data(store: Store, run_id: str, runs: Mapping[str, str], result: StageResult) -> None:
+    """Give a stage's run the data set of its first trial that has a run: all of a stage have the same."""
+    first = next((runs[outcome.key] for outcome in result.outcomes if outcome.key in runs), None)
+    inputs = store.client.get_run(first).inputs if first else None
+    if inputs and inputs.dataset_inputs:  # servers before 2.4 have none
+        store.client.log_inputs(run_id, datasets=inputs.dataset_inputs)

@@ -156,7 +156,7 @@ class Store(Connection):
                     each.value for each in self.client.get_metric_history(run_id, WITNESS) if each.step == step
                 ],
             )
-        return snapshot.read_curves(Artifacts.of(self.client, run_id), witness)
+        return snapshot.read_curves(Artifacts.at(self.client, run.info.artifact_uri), witness)
 
     def state(self, run_id: str) -> StoredState:
         """Return what the run has for training to go on from."""

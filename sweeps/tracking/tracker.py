@@ -14,7 +14,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from sweeps.decisions.status import Status
@@ -116,7 +116,7 @@ class Tracker:
             interrupted = kept.standing.status == Status.INTERRUPTED and not kept.left
             if interrupted or kept.about.worker != worker:
                 return
-            with self._keeping(trial, f"epoch {step}"):
+            with self._shared.keeping(trial, f"epoch {step}"):
                 if kept.left:
                     kept.go_on()
                     trial.inherited = False
@@ -175,7 +175,7 @@ class Tracker:
                 return
             trial.kept.standing, trial.kept.left = Standing(status, reason, milliseconds(), dict(scores or {})), False
             # A full disk is noted, and the end is delivered from memory.
-            with contextlib.suppress(OSError), self._keeping(trial, "its end"):
+            with contextlib.suppress(OSError), self._shared.keeping(trial, "its end"):
                 trial.kept.save()
                 if files:
                     trial.kept.put(files)
@@ -229,16 +229,6 @@ class Tracker:
     def _progress(self) -> tuple[int, int]:
         """Return what changes whenever MLflow takes something that it had not taken before."""
         return len(self._left()), sum(len(trial.answered) for trial in self._shared.all())
-
-    @contextlib.contextmanager
-    def _keeping(self, trial: Tracked, item: str) -> Iterator[None]:
-        """Note that the disk does not take something, until it does."""
-        try:
-            yield
-        except OSError as error:
-            self._shared.note(trial, item, f"is not kept: {one_line(error)}")
-            raise
-        self._shared.take_back(trial, item)
 
     def _take_over(self) -> None:
         """Take over what earlier processes left in the spool."""

@@ -57,7 +57,7 @@ def main() -> None:
     yardstick, contents = Yardstick(data.metric, len(data.val)), {study.baseline.dataset: data.digest}
     terms = Terms(seeds, contents, yardstick, data.image_shape, data.classes, early_stopping=False)
     for cores in options.cores:
-        with patch.object(Urgency, "ordered", lambda _, tasks, __: list(tasks)):
+        with patch.object(Urgency, "opened"):
             declared, _ = simulated(study, terms, histories, cores)
         urgent, used = simulated(study, terms, histories, cores)
         print(

@@ -33,11 +33,11 @@ from sweeps.decisions.records import Known, StageResult, Terms
 from sweeps.decisions.stages import Stage
 from sweeps.decisions.status import Status
 from sweeps.decisions.stopping import Behind, binomial, standing
-from sweeps.engine import chosen
 from sweeps.execution.early_stopping import EarlyStopping
 from sweeps.execution.messages import NewRecords, Order, Progress
 from sweeps.execution.orders import order
 from sweeps.options import RunOptions
+from sweeps.preparing import chosen
 from sweeps.study import Study
 from sweeps.tracking.store import Store
 from trainables import datasets

@@ -31,12 +31,13 @@ IMAGES = 6_400  # of each replicate, an epoch
 
 def grouped(model: Network, weights: Weights, pixels: Tensor, form: torch.memory_format) -> Tensor:
     """One convolution with a group for each replicate."""
-    replicates, size = pixels.shape[:2]
+    replicates = len(pixels)
     x = model.normalize(pixels).transpose(0, 1).flatten(1, 2).contiguous(memory_format=form)  # (N, R·C, H, W)
     for weight, bias in convolutions(weights):
         kernels = weight.flatten(0, 1).contiguous(memory_format=form)
         x = F.relu(F.max_pool2d(F.conv2d(x, kernels, bias.flatten(), groups=replicates), 2))
-    return classified(weights, x.reshape(size, replicates, -1).transpose(0, 1))
+    maps = x.unflatten(1, (replicates, -1)).permute(1, 0, 3, 4, 2)  # flattened place by place, as the network does
+    return classified(weights, maps.flatten(2))
 
 
 def unfolded(model: Network, weights: Weights, pixels: Tensor) -> Tensor:
@@ -51,7 +52,7 @@ def unfolded(model: Network, weights: Weights, pixels: Tensor) -> Tensor:
         maps = torch.baddbmm(bias[:, :, None], weight.flatten(2), columns)
         maps = maps.view(replicates, outputs, size, side, side).transpose(1, 2)
         x = F.relu(F.max_pool2d(maps.flatten(0, 1), 2)).unflatten(0, (replicates, size))
-    return classified(weights, x.flatten(2))
+    return classified(weights, x.permute(0, 1, 3, 4, 2).flatten(2))
 
 
 def mapped(model: Network, weights: Weights, pixels: Tensor) -> Tensor:

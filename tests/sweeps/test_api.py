@@ -46,7 +46,7 @@ def test_the_best_winner_or_that_of_a_stage_or_a_run_is_loaded(store, runs, tiny
     assert best("study", tracking_uri=store.uri).run_id == found["c"]
     assert best("study", stage="lr", tracking_uri=store.uri).run_id == found["b"]
     model = best(found["a"], seed=3, tracking_uri=store.uri)
-    assert (model.run_id, model.seed, model.name) == (found["a"], 3, "study, lr: a")
+    assert (model.run_id, model.seed, model.name) == (found["a"], 3, "study, lr = a")
     image = tiny.test.images[0]
     expected = predict(networks[1], torch.from_numpy(image[None])).softmax(1).numpy()
     np.testing.assert_allclose(model.predict(image).probabilities, expected, atol=1e-6)
@@ -71,7 +71,7 @@ def test_what_there_is_no_model_of_is_one_line(store, tmp_path):
     for what, how, message in (
         ("stduy", {}, r"^'stduy' is neither a run's id nor a study in .*; did you mean 'study'\?$"),
         ("study", {"stage": "lt"}, r"^study has no stage 'lt' with a winner; known: lr$"),
-        ("study", {"seed": 1}, r"^study, lr: b was not trained with seed 1, but with 0, 3$"),
+        ("study", {"seed": 1}, r"^study, lr = b was not trained with seed 1, but with 0, 3$"),
         ("0" * 32, {}, "has no run 000000"),
         (STUDY, {}, r"^best\(\) takes a study's name or a run's id, but got a Study$"),
     ):

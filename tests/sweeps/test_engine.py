@@ -17,7 +17,8 @@ from PIL import Image
 from rich.console import Console
 
 from sweeps import analyse, evaluate
-from sweeps.engine import run_study, write_report
+from sweeps.course import write_report
+from sweeps.engine import run_study
 from sweeps.execution import hosts, memory, scheduler
 from sweeps.execution.cluster import connect
 from sweeps.execution.machines import Machines
@@ -164,7 +165,7 @@ def test_a_study_from_the_first_run_to_more_epochs_and_seeds(tmp_path, images):
     assert "chosen_test_accuracy" in best
     of_lr = {path.path for path in MlflowClient(bench.uri).list_artifacts(stages["lr"].info.run_id)}
     drawn = {f"lr-{what}.png" for what in ("effects", "learning", "loss", "accuracy")}
-    assert of_lr == {"lr.csv", "report.html"} | drawn
+    assert of_lr == {"lr.csv", "report.html", "data"} | drawn  # with what the report needs of the data
     folder = tmp_path / "results" / "small"
     drawn = [*(f"{stage}-{end}" for stage in ("lr", "width", "curve") for end in ("learning", "loss", "accuracy"))]
     assert {path.name for path in folder.iterdir() if path.suffix} >= {
@@ -232,7 +233,7 @@ def test_a_recheck_comes_last_and_is_not_run_again(tmp_path, images):
     assert first["recheck"] == "final winner"
     assert len(others) == 2
     assert name.removeprefix("recheck: ") in [row["recheck"] for row in others]
-    assert "Whether one factor at a time missed an interaction cannot be told." in said
+    assert "Whether varying one factor at a time missed an interaction cannot be tested." in said
     status, said = bench.run(rechecked)
     assert (status, "nothing to run: all 5 trials are done already" in said) == (0, True)
 
@@ -420,14 +421,14 @@ def test_analyses_keep_what_succeeded_and_do_only_what_is_missing(tmp_path):
         return analyse.run([*arguments, *common], Console(file=said, width=300)), said.getvalue()
 
     jobs = ("scenes", "--top", "2", "--jobs", "contact_sheet,filters_drawn,compare")
-    with pytest.raises(UserError, match=r"^filters_drawn: scenes, lr: \S+ has no convolution 'conv7'; did you mean"):
+    with pytest.raises(UserError, match=r"^filters_drawn: scenes, lr = \S+ has no convolution 'conv7'; did you mean"):
         ask(*jobs, "--set", "filters_drawn.layers=conv7")
     assert not list((tmp_path / "results" / "scenes").glob("analysis*"))  # and nothing else was done
 
     status, said = ask(*jobs[:3], "--jobs", "contact_sheet,ablation,compare", "--set", "ablation.each_of=conv1")
     assert status == 0
     assert said.count("contact_sheet of") == 2
-    assert "ablation of scenes, lr: 0.01: not possible: each_of counts changed predictions, but images of" in said
+    assert "ablation of scenes, lr = 0.01: not possible: each_of counts changed predictions, but images of" in said
     runs = {run_.info.run_id for run_ in bench.runs("scenes").values()}
     client = MlflowClient(bench.uri)
     kept = {run_id: {artifact.path for artifact in client.list_artifacts(run_id, "analysis")} for run_id in runs}
@@ -438,11 +439,13 @@ def test_analyses_keep_what_succeeded_and_do_only_what_is_missing(tmp_path):
     status, said = ask(*jobs)
     assert status == 0
     assert "analyses done already, and not done again: 3" in said
-    assert "filters_drawn of scenes, lr: 0.01: done\n" in said
+    assert "filters_drawn of scenes, lr = 0.01: done\n" in said
 
 
 def test_the_report_is_written_from_mlflow_alone_as_the_run_wrote_it(tmp_path, images):
-    bench, asked = Bench(tmp_path), replace(study(images), analyses={"mistakes": {"count": 2}}, question="What helps?")
+    shutil.copytree(images, tmp_path / "images")
+    bench = Bench(tmp_path)
+    asked = replace(study(tmp_path / "images"), analyses={"mistakes": {"count": 2}}, question="What helps?")
     # one trial diverges, so that its failure is to be told again
     asked = replace(asked, stages=(Stage("lr", {"training.lr": (0.001, 0.05, 1000.0)}), *asked.stages[1:]))
     status, said = bench.run(asked, seeds=2)
@@ -459,6 +462,9 @@ def test_the_report_is_written_from_mlflow_alone_as_the_run_wrote_it(tmp_path, i
         assert there in page
     again = RunOptions(output=tmp_path / "again", tracking_uri=bench.uri, early_stopping=False, seeds=2)
     before = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*") if path.is_file()}
-    assert write_report(asked, again, Console(file=io.StringIO())) == 0
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+    text = io.StringIO()
+    assert write_report(asked, again, Console(file=text, width=200)) == 0
+    assert text.getvalue() == f"report: {tmp_path / 'again' / 'small' / 'report.html'}\n"
     assert (tmp_path / "again" / "small" / "report.html").read_bytes() == written
     assert before == {path: path.read_bytes() for path in before}

@@ -65,7 +65,7 @@ def test_a_model_is_scored_on_a_folder_of_images(what, kept, handed_over, store,
     expected = [right.mean(), right[labels == 0].mean(), right[labels == 1].mean()]
     assert [float(row[2]) for row in rows[1:4]] == pytest.approx([100 * share for share in expected])
     assert [row[:2] for row in rows[1:]] == [["all", "7"], ["class0", "4"], ["class1", "3"], ["class2", "0"]]
-    assert f"study, lr: 0.1 on 7 images of folder:{folder}: accuracy {100 * right.mean():.2f} %" in said.getvalue()
+    assert f"study, lr = 0.1 on 7 images of folder:{folder}: accuracy {100 * right.mean():.2f} %" in said.getvalue()
     attached = store.attached(run, f"evaluation/{place.name}")
     assert attached == {file.name: file.read_bytes() for file in place.iterdir()}
 

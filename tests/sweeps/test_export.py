@@ -57,6 +57,14 @@ def test_a_study_is_packed_whole_and_opens_elsewhere(store, results, tmp_path):
     assert not (tmp_path / ".study.zip.part").exists()
 
 
+def test_in_a_terminal_it_is_said_what_it_is_at(store, results, tmp_path):
+    text = io.StringIO()
+    places = ["--output", str(results.parent), "--tracking-uri", store.uri]
+    shown = Console(file=text, force_terminal=True, width=80, _environ={})
+    assert export.run(["study", str(tmp_path / "study.zip"), *places], shown) == 0
+    assert "packing study …" in text.getvalue()
+
+
 def test_a_study_in_use_is_refused_and_leaves_nothing(store, results, tmp_path):
     with locked(results / ".spool" / "driver.lock"), pytest.raises(UserError, match="is in use by process"):
         pack(store, results, tmp_path / "study.zip")

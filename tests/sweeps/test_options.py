@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.engine import chosen
 from sweeps.execution import gpus
 from sweeps.main import status
 from sweeps.options import RunOptions, _parser, parse
+from sweeps.preparing import chosen
 from sweeps.study import Stage, Study
 from trainables.config import Training, Trial
 from trainables.errors import UserError
@@ -212,9 +212,9 @@ def test_help_ends_with_examples_that_can_be_run(monkeypatch):
 def test_help_names_what_can_be_chosen(monkeypatch):
     monkeypatch.setenv("COLUMNS", "140")
     shown = " ".join(_parser("", ["conv", "lr"]).format_help().split())
-    assert "early stopping in a stage that is no search: behind, asha (default: behind)" in shown
-    assert "what draws a search's trials: tpe, random, gp, cma-es, nsga2, grid (default: the study's)" in shown
-    assert "early stopping in a search: asha, hyperband, median, pasha, none (default: the study's)" in shown
+    assert "early-stopping rule of stages that are not searches: behind, asha (default: behind)" in shown
+    assert "what a search draws its trials with: tpe, random, gp, cma-es, nsga2, grid (default: the study's)" in shown
+    assert "early-stopping rule of a search: asha, hyperband, median, pasha, none (default: the study's)" in shown
     assert "whose winners they need: conv, lr (default: all)" in shown
     assert "emnist-letters, emnist-mnist, usps, cifar100, svhn, stl10, folder:PATH (default: the study's)" in shown
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweeps import engine, report
+from sweeps import course, report
 from sweeps.part_a import STUDY
 from sweeps.reporting.provenance import Provenance
 from sweeps.tracking.notes import write_note
@@ -24,7 +24,7 @@ STUDY = Study("own", Trial(), (Stage("lr", {"training.lr": (0.1,)}),))
 def asked(monkeypatch):
     """Return what would be written: the study and the options of each call."""
     calls = []
-    monkeypatch.setattr(engine, "write_report", lambda study, options, _: calls.append((study, options)) or 0)
+    monkeypatch.setattr(course, "write_report", lambda study, options, _: calls.append((study, options)) or 0)
     return calls
 
 
@@ -40,6 +40,14 @@ def test_a_study_s_name_is_enough_and_its_last_command_s_flags_count(store, aske
     assert study == STUDY
     assert (options.seeds, options.early_stopping, options.fresh) == (3, False, False)
     assert (options.data_dir, options.output, options.tracking_uri) == (Path("elsewhere"), tmp_path, store.uri)
+
+
+@pytest.mark.usefixtures("asked")
+def test_in_a_terminal_it_is_said_what_it_is_at(store):
+    text = io.StringIO()
+    shown = Console(file=text, force_terminal=True, width=80, _environ={})
+    report.run(["part_a", "--tracking-uri", store.uri], shown)
+    assert "looking for part_a …" in text.getvalue()
 
 
 def test_flags_that_are_given_count_in_place_of_those(store, asked):

@@ -45,6 +45,11 @@ def test_every_study_can_be_run_on_its_own_data_and_quickly_on_the_embedded(stud
     assert version.without_published() == version
 
 
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
+def test_every_study_and_every_stage_asks_a_question(study):
+    assert all(each.question.endswith("?") for each in (study, *study.stages))
+
+
 def layers(study, stage=0, cell=0):
     """The layers of a planned trial, without batch norm."""
     planned = plan_study(study, *image_shape(study.baseline.dataset, Path()))

@@ -1,6 +1,8 @@
 """Networks against the same written out, and their steps."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -202,3 +204,10 @@ def test_a_step_added_to_a_block_is_in_logits_and_features(monkeypatch, behind):
         if f"block{number}" != behind:
             assert torch.equal(features[f"block{number}"], x)
     assert torch.equal(features["flat"], x.permute(0, 2, 3, 1).flatten(1))
+
+
+def test_nothing_but_a_residual_network_imports_torchvision():
+    """It takes seconds, of the driver's start and of every worker's."""
+    code = "import sys, analysis.jobs, sweeps.engine, sweeps.execution.worker; print('torchvision' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

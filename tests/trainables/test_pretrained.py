@@ -66,8 +66,8 @@ def test_what_is_no_file_of_weights_is_named(tmp_path):
 
 
 def test_known_names_are_torchvisions_files(tmp_path):
-    assert pretrained.KNOWN["resnet18-imagenet"] == "https://download.pytorch.org/models/resnet18-f37072fd.pth"
-    assert pretrained.KNOWN["resnet34-imagenet"] == "https://download.pytorch.org/models/resnet34-b627a593.pth"
+    assert pretrained.KNOWN["resnet18-imagenet"] == torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url
+    assert pretrained.KNOWN["resnet34-imagenet"] == torchvision.models.ResNet34_Weights.IMAGENET1K_V1.url
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "resnet34-b627a593.pth").write_bytes(b"there already")
     assert read("resnet34-imagenet", tmp_path) == b"there already"

@@ -85,7 +85,7 @@ def test_a_sample_has_of_each_class_its_share():
 
 
 def test_the_heading_says_whether_they_matter_more():
-    assert AmongSets(9.0, np.arange(39) / 10, complete=True).headline == "more than other sets of as many cost"
+    assert AmongSets(9.0, np.arange(39) / 10, complete=True).headline == "more than other sets of the same size cost"
     headline = AmongSets(9.0, np.arange(18) / 10, complete=True).headline
-    assert headline == "not told apart from what other sets of as many cost"
+    assert headline == "not significantly more than other sets of the same size cost"
     assert AmongSets(1.0, np.array([]), complete=True).headline == ""

@@ -38,15 +38,15 @@ def test_what_was_beaten_is_said_with_how_much():
 def test_what_was_not_beaten_is_said_too():
     [line, *_] = standing(shares("net", 0.3, 0), pixels=0.6).text
     assert "less than pixels (" in line
-    assert "not told apart from untrained (" in line
+    assert "not significantly different from untrained (" in line
     assert "untrained" not in standing(shares("net", 0.3, 0), untrained=None).text[0]
 
 
 def test_further_models_are_set_beside_the_first():
     text = standing(shares("a", 0.5, 0, 3), shares("b", 0.7, 1, 3), shares("c", 0.5, 2, 3)).text
     assert text[3].startswith("b over a: +")
-    assert "not told apart" not in text[3]
-    assert text[4].endswith("not told apart.")
+    assert "not significant" not in text[3]
+    assert text[4].endswith("not significant.")
     assert text[-1] == "In brackets: 95 % intervals over seeds and images, simultaneous ones for differences."
 
 
@@ -145,10 +145,10 @@ def test_a_gain_of_less_than_a_point_that_is_certain_is_told():
     better = Shares("b", "s", np.full((1, IMAGES), 0.005))
     found = replace(standing(base, better, untrained=None), pixels=Shares("pixels", "p", np.zeros((1, IMAGES)), False))
     assert "b over a: +0.5 points [" in found.text[2]
-    assert "not told apart" not in found.text[2]
+    assert "not significant" not in found.text[2]
     behind = replace(found, models=(better, base))
     assert "a over b: -0.5 points [" in behind.text[2]
-    assert "not told apart" not in behind.text[2]
+    assert "not significant" not in behind.text[2]
 
 
 def test_the_heading_of_one_model_says_what_it_beats():
@@ -165,4 +165,4 @@ def test_the_heading_of_several_models_says_whether_they_are_told_apart():
     assert apart.endswith(" % (b) of the neighbours share a class")
     assert " % (a) and " in apart
     alike = standing(shares("a", 0.5, 0, 3), shares("b", 0.5, 1, 3))
-    assert alike.headline.endswith(" of the neighbours share a class, not told apart")
+    assert alike.headline.endswith(" of the neighbours share a class; the difference is not significant")

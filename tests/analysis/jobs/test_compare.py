@@ -68,7 +68,7 @@ def test_the_text_says_what_is_more_than_chance_and_the_hardest_classes():
     assert text[0] == "plain and deep on pets, 6 test images: accuracy plain 66.67 %, deep 66.67 %."
     assert text[1].startswith("deep over plain: +0.00 points [-")
     assert text[2].startswith(
-        "deep over plain per class: no gain is told apart from none (Holm over 2 tests, 5 %); the largest of 2 equal "
+        "deep over plain per class: no gain is significant (Holm over 2 tests, 5 %); the largest of 2 equal "
         "classes' gains stays within ±"
     )
     assert text[3].startswith("One seed each: what is said of differences holds for these networks alone")
@@ -114,7 +114,7 @@ def test_several_seeds_give_means_and_a_class_that_gains_is_named():
     assert "mcnemar" not in found.tables
     gain = classes[0][4]
     assert found.text[2].startswith(f"deep over plain per class, in points: cat {gain:+.1f} (Holm over 3 tests, 5 %)")
-    assert "; the other 2: not told apart from none; the largest of 3 equal classes' gains" in found.text[2]
+    assert "; the other 2: not significant; the largest of 3 equal classes' gains" in found.text[2]
     assert "95 % interval over seeds and images" in found.text[1]
     assert found.text[3].startswith("Intervals and tests are over seeds and images")
 
@@ -190,7 +190,7 @@ def test_one_model_is_refused():
 def test_the_heading_says_what_the_last_model_gains_and_in_how_many_classes():
     found = find(FIRST, SECOND)
     assert found.title.startswith("Side by side: deep over plain: +0.0 points of accuracy [-")
-    assert found.title.endswith("], no class told apart")
+    assert found.title.endswith("], no class significantly different")
     labels = [0] * 20 + [1] * 80
     few = told([sure(1)] * 20 + [sure(0)] * 8 + [sure(1)] * 72, labels, "few")
     assert find(few, told([sure(0)] * 100, labels, "all cats")).title.endswith("], 1 of 2 classes better, 1 worse")

@@ -190,7 +190,7 @@ def test_known_masks_are_measured_in_the_tables():
     assert own.mean == pytest.approx(np.mean([row[-2] for row in right]))
     assert others.mean == pytest.approx(own.mean)  # all masks are alike
     assert peak.mean == pytest.approx(np.mean([row[-1] == "yes" for row in right]))
-    assert "not told apart from other images' masks (p = 1) with" in _on_objects(found)
+    assert "not significantly different from other images' masks (p = 1) with" in _on_objects(found)
 
 
 def _on_objects(found: Finding) -> str:
@@ -203,7 +203,7 @@ def test_objects_where_the_maps_are_are_found():
     job = GradCam(per_class=8, wrong=0)
     at_random = find(job, of)
     assert "on the object: right: " in _on_objects(at_random)
-    assert "%, not told apart from other images' masks (p = " in _on_objects(at_random)
+    assert "%, not significantly different from other images' masks (p = " in _on_objects(at_random)
     arrays = at_random.arrays
     masks = of.masks.copy()
     whole = stretched(arrays["maps"], 20, 20)

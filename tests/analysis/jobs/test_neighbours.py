@@ -121,7 +121,7 @@ def test_all_seeds_count_and_a_network_that_has_learned_nothing_is_set_beside_th
     assert [row[:2] for row in finding.tables["neighbours_gain"].rows] == [("net", "pixels"), ("net", "net, untrained")]
     assert finding.tables["neighbours_overlap"].rows[1][:2] == ("net", "its other seeds")
     assert np.array_equal(finding.arrays["neighbours_1"], computed[0]["neighbours"])
-    assert "not told apart from pixels" in finding.text[1]
+    assert "not significantly different from pixels" in finding.text[1]
 
 
 def test_models_on_other_images_are_not_set_side_by_side():

@@ -52,7 +52,7 @@ def finding(job: Occlusion, subject: Subject):
 
 def by_hand(subject: Subject, number: int, label: int, window: int, stride: int, fill) -> np.ndarray:
     """Return the probability map of the linear network, in float64, window by window."""
-    weight, bias = (tensor.detach().double().numpy() for tensor in subject.model.head.parameters())
+    weight, bias = (subject.model.state_dict()[f"head.{name}"].double().numpy() for name in ("weight", "bias"))
     side, reach = subject.images.shape[1], window // 2
     centres = range((stride - 1) // 2, side, stride)
     rows = []
@@ -266,7 +266,7 @@ def with_masks(subject: Subject, job: Occlusion, object_at) -> Subject:
     [
         (lambda drops, _: drops >= np.quantile(drops, 0.75), "more than with other images' masks (p = 0.001) with"),
         (lambda drops, _: drops <= np.quantile(drops, 0.25), "less than with other images' masks (p = 0.001) with"),
-        (lambda _, at_random: at_random, "not told apart from other images' masks (p = "),
+        (lambda _, at_random: at_random, "not significantly different from other images' masks (p = "),
     ],
 )
 def test_objects_where_the_drops_are_are_found_and_others_are_not(object_at, words):

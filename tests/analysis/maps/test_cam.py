@@ -97,7 +97,8 @@ def test_a_map_worked_out_by_hand():
     with torch.no_grad():
         conv.weight.copy_(torch.tensor([1.0, -1.0]).view(2, 1, 1, 1))
         conv.bias.copy_(torch.tensor([0.0, 0.5]))
-        model.head.weight.copy_(torch.tensor([[1.0, 2.0, 3.0, 2.0, -1.0, -1.0, -1.0, -1.0], [-1.0] * 8]))
+        by_channel = torch.tensor([[1.0, 2.0, 3.0, 2.0, -1.0, -1.0, -1.0, -1.0], [-1.0] * 8])
+        model.load_state_dict({"head.weight": by_channel}, strict=False)
     image = torch.tensor([[0, 51], [102, 255]], dtype=torch.uint8).view(1, 2, 2, 1)  # 0, 0.2, 0.4, 1
     # A = x and ReLU(0.5 - x); α = 2 and -1 for class 0, -1 and -1 for class 1
     expected = [[[0.0, 0.4 - 0.3], [0.8 - 0.1, 2.0]], [[0.0, 0.0], [0.0, 0.0]]]

@@ -63,7 +63,7 @@ def test_what_each_fill_has_on_the_objects_is_held_against_other_images_masks():
     share = found.on_objects()["gray"].share
     assert f"gray {100 * share.mean():.1f} %, more than with other images' masks (p = 0.003);" in words
     assert "black" in words.rpartition(";")[2]
-    assert "not told apart from other images' masks" in words.rpartition(";")[2]
+    assert "not significantly different from other images' masks" in words.rpartition(";")[2]
     assert len(found.table("title").columns) == 7
     assert len(made(found.maps).table("title").columns) == 5
     assert "object" not in made(found.maps).sentence()

@@ -84,7 +84,7 @@ def test_a_network_that_is_blind_to_position_is_not_told_apart_though_it_has_mor
         maps, masks = central(rng), photographs(rng)
         share, _ = on_object(maps, masks)
         [words] = verdicts([matched(shares(maps, masks))])
-        alarms += not words.startswith("not told apart from other images' masks (p = ")
+        alarms += not words.startswith("not significantly different from other images' masks (p = ")
         excess = share - masks.mean((1, 2))
         above_area += excess.mean() > 2 * excess.std(ddof=1) / np.sqrt(len(excess))
     assert above_area == 200  # so that area is no null
@@ -107,7 +107,7 @@ def test_verdicts_count_the_tests():
     few, more, single = Matched(0.5, 0.4, 0.02, 20), Matched(0.3, 0.4, 0.01, 20), Matched(0.5, np.nan, None, 1)
     assert verdicts([few]) == ["more than with other images' masks (p = 0.02)"]
     assert verdicts([few, few, few, None, single, more], "guesses") == [
-        *["not told apart from guesses (p = 0.06)"] * 3,
+        *["not significantly different from guesses (p = 0.06)"] * 3,
         "not known",
         "of a single image, so that there are no guesses",
         "less than with guesses (p = 0.04)",
@@ -150,7 +150,7 @@ def test_words_and_bars_of_names_with_different_seeds_and_of_none(monkeypatch):
         f"two: {by_seed.mean():.1f} ± {by_seed.std(ddof=1):.1f} %, more than with other images' masks (p = 0.002)"
         in words
     )
-    assert f"; one: {100 * one.share.mean():.1f} %, not told apart from other images' masks (p = " in words
+    assert f"; one: {100 * one.share.mean():.1f} %, not significantly different from other images' masks (p = " in words
     assert words.endswith(
         "; none: none in any image. Masks are permuted among the images of a kind, whatever their class; Holm's "
         "adjustment counts the tests."

@@ -96,7 +96,7 @@ def test_maps_that_change_depend_on_what_was_learned():
     found = of(noise(), noise(seed=1), noise(seed=2))
     words = found.sentence()
     assert found.headline == "the maps depend on what was learned"
-    assert ": not told apart from other images' maps (p = " in words
+    assert ": not significantly different from other images' maps (p = " in words
     assert words.endswith("They depend on what was learned, as far as 12 images can tell.")
 
 

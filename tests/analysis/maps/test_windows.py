@@ -37,6 +37,6 @@ def test_the_first_logits_are_of_the_whole_image_and_the_others_in_the_order_of_
     for at, (window, row, column) in enumerate((w, r, c) for w in windows for r in grid.rows for c in grid.columns):
         image, reach = pixels.copy(), window // 2
         image[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1] = shown
-        weight, bias = (tensor.detach().numpy() for tensor in subject.model.head.parameters())
+        weight, bias = (subject.model.state_dict()[f"head.{name}"].numpy() for name in ("weight", "bias"))
         expected = weight @ ((image - 0.4) / 0.2).transpose(2, 0, 1).ravel() + bias
         np.testing.assert_allclose(found[at + 1], expected, rtol=0, atol=1e-4)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.agenda import Agenda, searches
 from sweeps.decisions.ahead import Ahead, is_screened, of_search
 from sweeps.study import Choice, Search, Space, Stage, Study
 from tests.sweeps.outcomes import history, terms
@@ -27,7 +27,7 @@ class Searching:
 
     @property
     def ahead(self) -> Ahead:
-        [(stage, run)] = self.agenda.searches()
+        [(stage, run)] = searches(self.agenda)
         return of_search(stage, run, BASE, self.work)
 
     def end(self, *replicates, reason=None, seeds=(0,)):
@@ -41,7 +41,7 @@ class Searching:
 
 def test_before_it_begins_all_are_taken_to_run_in_full():
     before = Agenda(Study("s", BASE, (Stage("lr", {"training.lr": (0.1,)}), FIND)), terms(), lambda _: None)
-    [(stage, run)] = before.searches()
+    [(stage, run)] = searches(before)
     assert run is None
     assert of_search(stage, run, BASE, one) == (5 + 2, 5 * 4 + 2 * 3 * 4, 0)
     assert Searching().ahead == (5 + 2, 5 * 4 + 2 * 3 * 4, 0)
@@ -78,7 +78,7 @@ def test_then_the_best_run_in_full_with_all_seeds_and_count_once_more():
     searching.agenda.advance()
     assert searching.ahead == (1, 3 * 4, 1)
     searching.end(*[[0.4] * 4] * 3, seeds=(1, 2, 3))
-    assert searching.agenda.searches() == []
+    assert searches(searching.agenda) == []
 
 
 def test_more_cannot_be_confirmed_than_are_drawn():
@@ -92,7 +92,7 @@ def test_each_trial_has_the_cost_of_its_network():
     )
     assert searching.ahead.work == 3 * 4 * 4 + 2 * 3 * 4 * 4
     searching.end([0.5] * 4)
-    [draw] = searching.agenda.searches()[0][1].draws.values()
+    [draw] = searches(searching.agenda)[0][1].draws.values()
     width = draw.cell.trial.model.spread("channels")[0]
     assert searching.ahead.work == pytest.approx(2 * 4 * width + 2 * 3 * 4 * width)
 

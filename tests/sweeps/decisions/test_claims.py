@@ -106,27 +106,25 @@ def test_of_two_values_the_interval_decides(lead, margin, ruling):
     claim = Claim("s", "a", ("b",), source=WHERE)
     found, why = judged(claim, points(70 + lead, 70, margin=margin, best=[True, True]))
     assert found == ruling
-    assert why.startswith(
-        f"a is at {interval(lead / 100, (lead - margin) / 100, (lead + margin) / 100)} points against b"
-    )
+    assert why.startswith(f"a: {interval(lead / 100, (lead - margin) / 100, (lead + margin) / 100)} points against b")
 
 
 def test_a_claim_against_several_holds_against_each():
     claim = Claim("s", "a", ("b", "c"), source=WHERE)
     assert judged(claim, points(74, 71, 72, margin=1)) == (
         Ruling.HOLDS,
-        "a is at +3.0 [+2.0, +4.0] points against b, +2.0 [+1.0, +3.0] points against c",
+        "a: +3.0 [+2.0, +4.0] points against b, +2.0 [+1.0, +3.0] points against c",
     )
     ruling, why = judged(claim, points(74, 71, 73.5, margin=1))
     assert ruling == Ruling.UNDECIDED
-    assert why.startswith("a is at +0.5 [−0.5, +1.5] points against c; ")
+    assert why.startswith("a: +0.5 [−0.5, +1.5] points against c; ")
     assert judged(claim, points(72, 70, 75, margin=1)) == (
         Ruling.REFUTED,
-        "a is at −3.0 [−4.0, −2.0] points against c",
+        "a: −3.0 [−4.0, −2.0] points against c",
     )
     assert judged(claim, points(72, 70, 71.9, margin=0.2)) == (
         Ruling.NO_DIFFERENCE,
-        "a is at +0.1 [−0.1, +0.3] points against c",
+        "a: +0.1 [−0.1, +0.3] points against c",
     )
 
 
@@ -140,7 +138,7 @@ def test_what_is_not_among_those_that_may_be_best_is_not_the_best():
     """Left out of that set it may be although every interval holds 0."""
     assert judged(Claim("s", "a", source=WHERE), points(72, 73.9, 70, margin=2, best=[False, True, False])) == (
         Ruling.REFUTED,
-        "a is at −1.9 [−3.9, +0.1] points against b: it is not among those that may be best",
+        "a: −1.9 [−3.9, +0.1] points against b; it is not among those that may be best",
     )
 
 
@@ -168,7 +166,7 @@ def test_nothing_ranked_and_nothing_to_compare_with_is_not_tested():
     verdict = judge(Claim("s", "a", source=WHERE), trials, None)
     assert (verdict.ruling, verdict.why) == (Ruling.NOT_TESTED, "a failed")
     alone = judged(Claim("s", "a", source=WHERE), points(70, margin=0))
-    assert alone == (Ruling.NOT_TESTED, "it has no rival")
+    assert alone == (Ruling.NOT_TESTED, "there is nothing to compare it with")
 
 
 def test_one_seed_decides_nothing():
@@ -177,8 +175,8 @@ def test_one_seed_decides_nothing():
     value = 100 * (samples[0].mean() - samples[1].mean())
     assert ruling == Ruling.UNDECIDED
     assert why == (
-        f"a is at {interval(value / 100, None, None)} points against b; with one seed, and no other trial with "
-        "several, nothing is told apart"
+        f"a: {interval(value / 100, None, None)} points against b; differences cannot be tested, as no trial of the "
+        "study has more than one seed"
     )
 
 
@@ -191,7 +189,7 @@ def test_what_is_undecided_says_how_many_seeds_would_decide(lead, needs):
     found = compare(samples)
     ruling, why = judged(Claim("s", "a", ("b",), source=WHERE), found)
     assert ruling == Ruling.UNDECIDED
-    assert why.endswith(f"; about {found.seeds_for(needs)} seeds would decide, if it is as measured")
+    assert why.endswith(f"; about {found.seeds_for(needs)} seeds would decide it if the difference is as measured")
 
 
 def test_of_several_rivals_the_closest_one_says_how_many_seeds():
@@ -202,7 +200,9 @@ def test_of_several_rivals_the_closest_one_says_how_many_seeds():
     found = compare(samples)
     why = judged(Claim("s", "a", source=WHERE), found)[1]
     assert found.seeds_for(0.004, (0, 1)) > found.seeds_for(0.01, (0, 2))
-    assert why.endswith(f"; about {found.seeds_for(0.004, (0, 1))} seeds would decide, if it is as measured")
+    assert why.endswith(
+        f"; about {found.seeds_for(0.004, (0, 1))} seeds would decide it if the difference is as measured"
+    )
 
 
 def test_what_the_images_leave_open_no_seeds_decide():
@@ -210,4 +210,4 @@ def test_what_the_images_leave_open_no_seeds_decide():
     samples = [np.tile(rng.random(50) < 0.5, (3, 1)) for _ in range(2)]
     ruling, why = judged(Claim("s", "a", ("b",), source=WHERE), compare(samples))
     assert ruling == Ruling.UNDECIDED
-    assert why.endswith("; no number of seeds would decide about so small a difference on so few images")
+    assert why.endswith("; no number of seeds could decide so small a difference on so few images")

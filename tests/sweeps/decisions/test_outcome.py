@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 
-from sweeps.decisions.outcome import Outcome, Yardstick, diverged
+from sweeps.decisions.outcome import Outcome, diverged
 from sweeps.decisions.stages import Cell
 from sweeps.decisions.status import Status
-from tests.conftest import make_dataset, with_several_labels
 from tests.sweeps.outcomes import record
 from trainables.config import Trial
 from trainables.history import History
@@ -46,14 +45,3 @@ def test_the_same_outcome_as_another_stages_cell():
 def test_only_what_says_so_first_diverged(reason, answer):
     assert diverged(reason) is answer
     assert Outcome(FOUND.cell, "key", Status.FAILED, TWO, reason).diverged is answer
-
-
-def test_a_data_set_s_yardstick_is_its_metric_and_its_validation_images():
-    found = Yardstick.of(make_dataset())
-    assert (found.metric, found.images, found.labels, found.share) == ("accuracy", 24, {}, 24 / 120)
-    data = with_several_labels(make_dataset())
-    found = Yardstick.of(data)
-    assert found.metric == "mAP"
-    assert {name: labels is getattr(data, name).labels for name, labels in found.labels.items()} == dict.fromkeys(
-        ("train", "val", "test"), True
-    )

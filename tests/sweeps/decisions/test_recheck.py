@@ -214,7 +214,7 @@ def test_a_plan_foresees_every_trial_whoever_wins(number):
 def test_what_is_still_ahead_counts_one_trial_a_stage():
     study = Study("s", BASE, (DEPTH, WIDTH, OWN), recheck=True)
     agenda = Agenda(study, terms(), lambda _: None)
-    assert len(agenda.expected()) == 2 + 3 + 2 + 2  # those of depth, width and own, and for depth and width again
+    assert len(agenda.expected()) == 2 + 2 + 2 + 2  # depth, width less the baseline, own; rechecks of two
     course = Course(study, stop_after=6)
     assert course.agenda.expected() == [BASE.with_values({"model.conv_layers": 1, "model.channels": (16, 32)})]
     assert Course(study).agenda.expected() == []

@@ -206,18 +206,27 @@ def test_in_full_the_best_two_of_three_are_confirmed_with_all_seeds():
     ]
     assert list(run.ledger.tasks.values()) == tasks
     assert run.next() is None
+    assert run.so_far().outcomes == ()  # all of them run
     scores = {KEYS[0]: [0.3, 0.5, 0.4], KEYS[1]: [0.2, 0.3, 0.3], KEYS[2]: [0.2, 0.4, 0.7]}
     for key, curve in scores.items():
         assert [run.goes_on(key, epoch, score) for epoch, score in enumerate(curve[:2], start=1)] == [True, True]
         run.ended(key, history(curve), None)
         assert run.result() is None
+    assert {each.key for each in run.so_far().outcomes} >= {KEYS[1]}
     assert run.draws[KEYS[0]].scores == {1: 0.3, 2: 0.5, 3: 0.5}  # the best so far
     again = [run.next() for _ in range(2)]
     assert [(task.key, task.seeds) for task in again] == [(KEYS[2], (1, 2)), (KEYS[0], (1, 2))]
     assert run.next() is None
     run.ended(KEYS[2], history(scores[KEYS[2]], [0.1, 0.1, 0.1], [0.2, 0.2, 0.2]), None)
     assert run.result() is None
+    assert [draw.key for draw in run.draws.values() if run.is_confirmed(draw)] == [KEYS[2]]
     run.ended(KEYS[0], history(scores[KEYS[0]], [0.5, 0.6, 0.6], [0.2, 0.2, 0.2]), None)
+    first = run.draws[KEYS[0]]
+    assert run.value(first, "score") == pytest.approx(0.4)
+    assert run.value(first, "parameters") == run.drawing.value(first, "parameters") > 1000
+    first.reason = "it broke"
+    assert not run.is_confirmed(first)
+    first.reason = None
     result = run.result()
     assert result.search is run
     assert result.stage is run.stage

@@ -175,7 +175,7 @@ def test_a_sentence_has_the_values_with_the_fields_that_they_are_of():
     assert [cell.named for cell in one] == ["activation = relu", "activation = none"]
     both = Stage("both", {"training.lr": (0.1,), "model.batch_norm": (False, True)}).cells(BASE)
     assert [cell.named for cell in both] == ["lr = 0.1, batch_norm = no", "lr = 0.1, batch_norm = yes"]
-    assert Stage("epochs").cells(BASE)[0].named == "as it starts"
+    assert Stage("epochs").cells(BASE)[0].named == "the starting configuration"
     assert named_all(one) == "activation = relu and none"
     assert named_all(both) == "lr = 0.1, batch_norm = no and lr = 0.1, batch_norm = yes"
     assert named_all([one[0], both[0]]) == "activation = relu and lr = 0.1, batch_norm = no"

@@ -132,7 +132,7 @@ def test_findings_of_a_later_edition_are_of_the_model_as_it_is_now(monkeypatch):
 )
 def test_each_end_is_a_line(end, said, settled):
     answer = Answer(QUESTION, **end)
-    assert (str(answer), answer.settled) == (f"contact_sheet of study, lr: 0.1: {said}", settled)
+    assert (str(answer), answer.settled) == (f"contact_sheet of study, lr = 0.1: {said}", settled)
 
 
 def test_a_finding_goes_to_mlflow_and_to_the_results(desk):
@@ -214,7 +214,7 @@ def test_a_damaged_finding_counts_as_not_there_is_said_and_replaced(desk, how):
     questions = [desk.question(), desk.question(1)]
     assert list(kept.known(questions)) == [1]
     [line] = desk.said
-    assert line.startswith("contact_sheet of study, lr: 0.1: its stored finding is damaged and is made again (")
+    assert line.startswith("contact_sheet of study, lr = 0.1: its stored finding is damaged and is made again (")
     assert "\n" not in line
     if how == "a link":
         return  # whoever made it must remove it: MLflow writes through none
@@ -302,7 +302,7 @@ def test_a_newer_answer_takes_the_place_of_one_that_waits(desk, away):
 
 def test_a_failed_and_an_impossible_answer_are_sections_of_the_report():
     failed, impossible = sections([Answer(QUESTION, failed="disk full"), Answer(QUESTION, impossible="no layer")])
-    assert (failed.title, failed.text) == ("contact_sheet: study, lr: 0.1", ("Failed: disk full.",))
+    assert (failed.title, failed.text) == ("contact_sheet: study, lr = 0.1", ("Failed: disk full.",))
     assert impossible.text == ("Not possible: no layer.",)
 
 
@@ -318,5 +318,5 @@ def test_of_several_models_each_section_names_its_own(desk):
     other = replace(answer, question=Question(ContactSheet(), (replace(TRIAL, name="lr: 0.2"),)))
     together = replace(answer, question=Question(Compare(), (TRIAL, replace(TRIAL, name="lr: 0.2"))))
     titles = [section.title for section in sections([answer, other, together])]
-    assert titles == ["Found (study, lr: 0.1)", "Found (study, lr: 0.2)", "Found"]
+    assert titles == ["Found (study, lr = 0.1)", "Found (study, lr = 0.2)", "Found"]
     assert [section.title for section in sections([answer, together])] == ["Found", "Found"]

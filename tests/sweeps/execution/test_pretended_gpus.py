@@ -51,12 +51,16 @@ class Hurt(Running):
         first = self.attempts == 0
         if first:
             self.wait_for_others()
+            self.note_the_time()  # one that is killed next was here until now
         try:
             self.meet(first)
             return super().step()
         finally:
-            with self.note.open("a") as note:
-                note.write(f" {time.monotonic()}")
+            self.note_the_time()
+
+    def note_the_time(self):
+        with self.note.open("a") as note:
+            note.write(f" {time.monotonic()}")
 
     def wait_for_others(self):
         """Wait until as many trials as the GPU has room for have been here."""

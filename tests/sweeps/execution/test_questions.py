@@ -110,7 +110,7 @@ def test_an_answer_that_cannot_be_read_now_is_said_and_not_made_again(monkeypatc
     failed = Answer(QUESTION, failed="MLflow is away")
     shelf = Shelf({QUESTION.place: failed})
     assert ask([QUESTION], SharedData(make_dataset()), shelf, Machines()) == [failed]
-    assert shelf.said == ["contact_sheet of study, lr: 0.1: failed: MLflow is away"]
+    assert shelf.said == ["contact_sheet of study, lr = 0.1: failed: MLflow is away"]
 
 
 def test_a_question_s_parts_are_computed_on_each_model_and_put_together_in_order(monkeypatch):

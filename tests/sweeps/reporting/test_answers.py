@@ -20,8 +20,8 @@ def found():
 def test_one_sentence_says_what_to_use_and_what_it_reaches(found):
     best = found.best
     assert recommendation(found, best) == (
-        f"Use conv_layers = 3 and channels = 6: test accuracy {percent(best, 'test_score')}, on validation "
-        f"{percent(best, 'val_score')}; {SIZE} parameters and 1 s of training."
+        f"Use conv_layers = 3 and channels = 6: test accuracy {percent(best, 'test_score')}, validation "
+        f"accuracy {percent(best, 'val_score')}; {SIZE} parameters, 1 s of training."
     )
     partial = material(over(SCORES[:3]))
     assert recommendation(partial, partial.best).startswith("Best so far: conv_layers = 3: test accuracy ")
@@ -40,7 +40,7 @@ def test_each_stage_that_compares_has_a_row(found):
         "conv_layers = 3",
         f"{second} over conv_layers = 2",
         f"{worst} over conv_layers = 1",
-        "not told apart from conv_layers = 2",
+        "not significantly ahead of conv_layers = 2",
     )
     assert width[1:5] == ("channels = 6", f"{_lead(found)} over channels = 4", None, "ahead of the other")
 
@@ -63,14 +63,14 @@ def test_a_heading_says_no_more_than_the_data(found):
     assert headline(StageResult(STUDY.stages[0], (outcome("a", [0.5], status="failed"),))) == "no winner"
     one = [outcome(label, [score]) for label, score in (("a", 0.5), ("b", 0.6))]
     apart = StageResult(Stage("s"), tuple(one), found.terms.choose(one, None))
-    assert headline(apart) == "b leads; nothing is told apart"
+    assert headline(apart) == "b leads; its lead cannot be tested"
     assert headline(StageResult(Stage("s"), tuple(one[:1]), found.terms.choose(one[:1], None))) == "a"
 
 
 def test_how_sure_it_is_counts_what_is_not_ranked(found):
     depth = found.results[0]
     stopped = replace(depth, outcomes=(*depth.outcomes, outcome("x", [0.3], status="censored")))
-    assert confidence(stopped) == "not told apart from conv_layers = 2; 1 not ranked"
+    assert confidence(stopped) == "not significantly ahead of conv_layers = 2; 1 not ranked"
     assert confidence(found.results[1]) == "ahead of the other"
     assert confidence(StageResult(Stage("s"))) == ""
 
@@ -78,5 +78,5 @@ def test_how_sure_it_is_counts_what_is_not_ranked(found):
 def test_a_search_s_winner_is_held_against_those_confirmed_alone(found):
     width = found.results[1]
     sought = replace(width, stage=Search("find", Space({"training.batch_size": Choice((16, 32))})))
-    assert headline(sought) == "channels = 6 is ahead of all others confirmed"
-    assert confidence(sought) == "ahead of the other confirmed"
+    assert headline(sought) == "channels = 6 is ahead of all other confirmed trials"
+    assert confidence(sought) == "ahead of the other confirmed trial"

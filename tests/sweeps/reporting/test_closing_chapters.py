@@ -33,8 +33,8 @@ def found(tmp_path):
 def test_the_final_model_has_its_test_score_its_classes_and_its_mistakes(found):
     words, heat, heading, right, _, folded = final_chapter(found, found.best).blocks
     assert words.text == (
-        f"conv_layers = 3 and channels = 6: test accuracy {percent(found.best, 'test_score')}, on validation "
-        f"{percent(found.best, 'val_score')}, at epoch 1 of 1; 878 parameters, 0.41 MFLOPs an image."
+        f"conv_layers = 3 and channels = 6: test accuracy {percent(found.best, 'test_score')}, validation "
+        f"accuracy {percent(found.best, 'val_score')}, at epoch 1 of 1; 878 parameters, 0.41 MFLOPs an image."
     )
     assert isinstance(heat, Heat)
     assert heat.rows[0][1][0] == pytest.approx(100 * found.best.chosen("test_score").mean())
@@ -59,8 +59,8 @@ def test_limits_name_what_is_open_and_what_it_would_cost(found):
     assert table.rows == (
         ("depth (conv_layers)", "conv_layers = 3 and 2", f"+{100 * lead:.1f}", needed, 2.0 * (needed - 3)),
     )
-    assert chapter.blocks[0].text.startswith("3 seeds a trial, one data set")
-    assert any(block.text.startswith("One factor was varied at a time") for block in chapter.blocks[:2])
+    assert chapter.blocks[0].text.startswith("3 seeds per trial and one data set")
+    assert any(block.text.startswith("Factors were varied one at a time") for block in chapter.blocks[:2])
     assert len(limits_chapter(material(over(()))).blocks) == 1
 
 
@@ -82,10 +82,10 @@ def test_the_appendix_has_all_tables_folded_and_tells_of_failures():
     blocks = appendix_chapter(material(agenda)).blocks
     assert [block.title for block in blocks if isinstance(block, Folded)] == ["depth (conv_layers): full tables"]
     assert [block.text for block in blocks if isinstance(block, Words)][1:] == [
-        "Started again from its last snapshot: conv_layers = 1 (it hung).",
+        "Restarted from its last snapshot: conv_layers = 1 (it hung).",
         "Failed: conv_layers = 1: it broke.",
     ]
     whole = appendix_chapter(material()).blocks
     assert [len(block.blocks) for block in whole if isinstance(block, Folded)] == [2, 2]
-    assert whole[-1] == Words("No trial failed, and none was started again.")
+    assert whole[-1] == Words("No trial failed or had to be restarted.")
     assert all(len(table.rows) <= MOST_ROWS for block in whole if isinstance(block, Folded) for table in block.blocks)

@@ -117,6 +117,22 @@ def test_an_end_has_the_colour_that_the_terminal_gives_it(scores, reason, said, 
     assert watched.lines() == [said]
 
 
+def test_a_trial_of_a_search_is_screened_first_and_then_confirmed():
+    search = Search(
+        "find", Space({"training.lr": Choice((0.1,))}), trials=1, sampler="random", rule="none", confirm=1, seeds=2
+    )
+    watched = Watched(Study("s", BASE, (search,))).begin()
+    first = watched.start()
+    watched.end(first, 0.5, 0.6, 0.8, 0.7)
+    again = watched.start()
+    assert (again.key, again.seeds) == (first.key, (1, 2))
+    watched.display.ended(again, outcome("#0", [0.5] * 4, [0.7] * 4))
+    assert watched.lines() == [
+        "find: #0: screened, 4 epochs: validation 70.0 %, test 50.0 %",
+        "find: #0: confirmed with 2 seeds, 4 epochs: validation 60.0 %, test 50.0 %",
+    ]
+
+
 def test_of_a_grid_the_time_left_is_the_most_and_of_a_search_an_estimate(watched):
     assert watched.display._time_left().plain == ""  # before the first epoch nobody knows
     task = watched.start()

@@ -60,9 +60,9 @@ def test_each_value_stands_against_the_start_and_the_one_before_with_intervals()
     assert heads[:5] == [
         "channels",
         "against channels = 8, points",
-        "against the value before, points",
+        "against the previous value, points",
         "train − validation, points",
-        "epochs to its own best less 1 point",
+        "epochs to within 1 point of its own best",
     ]
     assert heads[6:] == ["training, s", "MFLOPs", "points per doubling of FLOPs", "points per doubling of parameters"]
 
@@ -139,10 +139,10 @@ def test_the_sentences_name_the_cheapest_that_may_be_best():
     found = result(*THREE)
     assert [outcome.cell.label for outcome in found.winner.contest.best_set] == ["8", "16"]
     first, cheapest = effects_sentences(found, TERMS)
-    assert first == "Each effect holds at the values that the other factors have here."
+    assert first == "Each effect holds for the values that the other factors have in this stage."
     price, dearest = (flops(plan(cell.trial.model, (3, 32, 32), 10)) for cell in CELLS[1:])
     assert cheapest == (
-        f"The cheapest that may be best: channels = 8, {price / 1e6:.2f} MFLOPs an image, "
-        f"{100 * price / dearest:.0f} % of what the dearest of them takes."
+        f"The cheapest of those that may be best: channels = 8, with {price / 1e6:.2f} MFLOPs an image "
+        f"({100 * price / dearest:.0f} % of the most expensive one)."
     )
     assert effects_sentences(result(THREE[0], THREE[2]), TERMS) == [first]  # one alone may be best

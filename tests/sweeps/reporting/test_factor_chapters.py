@@ -17,12 +17,12 @@ def test_a_chapter_asks_shows_and_says_what_is_told_and_what_is_not(tmp_path):
         *(Words, Pictures, Table, Heading, Words, Words, Words, Heading, Words, Words, Beside)
     ]
     said = [block.text for block in chapter.blocks if isinstance(block, Words | Heading)]
-    assert said[0] == "What does conv_layers do, all else as it was?"
+    assert said[0] == "What is the effect of conv_layers, all else being equal?"
     assert said[1] == "What the data says"
-    assert said[2].startswith("Winner on validation (2,000 images): conv_layers = 3: ")
+    assert said[2].startswith("Winner on validation (2,000 images): conv_layers = 3 at ")
     assert said[3].endswith(" May be best: conv_layers = 2 and 3.")
     assert said[5] == "What it does not say"
-    assert said[6].startswith("Differences under ")
+    assert said[6].startswith("Differences below ")
     assert [picture.file.stem for picture in chapter.blocks[1].pictures] == [
         f"depth-{end}" for end in ("effects", "learning", "loss", "accuracy")
     ]
@@ -41,11 +41,14 @@ def test_a_stage_that_is_skipped_says_why(tmp_path):
     ("stage", "asked"),
     [
         (Stage("s", {"training.lr": (1,)}, question="Why?"), "Why?"),
-        (Stage("s", {"training.lr": (1,), "training.flip": (True,)}), "What does lr and flip do, all else as it was?"),
+        (
+            Stage("s", {"training.lr": (1,), "training.flip": (True,)}),
+            "What is the effect of lr and flip, all else being equal?",
+        ),
         (Stage("s"), ""),
         (
             Search("s", Space({"training.batch_size": Choice((16, 32))})),
-            "Which of the combinations of 1 fields does best?",
+            "Which combination of these 1 settings is best?",
         ),
     ],
 )

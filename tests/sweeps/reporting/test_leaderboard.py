@@ -72,7 +72,7 @@ def test_the_account_adds_up(found):
     draws = list(found.draws.values())
     assert "27 trials drawn by random" in text
     spent = sum(len(records) for draw in draws for records in draw.history.records.values())
-    assert f"took {spent} epochs; all trials in full, with one seed each, would take {27 * 9}" in text
+    assert f"took {spent} epochs; running all trials in full with one seed each would take {27 * 9}" in text
 
 
 def test_a_page_has_scores_in_one_table_and_what_the_best_drew_in_another(found):

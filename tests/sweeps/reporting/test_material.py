@@ -7,6 +7,7 @@ from sweeps.reporting.material import SAMPLES, DataSummary, percent, seconds
 from tests.conftest import with_several_labels
 from tests.sweeps.outcomes import outcome
 from tests.sweeps.reporting.materials import SCORES, material, over, seen
+from trainables.datasets import Split
 
 
 def test_a_summary_counts_the_images(tiny):
@@ -25,6 +26,15 @@ def test_a_summary_has_the_first_training_images_of_each_class(tiny):
     name, image = DataSummary.of(several).samples[0]
     assert name == "class0"
     assert np.array_equal(image, several.train.images[np.flatnonzero(several.train.labels[:, 0] == 1)[0]])
+
+
+def test_a_sample_of_a_large_image_is_its_blocks_means(tiny):
+    image = np.arange(2 * 201 * 150 * 3).reshape(2, 201, 150, 3).astype(np.uint8)
+    labels = tiny.train.labels[:2]
+    [_, sample], *_ = DataSummary.of(replace(tiny, train=Split(image, labels))).samples
+    first = image[np.flatnonzero(labels == labels.min())[0]]
+    assert sample.shape == (67, 50, 3)  # three by three pixels in one
+    assert np.array_equal(sample[1, 2], np.round(first[3:6, 6:9].mean(axis=(0, 1))))
 
 
 def test_the_best_is_the_best_winner_and_the_way_to_it_is_in_words():

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from sweeps.decisions.agenda import Agenda
-from sweeps.decisions.records import Known
+from sweeps.decisions.records import Known, Task
 from sweeps.decisions.status import Status
 from sweeps.reporting import progress
 from sweeps.reporting.progress import Progress
@@ -34,6 +34,15 @@ def agenda_of(*stages, seeds=(0,), known=None) -> Agenda:
 def end(agenda, task, *replicates):
     agenda.finish(task.key, history(*replicates))
     agenda.advance()
+
+
+def an_epoch_in(clock, agenda) -> tuple[Progress, Task]:
+    """Return the progress of an agenda whose first trial has run an epoch in ten seconds, and the trial."""
+    counted, task = Progress(agenda), agenda.next()
+    counted.begin()
+    clock.now += 10
+    counted.note(task)
+    return counted, task
 
 
 def test_trials_are_counted_with_the_parts_that_are_under_way():
@@ -85,11 +94,7 @@ def test_the_time_left_is_the_work_ahead_at_the_pace_so_far(clock):
 
 def test_a_trial_that_is_laid_aside_keeps_what_it_has_run(clock):
     agenda = agenda_of(LR)
-    counted = Progress(agenda)
-    task = agenda.next()
-    counted.begin()
-    clock.now = 110.0
-    counted.note(task)
+    counted, task = an_epoch_in(clock, agenda)
     before = counted.count({task.key: (task, 1)}), counted.seconds_left({task.key: (task, 1)})
     agenda.lay_aside(task.key, history([0.5]))
     assert (counted.count({}), counted.seconds_left({})) == before == ((0, 2, 0.125), pytest.approx(70))
@@ -97,22 +102,14 @@ def test_a_trial_that_is_laid_aside_keeps_what_it_has_run(clock):
 
 def test_seeds_count_each(clock):
     agenda = agenda_of(LR, FIND, seeds=(0, 1))  # the search screens with one seed, and confirms with two
-    counted = Progress(agenda)
-    task = agenda.next()
-    counted.begin()
-    clock.now = 110.0
-    counted.note(task)  # an epoch with two seeds
+    counted, task = an_epoch_in(clock, agenda)  # with two seeds
     grid, search = 3 + 4, (3 * 4 + 1 * 2 * 4) / 2
     assert counted.seconds_left({task.key: (task, 1)}) == pytest.approx(10 * (grid + search))
 
 
 def test_a_trial_that_a_search_screens_is_in_the_search_s_own_estimate(clock):
     agenda = agenda_of(FIND)
-    counted = Progress(agenda)
-    task = agenda.next()
-    counted.begin()
-    clock.now = 110.0
-    counted.note(task)
+    counted, task = an_epoch_in(clock, agenda)
     agenda.goes_on(task.key, 1, 0.5)
     assert counted.seconds_left({task.key: (task, 1)}) == pytest.approx(10 * (3 + 2 * 4 + 2 * 4))
 

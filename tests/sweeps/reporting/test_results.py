@@ -11,7 +11,9 @@ from sweeps.decisions.planning import plan_study
 from sweeps.decisions.records import Known
 from sweeps.decisions.status import Status
 from sweeps.reporting import album as album_module
+from sweeps.reporting import results, stage_report
 from sweeps.reporting.album import Album
+from sweeps.reporting.drawn import LIST
 from sweeps.reporting.material import DataSummary
 from sweeps.reporting.results import keep, markdown, prepare, write, write_findings
 from sweeps.reporting.tables import Facts
@@ -28,6 +30,7 @@ LR = Stage("lr", {"training.lr": (0.1, 0.2, 1000.0)}, published={0.1: Published(
 STUDY = Study("small", BASE, (LR, Stage("width", {"model.channels": (4, 6)})), question="What helps?")
 DATA = DataSummary("folder:cats", ("cat", "dog"), train=1234, val=137, test=300, multi_label=False)
 TERMS = terms(images=137, early_stopping=False)
+CLAIM = Claim("lr", 0.1, (0.2,), source="R9.1")
 PNG = b"\x89PNG"
 
 
@@ -63,14 +66,25 @@ def test_it_is_said_where_each_seed_has_a_split_of_its_own(tmp_path, values, whe
     found = decided([history([0.5])] * len(values), study)
     write(tmp_path, found, facts(found), DATA)
     [intro] = json.loads((tmp_path / "report.json").read_text())["intro"]
-    assert (f" {where} seed has a split of its own" in intro) == (where is not None)
+    assert (f" {where} seed has its own split" in intro) == (where is not None)
     assert ("vary_split" in intro) == (where is not None)
+
+
+def test_what_several_parts_of_a_report_show_is_made_once(tmp_path, monkeypatch):
+    made = []
+    for module, name in ((stage_report, "stage_table"), (stage_report, "effects_table"), (results, "claims_section")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given, real=real, name=name: made.append(name) or real(*given))
+    found = decided([history([0.5, 0.7]), history([0.6, 0.5]), None], replace(STUDY, claims=(CLAIM,)))
+    write(tmp_path, found, facts(found), DATA)
+    # of each decided or open stage with trials: lr and width
+    assert sorted(made) == ["claims_section", *["effects_table"] * 2, *["stage_table"] * 2]
 
 
 def test_a_decided_stage_has_a_table_and_figures_and_one_report_is_over_all(tmp_path, agenda):
     write(tmp_path, agenda, facts(agenda), DATA)
     assert {path.name for path in tmp_path.iterdir()} == {
-        *("lr.csv", "width.csv", "report.html", "report.json"),  # a trial of width ran in lr: it is on its way
+        *("lr.csv", "width.csv", "report.html", "report.json", LIST),  # a trial of width ran in lr: it is on its way
         *(f"lr-{name}.{end}" for name in ("effects", "learning", "loss", "accuracy") for end in ("png", "svg")),
         *(f"width-{name}.{end}" for name in ("learning", "loss", "accuracy") for end in ("png", "svg")),
     }
@@ -94,13 +108,13 @@ def test_the_report_says_what_was_measured_how_and_what_is_missing(tmp_path, age
     assert about.startswith("folder:cats: 1,234 training, 137 validation and 300 test images of 3×32×32 ")
     assert " One seed per trial; all trials run in full. Winners are chosen on validation, " in about
     assert (report["state"], report["question"]) == ("1 of 2 stages decided, 3 trials ended", "What helps?")
-    assert undecided == "Not decided yet: width. The same command goes on."
+    assert undecided == "Not decided yet: width. The same command continues."
     stage, last = report["sections"]
     assert (stage["title"], last["title"], last["text"]) == ("lr", "Mistakes: small, lr: 0.1", ["Three."])
     assert stage["text"][0] == "A *note*."
-    assert stage["text"][1] == "Winner on validation (137 images): lr = 0.1: validation accuracy 70.0 % (1 seed)."
-    assert stage["text"][2].startswith("Not compared: lr = 0.1 and 0.2, as what they made of each image was not kept")
-    assert stage["text"][3] == "Each effect holds at the values that the other factors have here."
+    assert stage["text"][1] == "Winner on validation (137 images): lr = 0.1 at 70.0 % accuracy (1 seed)."
+    assert stage["text"][2].startswith("Not compared: lr = 0.1 and 0.2, as no results per image were kept")
+    assert stage["text"][3] == "Each effect holds for the values that the other factors have in this stage."
     assert stage["text"][4:] == ["Failed: lr = 1000.0: Diverged: the training loss became nan in epoch 2 (seed 0)."]
     assert [Path(figure["file"]).stem for figure in stage["figures"]] == [
         *("lr-effects", "lr-learning", "lr-loss", "lr-accuracy")
@@ -159,7 +173,7 @@ def test_the_chapters_stand_in_the_order_of_the_questions_that_a_reader_has(tmp_
     found = Parsed((tmp_path / "report.html").read_text())
     assert found.texts("h1") == ["small"]
     assert found.texts("h2") == [
-        *("Answers so far", "Setup", "lr = 0.1 leads; nothing is told apart"),
+        *("Answers so far", "Setup", "lr = 0.1 leads; its lead cannot be tested"),
         *("width (channels): 1 trial has ended so far", "The best model so far", "What it has learned"),
         *(TITLE, "Limits", "How to reproduce it", "Appendix"),
     ]
@@ -244,7 +258,7 @@ def test_the_summary_for_mlflow_begins_with_the_question_and_has_each_stage_s_wo
     agenda.study = replace(agenda.study, question="What does *lr* bring?")
     question, title, note, winner, _, _, failed = markdown(agenda).split("\n\n")
     assert (question, title, note) == (r"What does \*lr\* bring?", "**lr**", r"A \*note\*.")
-    assert winner.startswith("Winner on validation (137 images): lr = 0.1: ")
+    assert winner.startswith("Winner on validation (137 images): lr = 0.1 at ")
     assert failed.startswith("Failed: lr = 1000.0: Diverged")
     agenda.study = replace(agenda.study, question="")
     assert markdown(agenda).startswith("**lr**")

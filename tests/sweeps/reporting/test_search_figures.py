@@ -40,7 +40,7 @@ def pictures(run, tmp_path):
 
 def test_a_search_has_its_course_what_it_drew_what_mattered_and_its_front(found, drawn, tmp_path):
     assert list(pictures(found, tmp_path)) == ["find-history", "find-pareto", "find-importance", "find-drawn"]
-    [(groups,), how] = drawn["find: its course"]
+    [(groups,), how] = drawn["find: progress"]
     full, others = groups.values()
     by_number = {draw.number: draw for draw in found.draws.values()}
     assert len(full) + len(others) == 27
@@ -55,8 +55,8 @@ def test_the_front_is_what_no_other_beats(found, drawn, tmp_path):
     [(groups,), how] = drawn["find: score against price"]
     names, values, told = weighed(found)
     best = sorted((values[each.number][1], 100 * values[each.number][0]) for each in pareto(told, names))
-    np.testing.assert_allclose(groups["no other beats it"], best)
-    assert len(groups["beaten"]) == len(values) - len(best)
+    np.testing.assert_allclose(groups["not dominated"], best)
+    assert len(groups["dominated"]) == len(values) - len(best)
     assert (how["xlabel"], how["ylabel"]) == ("parameters", "validation accuracy, %")
 
 
@@ -76,7 +76,8 @@ def test_what_mattered_is_drawn_where_enough_trials_tell_it(found, drawn, tmp_pa
     errors = importance_errors(found.stage.space, found.told, 1)
     assert how["errors"]["share"] == pytest.approx([1.96 * errors[path] for path in what_mattered(found)[1]])
     assert caption.endswith(
-        "small, shapes, PED-ANOVA over the trials' scores at epoch 1. Lines: about 95 %, by resampling the trials."
+        "small, shapes, PED-ANOVA over the trials' scores at epoch 1. Lines: about 95 % intervals, by resampling the "
+        "trials."
     )
     assert "find-importance" not in pictures(Cluster(search(5)).search, tmp_path)
 

@@ -51,7 +51,7 @@ def test_data_and_protocol_are_in_words():
     )
     assert protocol(found).startswith("3 seeds per trial; all trials run in full. Winners are chosen on validation")
     several = replace(found, data=replace(found.data, multi_label=True))
-    assert about_data(several).endswith("in 2 classes, any number of them an image.")
+    assert about_data(several).endswith("in 2 classes, with any number of labels per image.")
     assert legend(several).endswith(" mAP: the mean over classes of the average precision, 11-point rule.")
 
 
@@ -60,8 +60,8 @@ def test_what_is_stored_of_the_runs_is_told_and_nothing_else(tmp_path):
     rows = dict(setup_chapter(material(source=source), Album(tmp_path)).blocks[-1].rows)
     assert rows == {
         "trials": "4 ended",
-        "ran": "1970-01-01 00:00 UTC to 1970-01-01 00:01 UTC",
-        "on": "2 CPUs",
+        "time": "1970-01-01 00:00 UTC to 1970-01-01 00:01 UTC",
+        "hardware": "2 CPUs",
         "command": "python sweeps/x.py",
         "commit": "abc",
         "versions": "torch 2.11, ray 2.60",

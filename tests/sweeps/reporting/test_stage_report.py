@@ -12,6 +12,7 @@ from sweeps.reporting.tables import Facts
 from sweeps.study import Published, Stage
 from tests.sweeps.decisions.test_search_run import Cluster, search
 from tests.sweeps.outcomes import outcome, terms
+from tests.sweeps.reporting.materials import material
 
 TERMS = terms(images=100)
 BY = TERMS.yardstick
@@ -21,6 +22,10 @@ FACTS = Facts(("cat", "dog"), (3, 32, 32), BY, {})
 
 def result(*outcomes, stage=STAGE):
     return StageResult(stage, outcomes, choose(outcomes, BY))
+
+
+def seen_by():
+    return replace(material(), facts=FACTS)
 
 
 FULL = outcome("1", [0.5, 0.75])
@@ -36,9 +41,9 @@ def found():
 def test_the_words_name_the_winner_what_was_stopped_and_every_failure():
     words = report_on(result(FULL, SHORT, BROKEN)).words(TERMS)
     assert words == [
-        "Winner on validation (100 images): 1: validation accuracy 75.0 % (1 seed).",
-        "Not compared: 2 (stopped at epoch 1, level there). Later epochs are unknown (--no-early-stopping runs them).",
-        "Not compared: 1, as what they made of each image was not kept (--fresh trains them again).",
+        "Winner on validation (100 images): 1 at 75.0 % accuracy (1 seed).",
+        "Not compared: 2 (stopped at epoch 1, when level). Later epochs are unknown (--no-early-stopping runs them).",
+        "Not compared: 1, as no results per image were kept (--fresh trains again).",
         "Failed: 3: it broke.",
     ]
 
@@ -47,7 +52,7 @@ def test_the_words_begin_with_the_stage_s_note_and_tell_of_restarts():
     restarted = replace(FULL, restarts=("its process was lost", "it hung"))
     words = report_on(result(restarted, stage=replace(STAGE, note="Why."))).words(TERMS)
     assert words[0] == "Why."
-    assert words[-1] == "Started again, from the last snapshot: 1 (its process was lost; it hung)."
+    assert words[-1] == "Restarted from the last snapshot: 1 (its process was lost; it hung)."
 
 
 def test_a_stage_without_a_full_trial_has_no_winner_and_one_that_was_skipped_says_why():
@@ -83,7 +88,7 @@ def test_a_grid_has_no_files_beside_its_table():
     shown = report_on(result(FULL))
     assert type(shown) is StageReport
     assert shown.files() == {}
-    assert shown.tables(FACTS) == [shown.table(FACTS)] == shown.on_screen(FACTS)
+    assert shown.tables(seen_by()) == [shown.table(FACTS)] == shown.on_screen(FACTS)
 
 
 def test_a_recheck_tells_what_one_factor_at_a_time_missed_and_has_a_table_of_its_trials():
@@ -92,14 +97,15 @@ def test_a_recheck_tells_what_one_factor_at_a_time_missed_and_has_a_table_of_its
     assert type(shown) is RecheckReport
     assert shown.words(TERMS) == [
         Recheck.note,
-        "Final winner on validation (100 images): width 8: validation accuracy 75.0 % (1 seed).",
-        f"Not compared: {FINAL}, as what they made of each image was not kept (--fresh trains them again).",
-        "Whether one factor at a time missed an interaction cannot be told.",
+        "Final winner on validation (100 images): width 8 at 75.0 % accuracy (1 seed).",
+        f"Not compared: {FINAL}, as no results per image were kept (--fresh trains again).",
+        "Whether varying one factor at a time missed an interaction cannot be tested.",
         "Failed: depth 1: it broke.",
     ]
     assert [row[0] for row in shown.table(FACTS).rows] == [FINAL, "depth 1"]
     ended = report_on(result(outcome(FINAL, [0.5, 0.75]), outcome("depth 1", [0.5, 0.6]), stage=stage))
-    assert ended.tables(FACTS) == [ended.table(FACTS)]
+    assert ended.tables(seen_by()) == [ended.table(FACTS)]
+    assert ended.effects(FACTS) is None
     assert not any(line.startswith("Each effect holds") for line in ended.words(TERMS))
     skipped = StageResult(Recheck(("depth",)), skipped="no stage has a winner")
     assert report_on(skipped).words(TERMS) == ["Not run: no stage has a winner."]
@@ -111,7 +117,7 @@ def test_a_search_shows_its_leaders_and_keeps_optuna_s_view(found):
     table = shown.table(FACTS)
     assert len(table.rows) == 27
     assert {"model.conv_layers", "training.lr", "training.batch_size"} <= {column.name for column in table.columns}
-    [short, *_], [whole, *_] = shown.on_screen(FACTS), shown.tables(FACTS)
+    [short, *_], [whole, *_] = shown.on_screen(FACTS), shown.tables(seen_by())
     assert (len(short.rows), len(whole.rows)) == (ON_SCREEN, 15)
     assert not any("stopped at epoch" in line for line in shown.words(TERMS))  # its account has them
     assert shown.spread(1) == "2 seeds (mean, band ± 1 sd) of those confirmed, 1 of the others"
@@ -129,7 +135,7 @@ def test_a_search_s_files_are_each_decision_and_optuna_s_view(found, tmp_path):
 
 def test_what_the_data_says_stands_apart_from_what_it_does_not():
     says, leaves = report_on(result(FULL, SHORT, BROKEN)).in_two(TERMS)
-    assert says == ["Winner on validation (100 images): 1: validation accuracy 75.0 % (1 seed)."]
+    assert says == ["Winner on validation (100 images): 1 at 75.0 % accuracy (1 seed)."]
     assert [line.partition(":")[0] for line in leaves] == ["Not compared", "Not compared", "Failed"]
     assert report_on(StageResult(STAGE, skipped="no winner")).in_two(TERMS) == (["Not run: no winner."], [])
     so_far = StageResult(STAGE, (FULL, BROKEN))
@@ -140,5 +146,5 @@ def test_a_recheck_says_its_standing_and_what_follows():
     stage = Recheck(("depth",), "width 8", (Swap(Cell("depth 1", (1,), BROKEN.cell.trial), behind=False),))
     says, leaves = report_on(result(outcome(FINAL, [0.5, 0.75]), outcome("depth 1", [0.5]), stage=stage)).in_two(TERMS)
     assert says[0].startswith("Final winner on validation (100 images): width 8")
-    assert says[1:] == ["Whether one factor at a time missed an interaction cannot be told."]
+    assert says[1:] == ["Whether varying one factor at a time missed an interaction cannot be tested."]
     assert [line.partition(":")[0] for line in leaves] == ["Not compared"]

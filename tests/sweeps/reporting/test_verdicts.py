@@ -9,6 +9,7 @@ from sweeps.decisions.claims import Ruling
 from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.records import StageResult
 from sweeps.decisions.status import Status
+from sweeps.reporting import verdicts as verdicts_module
 from sweeps.reporting.verdicts import TITLE, claims_section, in_short, verdicts
 from sweeps.study import Claim, Stage
 from tests.sweeps.outcomes import draws, history, marked
@@ -52,6 +53,17 @@ def test_claims_are_judged_by_the_test_set():
     assert ruling(Claim("depth", 1, source="R9.1"), THREE).ruling == Ruling.REFUTED
 
 
+def test_a_stage_s_trials_are_compared_once_however_many_claims_it_has(monkeypatch):
+    compared = []
+    real = verdicts_module.compare
+    monkeypatch.setattr(verdicts_module, "compare", lambda *given: compared.append(1) or real(*given))
+    claims = [BEST, Claim("depth", 3, (1,), source="R9.1"), Claim("width", 3, (1,), source="R9.1")]
+    assert [each.ruling for _, each in verdicts(claims, [THREE], BY)] == [
+        *(Ruling.UNDECIDED, Ruling.HOLDS, Ruling.NOT_TESTED),
+    ]
+    assert len(compared) == 1
+
+
 def test_what_was_stopped_failed_or_never_run_tests_nothing():
     outcomes = THREE.outcomes
     stopped = replace(outcomes[0], status=Status.CENSORED)
@@ -81,8 +93,8 @@ def test_the_section_has_a_row_for_each_claim_and_the_rule():
     claims = [BEST, Claim("depth", 3, (1,), source="R9.2", note="on validation")]
     section = claims_section(claims, [THREE], BY)
     assert section.title == TITLE
-    assert section.text[0].startswith("By test accuracy at the epoch chosen on validation; in brackets simultaneous")
-    assert section.text[1] == "Of 2 claims: holds 1, undecided 1."
+    assert section.text[0].startswith("Judged by test accuracy at the epoch chosen on validation; brackets hold ")
+    assert section.text[1] == "Of 2 claims: 1 holds, 1 undecided."
     [table] = section.tables
     assert [row[:4] for row in table.rows] == [
         ("conv_layers = 3 is the best by 2 points", "R9.1", 2, "undecided"),
@@ -96,4 +108,4 @@ def test_the_section_has_a_row_for_each_claim_and_the_rule():
 
 @pytest.mark.parametrize("claims", [[BEST] * 3])
 def test_in_short_only_rulings_that_were_made_are_counted(claims):
-    assert in_short(verdicts(claims, [THREE], BY)) == "Of 3 claims: undecided 3."
+    assert in_short(verdicts(claims, [THREE], BY)) == "Of 3 claims: 3 undecided."

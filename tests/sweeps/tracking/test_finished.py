@@ -16,6 +16,7 @@ from sweeps.tracking.finished import (
     WINNERS,
     best,
     folder_name,
+    folder_of,
     load,
     model_name,
     note_winners,
@@ -51,8 +52,24 @@ def test_a_run_that_has_lost_its_curves_is_named():
         best([trial("x")], 1)
 
 
-def test_a_model_is_named_by_its_study_too():
-    assert model_name(trial("depth=2", [0.5])) == "study, depth=2"
+@pytest.mark.parametrize(
+    ("run", "name"),
+    [
+        ("channels: 32-64-256", "channels = 32-64-256"),
+        ("conv_dropout: batch_norm=yes, conv_dropout=0.25", "batch_norm = yes, conv_dropout = 0.25"),
+        ("search: #5", "search: #5"),
+        ("epochs: as it starts", "epochs"),
+        ("recheck: final winner", "recheck: final winner"),
+        ("recheck: fc_layers 2", "recheck: fc_layers 2"),
+        ("renamed by hand", "renamed by hand"),
+    ],
+)
+def test_a_model_is_named_by_its_study_and_its_values(run, name):
+    assert model_name(trial(run, [0.5])) == f"study, {name}"
+
+
+def test_the_folder_of_a_model_is_where_earlier_versions_put_it():
+    assert folder_of(trial("channels: 32-64-256")) == "study_channels_32-64-256"
 
 
 @pytest.mark.parametrize(

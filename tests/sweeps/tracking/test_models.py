@@ -85,12 +85,17 @@ def test_a_program_without_this_package_loads_the_model_and_unpickles_nothing(
 
 
 def test_a_model_is_logged_once_and_again_where_its_run_went_on(store: Store, run: str) -> None:
+    store.client.log_metric(run, "chosen_val_accuracy", 0.5)
+    store.client.log_metric(run, "best_val_accuracy", 0.75)
     first = log_model(store, run, "seeds 0; 1 epochs")
     assert log_model(store, run, "seeds 0; 1 epochs") == first
     assert log_model(store, run, "seeds 0; 2 epochs") != first
     [found] = [model for model in store.client.get_run(run).outputs.model_outputs if model.model_id == first]
     logged = store.client.get_logged_model(first)
     assert (found.step, logged.status, logged.source_run_id, logged.tags["key"]) == (0, "READY", run, KEY)
+    assert logged.params == store.client.get_run(run).data.params != {}
+    assert {"mlflow.source.name", "mlflow.user"} <= logged.tags.keys()
+    assert {each.key: (each.value, each.model_id) for each in logged.metrics} == {"chosen_val_accuracy": (0.5, first)}
     schema = Model.load(logged.artifact_location).signature
     assert (schema.inputs.inputs[0].type, schema.inputs.inputs[0].shape) == (np.dtype("uint8"), (-1, 12, 12, 3))
     assert schema.outputs.input_names() == ["class0", "class1", "class2"]

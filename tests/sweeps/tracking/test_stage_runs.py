@@ -14,6 +14,7 @@ from sweeps.decisions.records import StageResult
 from sweeps.decisions.stages import Stage
 from sweeps.decisions.status import Status
 from sweeps.decisions.winner import choose
+from sweeps.tracking import origin, views
 from sweeps.tracking.stage_runs import PARENT, files_of, fill, parents
 from sweeps.tracking.store import Store
 from sweeps.tracking.tracker import Tracker
@@ -124,3 +125,21 @@ def test_a_run_of_another_study_gets_no_parent_in_this_one(tracker: Callable[...
     start(other, tags=parents(store, "another", ["depth"], print)["depth"], run_id=run.info.run_id)
     assert other.drain(20) == []
     assert run_of(store).data.tags[PARENT] == own[PARENT]
+
+
+def test_a_stage_leads_to_a_view_of_its_trials(store: Store, folder: Path) -> None:
+    assert fill(store, "study", folder, [result("lr", outcome("0.2", [0.5]))], {}, "accuracy", print)
+    number = store.experiment_id("study")
+    run = store.client.get_run(parents(store, "study", ["lr"], print)["lr"][PARENT])
+    assert run.data.tags["mlflow.note.content"] == views.words(number, "lr")
+    assert f"{views.TAG}stage.lr" in store.client.get_experiment(number).tags
+
+
+def test_a_stage_has_the_data_set_of_its_trials(store: Store, folder: Path) -> None:
+    run_id = store.client.create_run(store.experiment_id("study")).info.run_id
+    data = origin.data_input(origin.data_set("shapes", "d" * 64, (3, 32, 32), {"training": 5}))
+    store.client.log_inputs(run_id, datasets=[data])
+    for scores in ([0.5], [0.75]):
+        assert fill(store, "study", folder, [result("lr", outcome("0.2", scores))], {"0.2": run_id}, "accuracy", print)
+    run = store.client.get_run(parents(store, "study", ["lr"], print)["lr"][PARENT])
+    assert [each.dataset.digest for each in run.inputs.dataset_inputs] == ["d" * 12]

@@ -7,8 +7,9 @@ import torch
 import torchvision
 
 from trainables.config import CNN, ResNet
-from trainables.models import ConvNet, ResidualNet, build
+from trainables.models import ConvNet, build
 from trainables.plan import plan
+from trainables.residual import ResidualNet
 
 MEAN, SD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 

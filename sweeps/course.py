@@ -1,0 +1,161 @@
+"""What MLflow has of a study, and the report of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from sweeps import examining, preparing
+from sweeps.decisions.agenda import Agenda, keep_failures
+from sweeps.decisions.records import Decision, Drawn, Known, Terms
+from sweeps.interruption import held
+from sweeps.options import RunOptions
+from sweeps.preparing import Prepared
+from sweeps.reporting import decision_files, results
+from sweeps.reporting.album import Album
+from sweeps.sources import Source
+from sweeps.study import Study
+from sweeps.terminal import busy
+from sweeps.tracking.connection import resolve_uri
+from sweeps.tracking.store import Store, StoredTrial, lost
+from trainables.errors import UserError
+from trainables.history import History
+
+if TYPE_CHECKING:
+    from analysis.report import Section
+
+
+def write_report(study: Study, options: RunOptions, console: Console) -> int:
+    """Write what came of a study again, from what MLflow has, and return the exit status: 0, or 1 if that is kept from
+    it.
+
+    Raises UserError for what the user can mend.
+    """
+    store, study = Store(resolve_uri(options.tracking_uri)), preparing.chosen(study, options)
+    with busy(console, f"asking MLflow for the data of {study.name}"):
+        prepared = preparing.to_report(study, options, store, console)
+    return Course(prepared, store, console).rewrite()
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What earlier commands have left of a study."""
+
+    known: Mapping[str, Known]  # by key
+    drawn: Mapping[str, Sequence[Drawn]]  # by a search's name
+    decided: Mapping[str, Sequence[Decision]]  # likewise
+
+    @property
+    def runs(self) -> dict[str, str]:
+        """The trials' runs in MLflow, by key."""
+        return {key: entry.run_id for key, entry in self.known.items()}
+
+
+@dataclass(frozen=True)
+class Course:
+    """One command's way through a study, as far as it reads and reports."""
+
+    prepared: Prepared
+    store: Store
+    console: Console
+
+    @cached_property
+    def source(self) -> Source:
+        """Where the study's trials come from."""
+        return Source(self.store, self.study.name, self.say)
+
+    @cached_property
+    def album(self) -> Album:
+        """The report's figures."""
+        return Album(self.folder)
+
+    @property
+    def study(self) -> Study:
+        """The study, as it was prepared."""
+        return self.prepared.study
+
+    @property
+    def terms(self) -> Terms:
+        """What holds for all its trials."""
+        return self.prepared.terms
+
+    @property
+    def options(self) -> RunOptions:
+        """The command's options."""
+        return self.prepared.options
+
+    @property
+    def folder(self) -> Path:
+        """The folder of results."""
+        return self.prepared.folder
+
+    def say(self, line: str) -> None:
+        """Print a line as it stands."""
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+    def warn(self, left: Iterable[str], problems: Iterable[str]) -> None:
+        """Print what could not be delivered, and what else went wrong."""
+        for line in dict.fromkeys([*left, *problems]):  # a trial left for its error is in both
+            self.say(f"warning: {line}")
+
+    def rewrite(self) -> int:
+        """Write the report of what MLflow has, and return the exit status. Raises UserError where it has nothing."""
+        with busy(self.console, "asking MLflow for the trials"):
+            stored = self.stored()
+            if not stored.known:  # an empty report would take the place of one that is there
+                raise UserError(f"{self.store.uri} has no trial of {self.study.name} on this data")
+            agenda = Agenda(self.study, self.terms, lambda _: None, stored.known, stored.drawn, stored.decided)
+            keep_failures(agenda)
+            trials = examining.winners(self.store, agenda) if self.prepared.jobs else {}
+            asked = examining.questions(agenda, self.prepared.jobs, trials)
+            answers = examining.known(asked, self.store, self.folder, self.say)
+        with busy(self.console, "writing the report"):
+            written = self.write(agenda, stored.runs, examining.sections(answers))
+        self.say(f"report: {self.folder / 'report.html'}")
+        return 0 if written else 1
+
+    def stored(self) -> Stored:
+        """Return what MLflow has of the study, and what its searches decided. Raises UserError."""
+        drawn, trials = self.store.patiently(self._stored, self.say)
+        self.store.patiently(self.source.read, self.say)
+        decided = decision_files.read(self.folder, [stage.name for stage in self.study.all_stages], self.say)
+        if self.options.fresh:
+            self.store.patiently(lambda: self.store.supersede(trials), self.say)
+            trials, drawn, decided = {}, {}, {}
+        self.warn(lost(trials.values()), ())
+        return Stored({key: _known(trial) for key, trial in trials.items()}, drawn, decided)
+
+    def write(self, agenda: Agenda, runs: Mapping[str, str], findings: Sequence[Section] = ()) -> bool:
+        """Write tables, figures and report.
+
+        Where the disk has no room for them, say so and return False: what was trained is in MLflow.
+        """
+        try:
+            with held():
+                facts, summary = self.prepared.facts(runs), self.prepared.known.summary
+                results.write(self.folder, agenda, facts, summary, findings, self.source.known, self.album)
+        except OSError as error:
+            self.say(
+                f"warning: the results cannot be written to {self.folder}: {error.strerror}; once they can, the same "
+                "command does it"
+            )
+            return False
+        return True
+
+    def _stored(self) -> tuple[dict[str, list[Drawn]], dict[str, StoredTrial]]:
+        """Return what MLflow has: a search's draws by stage, and trials by key."""
+        drawn = self.store.drawn(self.study.name) if self.study.open_ended else {}
+        stored = self.store.trials(self.prepared.reachable)
+        if drawn:  # of a search its own runs alone count: it goes on where it stood
+            stored |= self.store.trials({each.key for draws in drawn.values() for each in draws}, self.study.name)
+        return drawn, stored
+
+
+def _known(trial: StoredTrial) -> Known:
+    history = History.from_dict(trial.curves) if trial.curves else History({})
+    return Known(trial.status, history, trial.run_id, trial.reason)
