@@ -16,7 +16,9 @@ from sweeps.course import Course
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.planning import PlannedStage, plan_study
 from sweeps.decisions.records import StageResult, stage_winners
+from sweeps.execution import memory
 from sweeps.execution.machines import Machines
+from sweeps.execution.memory import Demand
 from sweeps.execution.shared_data import SharedData
 from sweeps.execution.sharing import Sharing, largest, share_out
 from sweeps.interruption import held, tidy
@@ -55,19 +57,22 @@ def run_study(
     starts, for what the user can mend; KeyboardInterrupt after keeping what was done.
     """
     study = preparing.chosen(study, options)
-    images = Images(*datasets.image_shape(study.baseline.dataset, options.data_dir))  # how many, only reading shows
+    found = datasets.find(study.baseline.dataset, options.data_dir)
+    images = Images.expected(found)
     planned = plan_study(study, images.shape, images.classes)
+    demand = memory.demand(study.baseline.dataset, planned, images, options.seeds, options.machines.here())
     if options.dry_run:
         sharing = _sharing(options.machines.here(), options, planned, images)
-        print_plan(study, planned, options.seeds, options.early_stopping, sharing.words, console)
-        for line in sharing.warnings:
+        print_plan(study, planned, options.seeds, options.early_stopping, sharing.words, demand.words, console)
+        for line in (*sharing.warnings, *demand.warnings):
             console.print(f"warning: {line}", highlight=False, soft_wrap=True)
         return 0
+    demand.check_data()
     options.machines.check()
     store = Store(resolve_uri(options.tracking_uri))
-    print_headline(study, planned, options.seeds, options.early_stopping, console)
+    print_headline(study, planned, options.seeds, options.early_stopping, demand.words, console)
     with busy(console, f"reading {study.baseline.dataset}"):
-        prepared, loaded = preparing.to_run(study, planned, options, console)
+        prepared, loaded = preparing.to_run(study, planned, options, console, found)
     command = _Command(prepared, store, console, loaded, tell)
     lease = Lease(store, study.name, command.say)
     with tidy(), locked(command.spool / "driver.lock"), ExitStack() as leased:
@@ -93,6 +98,9 @@ class _Command(Course):
         """Run what MLflow does not have yet, write what came of it, and return the exit status."""
         with busy(self.console, "asking MLflow what is done already"):
             agenda, runs = self._agenda()
+            demand = self._demand(self.options.machines.here())
+            if not (agenda.over or demand.machines.address):
+                demand.check()
             parents = self._stage_runs()
         delivered = True
         answers: list[Answer] = []
@@ -124,6 +132,11 @@ class _Command(Course):
         agenda = Agenda(self.study, self.terms, self._decided, *earlier, live.trial_ended)
         return agenda, runs
 
+    def _demand(self, machines: Machines) -> Demand:
+        """Return what the study takes of these machines' memory, now that the images are read."""
+        planned, images = self.prepared.planned, self.prepared.known.images
+        return memory.demand(self.study.baseline.dataset, planned, images, self.options.seeds, machines)
+
     def _stage_runs(self) -> dict[str, dict[str, str]]:
         """Return what makes runs children of their stages' own, and have MLflow keep there what the report needs."""
         stages = [stage.name for stage in self.study.all_stages]
@@ -154,10 +167,10 @@ class _Command(Course):
         """
         with busy(self.console, "starting Ray"):
             with held():  # an interrupted import may end as any error, or in half a module
-                from sweeps.execution import cluster, scheduler, tracker_actor
+                from sweeps.execution import scheduler, tracker_actor
                 from sweeps.reporting.display import Display
 
-            machines = connection.enter_context(cluster.connect(self.options.machines))
+            machines = self._machines(connection)
         if agenda.reused:
             self.say(f"{len(agenda.reused)} trials are done already and not run again")
         sharing = _sharing(machines, self.options, self.prepared.planned, self.prepared.known.images)
@@ -180,6 +193,20 @@ class _Command(Course):
             return False
         runs.update(self._runs_of(agenda.tasks.keys() - runs.keys()))
         return True
+
+    def _machines(self, connection: ExitStack) -> Machines:
+        """Connect to Ray, have the data there, and return the machines, with their GPUs counted.
+
+        Raises UserError where a host of a cluster has too little memory, or does not see what it is to map.
+        """
+        with held():
+            from sweeps.execution import cluster, hosts
+
+        machines = connection.enter_context(cluster.connect(self.options.machines))
+        if machines.address and not machines.num_gpus:
+            hosts.check_memory(self._demand(machines))
+        self.loaded.data.reference()
+        return machines
 
     def _runs_of(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the runs that a Tracker which was killed and started again had delivered before, by key."""

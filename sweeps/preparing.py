@@ -23,6 +23,7 @@ from sweeps.tracking import notes
 from sweeps.tracking.artifacts import Unreadable
 from sweeps.tracking.store import Store
 from trainables import datasets
+from trainables.datasets import Found
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -98,12 +99,15 @@ def chosen(study: Study, options: RunOptions) -> Study:
 
 
 def to_run(
-    study: Study, planned: Sequence[PlannedStage], options: RunOptions, console: Console
+    study: Study, planned: Sequence[PlannedStage], options: RunOptions, console: Console, found: Found | None = None
 ) -> tuple[Prepared, Loaded]:
-    """Read the data and the weights, and check all that can be before anything is spent. Raises UserError."""
+    """Read the data and the weights, and check all that can be before anything is spent. Raises UserError.
+
+    `found` is the data set, where it has been looked for already.
+    """
     jobs = checks.jobs(study)
     results.prepare(options.output / study.name, planned)
-    data = datasets.load(study.baseline.dataset, options.data_dir)
+    data = (found or datasets.find(study.baseline.dataset, options.data_dir)).load()
     if any(trial.training.vary_split for stage in planned for trial in stage.reachable):
         data.check_can_be_split_again()
     study = _as_read(study, data.name, console)

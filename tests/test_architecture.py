@@ -13,7 +13,7 @@ NAMES = [path.relative_to(ROOT).as_posix() for path in FILES]
 
 # The rooms, and what of ours each may import beside itself.
 ROOMS: dict[str, tuple[str, ...]] = {
-    "trainables/datasets": ("trainables.errors",),
+    "trainables/datasets": ("trainables.errors", "trainables.files", "trainables.memory"),
     "trainables": (),
     "analysis/figures": (),
     "analysis/jobs": ("trainables", "analysis"),

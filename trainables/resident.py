@@ -21,7 +21,7 @@ from trainables.datasets.splits import held_again
 class Part:
     """One part of the data, as it is trained or evaluated on."""
 
-    images: Tensor  # (N, H, W, C) uint8, on the device or pinned in the host's memory
+    images: Tensor  # (N, H, W, C) uint8, on the device, or in the host's memory: pinned or mapped
     labels: Tensor  # (N,) int64, or (N, classes) int8, on the device
     index: Tensor | None = None  # which of these belong to it, (n,) int64, on the device; None: all
 
@@ -63,6 +63,8 @@ class Parts:
 def parts(data: Dataset, recipe: Training, device: torch.device) -> Parts:
     """Bring the data to the device, once for all epochs. Images that are too many for it stay in pinned memory.
 
+    On the CPU they are not copied: what is trained on is the array that all workers share, or the mapped file.
+
     They are resized on the host, as in the analyses: a GPU's pixels would differ in their last bit.
     """
     learned_from = [(data.pool, resized)] if recipe.vary_split else [(data.train, resized), (data.val, as_evaluated)]
@@ -70,10 +72,15 @@ def parts(data: Dataset, recipe: Training, device: torch.device) -> Parts:
     images = [prepare(_shared(split.images), recipe) for split, prepare in splits]
     there = devices.fits(device, sum(each.numel() for each in images))
     train, *val, test = (
-        Part(each.to(device) if there else devices.pinned(each, device), _shared(split.labels).to(device))
+        Part(each.to(device) if there else _kept(each, data, device), _shared(split.labels).to(device))
         for each, (split, _) in zip(images, splits, strict=True)
     )
     return Parts(train, val[0] if val else train, test)
+
+
+def _kept(images: Tensor, data: Dataset, device: torch.device) -> Tensor:
+    """Return images that stay in the host's memory where the device can fetch them; mapped ones stay on the disk."""
+    return images if data.mapped else devices.pinned(images, device)
 
 
 def split_by(seed: int, pool: Parts, data: Dataset) -> Parts:

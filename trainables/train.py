@@ -18,6 +18,7 @@ from trainables.augment import as_evaluated
 from trainables.config import Training, Trial
 from trainables.datasets import Dataset
 from trainables.devices import on_gpu, prepare
+from trainables.footprint import evaluated_at_once
 from trainables.group import Group, Observer
 from trainables.history import Epoch, Record
 from trainables.kept import Kept
@@ -144,6 +145,5 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def evaluation_batch(size: Sequence[int], device: torch.device) -> int:
-    """Return how many images of `size` (height, width) to evaluate at once; on the CPU what stays in the cache."""
-    most, pixels = (2048, 2**24) if on_gpu(device) else (128, 2**19)
-    return max(1, min(most, pixels // math.prod(size)))
+    """Return how many images of `size` (height, width) to evaluate at once."""
+    return evaluated_at_once(size, "cuda" if on_gpu(device) else "cpu")

@@ -50,7 +50,7 @@ def largest(planned: Sequence[PlannedStage], images: Images, replicates: int) ->
     needs = (
         Need(f"a trial of stage {stage.stage.name}", footprint(trial, images, replicates))
         for stage in planned
-        for trial in _trials_of(stage, images)
+        for trial in trials_of(stage, images)
     )
     return max(needs, key=lambda need: need.takes.total)
 
@@ -61,7 +61,7 @@ def largest_examined(trials: Mapping[str, Trial], images: Images) -> Need:
     return max(needs, key=lambda need: need.takes.total)
 
 
-def _trials_of(planned: PlannedStage, images: Images) -> Iterator[Trial]:
+def trials_of(planned: PlannedStage, images: Images) -> Iterator[Trial]:
     """Go through the trials that a stage can come to; of a search through some that it could draw."""
     if not isinstance(planned.stage, Search):
         yield from planned.reachable

@@ -17,10 +17,16 @@ from trainables.plan import Layer, flops, parameters
 
 
 def print_plan(
-    study: Study, planned: Sequence[PlannedStage], seeds: int, early_stopping: bool, where: str, console: Console
+    study: Study,
+    planned: Sequence[PlannedStage],
+    seeds: int,
+    early_stopping: bool,
+    where: str,
+    memory: str,
+    console: Console,
 ) -> None:
     """Print every stage's trials and what each of them builds; `where` says on what they would run."""
-    print_headline(study, planned, seeds, early_stopping, console)
+    print_headline(study, planned, seeds, early_stopping, memory, console)
     console.print(f"Trials run {where}.", highlight=False, soft_wrap=True)
     reachable = len({trial.key({}) for entry in planned if entry.cells for trial in entry.reachable})
     if reachable:
@@ -36,9 +42,9 @@ def print_plan(
 
 
 def print_headline(
-    study: Study, planned: Sequence[PlannedStage], seeds: int, early_stopping: bool, console: Console
+    study: Study, planned: Sequence[PlannedStage], seeds: int, early_stopping: bool, memory: str, console: Console
 ) -> None:
-    """Print the study's question, and how much there is to run."""
+    """Print the study's question, how much there is to run, and what `memory` it needs."""
     to_draw = sum(entry.to_draw for entry in planned)
     drawn = f" and {to_draw} to be drawn" if to_draw else ""
     to_recheck = sum(len(entry.to_recheck) for entry in planned)
@@ -52,6 +58,7 @@ def print_headline(
         f"{counted(study.baseline.training.epochs, 'epoch')}, {counted(seeds, 'seed')}, early stopping: {stopping}",
         highlight=False,
     )
+    console.print(f"Memory: {memory}.", highlight=False, soft_wrap=True)
 
 
 def as_data(planned: Sequence[PlannedStage]) -> list[dict[str, Any]]:

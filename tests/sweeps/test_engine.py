@@ -19,14 +19,18 @@ from rich.console import Console
 from sweeps import analyse, evaluate
 from sweeps.course import write_report
 from sweeps.engine import run_study
+from sweeps.execution import hosts, memory, scheduler
 from sweeps.execution.cluster import connect
 from sweeps.execution.machines import Machines
+from sweeps.execution.shared_data import SharedData
 from sweeps.options import RunOptions
 from sweeps.study import Choice, Search, Space, Stage, Study, Watch
 from trainables.checkpoint import load
 from trainables.config import CNN, Training, Trial
+from trainables.datasets import load as load_data
 from trainables.datasets.shapes import CLASS_NAMES
 from trainables.errors import UserError
+from trainables.memory import total
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 
@@ -35,6 +39,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 def cluster():
     with connect(Machines(num_gpus=0, num_cpus=2)):
         yield
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Decoded images are kept in the data folder, which is in the working directory."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +108,27 @@ def test_workers_read_the_data_where_the_driver_put_it(tiny):
     """An array that is read-only on the worker is a view of the object store; a copy of it would be writable."""
     task = ray.remote(lambda data: [split.images.flags.writeable for split in (data.train, data.val, data.test)])
     assert ray.get(task.remote(ray.put(tiny))) == [False] * 3
+
+
+def test_large_decoded_images_are_mapped_by_each_worker(tmp_path, images, monkeypatch):
+    read = load_data(f"folder:{images}", tmp_path)
+    monkeypatch.setattr(memory, "MAPPED_SHARE", 0.0)
+    task = ray.remote(lambda data: (data.mapped, data.train.images.base is None, data.train.images.sum(), data.digest))
+    found = ray.get(task.remote(SharedData(read).reference()))
+    assert found == (read.mapped, False, read.train.images.sum(), read.digest)
+
+
+def test_each_host_of_a_cluster_says_its_memory_and_what_it_sees(tmp_path):
+    [(host, cores)] = hosts._asked(tmp_path)
+    assert (host.memory, host.has, cores) == (total(), True, 2)
+    assert [host.has for host, _ in hosts._asked(tmp_path / "nowhere")] == [False]
+
+
+def test_a_study_that_does_not_fit_into_memory_is_refused_before_anything_starts(tmp_path, images, monkeypatch):
+    monkeypatch.setattr("trainables.memory.total", lambda: 2 * 10**9)
+    monkeypatch.setattr(scheduler, "execute", lambda *_: pytest.fail("nothing is to start"))
+    with pytest.raises(UserError, match=r"^the study needs an estimated .* GB of memory, but this machine has 2\.0 GB"):
+        Bench(tmp_path).run(study(images))
 
 
 def test_a_validation_part_that_came_with_the_data_is_not_split_again(tmp_path, images):

@@ -112,7 +112,7 @@ def test_the_plan_says_where_trials_would_run_and_what_does_not_fit(capsys, tmp_
     monkeypatch.setattr(gpus, "mps", lambda: False)
     assert status(STUDY, ["--dry-run", "--trials-per-gpu", "2"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    share = "Trials run on 2 GPUs (all that torch sees): 2 share each: at most 1.5 GB and the data set each of 2.0 GB; "
+    share = "Trials run on 2 GPUs (all that torch sees): 2 share each: at most 1.5 GB each of 2.0 GB; "
     assert share + "MPS is not running." in shown
     assert shown.endswith(
         "warning: --trials-per-gpu is 2, but a trial of stage conv_layers takes an estimated 1.5 GB of a GPU's 2.0 GB: "

@@ -1,6 +1,8 @@
 """The estimate against what torch keeps on the CPU: of a real step of every study's networks."""
 
 import importlib
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 
@@ -14,7 +16,18 @@ from tests.conftest import make_dataset
 from trainables import datasets
 from trainables.config import CNN, ResNet, Training, Trial
 from trainables.datasets import Dataset, Split
-from trainables.footprint import CONTEXT, CUBLAS_WORKSPACE, Footprint, Images, examination, footprint, slots
+from trainables.footprint import (
+    CONTEXT,
+    CUBLAS_WORKSPACE,
+    WORKER,
+    Footprint,
+    Images,
+    evaluated_at_once,
+    examination,
+    footprint,
+    on_cpu,
+    slots,
+)
 from trainables.plan import parameters, plan
 from trainables.replicate import replicate
 from trainables.scoring import loss
@@ -248,3 +261,70 @@ def test_an_analysis_looks_at_all_features_of_a_batch_of_evaluation():
     step = Step(trial, image_shape, classes, 16)
     _, features = step.model.eval().features(step.pixels)
     assert sum(each.nbytes for each in features.values()) // 16 * 2048 < found.evaluation
+
+
+def test_on_the_cpu_replicates_take_their_steps_in_turn_and_two_epochs_of_each_are_held():
+    trial, image_shape, classes = TRIALS["part_a"]
+    images = Images(image_shape, classes, 45_000, 5_000, 10_000)
+    weights = 4 * parameters(plan(trial.model, image_shape, classes))
+    one, three = (on_cpu(trial, images, count) for count in (1, 3))
+    on_gpu = footprint(trial, images, 1)
+    assert one.activations == three.activations == on_gpu.activations // 2 - CUBLAS_WORKSPACE
+    assert (one.network, three.network) == (on_gpu.network + 2 * weights, 3 * one.network)
+    assert one.evaluation == three.evaluation < on_gpu.evaluation
+    assert (one.data, one.context) == (0, WORKER)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        ({}, 0),
+        ({"resize": 12}, 0),  # as they are
+        ({"crop_padding": 2, "flip": True}, 0),
+        ({"crop": 10}, 54 * 10 * 10 * 3),  # of training each epoch anew
+        ({"resize": 8}, (96 + 54) * 8 * 8 * 3),
+        ({"resize": 8, "crop": 6}, 96 * 8 * 8 * 3 + 54 * 6 * 6 * 3),
+        ({"vary_split": True}, 120 * 12 * 12 * 3 + 2 * 120 * 8),
+        ({"vary_split": True, "resize": 8, "crop": 6}, 120 * 8 * 8 * 3 + 30 * 6 * 6 * 3 + 2 * 120 * 8),
+    ],
+)
+def test_on_the_cpu_a_worker_has_its_own_copy_only_of_what_it_changes(recipe, expected):
+    trial = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1), training=Training(**recipe))
+    assert on_cpu(trial, Images.of(make_dataset()), 2).data == expected
+
+
+def test_what_a_process_takes_is_near_the_estimate():
+    """Its peak, as the kernel counts it, above what it had before; 40 MB are torch's own."""
+    code = (
+        "import torch; from pathlib import Path\n"
+        "from tests.conftest import make_dataset\n"
+        "from trainables.config import CNN, Training, Trial\n"
+        "from trainables.footprint import Images, on_cpu\n"
+        "from trainables.replicate import replicate\n"
+        "from trainables.train import train\n"
+        "def run(data, **model):\n"
+        "    cnn = CNN(conv_layers=1, fc_layers=2, pooling='none', **model)\n"
+        "    trial = Trial(model=cnn, training=Training(epochs=2, batch_size=48))\n"
+        "    for _ in train(trial, data, [replicate(trial, data, 0, torch.device('cpu'))], torch.device('cpu')): pass\n"
+        "    return on_cpu(trial, Images.of(data), 1)\n"
+        "def peak():\n"  # getrusage() would count what the process that started this one has taken
+        "    return 1024 * int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
+        "run(make_dataset(), channels=4, fc_widths=8)\n"
+        "before = peak()\n"
+        "found = run(make_dataset(size=34), channels=64, fc_widths=128)\n"
+        "print(peak() - before, found.without_data - found.context)"
+    )
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    taken, estimated = map(int, ended.stdout.split())
+    assert taken - 40e6 <= estimated <= 2 * taken
+
+
+def test_as_many_images_are_evaluated_at_once_as_their_pixels_allow():
+    assert [evaluated_at_once((side, side), "cpu") for side in (32, 64, 128, 1024)] == [128, 128, 32, 1]
+    assert [evaluated_at_once((side, side), "cuda") for side in (32, 128, 256)] == [2048, 1024, 256]
+
+
+def test_images_are_expected_before_they_are_read():
+    found = datasets.find("cifar10", Path("nowhere"))
+    assert Images.expected(found) == Images((3, 32, 32), 10, 45_000, 5_000, 10_000)

@@ -6,9 +6,11 @@ import torch
 
 from tests.conftest import make_dataset
 from tests.pretended import pretended_gpu
+from tests.trainables.datasets.builders import write_classes
 from trainables import devices
 from trainables.augment import resized
 from trainables.config import Training
+from trainables.datasets import decoded, load
 from trainables.datasets.splits import held_again
 from trainables.errors import UserError
 from trainables.resident import Feed, parts, split_by
@@ -94,3 +96,29 @@ def test_a_validation_part_that_came_with_the_data_is_not_drawn_anew():
     data, recipe = replace(make_dataset(), own_val=True), Training(vary_split=True)
     with pytest.raises(UserError, match="vary_split is on, but tiny comes with a validation part"):
         split_by(0, parts(data, recipe, CPU), data)
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """A data set mapped from its decoded images, as a worker gets it."""
+    read = load(write_classes(tmp_path / "own", 20), tmp_path)
+    return decoded.mapped(read.mapped, read.name)
+
+
+@pytest.mark.parametrize("vary_split", [False, True])
+def test_mapped_images_are_trained_on_without_a_copy(mapped, vary_split):
+    found = parts(mapped, Training(vary_split=vary_split), CPU)
+    lies_at = mapped.train.images.__array_interface__["data"][0]
+    assert found.train.images.data_ptr() == lies_at
+    assert found.val.images.data_ptr() == (lies_at if vary_split else lies_at + mapped.train.images.nbytes)
+    assert len(found.train) == len(mapped.train) + vary_split * len(mapped.val)
+    learned_from = (mapped.train.images, mapped.val.images) if vary_split else (mapped.train.images,)
+    assert np.array_equal(found.train.images.numpy(), np.concatenate(learned_from))
+
+
+def test_mapped_images_that_are_too_many_for_a_gpu_stay_on_the_disk(mapped):
+    with pretended_gpu(free=0) as gpu:
+        found = parts(mapped, Training(), gpu.device).train
+        assert not found.images.is_cuda
+        assert not found.images.is_pinned()
+        assert found.images.data_ptr() == mapped.train.images.__array_interface__["data"][0]

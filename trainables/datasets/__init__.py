@@ -14,9 +14,9 @@ Validation is a part of the training images, the same for every trial and replic
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -27,7 +27,19 @@ from trainables.datasets.images import Format
 from trainables.datasets.splits import hold_back
 from trainables.errors import UserError, suggest
 
-__all__ = ["Box", "Dataset", "Shape", "Split", "handed_over", "image_shape", "labelled", "load", "names"]
+__all__ = [
+    "Box",
+    "Dataset",
+    "Found",
+    "Shape",
+    "Split",
+    "find",
+    "handed_over",
+    "image_shape",
+    "labelled",
+    "load",
+    "names",
+]
 
 SOURCES = {
     "cifar10": cifar10.SOURCE,
@@ -44,14 +56,42 @@ def names() -> list[str]:
     return [*SOURCES, "folder:PATH"]
 
 
-def image_shape(name: str, data_dir: Path) -> tuple[Shape, int]:
-    """Return (channels, height, width) and the number of classes without reading or downloading the images.
+class Found(Protocol):
+    """A data set that is not read yet."""
 
-    Of a folder only the images' headers are read. Raises UserError as `load` does, except for what only reading shows.
+    @property
+    def image_shape(self) -> Shape:
+        """(channels, height, width) of every image."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes."""
+
+    @property
+    def counts(self) -> tuple[int, int, int] | None:
+        """How many images there are for training, validation and testing; None where only reading shows."""
+
+    def load(self) -> Dataset:
+        """Read the data set, as load() does."""
+
+
+def find(name: str, data_dir: Path, *, validation: float = 0.1) -> Found:
+    """Find a data set; nothing is downloaded, and of a folder the images' headers are read at most.
+
+    `validation` is the share held back of each class. Raises UserError as `load` does, except for what only reading
+    shows.
     """
-    del data_dir  # the shapes of the named data sets are known wherever they lie
-    source = _source(name)
-    return source.image_shape, len(source.class_names)
+    if not 0 < validation < 1:
+        raise UserError(f"validation={validation}: the share held back must lie between 0 and 1")
+    if name.startswith(folders.PREFIX):
+        return folders.find(name, data_dir, validation)
+    return _Named(name, _source(name), data_dir, validation)
+
+
+def image_shape(name: str, data_dir: Path) -> tuple[Shape, int]:
+    """Return (channels, height, width) and the number of classes. Raises UserError as `find` does."""
+    found = find(name, data_dir)
+    return found.image_shape, len(found.class_names)
 
 
 def load(name: str, data_dir: Path, *, validation: float = 0.1) -> Dataset:
@@ -61,19 +101,45 @@ def load(name: str, data_dir: Path, *, validation: float = 0.1) -> Dataset:
     network, a truncated or corrupt file, an unreadable image, an empty class or one too small to be split, and a label
     out of range.
     """
-    if not 0 < validation < 1:
-        raise UserError(f"validation={validation}: the share held back must lie between 0 and 1")
-    source = _source(name)
-    class_names = source.class_names
-    train, test, *own = source.read(data_dir)
-    for split in (train, test):
-        check_labels(split.labels, class_names, name)
-    train, val = (train, own[0]) if own else hold_back(train, validation, class_names, name)
-    counts = (len(train) + len(val), len(test))
-    if source.counts not in (None, counts):
-        name = f"{name} (a part: {counts[0]:,} + {counts[1]:,} images)"
-    identity, scale = digest(class_names, train, val, test), statistics(train.images)
-    return Dataset(name, class_names, train, val, test, identity, *scale, own_val=bool(own))
+    return find(name, data_dir, validation=validation).load()
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A data set that has a name of its own here."""
+
+    name: str
+    source: Source
+    data_dir: Path
+    validation: float
+
+    @property
+    def image_shape(self) -> Shape:
+        return self.source.image_shape
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.source.class_names
+
+    @property
+    def counts(self) -> tuple[int, int, int] | None:
+        if self.source.counts is None:
+            return None
+        train, test = self.source.counts
+        held = round(train * self.validation)  # by class it is rounded for each, which may make a few more or less
+        return train - held, held, test
+
+    def load(self) -> Dataset:
+        name, source, class_names = self.name, self.source, self.class_names
+        train, test = source.read(self.data_dir)
+        for split in (train, test):
+            check_labels(split.labels, class_names, name)
+        train, val = hold_back(train, self.validation, class_names, name)
+        counts = (len(train) + len(val), len(test))
+        if source.counts not in (None, counts):
+            name = f"{name} (a part: {counts[0]:,} + {counts[1]:,} images)"
+        identity, scale = digest(class_names, train, val, test), statistics(train.images)
+        return Dataset(name, class_names, train, val, test, identity, *scale)
 
 
 def labelled(name: str, data_dir: Path, class_names: tuple[str, ...], image_shape: Shape, multi_label: bool) -> Split:
@@ -111,8 +177,6 @@ def handed_over(images: Any, dataset: str, image_shape: Shape) -> np.ndarray:
 
 
 def _source(name: str) -> Source:
-    if name.startswith(folders.PREFIX):
-        return folders.source(name)
     if name not in SOURCES:
         raise UserError(f"unknown data set {name!r}{suggest(name, names())}")
     return SOURCES[name]

@@ -58,7 +58,7 @@ class Entry:
     @property
     def source(self) -> Source:
         """The source that reads it."""
-        return Source(partial(read, self), self.shape, self.class_names)
+        return Source(partial(read, self), self.shape, self.class_names, counts=self.counts)
 
 
 def read(entry: Entry, data_dir: Path) -> tuple[Split, Split]:

@@ -74,4 +74,4 @@ def _join(batches: list[tuple[np.ndarray, np.ndarray]]) -> Split:
     return Split(images, np.concatenate([labels for _, labels in batches]).astype(np.int64))
 
 
-SOURCE = Source(read, (3, 32, 32), CLASS_NAMES)
+SOURCE = Source(read, (3, 32, 32), CLASS_NAMES, counts=(50_000, 10_000))

@@ -49,7 +49,7 @@ class Split:
 class Source:
     """Where a data set comes from: its reader, and what is known before it is read."""
 
-    read: Callable[[Path], tuple[Split, ...]]  # data folder → training, test and, where it has its own, validation part
+    read: Callable[[Path], tuple[Split, Split]]  # data folder → training and test part
     image_shape: Shape
     class_names: tuple[str, ...]
     multi_label: bool = False
@@ -70,6 +70,7 @@ class Dataset:
     mean: tuple[float, ...]  # see statistics()
     sd: tuple[float, ...]
     own_val: bool = False  # whether the validation part came with the data, and was not held back here
+    mapped: Path | None = None  # where the images are mapped from (see decoded.py); None: they are in memory
 
     @property
     def short_name(self) -> str:
@@ -84,6 +85,11 @@ class Dataset:
         return channels, height, width
 
     @property
+    def size(self) -> int:
+        """The bytes of all images."""
+        return sum(part.images.nbytes for part in (self.train, self.val, self.test))
+
+    @property
     def classes(self) -> int:
         """The number of classes."""
         return len(self.class_names)
@@ -95,8 +101,11 @@ class Dataset:
 
     @property
     def pool(self) -> Split:
-        """A copy of all images that are not for testing: those for training, then those for validation."""
-        return Split(np.concatenate((self.train.images, self.val.images)), self.pool_labels)
+        """All images that are not for testing: those for training, then those for validation.
+
+        They are a copy, unless the ones lie behind the others, as those do that are mapped.
+        """
+        return Split(_joined(self.train.images, self.val.images), self.pool_labels)
 
     @property
     def pool_labels(self) -> np.ndarray:
@@ -115,6 +124,17 @@ class Dataset:
     def metric(self) -> str:
         """The name of what models are scored by."""
         return "mAP" if self.multi_label else "accuracy"
+
+
+def _joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the images of both: where they are one behind the other in one array, without a copy."""
+    start = first.__array_interface__["data"][0]
+    if first.base is None or first.base is not second.base:
+        return np.concatenate((first, second))
+    if second.__array_interface__["data"][0] != start + first.nbytes or not first.flags.c_contiguous:
+        return np.concatenate((first, second))
+    shape = (len(first) + len(second), *first.shape[1:])
+    return np.lib.stride_tricks.as_strided(first, shape, first.strides, writeable=False)
 
 
 def check_labels(labels: np.ndarray, class_names: tuple[str, ...], source: str) -> None:

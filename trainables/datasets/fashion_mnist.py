@@ -56,4 +56,4 @@ def _idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return pixels.reshape(shape).copy()  # bytes themselves cannot be written to
 
 
-SOURCE = Source(read, (1, 28, 28), CLASS_NAMES)
+SOURCE = Source(read, (1, 28, 28), CLASS_NAMES, counts=(COUNTS["train"], COUNTS["t10k"]))

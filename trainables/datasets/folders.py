@@ -11,71 +11,149 @@ three; transparency is dropped, 16-bit gray becomes 8-bit, an animation its firs
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import PIL
 
-from trainables.datasets import images
-from trainables.datasets.dataset import Source, Split
+from trainables import memory
+from trainables.datasets import decoded, images, listing
+from trainables.datasets.dataset import Dataset, Shape, Split
+from trainables.datasets.decoded import About, Shelf
 from trainables.datasets.images import Format
-from trainables.datasets.splits import hold_back
+from trainables.datasets.listing import Classes
+from trainables.datasets.splits import SEED, held_back
 from trainables.errors import UserError, suggest
+
+log = logging.getLogger(__name__)
 
 PREFIX = "folder:"
 PARTS = {"train", "val", "test"}
 TEST_SHARE = 0.2  # of a folder of one level
 
 
+class Parts(NamedTuple):
+    """Which of a folder's images are for training, validation and testing: positions among them all."""
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+
+
 @dataclass(frozen=True)
 class Folder:
-    """The image files of a folder, sorted: by part (train, test, val, or "" where there is one level) and class."""
+    """What `folder:PATH` holds for training: its files, by part (train, test, val, or "" where there is one level)."""
 
+    name: str
+    root: Path
     class_names: tuple[str, ...]
-    parts: dict[str, list[list[Path]]]
-    format: Format
+    listed: dict[str, Classes]
+    shelf: Shelf  # of the decoded images
+    validation: float  # the share held back of each class
+
+    @property
+    def image_shape(self) -> Shape:
+        """(channels, height, width) of every image."""
+        height, width, channels = self.format.shape
+        return channels, height, width
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """How many images there are for training, validation and testing."""
+        train, val, test = map(len, self.parts)
+        return train, val, test
+
+    @cached_property
+    def format(self) -> Format:
+        """What all images are brought to; headers are read only where no decoded images are kept.
+
+        Raises UserError for a header that cannot be read.
+        """
+        if kept := self.shelf.about():
+            height, width, channels = kept.shape
+            return Format(height, width, gray=channels == 1)
+        return _common_format(self._paths)
+
+    @cached_property
+    def parts(self) -> Parts:
+        """Which images are for what. Raises UserError for a class too small to be split."""
+        labels = self._labels
+        part = np.repeat(np.arange(len(self.listed)), [sum(map(len, found.values())) for found in self.listed.values()])
+        learned_from, test = np.flatnonzero(part == 0), np.flatnonzero(part == 1)
+        if len(self.listed) == 1:
+            held = held_back(labels, TEST_SHARE, self.class_names, self.name)
+            learned_from, test = np.flatnonzero(~held), np.flatnonzero(held)
+        if len(self.listed) == 3:
+            return Parts(learned_from, np.flatnonzero(part == 2), test)
+        held = held_back(labels[learned_from], self.validation, self.class_names, self.name)
+        return Parts(learned_from[~held], learned_from[held], test)
+
+    def load(self) -> Dataset:
+        """Return the data set: from the decoded images that are kept, or decoded now and kept, if there is room.
+
+        Raises UserError for an image that cannot be read, and where images neither find room on the disk nor in memory.
+        """
+        if kept := self.shelf.read(self.name):
+            return kept
+        if self.shelf.about():
+            log.warning("%s: the decoded images in %s are damaged, and made anew", self.name, self.shelf.place)
+        labels, paths = self._labels, self._paths
+        counts = tuple(
+            tuple(np.bincount(labels[part], minlength=len(self.class_names)).tolist()) for part in self.parts
+        )
+        about = About(self.class_names, counts, self.format.shape, own_val=len(self.listed) == 3)
+        ordered = [paths[position] for position in np.concatenate(self.parts)]
+        try:
+            return self.shelf.keep(self.name, about, images.each(ordered, self.format, images.cropped))
+        except OSError as error:
+            place, why = self.shelf.place, error.strerror or error
+            if about.size > memory.total():
+                raise UserError(
+                    f"{self.name}: its images take {about.size / 1e9:.1f} GB, too much for memory, and cannot be kept "
+                    f"in {place} ({why}); make room there, or name another folder with --data-dir"
+                ) from error
+            log.warning("%s: its decoded images cannot be kept in %s (%s), which costs time", self.name, place, why)
+        pixels = images.read(ordered, self.format, images.cropped)
+        return about.examined(pixels).dataset(self.name, pixels)
+
+    @cached_property
+    def _paths(self) -> list[Path]:
+        return [path for part, found in self.listed.items() for path in _flat(_files(self.root / part, found))]
+
+    @cached_property
+    def _labels(self) -> np.ndarray:
+        return np.concatenate([_labels(list(found.values())) for found in self.listed.values()])
 
 
-def source(name: str) -> Source:
-    """Return what `folder:PATH` holds for training, reading no more than the images' headers.
+def find(name: str, data_dir: Path, validation: float) -> Folder:
+    """Find the images of `folder:PATH` for training. Decoded ones are kept in `data_dir`.
 
-    Raises UserError as `find` does; its `read` does for an unreadable image, and for a class too small to be split.
-    """
-    folder = find(name)
-
-    def read_parts(_: Path) -> tuple[Split, ...]:
-        parts = tuple(read(files, folder.format) for files in folder.parts.values())
-        return parts if len(parts) > 1 else hold_back(parts[0], TEST_SHARE, folder.class_names, name)
-
-    height, width, channels = folder.format.shape
-    return Source(read_parts, (channels, height, width), folder.class_names)
-
-
-def find(name: str) -> Folder:
-    """Find the images of `folder:PATH` for training.
-
-    Raises UserError for a missing folder, a layout or an image's header that cannot be read, and an empty class.
+    Raises UserError for a missing folder, a layout that cannot be read, and an empty class.
     """
     root = _root(name)
-    found = {part: _classes(root / part, root) for part in _part_names(root)}
-    class_names = tuple(next(iter(found.values())))
-    for part, classes in found.items():
-        odd = sorted(set(classes) ^ set(class_names))
+    listed: dict[str, Classes] = {part: listing.classes(root / part, root) for part in _part_names(root)}
+    class_names = tuple(next(iter(listed.values())))
+    for part, found in listed.items():
+        odd = sorted(set(found) ^ set(class_names))
         if odd:
             raise UserError(
-                f"{root}: class {odd[0]!r} is not in each of {', '.join(found)}; every part must have the same classes"
+                f"{root}: class {odd[0]!r} is not in each of {', '.join(listed)}; every part must have the same classes"
             )
-        _check_filled(root / part, classes)
+        _check_filled(root / part, found)
     if len(class_names) < 2:
         held = "one class folder" if class_names else "no class folders"
         raise UserError(f"{root} holds {held}; at least two are needed, with the images inside them")
-    parts = {part: list(classes.values()) for part, classes in found.items()}
-    return Folder(class_names, parts, _common_format([path for files in parts.values() for path in _flat(files)]))
+    made_by = (decoded.VERSION, PIL.__version__, validation, TEST_SHARE, SEED)
+    shelf = Shelf.of(root, data_dir, listing.fingerprint(listed, *made_by))
+    return Folder(name, root, class_names, listed, shelf, validation)
 
 
-def _check_filled(part: Path, classes: dict[str, list[Path]]) -> None:
+def _check_filled(part: Path, classes: Classes) -> None:
     for class_name, files in classes.items():
         if not files:
             raise UserError(f"{part / class_name} is empty; put images of the class {class_name!r} there, or remove it")
@@ -83,8 +161,7 @@ def _check_filled(part: Path, classes: dict[str, list[Path]]) -> None:
 
 def read(files: list[list[Path]], form: Format) -> Split:
     """Return the images, in this format, and the labels of each class's files, class by class."""
-    labels = np.repeat(np.arange(len(files), dtype=np.int64), [len(of_class) for of_class in files])
-    return Split(images.read(_flat(files), form, images.cropped), labels)
+    return Split(images.read(_flat(files), form, images.cropped), _labels(files))
 
 
 def read_labelled(name: str, class_names: tuple[str, ...], form: Format) -> Split:
@@ -95,9 +172,9 @@ def read_labelled(name: str, class_names: tuple[str, ...], form: Format) -> Spli
     """
     root = _root(name)
     part = root / _scored_part(root)
-    classes = _classes(part, root)
-    check_classes(classes, class_names, str(part))
-    files = [classes.get(class_name, []) for class_name in class_names]
+    found = listing.classes(part, root)
+    check_classes(found, class_names, str(part))
+    files = _files(part, {class_name: found.get(class_name, []) for class_name in class_names})
     if not any(files):
         raise UserError(
             f"{part} holds no images; put them there, in one folder for each class, named as the model's classes are"
@@ -106,7 +183,7 @@ def read_labelled(name: str, class_names: tuple[str, ...], form: Format) -> Spli
 
 
 def _scored_part(root: Path) -> str:
-    present = {folder.name for folder in _folders(root)}
+    present = {folder.name for folder in listing.folders(root)}
     if not present or not present <= PARTS:
         return ""
     if present == {"train"}:
@@ -134,7 +211,7 @@ def _root(name: str) -> Path:
 
 def _part_names(root: Path) -> tuple[str, ...]:
     """Return the folders of the training, test and, where there is one, validation part; ("",) for one level."""
-    present = {folder.name for folder in _folders(root)}
+    present = {folder.name for folder in listing.folders(root)}
     if not present or not present <= PARTS:  # else "train" may well be a class, beside "car"
         return ("",)
     for layout in (("train", "test", "val"), ("train", "test"), ("train", "val")):
@@ -146,34 +223,14 @@ def _part_names(root: Path) -> tuple[str, ...]:
     )
 
 
-def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+def _files(part: Path, classes: Classes) -> list[list[Path]]:
+    """Return the paths of each class's files."""
+    return [[part / class_name / file.name for file in found] for class_name, found in classes.items()]
 
 
-def _classes(part: Path, root: Path) -> dict[str, list[Path]]:
-    """Return the sorted files of each class.
-
-    Raises UserError for what could not be shown, would lead out of `root`, or is not a file.
-    """
-    _check_inside(part, root)
-    files = {}
-    for folder in _folders(part):
-        if not folder.name.isprintable():  # else it could end a line, command a terminal, or be no text at all
-            raise UserError(
-                f"{part}: the class folder {folder.name!r} has characters that cannot be printed; rename it"
-            )
-        _check_inside(folder, root)
-        files[folder.name] = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        for path in files[folder.name]:
-            _check_inside(path, root)
-            if not path.is_file():  # reading from a pipe would wait for ever
-                raise UserError(f"{path} cannot be read (it is not a file); remove it")
-    return files
-
-
-def _check_inside(path: Path, root: Path) -> None:
-    if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
-        raise UserError(f"{path} is a link that leads out of {root}; put a copy there, or remove it")
+def _labels(of_each: Sequence[Sequence[object]]) -> np.ndarray:
+    """Return a label for each member of each class, class by class."""
+    return np.repeat(np.arange(len(of_each), dtype=np.int64), [len(members) for members in of_each])
 
 
 def _flat(files: list[list[Path]]) -> list[Path]:

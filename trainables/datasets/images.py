@@ -7,6 +7,7 @@ applied, nor is it by torchvision's ImageFolder.
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 import warnings
@@ -24,6 +25,8 @@ from trainables.errors import UserError
 T = TypeVar("T")
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # by Pillow's names
+AHEAD = 2**26  # bytes of images that are decoded before they are asked for
+TOGETHER = 64  # files that a thread takes up at once: handing over one costs as much as opening a small image
 MOST_PIXELS = 2**28 // 3  # 1 GiB in RGBA, from where on Pillow warns of a decompression bomb
 
 # Here, as filters belong to the process, not to a thread; caught in in_threads.
@@ -56,9 +59,16 @@ def read(paths: Sequence[Path], form: Format, pixels: Callable[[Path, Format], n
             f"{len(paths):,} images of {form.height}×{form.width} pixels do not fit into memory; give fewer or smaller "
             f"ones ({paths[0]} is the first)"
         ) from error
-    for position, image in enumerate(in_threads(lambda path: pixels(path, form), paths)):
+    for position, image in enumerate(each(paths, form, pixels)):
         images[position] = image
     return images
+
+
+def each(paths: Sequence[Path], form: Format, pixels: Callable[[Path, Format], np.ndarray]) -> Iterator[np.ndarray]:
+    """Go through these images as read() returns them, with few of them in memory at once."""
+    at_once = max(4 * (os.cpu_count() or 1), AHEAD // math.prod(form.shape))
+    for start in range(0, len(paths), at_once):
+        yield from in_threads(lambda path: pixels(path, form), paths[start : start + at_once])
 
 
 def in_threads(function: Callable[[Path], T], paths: Sequence[Path]) -> Iterator[T]:
@@ -79,8 +89,11 @@ def in_threads(function: Callable[[Path], T], paths: Sequence[Path]) -> Iterator
         except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:  # as decoders fail
             raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}); repair or remove it") from error
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from pool.map(named, paths)
+    threads = os.cpu_count() or 1
+    some = max(1, min(TOGETHER, len(paths) // (4 * threads)))
+    with ThreadPoolExecutor(threads) as pool:
+        for done in pool.map(lambda start: [*map(named, paths[start : start + some])], range(0, len(paths), some)):
+            yield from done
 
 
 def header(path: Path) -> tuple[int, int, bool]:

@@ -32,4 +32,4 @@ def read(data_dir: Path) -> tuple[Split, Split]:
     return draw(*TRAIN), draw(*TEST)
 
 
-SOURCE = Source(read, (3, 2 * SIDE, 2 * SIDE), CLASS_NAMES, multi_label=True)
+SOURCE = Source(read, (3, 2 * SIDE, 2 * SIDE), CLASS_NAMES, multi_label=True, counts=(TRAIN[0], TEST[0]))

@@ -225,4 +225,4 @@ _OUTLINES = {
     "bars": _bars,
 }
 CLASS_NAMES = tuple(_OUTLINES)
-SOURCE = Source(read, (3, SIDE, SIDE), CLASS_NAMES)
+SOURCE = Source(read, (3, SIDE, SIDE), CLASS_NAMES, counts=(TRAIN[0], TEST[0]))

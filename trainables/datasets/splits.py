@@ -17,7 +17,13 @@ def hold_back(split: Split, share: float, class_names: tuple[str, ...], source: 
 
     Raises UserError, naming `source`, where a class is too small to be split.
     """
-    labels, rng = split.labels, np.random.default_rng(SEED)
+    held = held_back(split.labels, share, class_names, source)
+    return split.take(np.flatnonzero(~held)), split.take(np.flatnonzero(held))
+
+
+def held_back(labels: np.ndarray, share: float, class_names: tuple[str, ...], source: str) -> np.ndarray:
+    """Return which images hold_back() holds back, by their labels alone: (N,) bool. Raises UserError as it does."""
+    rng = np.random.default_rng(SEED)
     if labels.ndim == 1:
         held = _held_of_each(labels, _counts_of_each(labels, share, class_names, source), rng)
     else:
@@ -26,7 +32,7 @@ def hold_back(split: Split, share: float, class_names: tuple[str, ...], source: 
         held = _held_of_all(labels, counts, rng)
     if not held.any():
         raise UserError(f"{source}: no class has two images, one to keep and one to hold back; add images")
-    return split.take(np.flatnonzero(~held)), split.take(np.flatnonzero(held))
+    return held
 
 
 def held_again(labels: np.ndarray, size: int, seed: int) -> np.ndarray:

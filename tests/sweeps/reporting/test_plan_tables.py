@@ -18,7 +18,7 @@ SEARCH = Study("hunt", BASE, (Search("find", SPACE, trials=5, sampler="random"),
 def printed(study, seeds=2, early_stopping=True):
     text = io.StringIO()
     planned = plan_study(study, (3, 32, 32), 10)
-    print_plan(study, planned, seeds, early_stopping, "on the CPU", Console(file=text, width=200))
+    print_plan(study, planned, seeds, early_stopping, "on the CPU", "at most 3.0 GB", Console(file=text, width=200))
     return text.getvalue()
 
 
@@ -31,6 +31,7 @@ def test_a_grid_s_plan_names_its_trials_what_they_cost_and_that_all_can_be_built
     text = printed(GRID)
     assert text.startswith(
         "Study small on shapes: 2 stages, 4 distinct trials, 3 epochs, 2 seeds, early stopping: on\n"
+        "Memory: at most 3.0 GB.\n"
         "Trials run on the CPU.\n"
         "All 6 trials that any winners could lead to can be built.\n"
     )

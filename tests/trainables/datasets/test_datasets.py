@@ -10,7 +10,7 @@ import pytest
 
 from tests.trainables.datasets.builders import refusal, same, scoring_refusal, write_classes
 from trainables import datasets
-from trainables.datasets import image_shape, load
+from trainables.datasets import Split, image_shape, load
 from trainables.datasets.catalogue import CATALOGUE
 from trainables.errors import UserError
 
@@ -92,3 +92,35 @@ def test_the_digest_stays(name, request):
     """Stored trials are found by it."""
     folder = Path() if name in ("shapes", "scenes") else request.getfixturevalue("real_data")
     assert load(name, folder).digest == GOLDEN[name]
+
+
+@pytest.mark.parametrize("name", ["shapes", "scenes"])
+def test_how_many_images_there_are_is_known_before_they_are_read(name, tmp_path):
+    found = datasets.find(name, tmp_path / "nowhere", validation=0.2)
+    data = found.load()
+    assert found.counts == pytest.approx(tuple(map(len, (data.train, data.val, data.test))), abs=5)  # each class rounds
+
+
+def test_of_a_folder_too(tmp_path):
+    found = datasets.find(write_classes(tmp_path, 13), tmp_path)
+    data = found.load()
+    assert found.counts == tuple(map(len, (data.train, data.val, data.test))) == (18, 2, 6)
+
+
+def test_images_that_lie_in_a_row_are_joined_without_a_copy():
+    images = np.arange(10 * 12, dtype=np.uint8).reshape(10, 2, 2, 3)
+    labels = np.arange(10)
+
+    def pooled(first, second):
+        parts = [Split(images[first], labels[first]), Split(images[second], labels[second])]
+        return replace(load("shapes", Path()), train=parts[0], val=parts[1]).pool
+
+    whole = pooled(slice(2, 5), slice(5, 9))
+    assert np.array_equal(whole.images, images[2:9])
+    assert np.shares_memory(whole.images, images)
+    assert not whole.images.flags.writeable
+    assert whole.labels.tolist() == [*range(2, 9)]
+    for first, second in ((slice(2, 5), slice(6, 9)), (slice(5, 9), slice(2, 5)), ([2, 3], [4])):
+        apart = pooled(first, second)
+        assert np.array_equal(apart.images, np.concatenate((images[first], images[second])))
+        assert not np.shares_memory(apart.images, images)

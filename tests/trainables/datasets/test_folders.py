@@ -96,10 +96,10 @@ def test_hidden_files_and_files_beside_the_classes_are_left_alone(tmp_path):
     assert load(name, tmp_path).class_names == ("cat", "dog")
 
 
-def test_the_real_photographs(real_data):
+def test_the_real_photographs(real_data, tmp_path):
     name = f"folder:{real_data / 'imagenette-small'}"
-    assert image_shape(name, real_data) == ((3, 224, 224), 10)
-    data = load(name, real_data)
+    assert image_shape(name, tmp_path) == ((3, 224, 224), 10)
+    data = load(name, tmp_path)
     assert [len(data.train), len(data.val), len(data.test)] == [540, 60, 250]
 
 

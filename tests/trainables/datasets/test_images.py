@@ -115,7 +115,7 @@ def test_images_that_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch):
 
     name = write_classes(tmp_path, 5)
     monkeypatch.setattr(np, "empty", full)
-    assert "of 8×8 pixels do not fit into memory; give fewer or smaller ones" in refusal(name, tmp_path)
+    assert "10 images of 8×8 pixels do not fit into memory; give fewer or smaller ones" in scoring_refusal(name)
 
 
 @pytest.mark.parametrize(
