@@ -1,5 +1,6 @@
 """Logits of painted images against the whole network's, and where parts of maps are given up for whole ones."""
 
+import itertools
 from unittest.mock import patch
 
 import numpy as np
@@ -9,7 +10,6 @@ from torch import nn
 
 import analysis.maps.incremental
 from analysis.maps.incremental import Incremental, switch
-from analysis.maps.local_steps import local_steps
 from analysis.maps.rectangles import Interval, Rectangle
 from tests.analysis.maps.test_local_steps import Own
 from tests.trainables.test_models import add_excite
@@ -115,7 +115,7 @@ def test_logits_are_the_whole_networks(seed):
         assert rounded < 2e-6
 
 
-@pytest.mark.parametrize(("depth", "side"), [(18, 40), (18, 64), (18, 97), (34, 64)])
+@pytest.mark.parametrize(("depth", "side"), [(18, 40), (18, 64), (34, 64)])
 def test_logits_are_a_whole_resnets(depth, side):
     torch.manual_seed(side)
     shape, generator = (3, side, side + 3), np.random.default_rng(side)
@@ -157,39 +157,63 @@ def test_steps_are_made_anew_for_each_batch():
     assert network.painted(changed, COLOUR).shape == (4, 7)
 
 
-def windows(size, side, step):
-    """Return windows of `size` pixels at every `step`-th place of both axes."""
-    y, x = (each.ravel() for each in np.meshgrid(*[np.arange(0, side, step)] * 2, indexing="ij"))
-    reach = size // 2
-    return Rectangle(*(Interval(np.maximum(c - reach, 0), np.minimum(c + reach, side - 1)) for c in (y, x)))
-
-
-def chosen(config, side, size):
-    """Return the first step that is taken with whole maps behind windows of a size."""
-    with torch.device("meta"):
-        model = build(config, (3, side, side), 10).eval()
-    image = torch.empty(1, 3, side, side, device="meta")
-    local, _ = local_steps(model, image)
-    network = Incremental.__new__(Incremental)
-    network.local = local
-    changed = windows(size, side, side // 8)
-    frames = [changed.frame(side, side), *network._frames(changed)]
-    return [step.name for step in model.steps()][switch(image, local, frames)]
-
-
 R0 = CNN(conv_layers=3, channels=(16, 32, 64), fc_layers=3)
 
 
+def first_whole(config, side, size, centre, count=64):
+    """Return the first step that is taken with whole maps, of so many windows at one place."""
+    with torch.device("meta"):  # nothing is computed
+        model = build(config, (3, side, side), 10).eval()
+    network = Incremental(model, torch.empty(1, 3, side, side, device="meta"))
+    ends = (max(0, centre - size // 2), min(side - 1, centre + size // 2))
+    changed = Rectangle(*[Interval(*(np.full(count, end) for end in ends))] * 2)
+    frames = [changed.frame(side, side), *network._frames(changed)]
+    return [step.name for step in model.steps()][switch(network.image, network.local, frames)]
+
+
 @pytest.mark.parametrize(
-    ("config", "side", "size", "first_whole"),
+    ("config", "side", "size", "centre", "expected"),
     [
-        (R0, 32, 3, "conv3"),
-        (R0, 32, 9, "conv3"),
-        (R0, 32, 33, "normalize"),
-        (CNN(conv_layers=0), 32, 9, "flat"),
-        (ResNet(), 224, 21, "layer4.0.conv1"),
-        (ResNet(), 64, 7, "layer2.0.conv1"),
+        (R0, 32, 3, 16, "conv3"),
+        (R0, 32, 9, 0, "flat"),  # the border cuts the window, and all that it reaches
+        (R0, 32, 31, 16, "normalize"),
+        (CNN(conv_layers=0), 32, 9, 16, "normalize"),
+        (ResNet(), 224, 21, 112, "layer3.0"),
+        (ResNet(), 224, 21, 3, "layer4.0"),
+        (ResNet(), 64, 7, 32, "layer1.1.conv1"),
     ],
 )
-def test_where_parts_are_given_up_follows_from_geometry_alone(config, side, size, first_whole):
-    assert chosen(config, side, size) == first_whole
+def test_where_parts_end_follows_from_geometry_alone(config, side, size, centre, expected):
+    assert first_whole(config, side, size, centre) == expected
+
+
+def test_a_single_small_window_is_not_worth_gathering_for():
+    assert first_whole(R0, 32, 3, 16, count=1) == "normalize"
+
+
+def test_parts_end_where_all_takes_the_least_work(monkeypatch):
+    """A 3×3 and a 15×15 convolution take 20×20 pixels to 18×18 and 4×4 places; five rectangles are changed."""
+    for name, value in (("VALUE", 1), ("GATHERED", 9), ("CALL", 30)):
+        monkeypatch.setattr(analysis.maps.incremental, name, value)
+    convs = [nn.Conv2d(3, 4, 3, bias=False), nn.Conv2d(4, 4, 15, bias=False)]
+    model = Own(*(Step("conv", conv, convolution=conv) for conv in convs), Step("flat", lambda x: x.flatten(1)))
+    network = Incremental(model, torch.rand(1, 3, 20, 20))
+    chosen = set()
+    for first, size in itertools.product((0, 4), range(1, 17)):
+        changed = Rectangle(*[Interval(np.full(5, first), np.full(5, first + size - 1))] * 2)
+        frames = [changed.frame(20, 20), *network._frames(changed)]
+        one, two = (size, min(size, 4)) if first == 0 else (min(size + 2, 16), 4)
+        assert [frame.rows.size for frame in frames] == [size, one, two]
+        whole = [18 * 18 * (108 + 4), 4 * 4 * (3600 + 4)]
+        part = [
+            one**2 * (108 + 4) + 9 * 3 * (one + 2) ** 2 + 30 / 5,
+            two**2 * (3600 + 4) + 9 * 4 * (two + 14) ** 2 + 30 / 5,
+        ]
+        work = [
+            3 * 400 + sum(whole),
+            part[0] + 9 * 4 * 18 * 18 + 30 / 5 + whole[1],
+            sum(part) + 9 * 4 * 4 * 4 + 30 / 5,
+        ]
+        assert switch(network.image, network.local, frames) == work.index(min(work))
+        chosen.add(work.index(min(work)))
+    assert chosen == {0, 1, 2}
