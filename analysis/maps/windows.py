@@ -70,28 +70,37 @@ def occluded_logits(subject: Subject, number: int, grid: Grid, shown: np.ndarray
     channels first.
     """
     image = (subject.pixels(np.array([number])).float() / 255).permute(0, 3, 1, 2)
-    colour, (height, width) = torch.from_numpy(shown).to(image.device), image.shape[2:]
+    colour, (height, width) = torch.from_numpy(shown).to(image.device), subject.images.shape[1:3]
+    places = AT_ONCE * evaluation_batch((height, width), image.device)
     subject.model.eval()
     with torch.inference_mode():
         network = Incremental(subject.model, image)
         logits = network.logits.new_empty(*grid.shape, network.logits.shape[1])
         for at, window in enumerate(grid.windows):
-            for rows, columns in _blocks(grid, AT_ONCE * evaluation_batch((height, width), image.device)):
+            for rows, columns in _blocks(grid, (height, width), places):
                 hidden = _hidden(grid.rows[rows], grid.columns[columns], window // 2, height, width)
-                shape = logits[at, rows, columns].shape
-                logits[at, rows, columns] = network.painted(hidden, colour).view(shape)
+                found = network.painted(hidden, colour)
+                logits[at, rows[:, None], columns] = found.view(len(rows), len(columns), -1)
         return torch.cat([network.logits, logits.flatten(0, 2)])
 
 
-def _blocks(grid: Grid, places: int) -> Iterator[tuple[slice, slice]]:
-    """Yield the grid in blocks of at most so many places, neighbours along both axes: windows that are cut by the same
-    border are computed side by side, and so is what they reach.
+def _blocks(grid: Grid, size: tuple[int, int], places: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the grid in blocks of at most so many places, as the numbers of their rows and of their columns; `size` is
+    the image's, (height, width).
+
+    Those of a block are about as far from a border, which cuts their windows, and what these reach, alike: all are
+    computed as far as one of them reaches.
     """
-    side = max(1, math.isqrt(places))
+    most = max(1, math.isqrt(places))
     rows, columns = (
-        [slice(start, start + side) for start in range(0, len(centres), side)] for centres in (grid.rows, grid.columns)
+        np.array_split(_outermost_first(centres, side), range(most, len(centres), most))
+        for centres, side in zip((grid.rows, grid.columns), size, strict=True)
     )
     return itertools.product(rows, columns)
+
+
+def _outermost_first(centres: np.ndarray, side: int) -> np.ndarray:
+    return np.argsort(np.minimum(centres, side - 1 - centres), kind="stable")
 
 
 def _hidden(rows: np.ndarray, columns: np.ndarray, reach: int, height: int, width: int) -> Rectangle:

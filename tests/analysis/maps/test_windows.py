@@ -50,13 +50,17 @@ def test_the_first_logits_are_of_the_whole_image_and_the_others_in_the_order_of_
         np.testing.assert_allclose(found[at + 1], expected, rtol=0, atol=1e-4)
 
 
-def test_a_grid_is_gone_through_in_blocks_of_neighbours():
+def test_a_grid_is_gone_through_in_blocks_as_far_from_the_border():
     def blocks(places):
-        return [(GRID.rows[rows].tolist(), GRID.columns[columns].tolist()) for rows, columns in _blocks(GRID, places)]
+        return [
+            (GRID.rows[rows].tolist(), GRID.columns[columns].tolist())
+            for rows, columns in _blocks(GRID, (12, 9), places)
+        ]
 
-    assert blocks(1) == blocks(3) == [([row], [column]) for row in (1, 4, 7, 10) for column in (1, 4, 7)]
-    assert blocks(4) == [([1, 4], [1, 4]), ([1, 4], [7]), ([7, 10], [1, 4]), ([7, 10], [7])]
-    assert blocks(16) == [([1, 4, 7, 10], [1, 4, 7])]
+    assert blocks(1) == blocks(3) == [([row], [column]) for row in (1, 10, 4, 7) for column in (1, 7, 4)]
+    assert blocks(4) == [([1, 10], [1, 7]), ([1, 10], [4]), ([4, 7], [1, 7]), ([4, 7], [4])]
+    assert blocks(16) == [([1, 10, 4, 7], [1, 7, 4])]
+    assert list(_blocks(Grid((3,), np.arange(1), np.arange(1), 1), (1, 1), 9)) == [([0], [0])]
 
 
 def test_the_whole_network_says_the_same():
