@@ -16,10 +16,12 @@ from torch import Tensor
 from analysis.maps.incremental import Incremental
 from analysis.maps.rectangles import Interval, Rectangle
 from analysis.subject import Subject
+from trainables.devices import on_gpu
 from trainables.train import evaluation_batch
 
 FILLS = ("gray", "mean", "black")
-AT_ONCE = 8  # batches of evaluation that are computed at once: of most maps only a part is, and small calls are slow
+# Batches of evaluation that are computed at once on the CPU: a part of a map is small, and small calls are slow
+AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def occluded_logits(subject: Subject, number: int, grid: Grid, shown: np.ndarray
     """
     image = (subject.pixels(np.array([number])).float() / 255).permute(0, 3, 1, 2)
     colour, (height, width) = torch.from_numpy(shown).to(image.device), subject.images.shape[1:3]
-    places = AT_ONCE * evaluation_batch((height, width), image.device)
+    places = evaluation_batch((height, width), image.device) * (1 if on_gpu(image.device) else AT_ONCE)
     subject.model.eval()
     with torch.inference_mode():
         network = Incremental(subject.model, image)

@@ -1,5 +1,6 @@
 """Logits of painted images against the whole network's, and where parts of maps are given up for whole ones."""
 
+import copy
 import itertools
 from unittest.mock import patch
 
@@ -12,6 +13,7 @@ import analysis.maps.incremental
 from analysis.maps.incremental import Incremental, switch
 from analysis.maps.rectangles import Interval, Rectangle
 from tests.analysis.maps.test_local_steps import Own
+from tests.pretended import pretended_gpu
 from tests.trainables.test_models import add_excite
 from trainables.config import CNN, ResNet
 from trainables.errors import UserError
@@ -145,6 +147,24 @@ def test_a_network_with_a_step_that_sees_the_whole_map_is_whole_from_there_on(mo
         network = Incremental(model, image)
         found = network.painted(changed, COLOUR)
     torch.testing.assert_close(found, model(painted(image, changed, COLOUR)))
+
+
+@pytest.mark.parametrize("config", [CNN(conv_layers=2, channels=4, padding=1), ResNet()])
+@pytest.mark.parametrize("until", [0, 9])
+def test_on_a_gpu_nothing_is_mixed_and_the_bits_are_the_cpus(config, until):
+    torch.manual_seed(0)
+    model, image = build(config, (3, 32, 32), 3).eval(), torch.rand(1, 3, 32, 32)
+    changed = rectangles(np.random.default_rng(0), 4, 32, 32)
+    with patch.object(analysis.maps.incremental, "switch", lambda *_: until):
+        with torch.inference_mode():
+            expected = Incremental(model, image).painted(changed, COLOUR)
+        with pretended_gpu() as gpu:
+            there, pixels, colour = copy.deepcopy(model).to(gpu.device), image.to(gpu.device), COLOUR.to(gpu.device)
+            with torch.inference_mode():
+                found = Incremental(there, pixels).painted(changed, colour)
+            assert found.is_cuda
+    assert gpu.faults == []
+    assert torch.equal(found, expected)
 
 
 def test_steps_are_made_anew_for_each_batch():

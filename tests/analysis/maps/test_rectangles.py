@@ -28,6 +28,11 @@ def test_a_window_of_five_pixels_through_r0s_first_layers_by_hand():
     assert as_lists(changed.cut(6)) == [[0, 0, 3], 3]  # as long as the longest, and all on the map
 
 
+def test_a_cut_has_at_least_one_place():
+    assert as_lists(interval((3, 3)).cut(6)) == [[3], 1]
+    assert as_lists(interval((5, 4)).cut(6)) == [[5], 1]  # a change that no place sees
+
+
 def test_resnets_stem_by_hand():
     """7×7 with stride 2, padded by 3: output 5 sees pixels 7 to 13."""
     assert as_lists(Reach(7, 2, 3).reached(interval((13, 13)), 112)) == [[5], [8]]

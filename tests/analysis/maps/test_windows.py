@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import analysis.maps.windows
-from analysis.maps.windows import Grid, _blocks, colour, occluded_logits
+from analysis.maps.windows import FILLS, Grid, _blocks, colour, occluded_logits
 from tests.analysis.jobs.test_occlusion import make_subject
 from trainables.config import CNN
 
@@ -29,6 +29,7 @@ def test_colours_are_of_all_channels():
     images[..., 0], images[0, ..., 1] = 255, 51
     np.testing.assert_allclose(colour("mean", images), [1, 0.1, 0], atol=1e-7)
     assert colour("gray", images).tolist() == [0.5] * 3
+    assert {colour(fill, images).dtype for fill in FILLS} == {np.dtype(np.float32)}
     assert colour("black", images[..., :1]).tolist() == [0.0]
 
 
