@@ -73,8 +73,9 @@ class Step(NamedTuple):
     run: Callable[[Any], Any]  # what the step before yields → what the step after gets; see State
     is_feature: bool = False  # whether features() keeps what it yields, under its name
     keeps_channels: bool = False  # a channel that it yields comes from the same channel alone: activation, pooling
-    keeps_places: bool = False  # a place of a map that it yields comes from the same place alone: activation, sum
+    keeps_places: bool = False  # a place comes from the same place alone, everywhere in one way: activation, sum
     convolution: nn.Module | None = None  # where it is one: its nn.Conv2d, or that with the batch norm behind it
+    shortcut: nn.Conv2d | None = None  # where it is the convolution of a shortcut: that
 
     @property
     def conv2d(self) -> nn.Conv2d | None:

@@ -73,8 +73,8 @@ def _basic_block(block: BasicBlock, name: str) -> Iterator[Step]:
     yield Step(f"{name}.conv1", lambda x: (block.bn1(_convolved(one, x)), x), True, convolution=one)
     yield Step(f"{name}.relu", lambda both: (F.relu(both[0]), both[1]), False, True, True)
     yield Step(f"{name}.conv2", lambda both: (block.bn2(_convolved(two, both[0])), both[1]), True, convolution=two)
-    if block.downsample is not None:
-        yield Step(f"{name}.downsample.0", lambda both: (block.downsample(both[1]), both[0]), True)
+    if (shortcut := block.downsample) is not None:
+        yield Step(f"{name}.downsample.0", lambda both: (shortcut(both[1]), both[0]), True, shortcut=shortcut[0])
     yield Step(name, lambda both: F.relu(both[0] + both[1]), True, False, True)
 
 

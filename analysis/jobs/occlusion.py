@@ -1,7 +1,8 @@
 """Occlusion sensitivity: the class's probability while a window hides a part of the image, as a map over the window's
 position.
 
-Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV 2014. Everything is computed in float32.
+Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV 2014. Everything is computed in float32,
+and of each map only what a window can change, where that is less work (analysis/maps/README.md).
 """
 
 from __future__ import annotations

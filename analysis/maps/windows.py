@@ -4,6 +4,8 @@ network says then.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -11,10 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analysis.maps.incremental import Incremental
+from analysis.maps.rectangles import Interval, Rectangle
 from analysis.subject import Subject
+from trainables.devices import on_gpu
 from trainables.train import evaluation_batch
 
 FILLS = ("gray", "mean", "black")
+# Batches of evaluation that are computed at once on the CPU: a part of a map is small, and small calls are slow
+AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -64,28 +71,46 @@ def occluded_logits(subject: Subject, number: int, grid: Grid, shown: np.ndarray
     The pixels lie channels last, and convolutions and pooling keep it so: on the CPU that is three times as fast as
     channels first.
     """
-    image = subject.pixels(np.array([number]))[0].float() / 255
-    fill = torch.from_numpy(shown).to(image.device)
-    height, width = (torch.arange(side, device=image.device) for side in image.shape[:2])
+    image = (subject.pixels(np.array([number])).float() / 255).permute(0, 3, 1, 2)
+    colour, (height, width) = torch.from_numpy(shown).to(image.device), subject.images.shape[1:3]
+    places = evaluation_batch((height, width), image.device) * (1 if on_gpu(image.device) else AT_ONCE)
     subject.model.eval()
-    logits = []
     with torch.inference_mode():
-        for row, column, reach in _places(grid, evaluation_batch(image.shape[:2], image.device), image.device):
-            hidden = ((height - row).abs() <= reach)[:, :, None] & ((width - column).abs() <= reach)[:, None, :]
-            occluded = torch.where(hidden[..., None], fill, image)
-            logits.append(subject.model(occluded.permute(0, 3, 1, 2)))
-    return torch.cat(logits)
+        network = Incremental(subject.model, image)
+        logits = network.logits.new_empty(*grid.shape, network.logits.shape[1])
+        for at, window in enumerate(grid.windows):
+            for rows, columns in _blocks(grid, (height, width), places):
+                hidden = _hidden(grid.rows[rows], grid.columns[columns], window // 2, height, width)
+                found = network.painted(hidden, colour)
+                logits[at, rows[:, None], columns] = found.view(len(rows), len(columns), -1)
+        return torch.cat([network.logits, logits.flatten(0, 2)])
 
 
-def _places(grid: Grid, size: int, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
-    """Yield the windows in chunks of `size`: row and column of their centres, and how far they reach from there, (n, 1)
-    each.
+def _blocks(grid: Grid, size: tuple[int, int], places: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the grid in blocks of at most so many places, as the numbers of their rows and of their columns; `size` is
+    the image's, (height, width).
 
-    The first hides nothing: it reaches less than 0.
+    Those of a block are about as far from a border, which cuts their windows, and what these reach, alike: all are
+    computed as far as one of them reaches.
     """
-    reaches = torch.tensor(grid.windows, device=device) // 2
-    rows, columns = (torch.from_numpy(centres).to(device) for centres in (grid.rows, grid.columns))
-    places = torch.cartesian_prod(reaches, rows, columns)
-    for chunk in torch.cat([places.new_tensor([[-1, 0, 0]]), places]).split(size):
-        reach, row, column = chunk.split(1, dim=1)
-        yield row, column, reach
+    most = max(1, math.isqrt(places))
+    rows, columns = (
+        np.array_split(_outermost_first(centres, side), range(most, len(centres), most))
+        for centres, side in zip((grid.rows, grid.columns), size, strict=True)
+    )
+    return itertools.product(rows, columns)
+
+
+def _outermost_first(centres: np.ndarray, side: int) -> np.ndarray:
+    return np.argsort(np.minimum(centres, side - 1 - centres), kind="stable")
+
+
+def _hidden(rows: np.ndarray, columns: np.ndarray, reach: int, height: int, width: int) -> Rectangle:
+    """Return what windows hide of an image, at each place in a block of centres, row by row."""
+    y, x = (axis.ravel() for axis in np.meshgrid(rows, columns, indexing="ij"))
+    return Rectangle(
+        *(
+            Interval(np.maximum(centres - reach, 0), np.minimum(centres + reach, side - 1))
+            for centres, side in ((y, height), (x, width))
+        )
+    )
