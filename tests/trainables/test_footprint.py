@@ -293,6 +293,14 @@ def test_on_the_cpu_a_worker_has_its_own_copy_only_of_what_it_changes(recipe, ex
     assert on_cpu(trial, Images.of(make_dataset()), 2).data == expected
 
 
+def test_mapped_images_are_put_together_without_a_copy():
+    varied = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1), training=Training(vary_split=True))
+    images = Images.of(make_dataset())
+    assert on_cpu(varied, images, 2, mapped=True).data == 2 * 120 * 8
+    resized = varied.with_values({"training.resize": 8})
+    assert on_cpu(resized, images, 2, mapped=True) == on_cpu(resized, images, 2)
+
+
 def test_what_a_process_takes_is_near_the_estimate():
     """Its peak, as the kernel counts it, above what it had before; 40 MB are torch's own."""
     code = (
