@@ -107,7 +107,8 @@ class Step:
     @property
     def there(self) -> list[torch.Tensor]:
         slots = [each for state in self.optimizer.state.values() for each in state.values()]
-        return [*self.model.state_dict().values(), *slots, self.pixels]
+        # state_dict() may hold copies, whose places in memory would be taken for known once they are gone
+        return [*self.model.parameters(), *self.model.buffers(), *slots, self.pixels]
 
     def train(self) -> tuple[int, int]:
         """Return the bytes that were saved for the way back, and the most that there were beside weights and slots."""
