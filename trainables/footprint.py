@@ -91,10 +91,11 @@ def footprint(trial: Trial, images: Images, replicates: int) -> Footprint:
     )
 
 
-def on_cpu(trial: Trial, images: Images, replicates: int) -> Footprint:
+def on_cpu(trial: Trial, images: Images, replicates: int, *, mapped: bool = False) -> Footprint:
     """Return what a worker that trains a trial with so many replicates, one after another, takes of the machine.
 
-    The data that workers share is not in it: only what each makes of it for itself. Measured 2026-11-26, of nine
+    The data that workers share is not in it: only what each makes of it for itself, which is less where it is mapped
+    from one file (see Dataset.pool). Measured 2026-11-26, of nine
     networks of the studies (50 to 970 MB beside WORKER): the peaks were 0.7 to 1.2 times what is estimated. Raises
     UserError where the network cannot be built.
     """
@@ -103,7 +104,7 @@ def on_cpu(trial: Trial, images: Images, replicates: int) -> Footprint:
     held = 2 * parameters(layers)  # of the newest epoch, and of the best before it
     return Footprint(
         WORKER,
-        _own(trial, images, shape) + replicates * _split(trial, images),
+        _own(trial, images, shape, mapped=mapped) + replicates * _split(trial, images),
         replicates * VALUE * (_network(trial, layers) + held),
         VALUE * (kept + moving) * trial.training.batch_size,
         _evaluation(trial, images, shape, moving, "cpu"),
@@ -170,11 +171,11 @@ def _data(trial: Trial, images: Images, shape: Sequence[int]) -> int:
     return kept + (images.train + images.val + images.test) * label
 
 
-def _own(trial: Trial, images: Images, shape: Sequence[int]) -> int:
+def _own(trial: Trial, images: Images, shape: Sequence[int], *, mapped: bool) -> int:
     """Return the bytes of the images that a worker copies: those it resizes, crops once for all, or puts together."""
     resized = trial.training.resize and images.shape[1:] != (trial.training.resize, trial.training.resize)
     pooled = images.val if trial.training.vary_split else 0
-    learned_from = (images.train + pooled) * _resized(trial, images) if resized or pooled else 0
+    learned_from = (images.train + pooled) * _resized(trial, images) if resized or (pooled and not mapped) else 0
     as_evaluated = (images.val - pooled + images.test) * math.prod(shape) if resized or trial.training.crop else 0
     return learned_from + as_evaluated
 

@@ -103,7 +103,7 @@ def demand(dataset: str, planned: Sequence[PlannedStage], images: Images, seeds:
     channels, height, width = images.shape
     data = (images.train + images.val + images.test) * channels * height * width
     mapped = dataset.startswith(PREFIX) and is_large(data)
-    found = [] if machines.num_gpus else _largest(planned, images, seeds)
+    found = [] if machines.num_gpus else _largest(planned, images, seeds, mapped)
     return Demand(data, mapped, tuple(size for size, _ in found), found[0][1] if found else "", machines)
 
 
@@ -116,7 +116,7 @@ def is_large(size: int) -> bool:
     return size > MAPPED_SHARE * memory.total()
 
 
-def _largest(planned: Sequence[PlannedStage], images: Images, seeds: int) -> list[tuple[int, str]]:
+def _largest(planned: Sequence[PlannedStage], images: Images, seeds: int, mapped: bool) -> list[tuple[int, str]]:
     """Return what a worker takes with each of the largest trials, and their stages, the largest first.
 
     They are as many as the study has.
@@ -126,10 +126,10 @@ def _largest(planned: Sequence[PlannedStage], images: Images, seeds: int) -> lis
     for entry in planned:
         for trial in islice(trials_of(entry, images), DRAWN if entry.to_draw else None):
             stages.setdefault(trial, entry.stage.name)
-    return sorted(zip(_sizes(stages, images, seeds), stages.values(), strict=True), reverse=True)[:most]
+    return sorted(zip(_sizes(stages, images, seeds, mapped), stages.values(), strict=True), reverse=True)[:most]
 
 
-def _sizes(trials: Iterable[Trial], images: Images, seeds: int) -> Iterator[int]:
+def _sizes(trials: Iterable[Trial], images: Images, seeds: int, mapped: bool) -> Iterator[int]:
     known: dict[tuple[object, ...], int] = {}
     for trial in trials:
         recipe = trial.training
@@ -138,5 +138,5 @@ def _sizes(trials: Iterable[Trial], images: Images, seeds: int) -> Iterator[int]
             *(recipe.resize, recipe.crop, recipe.vary_split),
         )
         if like not in known:
-            known[like] = on_cpu(trial, images, seeds).total
+            known[like] = on_cpu(trial, images, seeds, mapped=mapped).total
         yield known[like]

@@ -107,7 +107,8 @@ class Step:
     @property
     def there(self) -> list[torch.Tensor]:
         slots = [each for state in self.optimizer.state.values() for each in state.values()]
-        return [*self.model.state_dict().values(), *slots, self.pixels]
+        # state_dict() may hold copies, whose places in memory would be taken for known once they are gone
+        return [*self.model.parameters(), *self.model.buffers(), *slots, self.pixels]
 
     def train(self) -> tuple[int, int]:
         """Return the bytes that were saved for the way back, and the most that there were beside weights and slots."""
@@ -291,6 +292,14 @@ def test_on_the_cpu_replicates_take_their_steps_in_turn_and_two_epochs_of_each_a
 def test_on_the_cpu_a_worker_has_its_own_copy_only_of_what_it_changes(recipe, expected):
     trial = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1), training=Training(**recipe))
     assert on_cpu(trial, Images.of(make_dataset()), 2).data == expected
+
+
+def test_mapped_images_are_put_together_without_a_copy():
+    varied = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1), training=Training(vary_split=True))
+    images = Images.of(make_dataset())
+    assert on_cpu(varied, images, 2, mapped=True).data == 2 * 120 * 8
+    resized = varied.with_values({"training.resize": 8})
+    assert on_cpu(resized, images, 2, mapped=True) == on_cpu(resized, images, 2)
 
 
 def test_what_a_process_takes_is_near_the_estimate():
