@@ -95,9 +95,8 @@ def on_cpu(trial: Trial, images: Images, replicates: int, *, mapped: bool = Fals
     """Return what a worker that trains a trial with so many replicates, one after another, takes of the machine.
 
     The data that workers share is not in it: only what each makes of it for itself, which is less where it is mapped
-    from one file (see Dataset.pool). Measured 2026-11-26, of nine
-    networks of the studies (50 to 970 MB beside WORKER): the peaks were 0.7 to 1.2 times what is estimated. Raises
-    UserError where the network cannot be built.
+    from one file (see Dataset.pool). Measured 2026-11-26: nine runs of five of the studies' networks (50 to 970 MB
+    beside WORKER) peaked at 0.7 to 1.2 times what is estimated. Raises UserError where the network cannot be built.
     """
     shape, layers = _built(trial, images)
     kept, moving = _kept(trial, shape, layers), 3 * _widest(shape, layers)
