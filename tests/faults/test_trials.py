@@ -25,7 +25,7 @@ def test_a_trial_whose_process_is_killed_goes_on_elsewhere(site, undisturbed):
     assert status == 0, said
     assert "its process was lost; it starts again from its last snapshot (1 of at most 2)" in said
     assert site.outcome() == undisturbed
-    assert "Restarted from the last snapshot" in (site.results / "report.html").read_text()
+    assert "Restarted from its last snapshot" in (site.results / "report.html").read_text()
 
 
 def test_a_trial_that_hangs_is_killed_and_goes_on(tmp_path, undisturbed):
