@@ -16,7 +16,7 @@ from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Decision, Drawn, Known, OnStage, StageResult, Task, Terms
 from sweeps.decisions.search_run import SearchRun
 from sweeps.decisions.stage_run import StageRun
-from sweeps.decisions.stages import AnyStage, Recheck, Search
+from sweeps.decisions.stages import AnyStage, Search
 from sweeps.decisions.status import Status
 from sweeps.decisions.study import Study
 from sweeps.decisions.urgency import Urgency
@@ -175,9 +175,11 @@ class Agenda:
         """
         laid_aside = (each.task for each in self.ledger.waiting.values())
         ahead = [task.cell.trial for task in (*self.ledger.alone, *self.ledger.queue, *laid_aside)]
-        seen = {*map(self.terms.key, ahead), *self.tasks, *self.outcomes}
-        closed = [each for each in self.study.all_stages if each.name not in {*self._runs, *self._results}]
-        return ahead + [trial for each in closed for trial in _foreseen(each, self.study.base(each), self.terms, seen)]
+        to_come: dict[str, Trial] = {}
+        for stage in self.study.all_stages:
+            if stage.name not in self._runs and stage.name not in self._results:
+                to_come |= self.urgency.foreseen[stage.name]
+        return ahead + [trial for key, trial in to_come.items() if not (key in self.tasks or key in self.outcomes)]
 
     def _run_of(self, key: str) -> StageRun:
         return self._runs[self.tasks[key].stage]
@@ -246,13 +248,3 @@ def under_way(agenda: Agenda) -> list[StageResult]:
     so_far = [run.so_far() for run in agenda._under_way()]
     order = [stage.name for stage in agenda.study.all_stages]
     return sorted(so_far, key=lambda result: order.index(result.stage.name))
-
-
-def _foreseen(stage: AnyStage, base: Trial, terms: Terms, seen: set[str]) -> list[Trial]:
-    """Return the trials of a stage to come whose keys are not among those `seen`, and add their keys to these."""
-    foreseen = stage.foreseen(base) or []
-    if isinstance(stage, Recheck):  # what it will run is not known, only how much
-        return foreseen
-    new = {key: trial for trial in foreseen if (key := terms.key(trial)) not in seen}
-    seen |= new.keys()
-    return [*new.values()]

@@ -7,10 +7,11 @@ scheduling orders jobs (Hu, "Parallel sequencing and assembly line problems", Op
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.records import Task, Terms
-from sweeps.decisions.stages import Cell
+from sweeps.decisions.stages import AnyStage, Cell, Recheck
 from sweeps.decisions.study import Study
 from trainables.config import Trial
 from trainables.history import History
@@ -26,6 +27,11 @@ class Urgency:
         self._planned: dict[Trial, float] = {}
         self._measured: dict[Trial, float] = {}
         self._seconds = self._efforts = 0.0  # of the measured ones, in all
+
+    @cached_property
+    def foreseen(self) -> dict[str, dict[str, Trial]]:
+        """The trials that stages have from the baseline, by stage and key: they are asked for with every epoch."""
+        return {stage.name: _foreseen(stage, self.study.base(stage), self.terms) for stage in self.study.all_stages}
 
     def learn(self, trial: Trial, history: History) -> None:
         """Take what an epoch with one seed took."""
@@ -76,7 +82,15 @@ class Urgency:
         longest = 0.0
         for stage in self.study.stages:
             if self.study.parent(stage) == name:
-                trials = stage.foreseen(self.study.base(stage)) or [self.study.base(stage)]
+                trials = self.foreseen[stage.name].values() or [self.study.base(stage)]
                 full = (self._epoch(each) * each.training.epochs * len(self.terms.seeds) for each in trials)
                 longest = max(longest, max(full) + self._behind(stage.name))
         return longest
+
+
+def _foreseen(stage: AnyStage, base: Trial, terms: Terms) -> dict[str, Trial]:
+    """Return a stage's trials from the baseline, by key; of a recheck only how many there are is known."""
+    trials = stage.foreseen(base) or []
+    if isinstance(stage, Recheck):
+        return {f"{stage.name} {number}": trial for number, trial in enumerate(trials)}
+    return {terms.key(trial): trial for trial in trials}

@@ -414,6 +414,13 @@ def test_what_is_still_ahead_is_the_queue_and_the_trials_of_stages_to_come():
     assert not agenda.over
 
 
+def test_what_is_ahead_is_asked_for_with_every_epoch_and_works_no_key_out_again(monkeypatch):
+    agenda = Driver().agenda
+    ahead = agenda.expected()
+    monkeypatch.setattr(Trial, "key", None)
+    assert agenda.expected() == ahead
+
+
 def test_skipped_stages_are_not_ahead():
     agenda = Driver().agenda
     first, second, own = (agenda.next() for _ in range(3))
