@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -76,7 +77,7 @@ def listen() -> Taken:
         signal.signal(each, _here.take)
     if sys.unraisablehook is sys.__unraisablehook__:
         sys.unraisablehook = _unraisable
-        atexit.register(_ignore)  # registered first, it runs last
+        atexit.register(_leave)  # registered first, it runs last
     return taken
 
 
@@ -161,7 +162,12 @@ def _unraisable(lost: sys.UnraisableHookArgs) -> None:
     threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident or 0, taken[0])).start()
 
 
-def _ignore() -> None:
+def _leave() -> None:
+    """End without being asked again, and without a search for cycles in all that torch and MLflow have made: it would
+    take Python a second.
+    """
     for each in SIGNALS:
         if signal.getsignal(each) == _here.take:
             signal.signal(each, signal.SIG_IGN)
+    gc.disable()
+    gc.freeze()

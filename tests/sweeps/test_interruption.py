@@ -244,3 +244,16 @@ interruption.over(3)
 sys.exit(3)
 """
     assert run(code) == (3, "", "")
+
+
+def test_at_its_end_it_looks_for_no_cycles():
+    """Among all that torch and MLflow make that would take Python a second."""
+    code = """
+import atexit, gc
+atexit.register(lambda: print(gc.isenabled(), gc.get_freeze_count() > 1000))
+from sweeps import interruption
+interruption.listen()
+"""
+    command, variables = [sys.executable, "-c", code], os.environ | {"PYTHONPATH": str(ROOT)}
+    end = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    assert end.stdout == "False True\n"
