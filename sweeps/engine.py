@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.planning import PlannedStage, plan_study
 from sweeps.decisions.records import StageResult, stage_winners
 from sweeps.execution import memory
+from sweeps.execution.background import Background
 from sweeps.execution.machines import Machines
 from sweeps.execution.memory import Demand
 from sweeps.execution.shared_data import SharedData
@@ -73,10 +74,10 @@ def run_study(
     print_headline(study, planned, options.seeds, options.early_stopping, demand.words, console)
     with busy(console, f"reading {study.baseline.dataset}"):
         prepared, loaded = preparing.to_run(study, planned, options, console, found)
-    command = _Command(prepared, store, console, loaded, tell)
-    lease = Lease(store, study.name, command.say)
-    with tidy(), locked(command.spool / "driver.lock"), ExitStack() as leased:
+    command = _Command(prepared, store, console, loaded, tell, Background(partial(_ray_here, options.machines)))
+    with tidy(), locked(command.spool / "driver.lock"), command.ray_ahead(), ExitStack() as leased:
         with busy(console, "opening MLflow"):
+            lease = Lease(store, study.name, command.say)
             leased.enter_context(lease.held())
             command.warn(*deliver(store, command.spool))
         return command.finish(lease)
@@ -88,6 +89,22 @@ class _Command(Course):
 
     loaded: Loaded
     tell: Callable[[Ended], None]
+    ray: Background  # of this machine
+
+    @contextmanager
+    def ray_ahead(self) -> Iterator[None]:
+        """Have Ray start while MLflow is asked, where trials will likely run: where there is no report yet."""
+        try:
+            if not (self.options.machines.address or (self.folder / "report.json").exists()):
+                with held():
+                    from sweeps.execution import cluster
+
+                if not cluster.joined():
+                    self.ray.begin()
+            yield
+        finally:
+            with held():
+                self.ray.end()
 
     @property
     def spool(self) -> Path:
@@ -202,7 +219,7 @@ class _Command(Course):
         with held():
             from sweeps.execution import cluster, hosts
 
-        machines = connection.enter_context(cluster.connect(self.options.machines))
+        machines = connection.enter_context(cluster.connect(self.options.machines, self.ray))
         if machines.address and not machines.num_gpus:
             hosts.check_memory(self._demand(machines))
         self.loaded.data.reference()
@@ -252,7 +269,9 @@ class _Command(Course):
         kept = Answers(self.store, self.folder, self.say)
         with busy(self.console, "asking the analyses"):
             asked = examining.questions(agenda, self.prepared.jobs, trials)
-            return questions.ask(asked, self.loaded.data, kept, self.options.machines, fresh=self.options.fresh)
+            return questions.ask(
+                asked, self.loaded.data, kept, self.options.machines, self.ray, fresh=self.options.fresh
+            )
 
     def _say_the_end(self, agenda: Agenda, delivered: bool) -> None:
         ran, reused = len(agenda.tasks), len(agenda.reused)
@@ -268,6 +287,12 @@ class _Command(Course):
         self.say(f"report: {self.folder / 'report.html'} · MLflow: {self.store.uri}, experiment {self.study.name}")
         if not delivered:
             self.say(advice(self.spool, self.store.uri))
+
+
+def _ray_here(machines: Machines) -> AbstractContextManager[None]:
+    from sweeps.execution import local_ray
+
+    return local_ray.running(machines.here())
 
 
 def _sharing(machines: Machines, options: RunOptions, planned: Sequence[PlannedStage], images: Images) -> Sharing:

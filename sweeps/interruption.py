@@ -170,4 +170,5 @@ def _leave() -> None:
         if signal.getsignal(each) == _here.take:
             signal.signal(each, signal.SIG_IGN)
     gc.disable()
-    gc.freeze()
+    if "triton" not in sys.modules:  # it would print a line for each object that is left
+        gc.freeze()

@@ -12,6 +12,7 @@ from pathlib import Path
 import ray
 
 from sweeps.execution import local_ray
+from sweeps.execution.background import Background
 from sweeps.execution.machines import Machines
 from sweeps.interruption import held, tidy
 from trainables.errors import UserError
@@ -19,24 +20,30 @@ from trainables.errors import UserError
 PACKAGES = ("trainables", "analysis", "sweeps")
 
 
+def joined() -> bool:
+    """Return whether this process is in a cluster already."""
+    return ray.is_initialized()
+
+
 @contextmanager
-def connect(machines: Machines) -> Iterator[Machines]:
+def connect(machines: Machines, here: Background | None = None) -> Iterator[Machines]:
     """Join the cluster at `machines.address`, with the code as it lies here, or start Ray on this machine; leave it at
     the end.
 
     Returns the machines with their GPUs counted: where no number was given, all that this machine, or the cluster, has
-    now. Where this process has joined a cluster already, that one is used, and not left. Raises UserError where this
+    now. `here` is a Ray on this machine that may be starting already: it is waited for, and at the end only told to
+    end. Where this process has joined a cluster otherwise, that one is used, and not left. Raises UserError where this
     machine has fewer GPUs than asked for, or no cluster answers.
     """
-    if ray.is_initialized():
+    if joined() and not (here and here.begun):
         yield _counted(machines)
         return
     with tidy():
         connection = ExitStack()
         try:
-            with held(), _own_signals():
+            with held():
                 machines = machines.here()
-                connection.enter_context(_joined(machines.address) if machines.address else _started(machines))
+                connection.enter_context(_joined(machines.address) if machines.address else _started(machines, here))
                 machines = _counted(machines)
             yield machines
         finally:
@@ -45,19 +52,15 @@ def connect(machines: Machines) -> Iterator[Machines]:
 
 
 @contextmanager
-def _own_signals() -> Iterator[None]:
-    """Keep Ray's hands off this process's signals while it starts, and those of a terminal off Ray's processes."""
+def _own_sigterm() -> Iterator[None]:
+    """Keep Ray's hands off this process's SIGTERM while it connects."""
     stopping = signal.getsignal(signal.SIGTERM)
-    # Ray's processes inherit this: those of a closed terminal must live until MLflow has what the trials yielded.
-    # That they are kept from SIGINT Ray sees to itself.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         yield
     except SystemExit:  # by Ray's own handler of SIGTERM, from its first step on
         raise KeyboardInterrupt from None
     finally:
         signal.signal(signal.SIGTERM, stopping)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _counted(machines: Machines) -> Machines:
@@ -72,7 +75,8 @@ def _joined(address: str) -> Iterator[None]:
     root = Path(__file__).resolve().parents[2]
     code = {"py_modules": [str(root / name) for name in PACKAGES]}
     try:
-        ray.init(address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR)
+        with _own_sigterm():
+            ray.init(address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError) as error:
         raise UserError(f"no Ray cluster answers at {address}: {error}") from error
     try:
@@ -82,10 +86,16 @@ def _joined(address: str) -> Iterator[None]:
 
 
 @contextmanager
-def _started(machines: Machines) -> Iterator[None]:
+def _started(machines: Machines, here: Background | None) -> Iterator[None]:
     machines.check()
-    with local_ray.running(machines):
+    started = here or Background(lambda: local_ray.running(machines))
+    try:
+        started.wait()
         yield
+    finally:
+        started.leave()
+        if not here:
+            started.end()
 
 
 def _check_address(address: str) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import resource
 import secrets
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
+import ray._private.node
+import ray._private.utils
 import ray._private.worker
 from ray._private import ray_constants
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
@@ -25,6 +28,11 @@ from trainables.errors import UserError
 
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
 DESCRIPTORS, A_WORKER = 56, 3  # files that the raylet has open at most, as measured with 2 and 8 workers
+# What a Ray for one command does without: autoscaler, dashboard, and who gathers its logs. They take a core 3 s at the
+# start and one at the end. An agent that has a dashboard would also wait for its port, which is the same in every Ray:
+# for 4 s, where another runs on this machine.
+SPARED = ("start_monitor", "start_api_server", "start_log_monitor")
+SIGACTION = 512  # bytes, more than the C structure has
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray has this mode for desktop systems, under this name
 DEFAULTS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's coming default; without it workers warn
@@ -44,10 +52,12 @@ def running(machines: Machines) -> Iterator[None]:
     with ExitStack() as stack:
         folder = stack.enter_context(private_folder())
         stack.enter_context(_environment(_doors(folder)))
-        stack.enter_context(_silence())
+        # Ray prints what its processes report of each other: where it ends, `head` says so
+        stack.enter_context(_replaced(ray._private.worker, "print_to_stdstream", _do_nothing))
         stack.callback(_end_all_in, folder)
         stack.callback(ray.shutdown, wait_for_processes=True)
-        _start(machines.cores, machines.num_gpus or 0, folder)
+        with _spared(), _own_signals():
+            _start(machines.cores, machines.num_gpus or 0, folder)
         stack.enter_context(watched(_head()))
         yield
 
@@ -91,14 +101,45 @@ def _read_again() -> None:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
-    """Keep Ray from printing what its processes report of each other: where it ends, `head` says so."""
-    printing = ray._private.worker.print_to_stdstream
-    ray._private.worker.print_to_stdstream = lambda *_, **__: None
+def _spared() -> Iterator[None]:
+    """Have Ray start as if it had been installed without a dashboard, and without what else nobody here needs."""
+    with ExitStack() as stack:
+        absent = ImportError("not wanted")
+        stack.enter_context(_replaced(ray._private.utils, "get_dashboard_dependency_error", lambda: absent))
+        for name in SPARED:
+            stack.enter_context(_replaced(ray._private.node.Node, name, _do_nothing))
+        yield
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep Ray's hands off this process's SIGTERM while it starts, and a terminal's SIGHUP off Ray's processes.
+
+    These inherit that it is blocked: they must live until MLflow has what the trials yielded. That they are kept from
+    SIGINT Ray sees to itself. SIGTERM is taken by its C++ part; only in the main thread Python could take it back.
+    """
+    system, taken_by = ctypes.CDLL(None), ctypes.create_string_buffer(SIGACTION)
+    system.sigaction(signal.SIGTERM, None, taken_by)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         yield
     finally:
-        ray._private.worker.print_to_stdstream = printing
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        system.sigaction(signal.SIGTERM, taken_by, None)
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, by: Callable[..., Any]) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, by)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+def _do_nothing(*_: Any, **__: Any) -> None:
+    """Stand for a function of Ray's that is not wanted."""
 
 
 def _check_descriptors(cores: int) -> None:

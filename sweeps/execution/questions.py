@@ -14,6 +14,7 @@ from analysis.job import Job, WrongOption
 from sweeps.execution import analysis_tasks, cluster
 from sweeps.execution.analysis_tasks import SharedModel
 from sweeps.execution.answers import Answer, Answers, Question
+from sweeps.execution.background import Background
 from sweeps.execution.machines import Machines
 from sweeps.execution.messages import Poisoned
 from sweeps.execution.shared_data import SharedData
@@ -43,14 +44,16 @@ def ask(
     data: SharedData,
     kept: Answers,
     machines: Machines,
+    here: Background | None = None,
     *,
     fresh: bool = False,
     insisted: Collection[str] = (),
 ) -> list[Answer]:
     """Return the answers, in the order of the questions; they are kept where `kept` says, and sent to MLflow.
 
-    A question that has an answer already is not asked again, unless `fresh`. One that fails costs only itself. Raises
-    WrongOption, before anything is computed, where an option of one of the jobs `insisted` on fits none of its models.
+    `here` is a Ray on this machine that may have been started. A question that has an answer already is not asked
+    again, unless `fresh`. One that fails costs only itself. Raises WrongOption, before anything is computed, where an
+    option of one of the jobs `insisted` on fits none of its models.
     """
     answers = {} if fresh else kept.known(questions)
     for answer in answers.values():
@@ -61,35 +64,41 @@ def ask(
         kept.say(f"analyses done already, and not done again: {len(done)}")
     missing = {at: question for at, question in enumerate(questions) if at not in answers}
     if missing:
-        answers |= _asked(missing, data, kept, machines, set(insisted) - set(done))  # what is done fits one model
+        rest = set(insisted) - set(done)  # what is done fits one model
+        with cluster.connect(machines, here) as found:
+            answers |= _asked(missing, data, kept, found, rest, all_of_them=machines.num_gpus is None)
     return kept.settle([answers[at] for at in range(len(questions))])
 
 
 def _asked(
-    questions: Mapping[int, Question], data: SharedData, kept: Answers, machines: Machines, insisted: Collection[str]
+    questions: Mapping[int, Question],
+    data: SharedData,
+    kept: Answers,
+    machines: Machines,
+    insisted: Collection[str],
+    *,
+    all_of_them: bool,
 ) -> dict[int, Answer]:
     """Have the questions answered side by side, and say what came of each as it ends."""
     answers = {}
-    with cluster.connect(machines) as found:
-        models, trials, broken = _models(questions.values(), kept.store, data, "cuda" if found.num_gpus else "cpu")
-        all_of_them = machines.num_gpus is None
-        workers = Workers(models, _resources(found, trials, data, kept.say, all_of_them=all_of_them))
-        pool = ThreadPoolExecutor(SIDE_BY_SIDE)
-        try:
-            for at, question in questions.items():
-                if reasons := [broken[trial.run_id] for trial in question.trials if trial.run_id in broken]:
-                    answers[at] = Answer(question, failed="; ".join(reasons))
-                    kept.say(str(answers[at]))
-            rest = {at: question for at, question in questions.items() if at not in answers}
-            counted = {at: pool.submit(workers.count, question) for at, question in rest.items()}
-            _refuse_wrong_options(questions, counted, insisted)
-            waiting = {pool.submit(workers.conduct, questions[at], parts): at for at, parts in counted.items()}
-            for done in as_completed(waiting):
-                answer = answers[waiting[done]] = _answer(questions[waiting[done]], done, kept)
-                kept.say(str(answer))
-        finally:
-            workers.stop()  # a thread that still waited for a task once Ray is left would wait for ever
-            pool.shutdown(cancel_futures=True)
+    models, trials, broken = _models(questions.values(), kept.store, data, "cuda" if machines.num_gpus else "cpu")
+    workers = Workers(models, _resources(machines, trials, data, kept.say, all_of_them=all_of_them))
+    pool = ThreadPoolExecutor(SIDE_BY_SIDE)
+    try:
+        for at, question in questions.items():
+            if reasons := [broken[trial.run_id] for trial in question.trials if trial.run_id in broken]:
+                answers[at] = Answer(question, failed="; ".join(reasons))
+                kept.say(str(answers[at]))
+        rest = {at: question for at, question in questions.items() if at not in answers}
+        counted = {at: pool.submit(workers.count, question) for at, question in rest.items()}
+        _refuse_wrong_options(questions, counted, insisted)
+        waiting = {pool.submit(workers.conduct, questions[at], parts): at for at, parts in counted.items()}
+        for done in as_completed(waiting):
+            answer = answers[waiting[done]] = _answer(questions[waiting[done]], done, kept)
+            kept.say(str(answer))
+    finally:
+        workers.stop()  # a thread that still waited for a task once Ray is left would wait for ever
+        pool.shutdown(cancel_futures=True)
     return answers
 
 

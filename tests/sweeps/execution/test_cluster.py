@@ -1,6 +1,7 @@
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import torch
 
 from sweeps import interruption
 from sweeps.execution import cluster, gpus
+from sweeps.execution.background import Background
 from sweeps.execution.cluster import connect
 from sweeps.execution.machines import Machines
 from trainables.errors import UserError
@@ -38,7 +40,7 @@ def ray_starts(monkeypatch):
     did = SimpleNamespace(start=lambda: None, left=[])
 
     @contextmanager
-    def started(machines):
+    def running(machines):
         try:
             did.start()
             did.machines = machines
@@ -46,7 +48,7 @@ def ray_starts(monkeypatch):
         finally:
             did.left.append(True)
 
-    monkeypatch.setattr(cluster, "_started", started)
+    monkeypatch.setattr(cluster.local_ray, "running", running)
     monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
     interruption.listen()
     return did
@@ -71,15 +73,6 @@ def test_without_a_word_the_gpus_count_that_the_cluster_has(resources, count, mo
         assert found == asked.with_gpus(9)
 
 
-def test_ray_s_processes_do_not_end_with_a_terminal(ray_starts):
-    def start():
-        assert signal.SIGHUP in signal.pthread_sigmask(signal.SIG_BLOCK, ())
-
-    ray_starts.start = start
-    with connect(Machines()):
-        assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
-
-
 @pytest.mark.parametrize("by", interruption.SIGNALS)
 def test_whoever_asks_to_stop_while_ray_starts_is_heard_once_it_has(ray_starts, by):
     done = []
@@ -89,17 +82,42 @@ def test_whoever_asks_to_stop_while_ray_starts_is_heard_once_it_has(ray_starts, 
     assert (done, ray_starts.left) == (["started"], [True])
 
 
-def test_ray_s_own_answer_to_sigterm_is_the_same_request(ray_starts):
-    def start():
+def test_ray_s_own_answer_to_sigterm_is_the_same_request(monkeypatch):
+    """As it sets it where it connects to a cluster in this thread."""
+
+    def start(*_, **__):
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
         signal.raise_signal(signal.SIGTERM)
 
-    ray_starts.start = start
+    interruption.listen()
+    monkeypatch.setattr(cluster.ray, "init", start)
     ours = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), connect(Machines()):
+    with pytest.raises(KeyboardInterrupt), connect(Machines(address="auto")):
         pass
     assert signal.getsignal(signal.SIGTERM) == ours
-    assert ray_starts.left
+
+
+def test_a_ray_that_is_starting_already_is_waited_for_and_left_to_whoever_began_it(ray_starts):
+    may_start = threading.Event()
+    ray_starts.start = lambda: may_start.wait(10)
+    here = Background(lambda: cluster.local_ray.running(Machines(num_gpus=0)))
+    here.begin()
+    threading.Timer(0.1, may_start.set).start()
+    with connect(Machines(num_gpus=0), here) as found:
+        assert found == ray_starts.machines
+        assert ray_starts.left == []
+    here.end()
+    assert ray_starts.left == [True]
+
+
+def test_one_that_does_not_start_is_told_as_it_is_waited_for(ray_starts):
+    def fail():
+        raise UserError("Ray does not start on this machine: no room")
+
+    ray_starts.start = fail
+    here = Background(lambda: cluster.local_ray.running(Machines(num_gpus=0)))
+    with pytest.raises(UserError, match=r"no room$"), connect(Machines(num_gpus=0), here):
+        pass
 
 
 def test_a_driver_that_is_told_to_stop_is_interrupted():

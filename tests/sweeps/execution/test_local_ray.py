@@ -60,6 +60,36 @@ def test_what_keeps_ray_from_starting_is_one_line(monkeypatch):
     assert ray_constants.ENABLE_RAY_CLUSTER
 
 
+def test_ray_s_processes_do_not_end_with_a_terminal(monkeypatch):
+    def masked(*_, **__):
+        assert signal.SIGHUP in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        raise OSError("seen")
+
+    monkeypatch.setattr(ray, "init", masked)
+    with pytest.raises(UserError, match="seen"), local_ray.running(Machines()):
+        pass
+    assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_it_starts_no_process_that_nobody_needs_and_leaves_ray_as_it_was():
+    code = """
+import ray
+from ray._private import node, utils
+from sweeps.execution import local_ray
+from sweeps.execution.machines import Machines
+before = [getattr(node.Node, name) for name in local_ray.SPARED]
+with local_ray.running(Machines(num_cpus=1)):
+    assert before == [getattr(node.Node, name) for name in local_ray.SPARED]
+    assert utils.get_dashboard_dependency_error() is None
+    for each in ray._private.worker._global_node.all_processes:
+        print(each)
+"""
+    variables = os.environ | {"PYTHONPATH": str(ROOT)}
+    end = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=variables)
+    assert (end.returncode, end.stderr) == (0, "")
+    assert sorted(end.stdout.split()) == ["gcs_server", "raylet"]
+
+
 def test_each_start_has_a_token_of_its_own(tmp_path):
     tokens = {local_ray._doors(tmp_path)["RAY_AUTH_TOKEN"] for _ in range(3)}
     assert {len(token) for token in tokens} == {64}

@@ -187,7 +187,7 @@ def test_what_fits_one_model_as_its_finding_shows_is_not_insisted_on(answered, m
 @pytest.fixture
 def no_ray(monkeypatch):
     """Have nothing started: tasks are never run, and what is put is itself."""
-    monkeypatch.setattr(questions.cluster, "connect", lambda _: nullcontext(Machines(0)))
+    monkeypatch.setattr(questions.cluster, "connect", lambda *_: nullcontext(Machines(0)))
     monkeypatch.setattr(ray, "put", lambda content: content)
     monkeypatch.setattr(Workers, "count", lambda *_: [1])
     monkeypatch.setattr(Workers, "conduct", lambda *_: {"x": b"1"})
@@ -207,7 +207,7 @@ def lost(run_id):
 
 @pytest.mark.usefixtures("no_ray")
 def test_on_a_gpu_each_task_takes_its_share_and_that_is_said(monkeypatch, tiny):
-    monkeypatch.setattr(questions.cluster, "connect", lambda asked: nullcontext(asked.with_gpus(1)))
+    monkeypatch.setattr(questions.cluster, "connect", lambda asked, _: nullcontext(asked.with_gpus(1)))
     monkeypatch.setattr(ray, "get", lambda reference: reference)
     monkeypatch.setattr(gpus, "count", lambda: 1)
     monkeypatch.setattr(gpus, "memory", lambda _: 80 * 10**9)
