@@ -24,7 +24,7 @@ from sweeps.execution.shared_data import SharedData
 from sweeps.execution.sharing import Sharing, largest, share_out
 from sweeps.interruption import held, tidy
 from sweeps.options import RunOptions
-from sweeps.preparing import Loaded
+from sweeps.preparing import Loaded, Prepared
 from sweeps.reporting import results
 from sweeps.reporting.live import Live
 from sweeps.reporting.plan_tables import print_headline, print_plan
@@ -74,8 +74,9 @@ def run_study(
     print_headline(study, planned, options.seeds, options.early_stopping, demand.words, console)
     with busy(console, f"reading {study.baseline.dataset}"):
         prepared, loaded = preparing.to_run(study, planned, options, console, found)
-    command = _Command(prepared, store, console, loaded, tell, Background(partial(_ray_here, options.machines)))
-    with tidy(), locked(command.spool / "driver.lock"), command.ray_ahead(), ExitStack() as leased:
+    ray = Background(partial(_ray_here, options.machines))
+    command = _Command(prepared, store, console, loaded, tell, ray)
+    with tidy(), locked(command.spool / "driver.lock"), _ahead(ray, prepared), ExitStack() as leased:
         with busy(console, "opening MLflow"):
             lease = Lease(store, study.name, command.say)
             leased.enter_context(lease.held())
@@ -90,21 +91,6 @@ class _Command(Course):
     loaded: Loaded
     tell: Callable[[Ended], None]
     ray: Background  # of this machine
-
-    @contextmanager
-    def ray_ahead(self) -> Iterator[None]:
-        """Have Ray start while MLflow is asked, where trials will likely run: where there is no report yet."""
-        try:
-            if not (self.options.machines.address or (self.folder / "report.json").exists()):
-                with held():
-                    from sweeps.execution import cluster
-
-                if not cluster.joined():
-                    self.ray.begin()
-            yield
-        finally:
-            with held():
-                self.ray.end()
 
     @property
     def spool(self) -> Path:
@@ -293,6 +279,22 @@ def _ray_here(machines: Machines) -> AbstractContextManager[None]:
     from sweeps.execution import local_ray
 
     return local_ray.running(machines.here())
+
+
+@contextmanager
+def _ahead(ray: Background, prepared: Prepared) -> Iterator[None]:
+    """Have Ray start while MLflow is opened, where trials will likely run: where there is no report yet. End it."""
+    try:
+        if not (prepared.options.machines.address or (prepared.folder / "report.json").exists()):
+            with held():
+                from sweeps.execution import cluster
+
+            if not cluster.joined():
+                ray.begin()
+        yield
+    finally:
+        with held():
+            ray.end()
 
 
 def _sharing(machines: Machines, options: RunOptions, planned: Sequence[PlannedStage], images: Images) -> Sharing:

@@ -38,7 +38,9 @@ DEFAULTS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's coming default; without it workers warn
     # the kernel kills one worker, which Tune starts again; by Ray's own memory monitor all of Tune's run would end
     "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_preload_python_modules": "sweeps.execution.warm",
 }
+INHERITED = {"RAY_CHDIR_TO_TRIAL_DIR": "0"}  # what Tune would send to its workers, which then had to start anew
 
 
 @contextmanager
@@ -62,6 +64,11 @@ def running(machines: Machines) -> Iterator[None]:
         yield
 
 
+def here() -> bool:
+    """Return whether this process runs a Ray of its own."""
+    return os.environ.get(LOOPBACK) == "0"
+
+
 def _doors(folder: Path) -> dict[str, str]:
     """Return the variables that shut the doors of a Ray that has its files in this folder."""
     return {
@@ -80,7 +87,7 @@ def _doors(folder: Path) -> dict[str, str]:
 def _environment(doors: dict[str, str]) -> Iterator[None]:
     """Have these variables in the environment, and Ray know of them though it has been imported; then as before."""
     before, cluster = dict(os.environ), ray_constants.ENABLE_RAY_CLUSTER
-    changed = doors | {name: value for name, value in DEFAULTS.items() if name not in before}
+    changed = doors | INHERITED | {name: value for name, value in DEFAULTS.items() if name not in before}
     os.environ.update(changed)
     ray_constants.ENABLE_RAY_CLUSTER = False
     _read_again()

@@ -16,6 +16,7 @@ from ray.tune.search import Searcher
 
 from sweeps import interruption
 from sweeps.decisions.agenda import Agenda
+from sweeps.execution import local_ray
 from sweeps.execution.dispatcher import RESTARTS, Dispatcher
 from sweeps.execution.early_stopping import EarlyStopping
 from sweeps.execution.messages import Failure, Order, Place, Progress, message
@@ -57,8 +58,7 @@ def execute(
     `tags` are those that all MLflow runs share, `parents` those of a stage's, by the stage's name.
     """
     os.environ.update({name: value for name, value in TUNE_SETTINGS.items() if name not in os.environ})
-    # Tune writes what it sends to workers into logs and command lines: let it send none of the user's variables
-    class_cache.ENV_VARS_TO_PROPAGATE.intersection_update(TUNE_SETTINGS)
+    send_no_variables()
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say of its own files concerns nobody
     dispatcher = Dispatcher(agenda, tracker, display, tags, resources.get("gpu", 0.0), images, parents)
     trainable = tune.with_resources(
@@ -73,6 +73,18 @@ def execute(
             _fit_all(trainable, stopping, dispatcher)
     finally:
         dispatcher.interrupted()
+
+
+def send_no_variables() -> None:
+    """Have Tune send its workers no variable but its own settings: it writes them into logs and command lines.
+
+    Where Ray runs here, and for this command alone, they have those by themselves: so Tune takes up the workers that
+    have started already.
+    """
+    class_cache.DEFAULT_ENV_VARS.clear()
+    class_cache.ENV_VARS_TO_PROPAGATE.clear()
+    if not local_ray.here():
+        class_cache.ENV_VARS_TO_PROPAGATE.update(TUNE_SETTINGS)
 
 
 def _fit_all(trainable: Any, stopping: EarlyStopping, dispatcher: Dispatcher) -> None:

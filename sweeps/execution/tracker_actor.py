@@ -16,6 +16,7 @@ from sweeps.tracking.tracker import LOCK, Tracker
 
 FIRST_DRAIN_SECONDS = 10.0  # at the end, for what MLflow does not have yet, before we say that we wait
 DRAIN_SECONDS = 120.0  # while nothing moves; what is left then stays in the spool for the next start
+LIGHT = "CNN_SWEEPS_LIGHT"  # set in the environment of a process that needs no torch
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -84,5 +85,12 @@ def start(uri: str, experiment: str, spool: Path, dataset: Mapping[str, str]) ->
     with locked(spool / LOCK, Tracker.PATIENCE):
         pass
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    lasting = ray.remote(Tracker).options(num_cpus=0, scheduling_strategy=here, max_restarts=-1, max_task_retries=-1)
+    lasting = ray.remote(Tracker).options(
+        num_cpus=0, scheduling_strategy=here, runtime_env=own_process(), max_restarts=-1, max_task_retries=-1
+    )
     return TrackerActor(lasting.remote(uri, experiment, spool, dataset))
+
+
+def own_process() -> dict[str, Any]:
+    """Return what has Ray start a process for the Tracker, and leave those to the trials that have loaded torch."""
+    return {"env_vars": {LIGHT: "1"}}

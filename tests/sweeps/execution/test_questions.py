@@ -96,7 +96,9 @@ FOUND = Answer(QUESTION, finding=Finding("contact_sheet", "Found"))
 def test_what_is_answered_already_is_asked_again_only_where_all_is_to_be_fresh(fresh, monkeypatch):
     missing, shelf = [], Shelf({QUESTION.place: FOUND})
     monkeypatch.setattr(
-        questions, "_asked", lambda some, *_: missing.append(some) or {at: Answer(some[at], failed="x") for at in some}
+        questions,
+        "_asked",
+        lambda some, *_, **__: missing.append(some) or {at: Answer(some[at], failed="x") for at in some},
     )
     [answer] = ask([QUESTION], SharedData(make_dataset()), shelf, Machines(), fresh=fresh)
     if fresh:
@@ -174,7 +176,7 @@ def test_what_fits_one_model_as_its_finding_shows_is_not_insisted_on(answered, m
     other = Question(ContactSheet(), (OTHER,))
     insisted = []
 
-    def asked(some, *rest):
+    def asked(some, *rest, **_):
         insisted.append(rest[-1])
         return {at: Answer(some[at], failed="x") for at in some}
 
