@@ -10,6 +10,7 @@ import fcntl
 import logging
 import os
 import re
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 from sweeps.interruption import held
 from sweeps.tracking.places import settle
 from trainables.errors import UserError
+from trainables.files import write_whole
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,6 +30,7 @@ T = TypeVar("T")
 SQLITE = "sqlite:///"
 LONGEST_NAME = 200  # characters of a name in a message
 CONNECTS_IN = 20.0  # seconds in which a process that runs has connected to a database
+MEMORY = "/dev/shm"  # a file system, where there is one  # noqa: S108
 
 # Set where the user has not: by default an absent server blocks one call for four minutes (7 retries, backoff 2,
 # 120 s), every download draws a progress bar, and every finished run prints two lines.
@@ -209,10 +212,20 @@ def _connect(uri: str) -> MlflowClient:
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
     database = _database(uri)
     with _alone_with(database), held():
-        client = client_of(tracking_uri=uri)  # creates the tables
+        if database and not database.exists():
+            _create(client_of, database)
+        client = client_of(tracking_uri=uri)
         if database:
             settle(database)
     return client
+
+
+def _create(client_of: type[MlflowClient], database: Path) -> None:
+    """Create a database, in memory at first: MLflow takes 60 steps to its tables, and each waits for a disk."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
+        draft = Path(folder) / "mlflow.db"
+        client_of(tracking_uri=f"{SQLITE}{draft}")
+        write_whole(database, draft.read_bytes())
 
 
 @contextlib.contextmanager

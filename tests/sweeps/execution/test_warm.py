@@ -48,6 +48,7 @@ def waiting():
 with local_ray.running(Machines(num_cpus=1)):
     tracker = ray.remote(Tracker).options(num_cpus=0, runtime_env=tracker_actor.own_process()).remote()
     pid, torch = ray.get(tracker.pid.remote())
+    time.sleep(3)  # as long as MLflow may take: Ray looks every 0.2 s for processes that have waited for one
     before = waiting()
     scheduler.send_no_variables()
     [result] = tune.Tuner(Asks, run_config=tune.RunConfig(storage_path={str(tmp_path)!r}, verbose=0)).fit()

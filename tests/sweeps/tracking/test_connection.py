@@ -221,3 +221,22 @@ def test_a_database_to_be_read_must_be_there(tmp_path):
     (tmp_path / "mlflow.db").touch()
     assert existing_uri(uri) == uri
     assert existing_uri("http://host:5000") == "http://host:5000"
+
+
+def test_a_new_database_is_there_with_all_its_tables_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(f"sqlite:///{tmp_path}/mlflow.db")
+    whole = connection.write_whole
+
+    def refuse(path: Path, content: bytes) -> None:
+        assert (path, content[:15]) == (tmp_path / "mlflow.db", b"SQLite format 3")
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(connection, "write_whole", refuse)
+    with pytest.raises(OSError, match=r"^the disk is full$"):
+        _ = store.client
+    assert not (tmp_path / "mlflow.db").exists()
+    monkeypatch.setattr(connection, "write_whole", whole)
+    assert [each.name for each in store.client.search_experiments()] == ["Default"]
+    assert (tmp_path / "mlflow.db").stat().st_size > 400_000
