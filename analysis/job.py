@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from analysis.finding import Arrays, Finding
-from analysis.subject import Subject
 from trainables.errors import UserError
+
+if TYPE_CHECKING:  # imports torch
+    from analysis.subject import Subject
 
 
 class WrongOption(UserError):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis import figures
 from analysis.finding import Figure
 from analysis.report import Column, Table
 
@@ -75,5 +74,7 @@ def drawn_agreement(agreed: Mapping[str, Agreement], what: str, about: str) -> F
         series |= {kind: each.found[1:].astype(float), f"{kind}, by chance": each.by_chance[1:]}
     [first, *_] = agreed.values()
     labels = [str(seeds) for seeds in range(1, len(first.found))]
+    from analysis import figures  # imports Matplotlib, which takes a while
+
     png = figures.bars(labels, series, title="The same mistakes with every seed?", caption=caption, ylabel=what)
     return Figure(png, caption)

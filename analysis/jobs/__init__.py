@@ -10,21 +10,22 @@ from typing import Any
 from analysis.job import Job
 from trainables.errors import UserError, suggest
 
-# The files of this folder, in the order in which a report shows what they find.
-FILES = (
-    "contact_sheet",
-    "mistakes",
-    "occlusion",
-    "grad_cam",
-    "saliency",
-    "filter_identification",
-    "ablation",
-    "filters_drawn",
-    "feature_maps",
-    "neighbours",
-    "tsne",
-    "compare",
-)
+# The files of this folder by the names of their jobs, in the order in which a report shows what they find.
+FILES = {
+    "contact_sheet": "contact_sheet",
+    "mistakes": "mistakes",
+    "occlusion": "occlusion",
+    "grad_cam": "grad_cam",
+    "saliency": "saliency",
+    "filters": "filter_identification",
+    "ablation": "ablation",
+    "filters_drawn": "filters_drawn",
+    "feature_maps": "feature_maps",
+    "neighbours": "neighbours",
+    "tsne": "tsne",
+    "compare": "compare",
+}
+JOBS = tuple(FILES)
 
 # The types that options have, as a user's mistake is answered.
 IN_WORDS = {
@@ -37,17 +38,6 @@ IN_WORDS = {
 }
 
 
-def _job(file: str) -> type[Job]:
-    """Return the one job that a file of this folder defines."""
-    module = import_module(f"{__name__}.{file}")
-    kinds = [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Job)]
-    [own] = [kind for kind in kinds if kind.__module__ == module.__name__]
-    return own
-
-
-JOBS: dict[str, type[Job]] = {job.name: job for job in map(_job, FILES)}
-
-
 def make(wanted: Mapping[str, Mapping[str, Any]]) -> list[Job]:
     """Return the jobs of these names with these options.
 
@@ -57,10 +47,15 @@ def make(wanted: Mapping[str, Mapping[str, Any]]) -> list[Job]:
 
 
 def kind(name: str) -> type[Job]:
-    """Return the job of this name. Raises UserError, naming those there are, where there is none."""
-    if name not in JOBS:
+    """Return the job of this name; its file is imported only now, as most need torch. Raises UserError, naming those
+    there are, where there is none.
+    """
+    if name not in FILES:
         raise UserError(f"there is no analysis {name!r}{suggest(name, JOBS)}")
-    return JOBS[name]
+    module = import_module(f"{__name__}.{FILES[name]}")
+    kinds = [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Job)]
+    [own] = [kind for kind in kinds if kind.__module__ == module.__name__]
+    return own
 
 
 def option_types(name: str) -> dict[str, str]:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
 
-from analysis import figures
-from analysis.figures import Panel, in_rows
 from analysis.finding import Arrays, Figure, Finding
 from analysis.inference.agreement import Agreement, agreement, agreement_table, drawn_agreement
 from analysis.inference.confusion import confusion, confusion_table
 from analysis.job import Job
 from analysis.report import Column, Measured, Table, Value
-from analysis.subject import Subject
 from trainables.errors import UserError
-from trainables.scoring import score
+
+if TYPE_CHECKING:  # imports torch, which takes a second: a command that finds all done does without
+    from analysis.subject import Subject
 
 COLUMNS = 8  # of the gallery
 NAMED = 5  # confusions in the text
@@ -126,6 +124,10 @@ class Mistakes(Job):
         return Finding(self.name, found, tuple(text), tables, drawn, arrays)
 
     def _multi_label(self, subject: Subject, computed: Sequence[Arrays]) -> Finding:
+        import torch
+
+        from trainables.scoring import score
+
         labels, classes = torch.from_numpy(subject.labels), len(subject.class_names)
         scores = [score(torch.from_numpy(arrays["logits"]), labels, subject.ap_rule) for arrays in computed]
         found = [
@@ -291,6 +293,8 @@ def _draw_confusion(counts: np.ndarray, class_names: Sequence[str], about: str) 
     )
     images = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, images, out=np.full(counts.shape, np.nan), where=images > 0)
+    from analysis import figures
+
     png = figures.matrix(
         shares,
         row_labels=class_names,
@@ -337,8 +341,10 @@ def _draw_both(subject: Subject, shown: Sequence[np.ndarray], probabilities: np.
 
 
 def _draw_gallery(images: np.ndarray, titles: Sequence[str], title: str, caption: str) -> Figure:
-    pictures = [Panel(image, words) for image, words in zip(images, titles, strict=True)]
-    return Figure(figures.panels(in_rows(pictures, COLUMNS), title=title, caption=caption), caption)
+    from analysis import figures
+
+    pictures = [figures.Panel(image, words) for image, words in zip(images, titles, strict=True)]
+    return Figure(figures.panels(figures.in_rows(pictures, COLUMNS), title=title, caption=caption), caption)
 
 
 def _average_precisions(

@@ -5,7 +5,7 @@ from mlflow.exceptions import MlflowException
 from rich.console import Console
 
 from analysis.filters.naming import chosen
-from analysis.jobs import JOBS
+from analysis.jobs import JOBS, kind
 from sweeps import analyse
 from sweeps.analyse import _jobs, _parser, _value
 from sweeps.decisions.status import Status
@@ -28,7 +28,7 @@ def test_without_names_every_analysis_is_asked_for():
 def test_given_options_hold_for_the_jobs_named_and_settings_change_them():
     occlusion, compare = _jobs(("occlusion", "compare"), ("occlusion.windows=5,9", "occlusion.stride=2"), ANALYSES)
     assert (occlusion.windows, occlusion.per_class, occlusion.stride) == ((5, 9), 2, 2)
-    assert compare == JOBS["compare"]()
+    assert compare == kind("compare")()
     assert ANALYSES["occlusion"] == {"per_class": 2, "fill": "gray"}  # untouched
 
 

@@ -1,17 +1,21 @@
 """All analyses by name."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from analysis import jobs
 from analysis.jobs import FILES, JOBS, kind, make, option_types
+from analysis.jobs.compare import Compare
 from trainables.errors import UserError
 
 
 def test_every_file_of_the_folder_is_listed_once():
     there = {path.stem for path in Path(jobs.__file__).parent.glob("*.py")} - {"__init__"}
-    assert sorted(FILES) == sorted(there)
+    assert sorted(FILES.values()) == sorted(there)
 
 
 def test_the_names_that_users_type_and_their_order_in_a_report():
@@ -19,13 +23,13 @@ def test_the_names_that_users_type_and_their_order_in_a_report():
         "contact_sheet mistakes occlusion grad_cam filters ablation filters_drawn feature_maps neighbours tsne compare"
     )
     assert [name for name in JOBS if name in known.split()] == known.split()
-    assert {name for name in known.split() if JOBS[name].together} == {"neighbours", "tsne", "compare"}
+    assert {name for name in known.split() if kind(name).together} == {"neighbours", "tsne", "compare"}
 
 
 def test_jobs_are_made_by_name_with_their_options():
-    assert list(JOBS) == [kind.name for kind in JOBS.values()]
+    assert list(JOBS) == [kind(name).name for name in JOBS]
     [job] = make({"occlusion": {"windows": (5,)}})
-    assert job == JOBS["occlusion"](windows=(5,))
+    assert job == kind("occlusion")(windows=(5,))
 
 
 def test_options_are_known_with_their_types():
@@ -35,7 +39,17 @@ def test_options_are_known_with_their_types():
         "fill": "str",
         "stride": "int | None",
     }
-    assert kind("compare") is JOBS["compare"]
+    assert kind("compare") is Compare
+
+
+def test_what_most_studies_ask_is_checked_without_torch_and_matplotlib():
+    """Which take two seconds: a command that finds all done does without."""
+    code = (
+        "import sys, analysis.jobs as j; j.make({'mistakes': {}}); print({'torch', 'matplotlib'} & sys.modules.keys())"
+    )
+    variables = os.environ | {"PYTHONPATH": str(Path(jobs.__file__).parents[2])}
+    end = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
+    assert end.stdout == "set()\n"
 
 
 @pytest.mark.parametrize(
