@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,6 +96,13 @@ def replicate(
     return Replicate(seed, model, _optimizer(trial.training, model, device), rng)
 
 
+# Torch guards this method against its compiler, and loads that for it at the first call, for a second and a half. It is
+# told that it has: where its private name for that changes, it is as slow as before.
+_ADD = getattr(torch.optim.Optimizer.add_param_group, "__wrapped__", None)
+if _ADD:
+    _ADD.__dict__.setdefault("__dynamo_disable", _ADD)
+
+
 def _optimizer(recipe: Training, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
     """Return the recipe's optimizer. Its learning rate is a tensor, so that a captured step follows the schedule."""
     parameters = list(model.parameters())
@@ -110,28 +118,38 @@ def update(optimizer: torch.optim.Optimizer) -> None:
     """Take the optimizer's step, and drop the gradients.
 
     SGD's on the CPU is the kernel that `optimizer.step()` would call, with the same bits: what Python does before it
-    takes as long as the convolutions of four small images. There is no public way to it.
+    takes as long as the convolutions of four small images, and at the first step it loads torch's compiler, for a
+    second and a half. There is no public way to it.
     """
-    group = optimizer.param_groups[0]
-    parameters = group["params"]
-    begun = len(optimizer.state) == len(parameters)  # the first step makes the momenta, if there are any
-    if isinstance(optimizer, torch.optim.SGD) and begun and not on_gpu(parameters[0].device):
-        torch._fused_sgd_(
-            parameters,
-            [parameter.grad for parameter in parameters],
-            [optimizer.state[parameter]["momentum_buffer"] for parameter in parameters],
-            weight_decay=group["weight_decay"],
-            momentum=group["momentum"],
-            lr=group["lr"],
-            dampening=0.0,
-            nesterov=False,
-            maximize=False,
-            is_first_step=False,
-        )
+    parameters = optimizer.param_groups[0]["params"]
+    if isinstance(optimizer, torch.optim.SGD) and not on_gpu(parameters[0].device):
+        _step_of_sgd(optimizer, optimizer.param_groups[0], [each for each in parameters if each.grad is not None])
     else:
         optimizer.step()
     for parameter in parameters:
         parameter.grad = None
+
+
+def _step_of_sgd(optimizer: torch.optim.SGD, group: dict[str, Any], parameters: list[nn.Parameter]) -> None:
+    first = not optimizer.state
+    momenta = []
+    if group["momentum"]:
+        for parameter in parameters:
+            if first:
+                optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter.grad)
+            momenta.append(optimizer.state[parameter]["momentum_buffer"])
+    torch._fused_sgd_(
+        parameters,
+        [parameter.grad for parameter in parameters],
+        momenta,
+        weight_decay=group["weight_decay"],
+        momentum=group["momentum"],
+        lr=group["lr"],
+        dampening=0.0,
+        nesterov=False,
+        maximize=False,
+        is_first_step=first and bool(momenta),  # which sets the momenta
+    )
 
 
 def learning_rate(optimizer: torch.optim.Optimizer) -> Tensor:

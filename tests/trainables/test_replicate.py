@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +18,7 @@ from trainables.replicate import Replicate, learning_rate, optimizer_tensors, re
 from trainables.train import train
 
 CPU = torch.device("cpu")
+ROOT = Path(__file__).resolve().parents[2]
 MODEL = CNN(conv_layers=1, channels=4, fc_layers=2, fc_widths=8, fc_dropout=0.2)
 
 
@@ -112,3 +118,23 @@ def test_an_optimizer_goes_on_from_its_tensors_with_a_learning_rate_that_can_be_
         assert torch.equal(tensor, theirs[name])
     lr = learning_rate(other.optimizer)
     assert (lr.shape, lr.dtype, float(lr)) == ((), torch.float64, 0.01)  # double: a schedule's bits stay
+
+
+def test_training_does_not_load_torch_s_compiler():
+    """It takes a second and a half, which every worker would spend before its first epoch."""
+    code = """
+import sys
+import torch
+from tests.conftest import make_dataset
+from trainables.config import CNN, Training, Trial
+from trainables.replicate import replicate
+from trainables.train import train
+
+trial = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1), training=Training(epochs=1, batch_size=16))
+data = make_dataset()
+list(train(trial, data, [replicate(trial, data, 0, torch.device("cpu"))], torch.device("cpu")))
+print("torch._dynamo" in sys.modules)
+"""
+    variables = os.environ | {"PYTHONPATH": str(ROOT)}
+    end = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=False)
+    assert (end.returncode, end.stdout) == (0, "False\n"), end.stderr
