@@ -37,7 +37,7 @@ from sweeps.tracking.connection import resolve_uri
 from sweeps.tracking.findings import advice
 from sweeps.tracking.finished import note_winners
 from sweeps.tracking.lease import Lease
-from sweeps.tracking.models import log_best
+from sweeps.tracking.models import best_of, log_best
 from sweeps.tracking.spool import locked
 from sweeps.tracking.store import Store, StoredTrial
 from sweeps.tracking.tracker import deliver
@@ -105,17 +105,19 @@ class _Command(Course):
             if not (agenda.over or demand.machines.address):
                 demand.check()
             parents = self._stage_runs()
-        delivered = True
+        delivered, program = True, None
         answers: list[Answer] = []
         with ExitStack() as connection:
             try:
                 if not agenda.over:
                     delivered = self._execute(agenda, runs, parents, connection, lease)
+                    program = _begin_to_end(self, agenda, runs) if delivered else None
             finally:
                 with busy(self.console, "writing the report"):
                     written = self.write(agenda, runs)
             examined = self._examined(agenda) if delivered else None
-            logged = examined is not None and log_best(self.store, stage_winners(agenda.results), runs, self.say)
+            won = stage_winners(agenda.results)
+            logged = examined is not None and log_best(self.store, won, runs, self.say, program)
             if examined:
                 answers = self._analyse(agenda, examined)
         if answers:
@@ -295,6 +297,18 @@ def _ahead(ray: Background, prepared: Prepared) -> Iterator[None]:
     finally:
         with held():
             ray.end()
+
+
+def _begin_to_end(command: _Command, agenda: Agenda, runs: Mapping[str, str]) -> Callable[[], bytes | None] | None:
+    """Have workers prepare for the analyses and export the best model, while this process writes the report."""
+    won = stage_winners(agenda.results)
+    if not won or command.options.machines.address:
+        return None
+    with held():
+        from sweeps.execution import ending
+
+    ending.get_ready(len(command.prepared.jobs))
+    return ending.exporting(command.store, runs[best_of(won).key])
 
 
 def _sharing(machines: Machines, options: RunOptions, planned: Sequence[PlannedStage], images: Images) -> Sharing:

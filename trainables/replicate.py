@@ -130,17 +130,17 @@ def update(optimizer: torch.optim.Optimizer) -> None:
         parameter.grad = None
 
 
-def _step_of_sgd(optimizer: torch.optim.SGD, group: dict[str, Any], parameters: list[nn.Parameter]) -> None:
+def _step_of_sgd(optimizer: torch.optim.SGD, group: dict[str, Any], parameters: list[Tensor]) -> None:
     first = not optimizer.state
-    momenta = []
+    momenta: list[Tensor] = []
     if group["momentum"]:
         for parameter in parameters:
             if first:
-                optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter.grad)
+                optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter)
             momenta.append(optimizer.state[parameter]["momentum_buffer"])
     torch._fused_sgd_(
         parameters,
-        [parameter.grad for parameter in parameters],
+        [parameter.grad for parameter in parameters if parameter.grad is not None],
         momenta,
         weight_decay=group["weight_decay"],
         momentum=group["momentum"],

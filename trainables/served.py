@@ -6,6 +6,7 @@ loads wherever torch is installed, and nothing of it is unpickled.
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,13 +74,18 @@ def probabilities(logits: Tensor, checkpoint: Checkpoint) -> Tensor:
     return logits.sigmoid() if checkpoint.info["multi_label"] else logits.softmax(1)
 
 
-def export(checkpoint: Checkpoint, file: Path) -> None:
-    """Write the program as `torch.export` does: a graph and its weights, which torch runs without this package."""
+def exported(checkpoint: Checkpoint) -> bytes:
+    """Return the program as `torch.export` writes it: a graph and its weights, which torch runs without this package.
+
+    That loads torch's compiler: it takes two seconds.
+    """
     channels, height, width = checkpoint.info["image_shape"]
     example = torch.zeros(2, height, width, channels, dtype=torch.uint8)  # a batch of one would be taken for fixed
     program = Program(checkpoint).eval()
     batch = torch.export.Dim("batch")
+    file = io.BytesIO()
     torch.export.save(torch.export.export(program, (example,), dynamic_shapes=({0: batch},)), file)
+    return file.getvalue()
 
 
 def _load_pyfunc(folder: str) -> Served:

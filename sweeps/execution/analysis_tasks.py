@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -68,6 +68,20 @@ def _guarded() -> Iterator[None]:
             _SUBJECTS.clear()
             empty_cache()
         raise
+
+
+@ray.remote
+def get_ready() -> None:
+    """Have a process load what tasks need."""
+    from analysis import figures  # noqa: F401
+
+
+@ray.remote
+def exported(files: Mapping[str, bytes]) -> bytes:
+    """Return the program of a checkpoint that a logged model has."""
+    from trainables import served
+
+    return served.exported(checkpoint.load(files))
 
 
 @ray.remote(retry_exceptions=[Poisoned])

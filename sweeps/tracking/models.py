@@ -37,26 +37,40 @@ PROGRAM = "program"  # the folder of the exported program
 EXPORTED = "model.pt2"  # the file in it, as mlflow.pytorch looks for it
 REQUIREMENTS = ("numpy", "pandas", "pyyaml", "safetensors", "torch", "torchvision")  # of `trainables`, to load it
 
+Exported = Callable[[], bytes | None] | None
 
-def log_best(store: Store, winners: Mapping[str, Outcome], runs: Mapping[str, str], say: Callable[[str], None]) -> bool:
+
+def best_of(winners: Mapping[str, Outcome]) -> Outcome:
+    """Return the best of a study's winners on validation."""
+    return max(winners.values(), key=lambda outcome: outcome.score)
+
+
+def log_best(
+    store: Store,
+    winners: Mapping[str, Outcome],
+    runs: Mapping[str, str],
+    say: Callable[[str], None],
+    program: Exported = None,
+) -> bool:
     """Have the model of the best of a study's winners on validation among the logged models; `runs` are theirs, by key.
 
-    Where MLflow does not take it now, say so and return False. Signals wait meanwhile, two seconds at best.
+    Where MLflow does not take it now, say so and return False. Signals wait meanwhile, two seconds at best. `program`
+    returns the exported program, where another process makes it; None where that has failed.
     """
     if not winners:
         return True
-    best = max(winners.values(), key=lambda outcome: outcome.score)
+    best = best_of(winners)
     trained = f"seeds {', '.join(map(str, best.history.seeds))}; {best.history.epochs} epochs"
     try:
         with held(), store.readable():
-            log_model(store, runs[best.key], trained)
+            log_model(store, runs[best.key], trained, program)
     except UserError as error:
         say(f"warning: the best model is not among MLflow's logged models: {error}")
         return isinstance(error.__cause__, Exception) and is_refusal(error.__cause__)  # a server before 3.0 has none
     return True
 
 
-def log_model(store: Store, run_id: str, trained: str) -> str:
+def log_model(store: Store, run_id: str, trained: str, program: Exported = None) -> str:
     """Have a run's model among the logged models, and return its id: the one that it has, if that is `trained` so.
 
     It may be repeated: what was broken off is gone on with. Raises what MLflow raises, CheckpointError and Unreadable.
@@ -71,7 +85,7 @@ def log_model(store: Store, run_id: str, trained: str) -> str:
     params = dict(run.data.params)
     model = model or client.create_logged_model(run.info.experiment_id, NAME, run_id, tags, params, "pytorch")
     with tempfile.TemporaryDirectory() as folder:
-        _write(Path(folder), store.checkpoint(run_id), run_id, model.model_id)
+        _write(Path(folder), store.checkpoint(run_id), run_id, model.model_id, program)
         client.log_model_artifacts(model.model_id, f"{folder}/{NAME}")
     now = milliseconds()
     chosen = {name: value for name, value in run.data.metrics.items() if name.startswith(CHOSEN)}
@@ -89,7 +103,7 @@ def _logged(store: Store, experiment: str, run_id: str, trained: str) -> LoggedM
     return next((model for model in found if model.tags.get(TRAINED) == trained), None)
 
 
-def _write(folder: Path, files: dict[str, bytes], run_id: str, model_id: str) -> None:
+def _write(folder: Path, files: dict[str, bytes], run_id: str, model_id: str, program: Exported) -> None:
     """Write the model as MLflow lays one out, into a folder named NAME."""
     from importlib.metadata import version
 
@@ -97,7 +111,7 @@ def _write(folder: Path, files: dict[str, bytes], run_id: str, model_id: str) ->
 
     import trainables
     from trainables.checkpoint import load
-    from trainables.served import export
+    from trainables.served import exported
 
     checkpoint = load(files)
     for name, content in files.items():
@@ -119,8 +133,7 @@ def _write(folder: Path, files: dict[str, bytes], run_id: str, model_id: str) ->
             # without what says for which device a package was built: torch 2.13.0+cpu is not in the index
             pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
         )
-        (folder / NAME / PROGRAM).mkdir()
-        export(checkpoint, folder / NAME / PROGRAM / EXPORTED)
+        write_whole(folder / NAME / PROGRAM / EXPORTED, (program and program()) or exported(checkpoint))
 
 
 def _signature(checkpoint: Checkpoint) -> ModelSignature:

@@ -10,7 +10,7 @@ from trainables.checkpoint import CheckpointError, load, pack
 from trainables.config import CNN, Training, Trial
 from trainables.errors import UserError
 from trainables.replicate import replicate
-from trainables.served import _load_pyfunc, export
+from trainables.served import _load_pyfunc, exported
 from trainables.snapshot import TRIAL, WEIGHTS
 from trainables.train import train
 
@@ -54,7 +54,7 @@ def test_images_go_in_and_probabilities_by_class_name_come_out(folder, tiny):
 def test_an_exported_program_gives_the_same_for_any_number_of_images(folder, tmp_path, recipe, several):
     data = with_several_labels(make_dataset()) if several else make_dataset()
     place = folder(data, **recipe)
-    export(load(place), tmp_path / "model.pt2")
+    (tmp_path / "model.pt2").write_bytes(exported(load(place)))
     program = torch.export.load(tmp_path / "model.pt2").module()
     for images in (data.test.images[:1], data.test.images[:5]):
         expected = _load_pyfunc(str(place)).predict(images).to_numpy()

@@ -115,6 +115,13 @@ def test_what_was_broken_off_is_gone_on_with(store: Store, run: str, monkeypatch
     assert store.client.get_logged_model(pending.model_id).status == "READY"
 
 
+def test_a_program_that_another_process_has_made_is_taken_and_else_it_is_made_here(store: Store, run: str) -> None:
+    for trained, program, expected in (("x", lambda: b"made", b"made"), ("y", lambda: None, None)):
+        place = Path(store.client.get_logged_model(log_model(store, run, trained, program)).artifact_location)
+        content = (place / "program" / "model.pt2").read_bytes()
+        assert content == expected or (expected is None and content.startswith(b"PK"))
+
+
 def best(said: list[str], store: Store, run: str, *winners: Outcome) -> bool:
     return log_best(store, {each.key: each for each in winners}, {"good": run, "bad": "none"}, said.append)
 
