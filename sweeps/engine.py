@@ -307,8 +307,9 @@ def _begin_to_end(command: _Command, agenda: Agenda, runs: Mapping[str, str]) ->
     with held():
         from sweeps.execution import ending
 
+    program = ending.exporting(command.store, runs[best_of(won).key])
     ending.get_ready(len(command.prepared.jobs))
-    return ending.exporting(command.store, runs[best_of(won).key])
+    return program
 
 
 def _sharing(machines: Machines, options: RunOptions, planned: Sequence[PlannedStage], images: Images) -> Sharing:

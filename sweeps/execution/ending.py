@@ -16,8 +16,11 @@ log = logging.getLogger(__name__)
 
 
 def get_ready(jobs: int) -> None:
-    """Have Ray start as many processes as so many analyses use at least; they take seconds to load torch."""
-    for _ in range(min(jobs, os.cpu_count() or 1)):
+    """Have Ray start as many processes as so many analyses use at least, which take seconds to load torch.
+
+    One there is already: the one that exports.
+    """
+    for _ in range(min(jobs, os.cpu_count() or 1) - 1):
         analysis_tasks.get_ready.remote()
 
 

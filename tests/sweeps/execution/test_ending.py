@@ -20,8 +20,10 @@ def tasks(monkeypatch):
     return did
 
 
-@pytest.mark.parametrize(("jobs", "cores", "processes"), [(0, 4, 0), (2, 4, 2), (12, 4, 4)])
-def test_as_many_processes_get_ready_as_are_used_at_least(tasks, monkeypatch, jobs, cores, processes):
+@pytest.mark.parametrize(("jobs", "cores", "processes"), [(0, 4, 0), (1, 4, 0), (2, 4, 1), (12, 4, 3)])
+def test_as_many_processes_get_ready_beside_the_one_that_exports_as_are_used_at_least(
+    tasks, monkeypatch, jobs, cores, processes
+):
     monkeypatch.setattr(ending.os, "cpu_count", lambda: cores)
     ending.get_ready(jobs)
     assert tasks.ready == processes
