@@ -45,7 +45,7 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
     """
     with busy(console, "loading the analyses"):
         options = _parser(default).read(arguments)
-        from sweeps.execution import questions
+        from sweeps.execution import asking
         from sweeps.execution.answers import Answers
         from sweeps.execution.machines import Machines
         from sweeps.execution.shared_data import SharedData
@@ -67,9 +67,9 @@ def run(arguments: Sequence[str], console: Console, given: Analyses | None = Non
     kept = Answers(store, place, say)
     kept.deliver_earlier()
     insisted = {setting.partition(".")[0] for setting in options.set}
-    asked = questions.about(jobs, trials)
+    asked = asking.about(jobs, trials)
     with busy(console, "asking the analyses"):
-        answers = questions.ask(asked, data, kept, machines, fresh=options.fresh, insisted=insisted)
+        answers = asking.ask(asked, data, kept, machines, fresh=options.fresh, insisted=insisted)
     written = _write(place, trials[0].experiment, answers, say)
     say(f"report: {place / 'analysis.html'} · MLflow: {store.uri}, in the models' runs under analysis/")
     return 0 if written and all(answer.settled for answer in answers) else 1

@@ -251,15 +251,13 @@ class _Command(Course):
     def _analyse(self, agenda: Agenda, trials: Mapping[str, StoredTrial]) -> list[Answer]:
         """Have the study's analyses done."""
         with held():
-            from sweeps.execution import questions
             from sweeps.execution.answers import Answers
+            from sweeps.execution.asking import ask
 
         kept = Answers(self.store, self.folder, self.say)
         with busy(self.console, "asking the analyses"):
             asked = examining.questions(agenda, self.prepared.jobs, trials)
-            return questions.ask(
-                asked, self.loaded.data, kept, self.options.machines, self.ray, fresh=self.options.fresh
-            )
+            return ask(asked, self.loaded.data, kept, self.options.machines, self.ray, fresh=self.options.fresh)
 
     def _say_the_end(self, agenda: Agenda, delivered: bool) -> None:
         ran, reused = len(agenda.tasks), len(agenda.reused)

@@ -27,7 +27,7 @@ def winners(store: Store, agenda: Agenda) -> dict[str, StoredTrial]:
 
 def questions(agenda: Agenda, jobs: Sequence[Job], trials: Mapping[str, StoredTrial]) -> list[Question]:
     """Return what analyses ask: the study's best trial on validation; those that compare models, all its winners."""
-    from sweeps.execution.questions import about
+    from sweeps.execution.asking import about
 
     won = {result.winner.outcome.key: result.winner.outcome for result in agenda.results if result.winner}
     if not won or not jobs:

@@ -1,27 +1,26 @@
-"""Asking finished models: analyses as Ray tasks. Where their findings are kept: sweeps/execution/answers.py."""
+"""Analyses of finished models as Ray tasks, side by side. Whoever asks them: sweeps/execution/asking.py."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 
-from analysis.job import Job, WrongOption
-from sweeps.execution import analysis_tasks, cluster
+from analysis.job import WrongOption
+from sweeps.execution import analysis_tasks
 from sweeps.execution.analysis_tasks import SharedModel
 from sweeps.execution.answers import Answer, Answers, Question
-from sweeps.execution.background import Background
 from sweeps.execution.machines import Machines
 from sweeps.execution.messages import Poisoned
 from sweeps.execution.shared_data import SharedData
 from sweeps.execution.sharing import largest_examined, share_out
 from sweeps.tracking.connection import one_line
 from sweeps.tracking.finished import model_name
-from sweeps.tracking.store import Store, StoredTrial
+from sweeps.tracking.store import Store
 from trainables import checkpoint
 from trainables.config import Trial
 from trainables.errors import UserError
@@ -30,47 +29,7 @@ from trainables.footprint import Images
 SIDE_BY_SIDE = 16  # jobs under way at once; each of their parts is a task that waits for a free core or GPU
 
 
-def about(jobs: Sequence[Job], trials: Sequence[StoredTrial]) -> list[Question]:
-    """Return the questions of these jobs: one on all trials for a job that compares them, else one on each trial."""
-    return [
-        Question(job, asked)
-        for job in jobs
-        for asked in ([tuple(trials)] if job.together else [(trial,) for trial in trials])
-    ]
-
-
-def ask(
-    questions: Sequence[Question],
-    data: SharedData,
-    kept: Answers,
-    machines: Machines,
-    here: Background | None = None,
-    *,
-    fresh: bool = False,
-    insisted: Collection[str] = (),
-) -> list[Answer]:
-    """Return the answers, in the order of the questions; they are kept where `kept` says, and sent to MLflow.
-
-    `here` is a Ray on this machine that may have been started. A question that has an answer already is not asked
-    again, unless `fresh`. One that fails costs only itself. Raises WrongOption, before anything is computed, where an
-    option of one of the jobs `insisted` on fits none of its models.
-    """
-    answers = {} if fresh else kept.known(questions)
-    for answer in answers.values():
-        if answer.failed:
-            kept.say(str(answer))
-    done = [answer.question.job.name for answer in answers.values() if answer.finding]
-    if done:
-        kept.say(f"analyses done already, and not done again: {len(done)}")
-    missing = {at: question for at, question in enumerate(questions) if at not in answers}
-    if missing:
-        rest = set(insisted) - set(done)  # what is done fits one model
-        with cluster.connect(machines, here) as found:
-            answers |= _asked(missing, data, kept, found, rest, all_of_them=machines.num_gpus is None)
-    return kept.settle([answers[at] for at in range(len(questions))])
-
-
-def _asked(
+def answered(
     questions: Mapping[int, Question],
     data: SharedData,
     kept: Answers,

@@ -13,11 +13,12 @@ from analysis.jobs.compare import Compare
 from analysis.jobs.contact_sheet import ContactSheet
 from analysis.jobs.mistakes import Mistakes
 from sweeps.decisions.status import Status
-from sweeps.execution import analysis_tasks, gpus, questions
+from sweeps.execution import analysis_tasks, cluster, gpus, questions
 from sweeps.execution.answers import Answer, Question
+from sweeps.execution.asking import about, ask
 from sweeps.execution.machines import Machines
 from sweeps.execution.messages import Failure, Poisoned
-from sweeps.execution.questions import Workers, _answer, _refuse_wrong_options, about, ask
+from sweeps.execution.questions import Workers, _answer, _refuse_wrong_options
 from sweeps.execution.shared_data import SharedData
 from sweeps.tracking.store import StoredTrial
 from tests.conftest import make_dataset
@@ -97,7 +98,7 @@ def test_what_is_answered_already_is_asked_again_only_where_all_is_to_be_fresh(f
     missing, shelf = [], Shelf({QUESTION.place: FOUND})
     monkeypatch.setattr(
         questions,
-        "_asked",
+        "answered",
         lambda some, *_, **__: missing.append(some) or {at: Answer(some[at], failed="x") for at in some},
     )
     [answer] = ask([QUESTION], SharedData(make_dataset()), shelf, Machines(), fresh=fresh)
@@ -108,7 +109,7 @@ def test_what_is_answered_already_is_asked_again_only_where_all_is_to_be_fresh(f
 
 
 def test_an_answer_that_cannot_be_read_now_is_said_and_not_made_again(monkeypatch):
-    monkeypatch.setattr(questions, "_asked", None)
+    monkeypatch.setattr(questions, "answered", None)
     failed = Answer(QUESTION, failed="MLflow is away")
     shelf = Shelf({QUESTION.place: failed})
     assert ask([QUESTION], SharedData(make_dataset()), shelf, Machines()) == [failed]
@@ -180,7 +181,7 @@ def test_what_fits_one_model_as_its_finding_shows_is_not_insisted_on(answered, m
         insisted.append(rest[-1])
         return {at: Answer(some[at], failed="x") for at in some}
 
-    monkeypatch.setattr(questions, "_asked", asked)
+    monkeypatch.setattr(questions, "answered", asked)
     shelf = Shelf({QUESTION.place: FOUND} if answered else {})
     ask([QUESTION, other], SharedData(make_dataset()), shelf, Machines(), insisted={"contact_sheet", "compare"})
     assert insisted == [{"compare"} if answered else {"contact_sheet", "compare"}]
@@ -189,7 +190,7 @@ def test_what_fits_one_model_as_its_finding_shows_is_not_insisted_on(answered, m
 @pytest.fixture
 def no_ray(monkeypatch):
     """Have nothing started: tasks are never run, and what is put is itself."""
-    monkeypatch.setattr(questions.cluster, "connect", lambda *_: nullcontext(Machines(0)))
+    monkeypatch.setattr(cluster, "connect", lambda *_: nullcontext(Machines(0)))
     monkeypatch.setattr(ray, "put", lambda content: content)
     monkeypatch.setattr(Workers, "count", lambda *_: [1])
     monkeypatch.setattr(Workers, "conduct", lambda *_: {"x": b"1"})
@@ -209,7 +210,7 @@ def lost(run_id):
 
 @pytest.mark.usefixtures("no_ray")
 def test_on_a_gpu_each_task_takes_its_share_and_that_is_said(monkeypatch, tiny):
-    monkeypatch.setattr(questions.cluster, "connect", lambda asked, _: nullcontext(asked.with_gpus(1)))
+    monkeypatch.setattr(cluster, "connect", lambda asked, _: nullcontext(asked.with_gpus(1)))
     monkeypatch.setattr(ray, "get", lambda reference: reference)
     monkeypatch.setattr(gpus, "count", lambda: 1)
     monkeypatch.setattr(gpus, "memory", lambda _: 80 * 10**9)
