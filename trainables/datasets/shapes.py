@@ -7,7 +7,7 @@ object is. Most objects are brighter than their ground, a quarter are darker.
 Drawing uses nothing but exactly rounded arithmetic (no sine, exponential or floating-point sum), so that a seed gives
 the same bytes on every machine.
 
-Measured (2026-11, one core of an AMD EPYC): 5,000 images take 0.6 s. Test accuracy on 1,000 images after training on
+Measured (2026-11, one core of an AMD EPYC): 5,000 images take 0.4 s. Test accuracy on 1,000 images after training on
 4,500 with SGD, momentum 0.9, batch 64, learning rate 0.05 falling by 0.8 an epoch, no augmentation, mean of three
 seeds; the networks are 3×3 convolutions of 16, 32, 64 channels without padding, each with max pooling, and a hidden
 layer of 128:
@@ -72,17 +72,22 @@ def read(data_dir: Path) -> tuple[Split, Split]:
 
 
 def _paint(outline: Outline, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return n images (n, 32, 32, 3) uint8 of objects with this outline, and their masks (n, 32, 32) bool."""
+    """Return n images (n, 32, 32, 3) uint8 of objects with this outline, and their masks (n, 32, 32) bool.
+
+    They are painted channel by channel, (n, 3, 32, 32): with three numbers at a time numpy takes three times as long.
+    """
     ground_colour, object_colour = _colour_pair(n, rng)
     canvas = _textured(ground_colour, n, rng)
     for _ in range(DISTRACTORS):
-        _blend(canvas, _distractor(n, rng), _between(rng, 0, 1, n, 1, 1, 3))
+        _blend(canvas, _distractor(n, rng), _between(rng, 0, 1, n, 1, 1, 3).reshape(n, 3, 1, 1))
     outside = _object_distance(outline, n, rng)
     _blend(canvas, outside, _textured(object_colour, n, rng))
-    canvas *= _light(n, rng)[..., None]
+    canvas *= _light(n, rng)[:, None]
     canvas += _noise(n, rng)
     np.clip(canvas, 0, 1, out=canvas)
-    return (canvas * 255 + 0.5).astype(np.uint8), outside <= 0
+    canvas *= 255
+    canvas += np.float32(0.5)
+    return canvas.astype(np.uint8).transpose(0, 2, 3, 1), outside <= 0
 
 
 def _between(rng: np.random.Generator, low: float, high: float, *shape: int) -> Array:
@@ -98,23 +103,23 @@ def _direction(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
 
 
 def _colour_pair(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return colours (n, 1, 1, 3) of ground and object, apart by CONTRAST in luminance."""
+    """Return colours (n, 3, 1, 1) of ground and object, apart by CONTRAST in luminance."""
     colours = _between(rng, 0, 1, 2, n, 1, 1, 3)
     level = colours[..., 0] * LUMINANCE[0] + colours[..., 1] * LUMINANCE[1] + colours[..., 2] * LUMINANCE[2]
     dark = _between(rng, 0.15, 0.55, n, 1, 1)
     bright = dark + _between(rng, *CONTRAST, n, 1, 1)
     object_darker = rng.random((n, 1, 1)) < DARKER
     wanted = np.stack((np.where(object_darker, bright, dark), np.where(object_darker, dark, bright)))
-    ground_colour, object_colour = colours + (wanted - level)[..., None]
+    ground_colour, object_colour = (colours + (wanted - level)[..., None]).reshape(2, n, 3, 1, 1)
     return ground_colour, object_colour
 
 
 def _textured(colour: Array, n: int, rng: np.random.Generator) -> Array:
-    """Return colour (n, 1, 1, 3) with stripes of random direction, width and depth: (n, 32, 32, 3)."""
+    """Return colour (n, 3, 1, 1) with stripes of random direction, width and depth: (n, 3, 32, 32)."""
     cosine, sine = _direction(n, rng)
     phase = (cosine * _X + sine * _Y) * _between(rng, 0.08, 0.3, n, 1, 1) + _between(rng, 0, 1, n, 1, 1)
     wave = np.abs(phase - np.floor(phase) - np.float32(0.5)) * 4 - 1  # a triangle wave in -1..1
-    return colour + (wave * _between(rng, 0, STRIPES, n, 1, 1))[..., None]
+    return colour + (wave * _between(rng, 0, STRIPES, n, 1, 1))[:, None]
 
 
 def _distractor(n: int, rng: np.random.Generator) -> Array:
@@ -140,9 +145,11 @@ def _object_distance(outline: Outline, n: int, rng: np.random.Generator) -> Arra
 
 
 def _blend(canvas: Array, distance: Array, colour: Array) -> None:
-    """Paint colour onto canvas (n, 32, 32, 3), in place, where distance (n, 32, 32) is negative; its edge is soft."""
-    cover = np.clip(np.float32(0.5) - distance, 0, 1)[..., None]
-    canvas += cover * (colour - canvas)
+    """Paint colour onto canvas (n, 3, 32, 32), in place, where distance (n, 32, 32) is negative; its edge is soft."""
+    cover = np.clip(np.float32(0.5) - distance, 0, 1)[:, None]
+    paint = colour - canvas
+    paint *= cover
+    canvas += paint
 
 
 def _light(n: int, rng: np.random.Generator) -> Array:
@@ -152,8 +159,8 @@ def _light(n: int, rng: np.random.Generator) -> Array:
 
 
 def _noise(n: int, rng: np.random.Generator) -> Array:
-    """Return the camera's noise (n, 32, 32, 3), uniform."""
-    return _between(rng, -NOISE, NOISE, n, SIDE, SIDE, 3)
+    """Return the camera's noise (n, 3, 32, 32), uniform."""
+    return _between(rng, -NOISE, NOISE, n, SIDE, SIDE, 3).transpose(0, 3, 1, 2)
 
 
 # Each outline maps coordinates (right, down), in radii from the object's centre, to a distance that is negative inside.
