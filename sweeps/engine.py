@@ -24,7 +24,7 @@ from sweeps.execution.shared_data import SharedData
 from sweeps.execution.sharing import Sharing, largest, share_out
 from sweeps.interruption import held, tidy
 from sweeps.options import RunOptions
-from sweeps.preparing import Loaded, Prepared
+from sweeps.preparing import Loaded
 from sweeps.reporting import results
 from sweeps.reporting.live import Live
 from sweeps.reporting.plan_tables import print_headline, print_plan
@@ -76,7 +76,7 @@ def run_study(
         prepared, loaded = preparing.to_run(study, planned, options, console, found)
     ray = Background(partial(_ray_here, options.machines))
     command = _Command(prepared, store, console, loaded, tell, ray)
-    with tidy(), locked(command.spool / "driver.lock"), _ahead(ray, prepared), ExitStack() as leased:
+    with tidy(), locked(command.spool / "driver.lock"), _ahead(command), ExitStack() as leased:
         with busy(console, "opening MLflow"):
             lease = Lease(store, study.name, command.say)
             leased.enter_context(lease.held())
@@ -101,7 +101,7 @@ class _Command(Course):
         """Run what MLflow does not have yet, write what came of it, and return the exit status."""
         with busy(self.console, "asking MLflow what is done already"):
             agenda, runs = self._agenda()
-            demand = self._demand(self.options.machines.here())
+            demand = self.demand(self.options.machines.here())
             if not (agenda.over or demand.machines.address):
                 demand.check()
             parents = self._stage_runs()
@@ -137,7 +137,7 @@ class _Command(Course):
         agenda = Agenda(self.study, self.terms, self._decided, *earlier, live.trial_ended)
         return agenda, runs
 
-    def _demand(self, machines: Machines) -> Demand:
+    def demand(self, machines: Machines) -> Demand:
         """Return what the study takes of these machines' memory, now that the images are read."""
         planned, images = self.prepared.planned, self.prepared.known.images
         return memory.demand(self.study.baseline.dataset, planned, images, self.options.seeds, machines)
@@ -209,7 +209,7 @@ class _Command(Course):
 
         machines = connection.enter_context(cluster.connect(self.options.machines, self.ray))
         if machines.address and not machines.num_gpus:
-            hosts.check_memory(self._demand(machines))
+            hosts.check_memory(self.demand(machines))
         self.loaded.data.reference()
         return machines
 
@@ -282,19 +282,24 @@ def _ray_here(machines: Machines) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _ahead(ray: Background, prepared: Prepared) -> Iterator[None]:
-    """Have Ray start while MLflow is opened, where trials will likely run: where there is no report yet. End it."""
+def _ahead(command: _Command) -> Iterator[None]:
+    """Have Ray start on this machine while MLflow is opened, where trials will likely run, as there is no report yet.
+
+    Ended it is here too, wherever it was started.
+    """
+    machines = command.options.machines
+    done = (command.folder / "report.json").exists()
     try:
-        if not (prepared.options.machines.address or (prepared.folder / "report.json").exists()):
+        if not (machines.address or done or command.demand(machines.here()).warnings):
             with held():
                 from sweeps.execution import cluster
 
             if not cluster.joined():
-                ray.begin()
+                command.ray.begin()
         yield
     finally:
         with held():
-            ray.end()
+            command.ray.end()
 
 
 def _begin_to_end(command: _Command, agenda: Agenda, runs: Mapping[str, str]) -> Callable[[], bytes | None] | None:

@@ -38,13 +38,12 @@ class Background:
         if self._error:
             raise self._error
 
-    def leave(self) -> None:
-        """Have the context left, without waiting for it."""
-        self._over.set()
-
     def end(self) -> None:
-        """Have the context left, and wait for it; also where it is being entered yet, as that may not break off."""
-        self.leave()
+        """Have the context left, and wait for it; also where it is being entered yet, as that may not break off.
+
+        Nothing may go on beside it: Ray's C++ part ends the process where a reference is let go of meanwhile.
+        """
+        self._over.set()
         if self.begun:
             self._thread.join()
 

@@ -31,8 +31,8 @@ def connect(machines: Machines, here: Background | None = None) -> Iterator[Mach
     the end.
 
     Returns the machines with their GPUs counted: where no number was given, all that this machine, or the cluster, has
-    now. `here` is a Ray on this machine that may be starting already: it is waited for, and at the end only told to
-    end. Where this process has joined a cluster otherwise, that one is used, and not left. Raises UserError where this
+    now. `here` is a Ray on this machine that may be starting already: it is waited for, and ended at the end.
+    Where this process has joined a cluster otherwise, that one is used, and not left. Raises UserError where this
     machine has fewer GPUs than asked for, or no cluster answers.
     """
     if joined() and not (here and here.begun):
@@ -93,9 +93,7 @@ def _started(machines: Machines, here: Background | None) -> Iterator[None]:
         started.wait()
         yield
     finally:
-        started.leave()
-        if not here:
-            started.end()
+        started.end()
 
 
 def _check_address(address: str) -> None:

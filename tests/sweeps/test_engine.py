@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import optuna
@@ -16,7 +17,7 @@ from mlflow import MlflowClient
 from PIL import Image
 from rich.console import Console
 
-from sweeps import analyse, evaluate
+from sweeps import analyse, engine, evaluate
 from sweeps.course import write_report
 from sweeps.engine import run_study
 from sweeps.execution import hosts, memory, scheduler
@@ -129,6 +130,23 @@ def test_a_study_that_does_not_fit_into_memory_is_refused_before_anything_starts
     monkeypatch.setattr(scheduler, "execute", lambda *_: pytest.fail("nothing is to start"))
     with pytest.raises(UserError, match=r"^the study needs an estimated .* GB of memory, but this machine has 2\.0 GB"):
         Bench(tmp_path).run(study(images))
+
+
+@pytest.mark.parametrize("but", [None, "a report is there", "a cluster", "too little memory", "joined already"])
+def test_ray_starts_ahead_only_where_trials_will_likely_run_on_this_machine(tmp_path, monkeypatch, but):
+    did = []
+    if but == "a report is there":
+        (tmp_path / "report.json").touch()
+    monkeypatch.setattr("sweeps.execution.cluster.joined", lambda: but == "joined already")
+    command = SimpleNamespace(
+        options=SimpleNamespace(machines=Machines(num_gpus=0, address="head:1" if but == "a cluster" else None)),
+        folder=tmp_path,
+        demand=lambda _: SimpleNamespace(warnings=("it does not fit",) if but == "too little memory" else ()),
+        ray=SimpleNamespace(begin=lambda: did.append("begun"), end=lambda: did.append("ended")),
+    )
+    with pytest.raises(KeyboardInterrupt), engine._ahead(command):
+        raise KeyboardInterrupt
+    assert did == (["ended"] if but else ["begun", "ended"])
 
 
 def test_a_validation_part_that_came_with_the_data_is_not_split_again(tmp_path, images):

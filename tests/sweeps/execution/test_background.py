@@ -1,5 +1,4 @@
 import threading
-import time
 from contextlib import contextmanager
 
 import pytest
@@ -29,7 +28,6 @@ def test_nothing_happens_before_it_is_begun():
     slow = Slow()
     slow.may_begin.set()
     background = Background(slow)
-    background.leave()
     background.end()
     assert not background.begun
     assert slow.did == []
@@ -49,18 +47,6 @@ def test_one_thread_enters_and_leaves_while_this_one_does_other_things():
     background.end()
     assert slow.did == [("entered", thread), ("left", thread)]
     assert not thread.is_alive()
-
-
-def test_it_is_left_without_waiting_too():
-    slow = Slow()
-    slow.may_begin.set()
-    background = Background(slow)
-    background.wait()
-    background.leave()
-    until = time.monotonic() + 10
-    while len(slow.did) < 2 and time.monotonic() < until:
-        time.sleep(0.01)
-    assert [what for what, _ in slow.did] == ["entered", "left"]
 
 
 def test_what_is_being_entered_is_entered_before_it_is_left():

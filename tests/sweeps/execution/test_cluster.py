@@ -97,7 +97,7 @@ def test_ray_s_own_answer_to_sigterm_is_the_same_request(monkeypatch):
     assert signal.getsignal(signal.SIGTERM) == ours
 
 
-def test_a_ray_that_is_starting_already_is_waited_for_and_left_to_whoever_began_it(ray_starts):
+def test_a_ray_that_is_starting_already_is_waited_for_and_ended(ray_starts):
     may_start = threading.Event()
     ray_starts.start = lambda: may_start.wait(10)
     here = Background(lambda: cluster.local_ray.running(Machines(num_gpus=0)))
@@ -106,6 +106,7 @@ def test_a_ray_that_is_starting_already_is_waited_for_and_left_to_whoever_began_
     with connect(Machines(num_gpus=0), here) as found:
         assert found == ray_starts.machines
         assert ray_starts.left == []
+    assert ray_starts.left == [True]
     here.end()
     assert ray_starts.left == [True]
 
