@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from sweeps.execution import worker
-from sweeps.execution.messages import Failure, Order, Place, Poisoned, Progress, Stopped, message
+from sweeps.execution.desk import Closed
+from sweeps.execution.messages import Failure, Help, Order, Place, Poisoned, Progress, Stopped, message
 from sweeps.execution.worker import Worker
 from sweeps.study import Watch
 from sweeps.tracking.entry import Entry
@@ -25,6 +26,7 @@ class Trained:
 
     begun: list
     steps: list
+    joined: list
 
     def __init__(self, order, bench):
         assert bench.data.name == "tiny"
@@ -39,6 +41,9 @@ class Trained:
     def wind_up(self):
         return Stopped()
 
+    def join(self, job):
+        self.joined.append((job, len(self.steps)))
+
 
 class Tracker:
     """Stands for the Tracker's actor; nothing is ever on its way to it."""
@@ -51,7 +56,7 @@ def order(key="a"):
 @pytest.fixture
 def at_work(monkeypatch, tiny):
     monkeypatch.setattr(worker, "Running", Trained)
-    Trained.begun, Trained.steps = [], []
+    Trained.begun, Trained.steps, Trained.joined = [], [], []
     made = Worker.__new__(Worker)  # Tune's own constructor wants a session
     made.setup(Place(0.0).to_config(), tiny, {}, Watch(), Tracker())
     made.take(order())
@@ -190,6 +195,51 @@ def test_a_trial_that_is_wound_up_ends_with_the_next_step_and_the_one_after_it_d
     at_work.reset_config(Place(0.0).to_config())
     at_work.take(order("b"))
     assert message(at_work.step()) == PROGRESS
+
+
+def test_helpers_are_let_in_before_the_next_epoch_and_once(at_work):
+    Trained.steps = [PROGRESS] * 3
+    at_work.step()
+    at_work.join("one")
+    at_work.join("two")
+    at_work.step()
+    at_work.step()
+    assert Trained.joined == [("one", 2), ("two", 2)]
+    at_work.join("late")
+    at_work.reset_config(Place(0.0).to_config())
+    at_work.take(order("b"))
+    Trained.steps = [PROGRESS]
+    at_work.step()
+    assert len(Trained.joined) == 2
+
+
+@pytest.mark.parametrize("winding_up", [False, True])
+def test_where_a_helper_has_gone_the_trial_goes_on_from_its_last_snapshot(at_work, winding_up, monkeypatch):
+    Trained.steps = [PROGRESS, PROGRESS]
+    at_work.step()
+    if winding_up:
+        monkeypatch.setattr(Trained, "wind_up", Mock(side_effect=Closed))
+        at_work.wind_up()
+    else:
+        Trained.steps.insert(0, Closed())
+    assert message(at_work.step()) == PROGRESS
+    assert Trained.begun == ["a" * 64] * 2
+    assert not at_work.winding_up  # the driver decides anew, after an epoch that it has seen
+
+
+def test_it_helps_until_that_is_over_and_ends_without_a_message(at_work, monkeypatch):
+    job, helped = Help("n", Trial(), "cpu", None), []
+
+    def assist(*given):
+        helped.append(given)
+        raise Closed
+
+    monkeypatch.setattr(worker, "assist", assist)
+    at_work.take(job)
+    result = at_work.step()
+    assert (message(result), result["done"]) == (None, True)
+    assert helped == [(job, at_work.bench)]
+    assert Trained.begun == []
 
 
 def test_without_an_order_it_ends_at_once(at_work):
