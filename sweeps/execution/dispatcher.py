@@ -73,13 +73,14 @@ class Dispatcher:
     def helps(self, job: Help, actor: Any) -> None:
         """Note that a worker has begun to help with a trial."""
         self.watchdog.watch(job.name, actor)
+        self.display.shared(self.agenda.tasks[job.key], 1 + len(self.helpers.names(job.key)))
 
     def helped(self, job: Help) -> None:
         """Note that a worker helps no more. A trial that still wants it goes on from its last snapshot, alone."""
         self.watchdog.leave(job.name)
         reason = self.watchdog.reason(job.name)
-        if key := self.helpers.lost(job.name):
-            self._again(key, f"of a worker that helped, {reason}")
+        if self.helpers.lost(job):
+            self._again(job.key, f"of a worker that helped, {reason}")
 
     def progressed(self, key: str, progress: Progress) -> None:
         """Note that a trial has trained an epoch."""

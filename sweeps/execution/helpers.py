@@ -50,7 +50,7 @@ class Helpers:
         if led is None or self._left(led) <= 0:
             return None
         self._desk = self._desk or self._start()
-        job = Help(uuid.uuid4().hex, led.task.cell.trial, device, self._desk)
+        job = Help(uuid.uuid4().hex, led.task.key, led.task.cell.trial, device, self._desk)
         led.jobs[job.name] = job
         led.actor.join.remote(job)
         return job
@@ -65,19 +65,16 @@ class Helpers:
         for job in led.jobs.values() if led else ():
             job.desk.close(job.inbox, job.outbox)
 
-    def lost(self, name: str) -> str | None:
-        """Note that a helper was lost: its trial goes on from its last snapshot, alone. Return the trial's key.
-
-        None where it did not help any more.
-        """
-        key = next((key for key, led in self._led.items() if name in led.jobs), None)
-        if key is not None:
-            task, actor = self._led[key].task, self._led[key].actor
-            self.dismiss(key)
-            self._lost.add(key)
-            self.begin(task, actor)
-            self._desk = None  # it may be what was lost
-        return key
+    def lost(self, job: Help) -> bool:
+        """Note that a helper has gone: its trial goes on from its last snapshot, alone. False where that had ended."""
+        led = self._led.get(job.key)
+        if led is None or job.name not in led.jobs:
+            return False
+        self.dismiss(job.key)
+        self._lost.add(job.key)
+        self.begin(led.task, led.actor)
+        self._desk = None  # it may be what was lost
+        return True
 
     def _left(self, led: Led) -> float:
         """Return how many seconds a trial has left with its helpers; 0 where one more would be of no use."""

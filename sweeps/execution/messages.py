@@ -71,6 +71,7 @@ class Help:
     """A part in another worker's trial, from the driver to both: who has the trial says by way of the desk which."""
 
     name: str
+    key: str
     trial: Trial
     device: str
     desk: DeskActor

@@ -89,7 +89,7 @@ def test_with_the_trial_its_helpers_are_dismissed():
     bench.helpers.dismiss("a")
     assert bench.desks[0].closed == [job.inbox, job.outbox]
     assert bench.helpers.names("a") == []
-    assert bench.helpers.lost(job.name) is None  # nobody waits for it any more
+    assert not bench.helpers.lost(job)  # nobody waits for it any more
     bench.begin("b", done=1)
     bench.helpers.send("cpu")
     assert len(bench.desks) == 1
@@ -99,7 +99,8 @@ def test_a_trial_that_lost_a_helper_goes_on_without_any_for_good():
     bench = Bench()
     bench.begin("a", done=1)
     first, second = bench.helpers.send("cpu"), bench.helpers.send("cpu")
-    assert bench.helpers.lost(first.name) == "a"
+    assert bench.helpers.lost(first)
+    assert not bench.helpers.lost(second)
     assert set(bench.desks[0].closed) == {first.inbox, first.outbox, second.inbox, second.outbox}
     assert not bench.helpers.wanted()
     bench.begin("a", done=1)  # its own worker was lost too, and another one has it

@@ -55,7 +55,7 @@ def serve(data, job, here=None):
 
 
 def test_a_share_is_taken_over_once_and_its_records_and_state_come_back(tiny):
-    job = Help("n", TRIAL, "cpu", Table())
+    job = Help("n", "k", TRIAL, "cpu", Table())
     away, share = Away(job), Share(None, (1, 2), b"")
     away.train(share)
     share.fresh = False
@@ -76,7 +76,7 @@ def test_the_state_goes_there_and_comes_back(tiny):
     begun = assistant(tiny)
     begun.take_over(b"", (1,))
     begun.train()
-    job = Help("n", TRIAL, "cpu", Table())
+    job = Help("n", "k", TRIAL, "cpu", Table())
     away = Away(job)
     away.train(Share(None, (1,), begun.state()))
     with pytest.raises(Closed):
@@ -96,7 +96,7 @@ def test_what_fails_there_is_the_trial_s_failure_with_its_own_reason(tiny):
         raise Diverged("the training loss became nan in epoch 1 (seed 1)")
         yield
 
-    job = Help("n", TRIAL, "cpu", Table())
+    job = Help("n", "k", TRIAL, "cpu", Table())
     Away(job).train(Share(None, (1,), b""))
     serve(tiny, job, diverges)
     with pytest.raises(FailedThere) as raised:

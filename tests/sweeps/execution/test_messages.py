@@ -33,12 +33,12 @@ def test_tune_s_config_is_a_place_at_first_and_comes_to_an_order():
 
 
 def test_a_place_may_come_to_help_instead():
-    job = Help("name", Trial(), "cpu", None)
+    job = Help("name", "k", Trial(), "cpu", None)
     config = Place(0.0).to_config()
     assert Help.of(config) is None
     job.put_into(config)
     assert (Help.of(config), Order.of(config)) == (job, None)
-    assert len({job.inbox, job.outbox, Help("other", Trial(), "cpu", None).inbox}) == 3
+    assert len({job.inbox, job.outbox, Help("other", "k", Trial(), "cpu", None).inbox}) == 3
 
 
 @pytest.mark.parametrize(("gpu", "device"), [(0.0, "cpu"), (0.25, "cuda"), (1.0, "cuda")])

@@ -132,7 +132,7 @@ def test_each_event_of_tune_s_reaches_the_dispatcher(event, result, call):
 
 
 def test_a_worker_that_starts_may_get_to_help_and_the_dispatcher_hears_of_its_end_whatever_it_is():
-    job = Help("n", Trial(), "cpu", None)
+    job = Help("n", "k", Trial(), "cpu", None)
     dispatcher = Told(job)
     listener = listening(dispatcher)
     trial = tune_s(listener.places.suggest("a"), nothing_to_do())

@@ -228,7 +228,7 @@ def test_where_a_helper_has_gone_the_trial_goes_on_from_its_last_snapshot(at_wor
 
 
 def test_it_helps_until_that_is_over_and_ends_without_a_message(at_work, monkeypatch):
-    job, helped = Help("n", Trial(), "cpu", None), []
+    job, helped = Help("n", "k", Trial(), "cpu", None), []
 
     def assist(*given):
         helped.append(given)
