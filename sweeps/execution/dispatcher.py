@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.agenda import Agenda, threads
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.status import Status
 from sweeps.execution.helpers import Helpers
@@ -34,6 +34,7 @@ class Dispatcher:
     tags: Mapping[str, str]  # of all MLflow runs
     gpu: float  # a trial's share of a GPU; 0: the CPU
     images: Images  # that trials are trained on
+    cores: int = 1  # of the machine that has most
     parents: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by stage, the tags of its MLflow runs
     histories: Histories = field(default_factory=Histories)
     watchdog: Watchdog = field(default_factory=Watchdog)
@@ -45,10 +46,11 @@ class Dispatcher:
 
     def place(self, asked: Collection[Place]) -> Place | None:
         """Return a place to ask for beside those `asked` for already; None where they are enough."""
-        for place in (Place(1.0, alone=True), Place(self.gpu)):
-            wanted = self.agenda.ready(alone=place.alone) + (place == Place(0.0) and self.helpers.wanted())
-            if wanted > sum(each == place for each in asked):
-                return place
+        if self.agenda.ready(alone=True) > sum(each.alone for each in asked):
+            return Place(1.0, alone=True)
+        others = sum(not each.alone for each in asked)
+        if self.agenda.ready() + (not self.gpu and self.helpers.wanted()) > others:
+            return Place(self.gpu, cores=1 if self.gpu else min(self.cores, threads(self.agenda, others)))
         return None
 
     def next(self, place: Place) -> Order | Help | None:

@@ -28,6 +28,7 @@ class Place:
 
     gpu: float  # its share of a GPU; 0: it trains on the CPU
     alone: bool = False  # for a trial that needs the GPU to itself
+    cores: int = 1
 
     @property
     def device(self) -> str:

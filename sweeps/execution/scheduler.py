@@ -60,12 +60,12 @@ def execute(
     # Tune writes what it sends to workers into logs and command lines: let it send none of the user's variables
     class_cache.ENV_VARS_TO_PROPAGATE.intersection_update(TUNE_SETTINGS)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say of its own files concerns nobody
-    dispatcher = Dispatcher(agenda, tracker, display, tags, resources.get("gpu", 0.0), images, parents)
+    dispatcher = Dispatcher(agenda, tracker, display, tags, resources.get("gpu", 0.0), images, _most_cores(), parents)
     trainable = tune.with_resources(
         tune.with_parameters(
             Worker, data=data.reference(), weights=dict(weights), watch=agenda.study.watch, tracker=tracker
         ),
-        lambda config: tune.PlacementGroupFactory([{"CPU": 1, "GPU": Place.of(config).gpu}]),
+        lambda config: tune.PlacementGroupFactory([{"CPU": Place.of(config).cores, "GPU": Place.of(config).gpu}]),
     )
     stopping = EarlyStopping(agenda)
     try:
@@ -73,6 +73,11 @@ def execute(
             _fit_all(trainable, stopping, dispatcher)
     finally:
         dispatcher.interrupted()
+
+
+def _most_cores() -> int:
+    """Return how many cores the machine has that has most: no place may ask for more."""
+    return max(1, *(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]))
 
 
 def _fit_all(trainable: Any, stopping: EarlyStopping, dispatcher: Dispatcher) -> None:

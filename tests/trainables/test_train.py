@@ -63,6 +63,22 @@ def test_replicates_side_by_side_are_the_same_as_alone(tiny):
     assert both[0].seeds == (0, 1)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_trial_says_how_many_threads_whatever_the_process_had(tiny, threads):
+    before = torch.get_num_threads()
+    try:
+        trial, found = Trial(model=MODEL, training=Training(epochs=1, batch_size=16, threads=threads)), []
+        for had in (1, 2, 3):
+            torch.set_num_threads(had)
+            members, _ = run(trial, tiny)
+            found.append((torch.get_num_threads(), members[0].model.state_dict()))
+    finally:
+        torch.set_num_threads(before)
+    assert [number for number, _ in found] == [threads] * 3
+    for _, weights in found[1:]:
+        assert all(torch.equal(tensor, found[0][1][name]) for name, tensor in weights.items())
+
+
 def test_training_leaves_the_callers_random_numbers_alone(tiny):
     torch.manual_seed(5)
     before = torch.get_rng_state()

@@ -387,3 +387,20 @@ def test_on_a_gpu_nobody_helps():
         dispatcher.progressed(order.key, Progress(1, 0.5, False, (), dict.fromkeys((0, 1, 2), new)))
     assert dispatcher.place([]) is None
     assert dispatcher.next(SHARED) is None
+
+
+def test_a_place_has_the_cores_that_its_trial_has_threads_or_as_many_as_there_are():
+    base = STUDY.baseline.with_values({"training.threads": 3})
+    study = Study("s", base, (Stage("threads", {"training.threads": (2, 8)}),))
+    agenda = Agenda(study, terms(early_stopping=False), lambda _: None)
+    ahead = [task.cell.trial.training.threads for task in agenda.ledger.queue]
+    made = Dispatcher(agenda, TrackerActor(Notes()), Notes(), {}, gpu=0.0, images=Images((3, 32, 32), 10, 100), cores=6)
+    first = made.place([])
+    second = made.place([first])
+    assert [first, second] == [Place(0.0, cores=min(6, number)) for number in ahead]
+    assert made.place([first, second]) is None
+    made.gpu = 0.5
+    assert made.place([]) == Place(0.5)
+    made.gpu = 0.0
+    made.helpers.wanted = lambda: True
+    assert made.place([first, second]) == Place(0.0, cores=3)  # as the baseline: whom it will help is not known yet
