@@ -24,6 +24,7 @@ from sweeps.tracking.tracker import Tracker
 from trainables.checkpoint import pack, pack_records, unpack
 from trainables.config import Trial
 from trainables.datasets import Dataset
+from trainables.devices import give_memory_back
 from trainables.group import Observer
 from trainables.history import Epoch, History
 from trainables.kept import Kept
@@ -168,9 +169,12 @@ class Running:
         self.bench.outbox.send(Tracker.epoch, self.order.key, epoch, metrics, files, worker=self.attempt)
 
     def _settle(self) -> None:
-        """Wait until the Tracker has what it was sent."""
+        """Wait until the Tracker has what it was sent, and give back a snapshot's memory: more than training takes."""
+        snapshot = self.snapshots.outstanding
         with self.snapshots.waiting():
             self.bench.outbox.settle()
+        if snapshot:
+            give_memory_back()
 
     def _scores_before(self, epoch: Epoch) -> tuple[float, ...]:
         """Return the validation scores of the epochs before: means over the replicates that train."""
