@@ -104,4 +104,4 @@ class Assistant:
 
     def state(self) -> bytes:
         """Return the replicates' state."""
-        return pack(self.trial, self.data, [member for member in self.replicates if member.epoch])[STATE]
+        return pack(self.trial, self.data, self.replicates)[STATE]

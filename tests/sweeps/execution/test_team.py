@@ -128,17 +128,27 @@ def test_a_snapshot_along_the_way_is_as_in_turn_and_changes_nothing(tiny):
     assert content(shared, tiny) == content(alone, tiny)
 
 
-def test_replicates_that_are_behind_catch_up_with_a_helper_as_alone(tiny):
-    ahead = team(tiny, seeds=(0,))
-    epochs(ahead, upto=3)
-    state = pack(TRIAL, tiny, ahead.gathered())[STATE]
-    expected = in_turn(tiny, state=state)
-    shared, helper = team(tiny, state=state), Near(tiny)
-    shared.join(helper)
+@pytest.mark.parametrize(
+    ("ahead", "helpers", "trained"),
+    [
+        ((0,), 1, [[(2, 3)] * 4]),
+        ((0,), 3, [[(1,)] * 4, [(2,)] * 4, [(3,)] * 4]),  # who has the trial waits for the others
+        ((2,), 1, [[(2, 3)] * 4]),  # of a share some are ahead
+        ((2,), 3, [[(1,)] * 4, [(2,)], [(3,)] * 4]),
+    ],
+)
+def test_replicates_that_are_behind_catch_up_with_helpers_as_alone(tiny, ahead, helpers, trained):
+    seeds = (0, 1, 2, 3)
+    begun = team(tiny, seeds=ahead)
+    epochs(begun, upto=3)
+    state = pack(TRIAL, tiny, begun.gathered())[STATE]
+    shared, colleagues = team(tiny, state=state, seeds=seeds), [Near(tiny) for _ in range(helpers)]
+    for each in colleagues:
+        shared.join(each)
     found = seen(epochs(shared))
     assert [number for number, _, _ in found] == [1, 2, 3, 4]
-    assert helper.trained == [(2,)] * 4
-    assert (found, content(shared, tiny)) == expected
+    assert [each.trained for each in colleagues] == trained
+    assert (found, content(shared, tiny)) == in_turn(tiny, state=state, seeds=seeds)
 
 
 def test_what_has_run_all_its_epochs_is_not_given_away(tiny):
