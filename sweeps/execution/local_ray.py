@@ -53,8 +53,8 @@ def running(machines: Machines) -> Iterator[None]:
     _check_descriptors(machines.cores)
     with ExitStack() as stack:
         folder = stack.enter_context(private_folder())
-        # beyond so many processes Ray ends those that wait: it is one for each core, and the Tracker's
-        room = {"RAY_num_workers_soft_limit": str(machines.cores + 1)}
+        # beyond so many processes Ray ends those that wait: it is one for each core, the Tracker's and the desk's
+        room = {"RAY_num_workers_soft_limit": str(machines.cores + 2)}
         stack.enter_context(_environment(_doors(folder) | room))
         # Ray prints what its processes report of each other: where it ends, `head` says so
         stack.enter_context(_replaced(ray._private.worker, "print_to_stdstream", _do_nothing))

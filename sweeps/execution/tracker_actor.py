@@ -92,5 +92,5 @@ def start(uri: str, experiment: str, spool: Path, dataset: Mapping[str, str]) ->
 
 
 def own_process() -> dict[str, Any]:
-    """Return what has Ray start a process for the Tracker, and leave those to the trials that have loaded torch."""
+    """Return what has Ray start a process for an actor that needs no torch, and leave those to trials that have it."""
     return {"env_vars": {LIGHT: "1"}}
