@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.tracking.findings import findings_in
+from sweeps.tracking.finished import model_name
 from sweeps.tracking.store import Store
 from tests.faults.site import FAULT, TRIALS, Server, Site, command, until
 
@@ -55,7 +56,7 @@ def test_findings_of_a_server_that_died_while_analyses_ran_are_kept_and_delivere
     assert said.count("MLflow does not take findings now") == 1
     assert len(findings_in(site.spool)) == len(JOBS)
     report = (site.results / "report.html").read_text()
-    assert all(f"<h2>{title}: " in report for title in ("Images", "Mistakes"))
+    assert all(f"<h3>{title}: " in report for title in ("Images", "Mistakes"))
 
     server.start()
     if deliverer == "sync.py":
@@ -90,9 +91,11 @@ def test_damaged_weights_and_findings_cost_the_questions_on_them_alone(tmp_path)
     status, said = site.run()
     assert status == 1, said
     assert "Traceback" not in said
-    name = Store(site.uri).client.get_run(run_id).info.run_name
-    why = f"failed: run {run_id} ({name}) has no model that can be read: checkpoint/weights.safetensors is not whole: "
-    assert [said.count(f"{job} of hurt, {name}: {why}") for job in JOBS] == [1, 1]
+    [trial] = Store(site.uri).finished(run_id)
+    model = model_name(trial)
+    damaged = "has no model that can be read: checkpoint/weights.safetensors is not whole: "
+    why = f"failed: run {run_id} ({trial.name}) {damaged}"
+    assert [said.count(f"{job} of {model}: {why}") for job in JOBS] == [1, 1]
     assert (site.results / "report.html").read_text().count("Failed: run ") == len(JOBS)
 
     # the other models answer
@@ -108,7 +111,7 @@ def test_damaged_weights_and_findings_cost_the_questions_on_them_alone(tmp_path)
     finding.write_bytes(content[:-9])
     status, said = site.run()
     assert status == 0, said
-    assert f"mistakes of hurt, {name}: its stored finding is damaged and is made again (" in said
+    assert f"mistakes of {model}: its stored finding is damaged and is made again (" in said
     assert said.count(": done\n") == 1
     assert finding.read_bytes() == content
     status, said = site.run()
