@@ -82,6 +82,10 @@ class Artifacts:
                 raise Unreadable(f"{folder} has more than {MOST_FILES:,} files")
         return {PurePosixPath(each.path).relative_to(folder).as_posix(): self.fetch(each) for each in files}
 
+    def add(self, file: Path, folder: str) -> None:
+        """Add a file to a folder of the run's; "" is its own. Raises what MLflow does."""
+        self.repository.log_artifact(str(file), folder or None)
+
     def delete(self, path: str) -> None:
         """Delete a file, of a link the link. Raises Unreadable where there is no such file in the run's folder."""
         if path not in [each.path for each in self.listed(folder_of(path))]:
