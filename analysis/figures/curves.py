@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import colours
@@ -19,6 +20,8 @@ from analysis.figures.page import as_png
 from analysis.figures.text import DPI, NOTE, TITLE, plain
 
 PAIR = ("-", "--")
+SHADES, LEVELS = "Greys", 60  # of how many others are where, and into how many heights an epoch is divided
+PALEST, DARKEST = 0.08, 0.55  # of the shades: one trial is seen, and lines stand out on the most
 UNMATCHED = {"color": "0.35", "marker": "o"}
 
 Point = tuple[str, int, float]  # label, epoch, value
@@ -61,6 +64,7 @@ def curves(
     reference: Sequence[Point] = (),
     pair: tuple[str, str] | None = None,
     head: str = "",
+    others: np.ndarray | None = None,
     size: tuple[float, float] = (6.2, 3.2),
 ) -> Figure:
     """Draw curves against the epoch on one axis: means over replicates, in bands of ± 1 sd where there are two or more.
@@ -68,8 +72,9 @@ def curves(
     An epoch at which any replicate has no finite value is a gap: a mean over the rest would flatter. `percent` draws
     fractions times 100, those of `reference` too, whose points (label, epoch, value) are open markers like those of the
     curve with that label. With `pair`, the names of the two metrics, the curves are solid, and what is `beside` them is
-    dashed. `head` says what the labels are values of; `size` are inches, by which two stand side by side on
-    a sheet of paper. It grows with the legend.
+    dashed. `head` says what the labels are values of. `others` are means of further trials, (trials, epochs), NaN where
+    there is none: behind the curves it is shaded how many of them are where. `size` are inches, by which two stand side
+    by side on a sheet of paper. It grows with the legend.
     """
     if not curves:
         raise ValueError("there are no curves to draw, but at least one is needed")
@@ -80,6 +85,7 @@ def curves(
     high = max(size[1], 1.2 + 0.2 * (len(curves) + bool(reference) + 2 * bool(pair)))  # room for the legend
     figure = Figure(figsize=(size[0], high), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
     axes = figure.add_subplot()
+    shaded = _draw_density(axes, scale * others) if others is not None and np.isfinite(others).any() else []
     lines = [_draw_curve(axes, curve, scale, look, pair) for curve, look in zip(curves, looks, strict=True)]
     lines += _draw_points(axes, reference, scale, {c.label: look for c, look in zip(curves, looks, strict=True)})
     for name, how in zip(pair or (), PAIR if pair else (), strict=True):
@@ -88,7 +94,7 @@ def curves(
     axes.set_ylabel(plain(ylabel))
     beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}
     words = {"fontsize": 9, "title": plain(textwrap.fill(head, 24)) or None, "title_fontsize": 9, "alignment": "left"}
-    axes.legend(handles=lines, frameon=False, handlelength=3, **words, **beside)
+    axes.legend(handles=[*lines, *shaded], frameon=False, handlelength=3, **words, **beside)
     _describe(figure, title, caption)
     return figure
 
@@ -114,6 +120,20 @@ def _draw_curve(
         end = {"color": style["color"], "marker": "X", "markersize": 10, "markeredgecolor": "white"}
         axes.plot([last], [mean[-1]], zorder=3, **end)
     return line
+
+
+def _draw_density(axes: Axes, values: np.ndarray) -> list[Patch]:
+    """Shade how many of these trials are at which height after each epoch; return what the legend has of it.
+
+    The darkest is where most are, and the scale is of square roots, as a single one is to be seen beside hundreds.
+    """
+    epochs, known = np.arange(values.shape[1]) + 0.5, np.isfinite(values)
+    edges = np.histogram_bin_edges(values[known], LEVELS)
+    counts = np.stack([np.histogram(values[known[:, at], at], edges)[0] for at in range(values.shape[1])], axis=1)
+    shades = PALEST + (DARKEST - PALEST) * np.sqrt(counts / counts.max())
+    seen = np.ma.masked_where(counts == 0, shades)
+    axes.pcolormesh([*epochs, epochs[-1] + 1], edges, seen, cmap=SHADES, vmin=0, vmax=1, zorder=0, rasterized=True)
+    return [Patch(color=str(1 - (PALEST + DARKEST) / 2), label=f"{len(values):,} others: the darker, the more")]
 
 
 def _draw_points(

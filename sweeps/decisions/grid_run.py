@@ -99,12 +99,12 @@ class GridRun:
         """Take a trial's outcome from the store, or have it run, unless another stage has seen to that."""
         ledger = self.ledger
         if self._was_only_screened(cell, key):
-            del ledger.outcomes[key]  # here it runs in full
+            ledger.forget(key)  # here it runs in full
         elif key in ledger.outcomes or key in ledger.tasks:
             return
         known = ledger.known.get(key)
         if known and not ledger.wants(cell.trial, known):
-            ledger.outcomes[key] = ledger.outcome(cell, key, known.history, ledger.terms.seeds)
+            ledger.note(ledger.outcome(cell, key, known.history, ledger.terms.seeds))
             ledger.reused.append(key)
         else:
             ledger.tasks[key] = Task(self.stage.name, cell, key, known, ledger.terms.seeds)
