@@ -26,6 +26,7 @@ import pytest
 from rich.console import Console
 
 from analysis.report import Column, Table
+from sweeps.decisions import judge, stopping
 from sweeps.decisions.agenda import Agenda, keep_failures
 from sweeps.decisions.planning import plan_study
 from sweeps.decisions.records import Known
@@ -105,7 +106,9 @@ def too_many(path: Callable[[int], Run]) -> dict[str, tuple[int, ...]]:
 
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw nothing, wait for no disk, and have files of runs in memory."""
+    """Draw nothing, wait for no disk, have files of runs in memory, and looks at so few trials that they are many."""
+    monkeypatch.setattr(judge, "LOOKS", 4)
+    monkeypatch.setattr(stopping, "LOOKS", 4)
     monkeypatch.setattr(os, "fsync", lambda _: None)
     monkeypatch.setattr(album, "_draw", lambda _, files: [file.write_bytes(b"<svg/>") for file in files])
     monkeypatch.setattr(Artifacts, "at", classmethod(lambda _, __, uri: Artifacts(Shelf(uri))))  # type: ignore[arg-type]
