@@ -18,6 +18,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Any
@@ -186,7 +187,7 @@ def quiet() -> Console:
 
 
 def agenda(trials: int, known: Mapping[str, Known] | None = None) -> Agenda:
-    return Agenda(study(trials), TERMS, lambda _: None, known)
+    return Agenda(study(trials), replace(TERMS), lambda _: None, known)  # keys are kept with their terms
 
 
 def stored(trials: int, status: Status = Status.DONE) -> dict[str, Known]:
