@@ -176,19 +176,7 @@ class Agenda:
         They are those that wait, and for stages that are not open yet their trials from the baseline, each once.
         """
         laid_aside = (each.task for each in self.ledger.waiting.values())
-        return [task.cell.trial for task in (*self.ledger.alone, *self.ledger.queue, *laid_aside)] + self.to_come()
-
-    def to_come(self) -> list[Trial]:
-        """Return the part of expected() that is of stages that are not open yet; the same list as long as it is so."""
-        now = len(self.tasks), len(self._runs), len(self._results)
-        if now != self._foreseen[0]:
-            found: dict[str, Trial] = {}
-            for stage in self.study.all_stages:
-                if stage.name not in self._runs and stage.name not in self._results:
-                    found |= self.urgency.foreseen[stage.name]
-            there = (trial for key, trial in found.items() if not (key in self.tasks or key in self.outcomes))
-            self._foreseen = now, list(there)
-        return self._foreseen[1]
+        return [task.cell.trial for task in (*self.ledger.alone, *self.ledger.queue, *laid_aside)] + to_come(self)
 
     def _run_of(self, key: str) -> StageRun:
         return self._runs[self.tasks[key].stage]
@@ -250,6 +238,19 @@ def searches(agenda: Agenda) -> list[tuple[Search, StageRun | None]]:
     """Return the searches that are not decided, each with its course where it has begun."""
     found = (stage for stage in agenda.study.stages if isinstance(stage, Search))
     return [(each, agenda._runs.get(each.name)) for each in found if each.name not in agenda._results]
+
+
+def to_come(agenda: Agenda) -> list[Trial]:
+    """Return the part of expected() that is of stages that are not open yet; the same list as long as it is so."""
+    now = len(agenda.tasks), len(agenda._runs), len(agenda._results)
+    if now != agenda._foreseen[0]:
+        found: dict[str, Trial] = {}
+        for stage in agenda.study.all_stages:
+            if stage.name not in agenda._runs and stage.name not in agenda._results:
+                found |= agenda.urgency.foreseen[stage.name]
+        there = (trial for key, trial in found.items() if not (key in agenda.tasks or key in agenda.outcomes))
+        agenda._foreseen = now, list(there)
+    return agenda._foreseen[1]
 
 
 def under_way(agenda: Agenda) -> list[StageResult]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sweeps.decisions.agenda import Agenda, searches
+from sweeps.decisions.agenda import Agenda, searches, to_come
 from sweeps.decisions.ahead import Ahead, is_screened, of_search
 from sweeps.decisions.records import Task
 from trainables.config import Trial
@@ -55,7 +55,7 @@ class Progress:
         begun = [*running.values(), *self._laid_aside()]
         parts = [min(1.0, epoch / task.cell.trial.training.epochs) for task, epoch in begun]
         ledger = self.agenda.ledger
-        expected = sum(map(len, (ledger.alone, ledger.queue, ledger.waiting, self.agenda.to_come())))
+        expected = sum(map(len, (ledger.alone, ledger.queue, ledger.waiting, to_come(self.agenda))))
         total = done + len(running) + expected + sum(each.trials for each in searches)
         return Count(done, total, (done + sum(parts)) / max(1, total))
 
@@ -89,9 +89,9 @@ class Progress:
 
     def _beyond(self) -> float:
         """Return the work of stages that are not open yet."""
-        to_come = self.agenda.to_come()
-        if to_come is not self._to_come:
-            self._to_come, self._in_all = to_come, sum(map(self._whole, to_come))
+        beyond = to_come(self.agenda)
+        if beyond is not self._to_come:
+            self._to_come, self._in_all = beyond, sum(map(self._whole, beyond))
         return self._in_all
 
     def _whole(self, trial: Trial) -> float:

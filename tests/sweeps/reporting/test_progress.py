@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.agenda import Agenda, to_come
 from sweeps.decisions.records import Known, Task
 from sweeps.decisions.status import Status
 from sweeps.reporting import progress
@@ -137,7 +137,7 @@ def test_the_time_left_is_right_as_the_queue_changes(clock):
     assert (counted.seconds_left({}), len(agenda.expected())) == (expected(), 4)
     agenda.put_back(second.key, alone=True)
     assert (counted.seconds_left({}), len(agenda.expected())) == (expected(), 5)
-    assert agenda.to_come() is agenda.to_come()
+    assert to_come(agenda) is to_come(agenda)
     for task in (agenda.next(alone=True), agenda.next(), agenda.next()):
         end(agenda, task, FULL)
         assert counted.seconds_left({}) == expected()
