@@ -103,6 +103,7 @@ class Uploader:
     def _deliver(self, trial: Tracked, away: threading.Event) -> bool:
         """Deliver a trial where it is due; return whether MLflow took it. Sets `away` where it is away."""
         if trial.delivered or time.monotonic() < trial.retry_due:
+            self._shared.settle(trial)
             return False
         if not self._hurried.is_set():  # nobody counts
             trial.answered.clear()
@@ -111,7 +112,8 @@ class Uploader:
         except Exception as error:  # whatever it is, it must not end the thread
             self._failed(trial, error, away)
             return False
-        trial.error = None
+        trial.error = None  # before it waits no longer: then whoever drains asks for problems
+        self._shared.settle(trial)
         return True
 
     def _failed(self, trial: Tracked, error: Exception, away: threading.Event) -> None:
@@ -156,7 +158,6 @@ class Delivery:
         run = self.runs.find(trial.kept.about) if trial.inherited else None
         if run and is_ahead(self.store, run, trial.kept.state()):
             self._let_go(run)
-            self.shared.settle(trial)
             return
         standing = trial.kept.standing  # read first: all that came before it is delivered before it
         about = trial.kept.about
@@ -172,7 +173,6 @@ class Delivery:
         with self.shared.lock:
             if trial.delivered and not trial.kept.running:
                 trial.retire()
-        self.shared.settle(trial)
 
     def _let_go(self, run: Run) -> None:
         """Send nothing of what was left, but that the trial was interrupted, where the run is shown as under way."""

@@ -226,13 +226,13 @@ class Tracker:
         return self._shared.trials[key]
 
     def _left(self) -> list[Tracked]:
-        """Return the trials of which MLflow has not got everything."""
-        return [trial for trial in self._shared.waiting() if not trial.delivered]
+        """Return the trials of which MLflow has not got everything, as far as the uploader has come."""
+        return self._shared.waiting()
 
     def _progress(self) -> tuple[int, int]:
         """Return what changes whenever MLflow takes something that it had not taken before."""
-        waiting = self._shared.waiting()
-        return len(waiting), sum(len(trial.answered) for trial in waiting)
+        left = self._left()
+        return len(left), sum(len(trial.answered) for trial in left)
 
     def _take_over(self) -> None:
         """Take over what earlier processes left in the spool."""

@@ -348,6 +348,7 @@ def delivering(trials: int) -> Run:
                 tracker.finish(key, Status.DONE)
                 for trial in shared.waiting():
                     Delivery(store, runs, shared, trial).deliver(lambda: True)
+                    shared.settle(trial)
                 assert tracker._left() == []
             assert len(tracker.run_ids()) == trials
 
