@@ -201,6 +201,8 @@ class Training(Config):
     ap_rule: str = one_of("11-point", AP_RULES)  # multi-label only: how precision is averaged over recall
     # each seed holds back validation images of its own, so that the spread over seeds has that of the split in it
     vary_split: bool = switch(False)
+    # CPU only: so many cores train one replicate. Other numbers give other bits, whatever there is of cores
+    threads: int = whole(1, 1, 256)
 
     @property
     def knows_its_end(self) -> bool:

@@ -47,11 +47,15 @@ def give_memory_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def prepare(device: torch.device) -> None:
-    """Have this process compute the same bits again on a GPU, and in full float32 wherever training does not say TF32.
+def prepare(device: torch.device, threads: int | None = None) -> None:
+    """Have this process compute the same bits again: on the CPU with so many threads, by default as many as it has; on
+    a GPU in full float32 wherever training does not say TF32.
 
-    Torch itself would take TF32 in convolutions, whose products have ten bits of mantissa.
+    Torch itself would take TF32 in convolutions, whose products have ten bits of mantissa. On the CPU sums over a batch
+    are split among the threads, so that their number, though not that of the cores, changes the last bits.
     """
+    if threads and device.type == "cpu":
+        torch.set_num_threads(threads)
     if on_gpu(device):
         torch.backends.cudnn.deterministic = True
         for products in _products():

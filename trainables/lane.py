@@ -19,6 +19,7 @@ from trainables.devices import RandomNumbers, sent
 from trainables.replicate import Replicate, Weights, learning_rate, optimizer_tensors, update
 from trainables.resident import Feed, Part
 from trainables.scoring import Score, loss, score
+from trainables.straight import straight
 
 Seen = Callable[[Tensor], None]  # gets a batch (N, H, W, C) uint8 as the network is about to
 
@@ -29,6 +30,7 @@ class Lane:
     def __init__(self, member: Replicate, part: Part, recipe: Training, dtype: torch.dtype, classes: int) -> None:
         device, count = part.labels.device, len(part)
         self.member, self.part, self.recipe, self.dtype = member, part, recipe, dtype
+        self.forward = straight(member.model)
         self.whole = whole_batches(count, recipe.batch_size)
         self.steps = self.whole + (count > self.whole * recipe.batch_size)
         self.random = RandomNumbers(device)
@@ -87,13 +89,13 @@ class Lane:
 
     def _learn(self, images: Tensor, index: Tensor, seen: Seen | None) -> Tensor:
         """Train on a batch of resized images; return its logits (N, classes)."""
-        model, optimizer, kind = self.member.model, self.member.optimizer, self.order.device.type
+        optimizer, kind = self.member.optimizer, self.order.device.type
         torch.index_select(self.rates, 0, self.at, out=learning_rate(optimizer).view(1))
         images = augmented(images, self.recipe)
         if seen:
             seen(images)
         with torch.autocast(kind, torch.bfloat16, enabled=self.dtype == torch.bfloat16, cache_enabled=False):
-            logits = model(images.permute(0, 3, 1, 2)).float()
+            logits = self.forward(images.permute(0, 3, 1, 2)).float()
         loss(logits, self.part.labels.index_select(0, index)).backward()
         update(optimizer)
         return logits.detach()

@@ -49,7 +49,7 @@ def train(
     seeds give the same bits, interrupted or not. The observer looks at the first replicate. What the device has from
     the trial before is `kept`. Raises Diverged, naming seed and epoch, where a training loss becomes NaN or infinite.
     """
-    prepare(device)
+    prepare(device, trial.training.threads)
     kept = kept or Kept()
     parts = {member.seed: kept.parts_of(member, data, trial.training, device) for member in replicates}
     groups: list[Group] = []

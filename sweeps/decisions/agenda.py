@@ -234,6 +234,15 @@ def keep_failures(agenda: Agenda) -> None:
         agenda.advance()
 
 
+def threads(agenda: Agenda, after: int) -> int:
+    """Return how many threads the trial takes that next() would give out after so many others; one that is not known
+    yet is taken to be as the baseline.
+    """
+    queue = agenda.ledger.queue
+    trial = queue[after].cell.trial if after < len(queue) else agenda.study.baseline
+    return trial.training.threads
+
+
 def searches(agenda: Agenda) -> list[tuple[Search, StageRun | None]]:
     """Return the searches that are not decided, each with its course where it has begun."""
     found = (stage for stage in agenda.study.stages if isinstance(stage, Search))

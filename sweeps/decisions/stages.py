@@ -17,7 +17,13 @@ from trainables.errors import UserError
 RECHECK = "recheck"  # the name of a study's last stage, where it has one
 UNVARIED = "as it starts"  # the label of the only trial of a stage that varies nothing
 FINAL = "final winner"  # the name of a recheck's first trial
-FIXED = {"dataset", "weights", "training.epochs", "training.vary_split"}  # what a search does not draw
+FIXED = {
+    "dataset",
+    "weights",
+    "training.epochs",
+    "training.vary_split",
+    "training.threads",
+}  # what a search does not draw
 
 
 class Published(NamedTuple):

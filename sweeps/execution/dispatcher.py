@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.agenda import Agenda, threads
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.status import Status
+from sweeps.execution.helpers import Helpers
 from sweeps.execution.histories import Histories
-from sweeps.execution.messages import Failure, Order, Place, Progress
+from sweeps.execution.messages import Failure, Help, Order, Place, Progress
 from sweeps.execution.orders import order
 from sweeps.execution.sharing import gigabytes
 from sweeps.execution.tracker_actor import TrackerActor
@@ -33,36 +34,60 @@ class Dispatcher:
     tags: Mapping[str, str]  # of all MLflow runs
     gpu: float  # a trial's share of a GPU; 0: the CPU
     images: Images  # that trials are trained on
+    cores: int = 1  # of the machine that has most
     parents: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by stage, the tags of its MLflow runs
     histories: Histories = field(default_factory=Histories)
     watchdog: Watchdog = field(default_factory=Watchdog)
     noted: set[str] = field(default_factory=set)  # what workers had to say: others have the same, and it is said once
     pending: list[str] = field(default_factory=list)  # the keys of trials that wait for another worker
 
+    def __post_init__(self) -> None:
+        self.helpers = Helpers(self.histories)
+
     def place(self, asked: Collection[Place]) -> Place | None:
         """Return a place to ask for beside those `asked` for already; None where they are enough."""
-        for place in (Place(1.0, alone=True), Place(self.gpu)):
-            if self.agenda.ready(alone=place.alone) > sum(each == place for each in asked):
-                return place
+        if self.agenda.ready(alone=True) > sum(each.alone for each in asked):
+            return Place(1.0, alone=True)
+        others = sum(not each.alone for each in asked)
+        if self.agenda.ready() + (not self.gpu and self.helpers.wanted()) > others:
+            return Place(self.gpu, cores=1 if self.gpu else min(self.cores, threads(self.agenda, others)))
         return None
 
-    def next(self, place: Place) -> Order | None:
-        """Return the trial for a worker; None where nothing is ready before a running one ends."""
+    def next(self, place: Place) -> Order | Help | None:
+        """Return the trial for a worker, or the part that it has in another one's; None where there is nothing to do
+        before a running one ends.
+        """
         self._let_go()
         task = self.agenda.next(alone=place.alone)
-        return order(task, place.device, {**self.tags, **self.parents.get(task.stage, {})}) if task else None
+        if task:
+            return order(task, place.device, {**self.tags, **self.parents.get(task.stage, {})})
+        return None if place.gpu else self.helpers.send(place.device)
 
     def started(self, key: str, actor: Any) -> None:
         """Note that a worker has taken up a trial."""
         task = self.agenda.tasks[key]
         self._not_pending(key)
         self.watchdog.watch(key, actor)
+        self.helpers.begin(task, actor)
         self.histories.begin(key, task.known.history if task.known else None)
         self.display.started(task)
 
+    def helps(self, job: Help, actor: Any) -> None:
+        """Note that a worker has begun to help with a trial."""
+        self.watchdog.watch(job.name, actor)
+        self.display.shared(self.agenda.tasks[job.key], 1 + len(self.helpers.names(job.key)))
+
+    def helped(self, job: Help) -> None:
+        """Note that a worker helps no more. A trial that still wants it goes on from its last snapshot, alone."""
+        self.watchdog.leave(job.name)
+        reason = self.watchdog.reason(job.name)
+        if self.helpers.lost(job):
+            self._again(job.key, f"of a worker that helped, {reason}")
+
     def progressed(self, key: str, progress: Progress) -> None:
         """Note that a trial has trained an epoch."""
-        self.watchdog.note_epoch(key)
+        for name in (key, *self.helpers.names(key)):
+            self.watchdog.note_epoch(name)
         for note in progress.notes:
             if note not in self.noted:
                 self.noted.add(note)
@@ -87,8 +112,11 @@ class Dispatcher:
         self.pending.clear()
         named = self.watchdog.named_in(error)
         for key in self.watchdog.under_way():
-            if named and key not in named:
+            if key not in self.agenda.tasks:  # a worker that helped with another one
                 self.watchdog.leave(key)
+                continue
+            if named and key not in named:
+                self._leave(key)
                 self.agenda.put_back(key)
                 continue
             self.watchdog.blame(key, f"its process was killed ({type(error).__name__})")
@@ -109,7 +137,7 @@ class Dispatcher:
         One that found no room on a GPU runs once more, with a GPU to itself.
         """
         if failure and failure.out_of_memory and 0 < self.gpu < 1 and not self.agenda.tasks[key].alone:
-            self.watchdog.leave(key)
+            self._leave(key)
             self._again(key, "it ran out of GPU memory beside others")
             self.agenda.put_back(key, alone=True)
         elif not failure and self.agenda.waits(key):
@@ -138,8 +166,13 @@ class Dispatcher:
         self.display.restarted(self.agenda.tasks[key], reason, often, RESTARTS)
 
     def _lost(self, key: str) -> None:
-        self.watchdog.leave(key)  # until it starts again
+        self._leave(key)  # until it starts again
         self._again(key, self.watchdog.reason(key))
+
+    def _leave(self, key: str) -> None:
+        """Have nobody work at a trial any more."""
+        self.watchdog.leave(key)
+        self.helpers.dismiss(key)
 
     def _not_pending(self, key: str) -> None:
         self.pending = [each for each in self.pending if each != key]
@@ -147,7 +180,7 @@ class Dispatcher:
     def _lay_aside(self, key: str) -> None:
         """Keep a trial for later. In the store it goes on running, and is interrupted if the command ends before."""
         self._not_pending(key)
-        self.watchdog.leave(key)
+        self._leave(key)
         self.agenda.lay_aside(key, self.histories.of(key))
         self.display.laid_aside(self.agenda.tasks[key])
         self._let_go()
@@ -160,7 +193,7 @@ class Dispatcher:
 
     def _ended(self, key: str, reason: str | None = None, failure: Failure | None = None) -> None:
         self._not_pending(key)
-        self.watchdog.leave(key)
+        self._leave(key)
         outcome = self.agenda.finish(key, self.histories.of(key), reason=reason)
         self._told(outcome, {"error.txt": failure.traceback.encode()} if failure else None)
         self._let_go()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sweeps.execution.messages import Progress
 from trainables.history import History, Record
 from trainables.marks import Marks
@@ -29,6 +31,16 @@ class Histories:
         for seed, new in progress.records.items():
             records.setdefault(seed, [])[new.after :] = new.records
         return next(iter(records.values()))[-1]
+
+    def seconds_left(self, key: str, seeds: Sequence[int], epochs: int) -> list[float]:
+        """Return how long each replicate that has not run all epochs has left, by its newest epoch, or another's.
+
+        Empty where no epoch has run.
+        """
+        records = self._records.get(key, {})
+        pace = next((rows[-1].seconds for rows in records.values() if rows), None)
+        left = [epochs - len(records.get(seed, ())) for seed in seeds]
+        return [] if pace is None else [pace * number for number in left if number > 0]
 
     def of(self, key: str) -> History:
         """Return a trial's history so far; empty where it was never started."""

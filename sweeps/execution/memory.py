@@ -34,10 +34,11 @@ class Demand:
     takes: tuple[int, ...]  # what a worker takes with each of the largest trials; none where trials run on GPUs
     largest: str  # the stage of the largest
     machines: Machines
+    threads: int = 1  # that each of the trials takes at least
 
     def total(self, cores: int) -> int:
         """Return what is taken at most with so many cores in use."""
-        return (0 if self.mapped else self.data) + sum(self.takes[:cores]) + REST
+        return (0 if self.mapped else self.data) + sum(self.takes[: self._at_once(cores)]) + REST
 
     @property
     def words(self) -> str:
@@ -92,8 +93,11 @@ class Demand:
         size = f"{_in_words(self.data)} of data" if self.data else "the data"
         return f"{size}, mapped from the disk" if self.mapped else size
 
+    def _at_once(self, cores: int) -> int:
+        return max(1, cores // self.threads)
+
     def _parts(self, cores: int) -> str:
-        workers = min(cores, len(self.takes))
+        workers = min(self._at_once(cores), len(self.takes))
         each = f"{counted(workers, 'trial')} at once with at most {gigabytes(self.takes[0])} each"
         return f"{self._data}; {each}; {gigabytes(REST)} for the rest"
 
@@ -104,7 +108,8 @@ def demand(dataset: str, planned: Sequence[PlannedStage], images: Images, seeds:
     data = (images.train + images.val + images.test) * channels * height * width
     mapped = dataset.startswith(PREFIX) and is_large(data)
     found = [] if machines.num_gpus else _largest(planned, images, seeds, mapped)
-    return Demand(data, mapped, tuple(size for size, _ in found), found[0][1] if found else "", machines)
+    threads = min((trial.training.threads for entry in planned for trial in entry.reachable), default=1)
+    return Demand(data, mapped, tuple(size for size, _ in found), found[0][1] if found else "", machines, threads)
 
 
 def _in_words(size: int) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import ray
 
+from sweeps.execution.desk import DeskActor
 from sweeps.tracking.entry import Entry
 from trainables.config import Trial
 from trainables.gpu_errors import out_of_memory
@@ -27,6 +28,7 @@ class Place:
 
     gpu: float  # its share of a GPU; 0: it trains on the CPU
     alone: bool = False  # for a trial that needs the GPU to itself
+    cores: int = 1
 
     @property
     def device(self) -> str:
@@ -63,6 +65,36 @@ class Order:
     def of(cls, config: Mapping[str, Any]) -> Order | None:
         """Return the order that a trial of Tune's has come to; None where it is a place only."""
         return config.get("order")
+
+
+@dataclass(frozen=True)
+class Help:
+    """A part in another worker's trial, from the driver to both: who has the trial says by way of the desk which."""
+
+    name: str
+    key: str
+    trial: Trial
+    device: str
+    desk: DeskActor
+
+    @property
+    def inbox(self) -> str:
+        """The box of the helper."""
+        return f"{self.name} in"
+
+    @property
+    def outbox(self) -> str:
+        """The box of what it answers."""
+        return f"{self.name} out"
+
+    def put_into(self, config: dict[str, Any]) -> None:
+        """Have a trial of Tune's be this help from now on."""
+        config["help"] = self
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Help | None:
+        """Return the help that a trial of Tune's has come to; None where it has come to none."""
+        return config.get("help")
 
 
 @dataclass(frozen=True)
@@ -116,7 +148,7 @@ class Failure:
     def of(cls, error: Exception) -> Failure:
         """Describe an error; what an actor raised goes by its own name."""
         cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
-        if isinstance(cause, Poisoned):
+        if isinstance(cause, (Poisoned, FailedThere)):
             return cause.failure
         reason = f"{type(cause).__name__}: {cause}".splitlines()[0]
         return cls(reason, "".join(traceback.format_exception(error)), out_of_memory(cause))
@@ -131,6 +163,14 @@ class Poisoned(Exception):
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure)
+        self.failure = failure
+
+
+class FailedThere(Exception):
+    """A helper failed with its part of a trial, from where it is raised to the driver: it is the trial's failure."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.reason)
         self.failure = failure
 
 

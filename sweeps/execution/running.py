@@ -7,18 +7,25 @@ import json
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import ray
 import torch
 
 from sweeps.decisions.study import Watch
-from sweeps.execution.messages import NewRecords, Order, Progress, Stopped
+from sweeps.execution.desk import Closed
+from sweeps.execution.helping import Assistant, Away
+from sweeps.execution.messages import Help, NewRecords, Order, Progress, Stopped
 from sweeps.execution.outbox import Outbox
 from sweeps.execution.snapshots import Costs, Snapshots
+from sweeps.execution.team import Restore, Team
 from sweeps.execution.watcher import Watcher
 from sweeps.tracking.tracker import Tracker
-from trainables.checkpoint import pack, pack_records, size, unpack
+from trainables.checkpoint import pack, pack_records, unpack
+from trainables.config import Trial
 from trainables.datasets import Dataset
+from trainables.devices import give_memory_back
+from trainables.group import Observer
 from trainables.history import Epoch, History
 from trainables.kept import Kept
 from trainables.marks import Marks
@@ -57,11 +64,10 @@ class Running:
     bench: Bench
     attempt: str  # tells the Tracker this worker from one before that had the trial
     constant: dict[str, bytes]  # files that go into every snapshot
-    replicates: list[Replicate]
+    team: Team
     watcher: Watcher
     snapshots: Snapshots
     reported: dict[int, int]  # by seed, how many epochs the driver has been sent; empty before the first step
-    epochs: Iterator[Epoch]
 
     def __init__(self, order: Order, bench: Bench) -> None:
         """Begin the trial with the Tracker, and load what it has of it.
@@ -71,12 +77,22 @@ class Running:
         self.order, self.bench, self.attempt, self.reported = order, bench, uuid.uuid4().hex, {}
         bench.outbox.ask(Tracker.start, order.key, order.entry, worker=self.attempt)
         state = bench.outbox.ask(Tracker.state, order.key)
-        weights, self.constant = _pretrained(order, bench)
-        device = torch.device(order.device)
-        self.replicates = unpack(state, order.trial, bench.data, order.seeds, device, weights, bench.notes.append)
-        self.watcher = Watcher(bench.watch, self.replicates[0].epoch)
-        self.snapshots = Snapshots(lambda: size(self.replicates), bench.costs)
-        self.epochs = train(order.trial, bench.data, self.replicates, device, self.watcher, bench.kept)
+        weights, self.constant = _pretrained(order.trial, bench)
+        restore = _restore(order, bench, weights)
+        replicates = restore(state, order.seeds)
+        self.watcher = Watcher(bench.watch, replicates[0].epoch)
+        train_here = partial(_train, order, bench, self.watcher)
+        self.team = Team(order.trial, bench.data, replicates, train_here, restore)
+        self.snapshots = Snapshots(lambda: self.team.size, bench.costs)
+
+    @property
+    def replicates(self) -> list[Replicate]:
+        """All replicates, of which helpers may have some: then only the records are what they are now."""
+        return self.team.replicates
+
+    def join(self, job: Help) -> None:
+        """Let another worker help from the next epoch on."""
+        self.team.join(Away(job))
 
     def step(self) -> Progress:
         """Train an epoch, hand it to the Tracker, and return it; the last one, where a lost process had run all.
@@ -85,7 +101,7 @@ class Running:
         """
         try:
             return self._step()
-        except (OSError, ray.exceptions.RayError):  # it is the Tracker that takes nothing
+        except (OSError, ray.exceptions.RayError, Closed):  # the Tracker takes nothing, or a helper is gone
             raise
         except Exception:
             self._keep_records()
@@ -101,7 +117,7 @@ class Running:
     def _step(self) -> Progress:
         last = self.order.trial.training.epochs
         with self.snapshots.training():
-            epoch = next(self.epochs, None)
+            epoch = self.team.next()
         kept = self._keep(epoch) if epoch else True
         if epoch is None:
             epoch = Epoch(last, *zip(*((each.seed, each.records[-1]) for each in self.replicates), strict=True))
@@ -147,15 +163,18 @@ class Running:
                 self.bench.outbox.settle()
 
     def _snapshot(self) -> dict[str, bytes]:
-        return pack(self.order.trial, self.bench.data, self.replicates) | self.constant
+        return pack(self.order.trial, self.bench.data, self.team.gathered()) | self.constant
 
     def _send(self, epoch: int, metrics: Mapping[str, float], files: Mapping[str, bytes]) -> None:
         self.bench.outbox.send(Tracker.epoch, self.order.key, epoch, metrics, files, worker=self.attempt)
 
     def _settle(self) -> None:
-        """Wait until the Tracker has what it was sent."""
+        """Wait until the Tracker has what it was sent, and give back a snapshot's memory: more than training takes."""
+        snapshot = self.snapshots.outstanding
         with self.snapshots.waiting():
             self.bench.outbox.settle()
+        if snapshot:
+            give_memory_back()
 
     def _scores_before(self, epoch: Epoch) -> tuple[float, ...]:
         """Return the validation scores of the epochs before: means over the replicates that train."""
@@ -177,13 +196,30 @@ class Running:
         }
 
 
-def _pretrained(order: Order, bench: Bench) -> tuple[Weights | None, dict[str, bytes]]:
+def assist(job: Help, bench: Bench) -> None:
+    """Train what the worker that has a trial asks for, until that has ended: then Closed is raised."""
+    weights, _ = _pretrained(job.trial, bench)
+    restore = _restore(job, bench, weights)
+    Assistant(job.trial, bench.data, partial(_train, job, bench, None), restore).serve(job)
+
+
+def _train(job: Order | Help, bench: Bench, observer: Observer | None, replicates: list[Replicate]) -> Iterator[Epoch]:
+    return train(job.trial, bench.data, replicates, torch.device(job.device), observer, bench.kept)
+
+
+def _restore(job: Order | Help, bench: Bench, weights: Weights | None) -> Restore:
+    """Return what makes a trial's replicates of a state, or new ones."""
+    device, say = torch.device(job.device), bench.notes.append
+    return lambda state, seeds: unpack(state, job.trial, bench.data, seeds, device, weights, say)
+
+
+def _pretrained(trial: Trial, bench: Bench) -> tuple[Weights | None, dict[str, bytes]]:
     """Return the weights that the trial starts from, and the file that says what of them fits."""
-    name = order.trial.weights
+    name = trial.weights
     if name is None:
         return None, {}
     weights = parse(name, bench.weights[name])
-    fitting = check(order.trial, bench.data, weights).to_dict()
+    fitting = check(trial, bench.data, weights).to_dict()
     return weights, {"pretrained.json": json.dumps(fitting).encode()}
 
 

@@ -18,7 +18,7 @@ from sweeps import interruption
 from sweeps.decisions.agenda import Agenda
 from sweeps.execution.dispatcher import RESTARTS, Dispatcher
 from sweeps.execution.early_stopping import EarlyStopping
-from sweeps.execution.messages import Failure, Order, Place, Progress, message
+from sweeps.execution.messages import Failure, Help, Order, Place, Progress, message
 from sweeps.execution.shared_data import SharedData
 from sweeps.execution.tracker_actor import TrackerActor
 from sweeps.execution.worker import Worker
@@ -60,12 +60,12 @@ def execute(
     # Tune writes what it sends to workers into logs and command lines: let it send none of the user's variables
     class_cache.ENV_VARS_TO_PROPAGATE.intersection_update(TUNE_SETTINGS)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say of its own files concerns nobody
-    dispatcher = Dispatcher(agenda, tracker, display, tags, resources.get("gpu", 0.0), images, parents)
+    dispatcher = Dispatcher(agenda, tracker, display, tags, resources.get("gpu", 0.0), images, _most_cores(), parents)
     trainable = tune.with_resources(
         tune.with_parameters(
             Worker, data=data.reference(), weights=dict(weights), watch=agenda.study.watch, tracker=tracker
         ),
-        lambda config: tune.PlacementGroupFactory([{"CPU": 1, "GPU": Place.of(config).gpu}]),
+        lambda config: tune.PlacementGroupFactory([{"CPU": Place.of(config).cores, "GPU": Place.of(config).gpu}]),
     )
     stopping = EarlyStopping(agenda)
     try:
@@ -73,6 +73,11 @@ def execute(
             _fit_all(trainable, stopping, dispatcher)
     finally:
         dispatcher.interrupted()
+
+
+def _most_cores() -> int:
+    """Return how many cores the machine has that has most: no place may ask for more."""
+    return max(1, *(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]))
 
 
 def _fit_all(trainable: Any, stopping: EarlyStopping, dispatcher: Dispatcher) -> None:
@@ -149,10 +154,12 @@ class Listener(tune.Callback):
 
     def on_trial_start(self, trial: Any, **_: Any) -> None:
         """Give a worker its trial; one that starts again has the same."""
-        order, worker = self._order(trial), trial.temporary_state.ray_actor
-        worker.take.remote(order)  # comes before its first step, as an actor's calls keep their order
-        if order:
-            self.dispatcher.started(order.key, worker)
+        job, worker = self._job(trial), trial.temporary_state.ray_actor
+        worker.take.remote(job)  # comes before its first step, as an actor's calls keep their order
+        if isinstance(job, Help):
+            self.dispatcher.helps(job, worker)
+        elif job:
+            self.dispatcher.started(job.key, worker)
 
     def on_step_begin(self, **_: Any) -> None:
         """Stop where that was asked for, as nothing breaks off halfway between two steps; look for what hangs."""
@@ -161,8 +168,11 @@ class Listener(tune.Callback):
 
     def on_trial_recover(self, trial: Any, **_: Any) -> None:
         """Tell that a trial lost its process."""
-        if order := self._order(trial):
-            self.dispatcher.lost(order.key, _last_words(trial))
+        job, words = self._job(trial), _last_words(trial)
+        if isinstance(job, Help):
+            self.dispatcher.helped(job)
+        elif job:
+            self.dispatcher.lost(job.key, words)
 
     def on_trial_result(self, trial: Any, result: dict[str, Any], **_: Any) -> None:
         """Tell of an epoch."""
@@ -175,22 +185,28 @@ class Listener(tune.Callback):
         if order := Order.of(trial.config):
             last = message(trial.last_result or {})
             self.dispatcher.ended(order.key, last if isinstance(last, Failure) else None)
+        if job := Help.of(trial.config):
+            self.dispatcher.helped(job)
 
     def on_trial_error(self, trial: Any, **_: Any) -> None:
         """Tell that a trial has lost its process once too often."""
-        if order := self._order(trial):
-            self.dispatcher.given_up(order.key, _last_words(trial))
+        job, words = self._job(trial), _last_words(trial)
+        if isinstance(job, Help):
+            self.dispatcher.helped(job)
+        elif job:
+            self.dispatcher.given_up(job.key, words)
 
-    def _order(self, trial: Any) -> Order | None:
+    def _job(self, trial: Any) -> Order | Help | None:
         """Return the order that a trial of Tune's has, or gets now: a worker that cannot even start is a trial's loss.
+        Or whom it helps.
 
         None where there is nothing to run on it.
         """
         place = self.places.asked.pop(trial.trial_id, None)
-        if place and (order := self.dispatcher.next(place)):
-            order.put_into(trial.config)
+        if place and (job := self.dispatcher.next(place)):
+            job.put_into(trial.config)
             self.stopping.begin(trial)
-        return Order.of(trial.config)
+        return Order.of(trial.config) or Help.of(trial.config)
 
 
 def _last_words(trial: Any) -> Failure | None:

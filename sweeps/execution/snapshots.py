@@ -54,6 +54,11 @@ class Snapshots:
         """Whether it is time for the next one."""
         return self._trained >= SHARE * self._costs.expected(self._size)
 
+    @property
+    def outstanding(self) -> bool:
+        """Whether it is not known yet that the Tracker has the newest one, whose content is held until then."""
+        return self._taken is not None
+
     @contextmanager
     def training(self) -> Iterator[None]:
         """Count what happens meanwhile as training."""

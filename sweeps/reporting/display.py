@@ -41,6 +41,7 @@ class Display:
         self.progress = Progress(agenda)
         self.live = Live(get_renderable=self._panel, console=console, refresh_per_second=2, transient=True)
         self._announced: set[str] = set()  # stages whose question was said
+        self._workers: dict[str, int] = {}  # by key, how many train a trial, where that is several
 
     def __enter__(self) -> Display:
         if self.console.is_interactive:
@@ -53,11 +54,16 @@ class Display:
     def started(self, task: Task) -> None:
         """Note that a worker has taken up a trial."""
         self.progress.begin()
+        self._workers.pop(task.key, None)
         self.running.setdefault(task.key, (task, task.known.history.epochs if task.known else 0, None))
         question = next((each.question for each in self.agenda.study.all_stages if each.name == task.stage), "")
         if question and task.stage not in self._announced:
             self._say(Text.assemble((f"{task.stage}: ", "bold"), question))
         self._announced.add(task.stage)
+
+    def shared(self, task: Task, workers: int) -> None:
+        """Note that so many workers train a trial from its next epoch on."""
+        self._workers[task.key] = workers
 
     def progressed(self, task: Task, epoch: int, record: Record) -> None:
         """Note that a trial has trained an epoch: its number, and the record of one replicate."""
@@ -99,7 +105,8 @@ class Display:
             table.add_column(column, justify="right", style="dim")
         for task, epoch, record in list(self.running.values()):
             numbers = _numbers(record) if record else ()
-            table.add_row(task.name, f"{epoch}/{task.cell.trial.training.epochs}", *numbers)
+            together = f" ({workers} workers)" if (workers := self._workers.get(task.key)) else ""
+            table.add_row(task.name + together, f"{epoch}/{task.cell.trial.training.epochs}", *numbers)
         count = self.progress.count(self._under_way())
         width = max(1, min(WIDEST_BAR, self.console.width // 4))
         bar = ProgressBar(1.0, count.share, width, style="bright_black", complete_style="green", finished_style="green")

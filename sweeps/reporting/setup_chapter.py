@@ -18,7 +18,15 @@ from trainables.plan import flops, parameters, plan
 MOST_LAYERS = 20  # of a network that is not folded
 SIDE = 0.52  # inches of a sample image
 # fields of the recipe that say nothing where they have this value
-SILENT = {"crop_padding": 0, "flip": False, "resize": None, "crop": None, "vary_split": False, "weight_decay": 0.0}
+SILENT = {
+    "crop_padding": 0,
+    "flip": False,
+    "resize": None,
+    "crop": None,
+    "vary_split": False,
+    "weight_decay": 0.0,
+    "threads": 1,
+}
 ONLY_FOR = {"gamma": ("schedule", "exponential"), "momentum": ("optimizer", "sgd")}
 
 

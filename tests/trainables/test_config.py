@@ -24,6 +24,7 @@ LIMITS: dict[str, tuple[type, float, float, float]] = {  # by field: the class, 
     "resize": (Training, 1, 4096, 1),
     "crop": (Training, 1, 4096, 1),
     "crop_padding": (Training, 0, 64, 1),
+    "threads": (Training, 1, 256, 1),
 }
 
 
@@ -327,6 +328,11 @@ def test_trials_whose_seeds_split_the_data_themselves_are_others():
     assert varied.key({}) != Trial().key({})
     assert varied.training.canonical() == Trial().training.canonical() | {"vary_split": True}
     assert Trial.from_dict(varied.to_dict()) == varied
+
+
+def test_trials_with_more_threads_are_others_as_their_last_bits_are():
+    assert Trial(training=Training(threads=1)).key({}) == Trial().key({})
+    assert Trial(training=Training(threads=2)).key({}) != Trial().key({})
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,22 @@ def test_replicates_side_by_side_are_the_same_as_alone(tiny):
     assert both[0].seeds == (0, 1)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_trial_says_how_many_threads_whatever_the_process_had(tiny, threads):
+    before = torch.get_num_threads()
+    try:
+        trial, found = Trial(model=MODEL, training=Training(epochs=1, batch_size=16, threads=threads)), []
+        for had in (1, 2, 3):
+            torch.set_num_threads(had)
+            members, _ = run(trial, tiny)
+            found.append((torch.get_num_threads(), members[0].model.state_dict()))
+    finally:
+        torch.set_num_threads(before)
+    assert [number for number, _ in found] == [threads] * 3
+    for _, weights in found[1:]:
+        assert all(torch.equal(tensor, found[0][1][name]) for name, tensor in weights.items())
+
+
 def test_training_leaves_the_callers_random_numbers_alone(tiny):
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -288,7 +304,8 @@ def test_training_sees_random_crops_and_evaluation_the_centre_of_validation_then
     member = replicate(trial, tiny, 0, CPU)
     seen = []
     member.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].permute(0, 2, 3, 1)))
-    (epoch,) = train(trial, tiny, [member], CPU)
+    looks = Looks(lambda _, __, images: seen.insert(0, images.clone()))
+    (epoch,) = train(trial, tiny, [member], CPU, looks)
     training, val, test, fitted = seen
     for images, part in ((val, tiny.val), (test, tiny.test), (fitted, tiny.train)):
         assert torch.equal(images, torch.from_numpy(part.images)[:, 2:10, 2:10])
@@ -335,7 +352,7 @@ def test_evaluation_is_in_float32_even_where_training_is_not(tiny, monkeypatch):
     member = replicate(trial, tiny, 0, CPU)
     member.model.head.register_forward_hook(lambda net, _, logits: kinds.append((net.training, logits.dtype)))
     list(train(trial, tiny, [member], CPU))
-    assert kinds == [(True, torch.bfloat16), *[(False, torch.float32)] * 3]  # validation, test, training images
+    assert kinds == [(False, torch.float32)] * 3  # validation, test, training images
 
 
 @pytest.mark.gpu

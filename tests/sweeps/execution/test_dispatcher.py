@@ -1,5 +1,6 @@
 """What the dispatcher makes of trials that train, end, hang, die or find no room on a GPU; without Ray and GPU."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -299,3 +300,107 @@ def test_what_was_under_way_at_the_end_is_interrupted(dispatcher):
     dispatcher.tracker.handle.calls.clear()
     dispatcher.interrupted()
     assert dispatcher.tracker.handle.calls == [("finish", under_way.key, Status.INTERRUPTED)]
+
+
+def replicated():
+    """Return a dispatcher of a study with three seeds on the CPU, whose desk closes nothing."""
+    agenda = Agenda(STUDY, terms(seeds=(0, 1, 2), images=100, early_stopping=False), lambda _: None)
+    made = Dispatcher(agenda, TrackerActor(Notes()), Notes(), {}, gpu=0.0, images=Images((3, 32, 32), 10, 100))
+    made.helpers._start = lambda: SimpleNamespace(close=lambda *_: None)
+    return made
+
+
+def lead(dispatcher, actor, seconds=60.0):
+    """Start the next trial on a worker, and report its first epoch; return its key, and the jobs it was told of."""
+    jobs = []
+    order = dispatcher.next(Place(0.0))
+    dispatcher.started(order.key, SimpleNamespace(**vars(handle(actor)), join=SimpleNamespace(remote=jobs.append)))
+    new = NewRecords(0, (replace(record(0.5), seconds=seconds),))
+    dispatcher.progressed(order.key, Progress(1, 0.5, False, (), dict.fromkeys((0, 1, 2), new)))
+    return order.key, jobs
+
+
+def test_a_worker_with_nothing_to_run_helps_with_the_longest_trial():
+    dispatcher = replicated()
+    cpu = Place(0.0)
+    _, short = lead(dispatcher, "a1", seconds=4.0)
+    assert dispatcher.place([cpu]) == cpu  # one for the other trial, and one to help
+    key, long = lead(dispatcher, "b2")
+    assert dispatcher.place([]) == cpu
+    assert dispatcher.place([cpu]) is None  # one at a time
+    job = dispatcher.next(cpu)
+    assert (short, long) == ([], [job])
+    dispatcher.helps(job, handle("c3"))
+    assert set(dispatcher.watchdog.under_way()) == {*dispatcher.agenda.tasks, job.name}
+    dispatcher.ended(key, None)
+    dispatcher.helped(job)
+    assert job.name not in dispatcher.watchdog.under_way()
+    assert not dispatcher.agenda.restarts
+
+
+def test_a_trial_s_epoch_is_a_sign_of_life_of_those_that_help(monkeypatch):
+    dispatcher = replicated()
+    lead(dispatcher, "a1", seconds=3.0)
+    key, _ = lead(dispatcher, "b2")
+    job = dispatcher.next(Place(0.0))
+    dispatcher.helps(job, handle("c3"))
+    signs = []
+    monkeypatch.setattr(dispatcher.watchdog, "note_epoch", signs.append)
+    new = NewRecords(1, (record(0.5),))
+    dispatcher.progressed(key, Progress(2, 0.5, True, (), dict.fromkeys((0, 1, 2), new)))
+    assert signs == [key, job.name]
+
+
+def test_a_lost_helper_is_a_restart_of_its_trial_which_goes_on_alone():
+    dispatcher = replicated()
+    lead(dispatcher, "a1", seconds=3.0)
+    key, _ = lead(dispatcher, "b2")
+    job = dispatcher.next(Place(0.0))
+    dispatcher.helps(job, handle("c3"))
+    dispatcher.watchdog.blame(job.name, "it hung: 15 s without an epoch")
+    dispatcher.helped(job)
+    assert dispatcher.agenda.restarts == {key: ["of a worker that helped, it hung: 15 s without an epoch"]}
+    assert dispatcher.place([]) is None
+    assert dispatcher.next(Place(0.0)) is None
+    assert set(dispatcher.watchdog.under_way()) == set(dispatcher.agenda.tasks)
+
+
+def test_where_tunes_run_broke_helpers_are_forgotten():
+    dispatcher = replicated()
+    lead(dispatcher, "a1", seconds=3.0)
+    lead(dispatcher, "b2")
+    job = dispatcher.next(Place(0.0))
+    dispatcher.helps(job, handle("c3"))
+    dispatcher.crashed(ray.exceptions.OutOfMemoryError("killed: actor c3"))
+    assert dispatcher.watchdog.under_way() == []
+    assert {dispatcher.next(Place(0.0)).key for _ in range(2)} == set(dispatcher.agenda.tasks)
+    assert not dispatcher.agenda.restarts
+    assert dispatcher.next(Place(0.0)) is None
+
+
+def test_on_a_gpu_nobody_helps():
+    agenda = Agenda(STUDY, terms(seeds=(0, 1, 2), images=100, early_stopping=False), lambda _: None)
+    dispatcher = Dispatcher(agenda, TrackerActor(Notes()), Notes(), {}, gpu=0.25, images=Images((3, 32, 32), 10, 100))
+    for actor in ("a1", "b2"):
+        order = begin(dispatcher, actor)
+        new = NewRecords(0, (replace(record(0.5), seconds=60.0),))
+        dispatcher.progressed(order.key, Progress(1, 0.5, False, (), dict.fromkeys((0, 1, 2), new)))
+    assert dispatcher.place([]) is None
+    assert dispatcher.next(SHARED) is None
+
+
+def test_a_place_has_the_cores_that_its_trial_has_threads_or_as_many_as_there_are():
+    base = STUDY.baseline.with_values({"training.threads": 3})
+    study = Study("s", base, (Stage("threads", {"training.threads": (2, 8)}),))
+    agenda = Agenda(study, terms(early_stopping=False), lambda _: None)
+    ahead = [task.cell.trial.training.threads for task in agenda.ledger.queue]
+    made = Dispatcher(agenda, TrackerActor(Notes()), Notes(), {}, gpu=0.0, images=Images((3, 32, 32), 10, 100), cores=6)
+    first = made.place([])
+    second = made.place([first])
+    assert [first, second] == [Place(0.0, cores=min(6, number)) for number in ahead]
+    assert made.place([first, second]) is None
+    made.gpu = 0.5
+    assert made.place([]) == Place(0.5)
+    made.gpu = 0.0
+    made.helpers.wanted = lambda: True
+    assert made.place([first, second]) == Place(0.0, cores=3)  # as the baseline: whom it will help is not known yet

@@ -52,3 +52,15 @@ def test_a_trial_that_was_never_started_has_no_records():
     histories.begin("key", None)
     assert histories.keys() == {"key"}
     assert histories.of("other").records == {}
+
+
+def test_what_each_replicate_has_left_goes_by_the_newest_epoch():
+    histories = Histories()
+    histories.begin("key", None)
+    assert histories.seconds_left("key", (0, 1), 5) == []
+    assert histories.seconds_left("other", (0, 1), 5) == []
+    slow = replace(record(0.2), seconds=3.0)
+    histories.add("key", progress(s0=NewRecords(0, (record(0.1), slow)), s1=NewRecords(0, (record(0.1), record(0.1)))))
+    assert histories.seconds_left("key", (0, 1), 5) == [9.0, 9.0]
+    assert histories.seconds_left("key", (0, 1), 2) == []  # all done
+    assert histories.seconds_left("key", (0, 1, 2), 2) == [6.0]  # the third has yet to begin

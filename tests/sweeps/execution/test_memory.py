@@ -146,3 +146,15 @@ def test_a_large_folder_s_images_are_mapped(machine):
     assert found.mapped
     assert found.total(1) == found.takes[0] + REST
     assert not demanded(WIDTHS, dataset="cifar10").mapped
+
+
+def test_trials_with_several_threads_are_fewer_at_once():
+    base = BASE.with_values({"training.threads": 4})
+    planned = plan_study(Study("s", base, (WIDTHS,)), IMAGES.shape, IMAGES.classes)
+    found = demand("shapes", planned, IMAGES, 1, Machines(0, num_cpus=8))
+    assert found.total(8) == DATA + sum(found.takes[:2]) + REST
+    assert found.total(2) == DATA + found.takes[0] + REST
+    assert "2 trials at once" in found.words
+    varied = Study("s", base, (Stage("threads", {"training.threads": (4, 2)}),))
+    fewer = demand("shapes", plan_study(varied, IMAGES.shape, IMAGES.classes), IMAGES, 1, Machines(0, num_cpus=8))
+    assert fewer.threads == 2

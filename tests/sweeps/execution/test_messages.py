@@ -4,7 +4,18 @@ import pytest
 import ray
 import torch
 
-from sweeps.execution.messages import Failure, NewRecords, Order, Place, Poisoned, Progress, message, nothing_to_do
+from sweeps.execution.messages import (
+    FailedThere,
+    Failure,
+    Help,
+    NewRecords,
+    Order,
+    Place,
+    Poisoned,
+    Progress,
+    message,
+    nothing_to_do,
+)
 from sweeps.tracking.entry import Entry
 from tests.sweeps.outcomes import record
 from trainables.config import Trial
@@ -19,6 +30,15 @@ def test_tune_s_config_is_a_place_at_first_and_comes_to_an_order():
     ORDER.put_into(config)
     again = pickle.loads(pickle.dumps(config))  # noqa: S301
     assert (Place.of(again), Order.of(again)) == (place, ORDER)
+
+
+def test_a_place_may_come_to_help_instead():
+    job = Help("name", "k", Trial(), "cpu", None)
+    config = Place(0.0).to_config()
+    assert Help.of(config) is None
+    job.put_into(config)
+    assert (Help.of(config), Order.of(config)) == (job, None)
+    assert len({job.inbox, job.outbox, Help("other", "k", Trial(), "cpu", None).inbox}) == 3
 
 
 @pytest.mark.parametrize(("gpu", "device"), [(0.0, "cpu"), (0.25, "cuda"), (1.0, "cuda")])
@@ -74,6 +94,7 @@ def test_why_a_worker_gave_its_process_up_reaches_the_driver_as_it_was():
     first = failure(RuntimeError("CUDA error: unspecified launch failure"))
     raised = pickle.loads(pickle.dumps(Poisoned(first)))  # noqa: S301
     assert Failure.of(ray.exceptions.RayTaskError("step", "Traceback of the actor", raised)) == first
+    assert Failure.of(FailedThere(first)) == first
 
 
 def test_out_of_memory_is_the_gpu_s():

@@ -173,7 +173,7 @@ def fails_in(trial, epoch, error):
         trial.replicates[0].records.append(replace(RECORD, val_score=0.99))
         raise error
 
-    trial.epochs = until(trial.epochs)
+    trial.team._here = until(trial.team._here)
 
 
 @pytest.mark.parametrize("dear", [True, False])
@@ -335,3 +335,13 @@ def test_logged_are_means_and_the_scores_standard_deviations():
         *(f"{part}_mAP{end}" for part in ("train", "val", "test") for end in ("", "_sd")),
     }
     assert not any(name.endswith("_sd") for name in logged(Epoch(1, (0,), records[:1]), "accuracy"))
+
+
+def test_a_snapshot_s_memory_goes_back_once_the_tracker_has_it_and_only_then(tiny, monkeypatch):
+    given = []
+    monkeypatch.setattr("sweeps.execution.running.give_memory_back", lambda: given.append(outbox.settled))
+    all_of(running(tiny, outbox := Kept(), dear=True))
+    assert given == [outbox.settled]  # of the last epoch's alone
+    given.clear()
+    all_of(running(tiny, outbox := Kept()))
+    assert len(given) == 3

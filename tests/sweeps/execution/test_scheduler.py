@@ -10,7 +10,7 @@ from ray import cloudpickle
 from ray.tune.search import Searcher
 
 from sweeps import interruption
-from sweeps.execution.messages import Failure, Order, Place, Poisoned, Progress, nothing_to_do
+from sweeps.execution.messages import Failure, Help, Order, Place, Poisoned, Progress, nothing_to_do
 from sweeps.execution.scheduler import Listener, Places
 from sweeps.tracking.entry import Entry
 from trainables.config import Trial
@@ -129,6 +129,20 @@ def test_each_event_of_tune_s_reaches_the_dispatcher(event, result, call):
     dispatcher = Told()
     getattr(listening(dispatcher), event)(iteration=1, trials=[], trial=with_order(result))
     assert dispatcher.calls == [call]
+
+
+def test_a_worker_that_starts_may_get_to_help_and_the_dispatcher_hears_of_its_end_whatever_it_is():
+    job = Help("n", "k", Trial(), "cpu", None)
+    dispatcher = Told(job)
+    listener = listening(dispatcher)
+    trial = tune_s(listener.places.suggest("a"), nothing_to_do())
+    listener.on_trial_start(iteration=1, trials=[], trial=trial)
+    worker = trial.temporary_state.ray_actor
+    assert worker.taken == [job]
+    listener.on_trial_result(iteration=1, trials=[], trial=trial, result=nothing_to_do())
+    for event in ("on_trial_complete", "on_trial_recover", "on_trial_error"):
+        getattr(listener, event)(iteration=1, trials=[], trial=trial)
+    assert dispatcher.calls == [("begin", trial), ("helps", job, worker), *[("helped", job)] * 3]
 
 
 def task_error(cause):

@@ -89,3 +89,14 @@ def test_what_is_waited_for_without_a_snapshot_is_not_its_cost():
     with trial.snapshots.waiting():
         trial.now += 1000.0
     assert trial.costs.factor == pytest.approx(4 / 5)
+
+
+def test_one_is_outstanding_from_its_taking_until_it_has_been_waited_for():
+    snapshots = Trial().snapshots
+    assert not snapshots.outstanding
+    with snapshots.taking():
+        pass
+    assert snapshots.outstanding
+    with snapshots.waiting():
+        assert snapshots.outstanding
+    assert not snapshots.outstanding

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from sweeps.execution import worker
-from sweeps.execution.messages import Failure, Order, Place, Poisoned, Progress, Stopped, message
+from sweeps.execution.desk import Closed
+from sweeps.execution.messages import Failure, Help, Order, Place, Poisoned, Progress, Stopped, message
 from sweeps.execution.worker import Worker
 from sweeps.study import Watch
 from sweeps.tracking.entry import Entry
 from trainables.config import CNN, Training, Trial
 from trainables.footprint import CONTEXT
-from trainables.models import ConvNet
 from trainables.replicate import replicate
 from trainables.train import train
 
@@ -25,6 +25,7 @@ class Trained:
 
     begun: list
     steps: list
+    joined: list
 
     def __init__(self, order, bench):
         assert bench.data.name == "tiny"
@@ -39,6 +40,9 @@ class Trained:
     def wind_up(self):
         return Stopped()
 
+    def join(self, job):
+        self.joined.append((job, len(self.steps)))
+
 
 class Tracker:
     """Stands for the Tracker's actor; nothing is ever on its way to it."""
@@ -51,7 +55,7 @@ def order(key="a"):
 @pytest.fixture
 def at_work(monkeypatch, tiny):
     monkeypatch.setattr(worker, "Running", Trained)
-    Trained.begun, Trained.steps = [], []
+    Trained.begun, Trained.steps, Trained.joined = [], [], []
     made = Worker.__new__(Worker)  # Tune's own constructor wants a session
     made.setup(Place(0.0).to_config(), tiny, {}, Watch(), Tracker())
     made.take(order())
@@ -86,16 +90,8 @@ def test_an_error_is_the_trial_s_result_and_its_memory_is_let_go(at_work):
 SMALL = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1), training=Training(epochs=2, batch_size=16))
 
 
-class Full(ConvNet):
-    def forward(self, pixels):
-        logits = super().forward(pixels)  # noqa: F841 it is in memory
-        raise OnTheCpu.kind
-
-
 class OnTheCpu:
-    """Stands for a trial under way: trains, and in its second epoch meets an error once it has a batch's logits."""
-
-    kind: type[Exception]
+    """Stands for a trial under way: trains, and knows no Tracker."""
 
     def __init__(self, _order, bench):
         cpu = torch.device("cpu")
@@ -103,9 +99,7 @@ class OnTheCpu:
         self.epochs = train(SMALL, bench.data, self.replicates, cpu, None, bench.kept)
 
     def step(self):
-        epoch = next(self.epochs)
-        self.replicates[0].model.__class__ = Full
-        return Progress(epoch.number, 0.5, False, (), {})
+        return Progress(next(self.epochs).number, 0.5, False, (), {})
 
 
 @pytest.fixture
@@ -128,9 +122,13 @@ def test_all_that_a_failed_trial_had_is_free_at_once(kind, at_work, monkeypatch,
     emptied = []
     monkeypatch.setattr(worker, "empty_cache", lambda: emptied.append(tensors()))
     monkeypatch.setattr(worker, "Running", OnTheCpu)
-    monkeypatch.setattr(OnTheCpu, "kind", kind, raising=False)
     at_work.step()
     assert tensors() > 10  # weights, images, labels
+
+    def failing(*_):  # all that a step needs is in memory
+        raise kind
+
+    monkeypatch.setattr("trainables.lane.loss", failing)
     assert isinstance(message(at_work.step()), Failure)
     assert tensors() == 0
     assert emptied == [0, 0]  # before it, and once it was free, so that others can have it
@@ -190,6 +188,51 @@ def test_a_trial_that_is_wound_up_ends_with_the_next_step_and_the_one_after_it_d
     at_work.reset_config(Place(0.0).to_config())
     at_work.take(order("b"))
     assert message(at_work.step()) == PROGRESS
+
+
+def test_helpers_are_let_in_before_the_next_epoch_and_once(at_work):
+    Trained.steps = [PROGRESS] * 3
+    at_work.step()
+    at_work.join("one")
+    at_work.join("two")
+    at_work.step()
+    at_work.step()
+    assert Trained.joined == [("one", 2), ("two", 2)]
+    at_work.join("late")
+    at_work.reset_config(Place(0.0).to_config())
+    at_work.take(order("b"))
+    Trained.steps = [PROGRESS]
+    at_work.step()
+    assert len(Trained.joined) == 2
+
+
+@pytest.mark.parametrize("winding_up", [False, True])
+def test_where_a_helper_has_gone_the_trial_goes_on_from_its_last_snapshot(at_work, winding_up, monkeypatch):
+    Trained.steps = [PROGRESS, PROGRESS]
+    at_work.step()
+    if winding_up:
+        monkeypatch.setattr(Trained, "wind_up", Mock(side_effect=Closed))
+        at_work.wind_up()
+    else:
+        Trained.steps.insert(0, Closed())
+    assert message(at_work.step()) == PROGRESS
+    assert Trained.begun == ["a" * 64] * 2
+    assert not at_work.winding_up  # the driver decides anew, after an epoch that it has seen
+
+
+def test_it_helps_until_that_is_over_and_ends_without_a_message(at_work, monkeypatch):
+    job, helped = Help("n", "k", Trial(), "cpu", None), []
+
+    def assist(*given):
+        helped.append(given)
+        raise Closed
+
+    monkeypatch.setattr(worker, "assist", assist)
+    at_work.take(job)
+    result = at_work.step()
+    assert (message(result), result["done"]) == (None, True)
+    assert helped == [(job, at_work.bench)]
+    assert Trained.begun == []
 
 
 def test_without_an_order_it_ends_at_once(at_work):

@@ -163,6 +163,21 @@ def test_the_panel_shows_each_trial_at_work(watched):
     assert second.name == "lr: 0.2"
 
 
+def test_the_panel_shows_how_many_workers_train_a_trial_until_it_starts_again(watched):
+    task = watched.start()
+
+    def shown():
+        console = Console(file=(text := io.StringIO()), width=200)
+        console.print(watched.display._panel())
+        return [line.split("  ")[0] for line in text.getvalue().splitlines() if line.startswith("lr: 0.1")]
+
+    assert shown() == ["lr: 0.1"]
+    watched.display.shared(task, 3)
+    assert shown() == ["lr: 0.1 (3 workers)"]
+    watched.display.started(task)
+    assert shown() == ["lr: 0.1"]
+
+
 def test_in_a_terminal_the_panel_is_drawn_and_taken_away():
     text = io.StringIO()
     shown = Display(Agenda(STUDY, terms(), lambda _: None), Console(file=text, force_terminal=True, width=80))
