@@ -187,7 +187,7 @@ def fit(what: str, counts: list[int], values: list[float], unit: str) -> None:
     """Print the straight line through values at these numbers of trials, and how far they are from it."""
     slope, start = np.polyfit(counts, values, 1)
     off = np.abs(np.array(values) - (start + slope * np.array(counts))).max()
-    print(f"{what}: {start:.1f} {unit} + {1000 * slope:.1f} m{unit} a trial, at most {off:.1f} {unit} off the line")
+    print(f"{what}: {start:.1f} {unit} + {1000 * slope:.3g} m{unit} a trial, at most {off:.1f} {unit} off the line")
 
 
 def main() -> None:
