@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import colours
@@ -19,6 +20,8 @@ from analysis.figures.page import as_png
 from analysis.figures.text import DPI, NOTE, TITLE, plain
 
 PAIR = ("-", "--")
+SHADES, LEVELS = "Greys", 60  # of how many others are where, and into how many heights an epoch is divided
+PALEST, DARKEST = 0.08, 0.55  # of the shades: one trial is seen, and lines stand out on the most
 UNMATCHED = {"color": "0.35", "marker": "o"}
 
 Point = tuple[str, int, float]  # label, epoch, value
@@ -61,6 +64,7 @@ def curves(
     reference: Sequence[Point] = (),
     pair: tuple[str, str] | None = None,
     head: str = "",
+    others: np.ndarray | None = None,
     size: tuple[float, float] = (6.2, 3.2),
 ) -> Figure:
     """Draw curves against the epoch on one axis: means over replicates, in bands of ± 1 sd where there are two or more.
@@ -68,27 +72,26 @@ def curves(
     An epoch at which any replicate has no finite value is a gap: a mean over the rest would flatter. `percent` draws
     fractions times 100, those of `reference` too, whose points (label, epoch, value) are open markers like those of the
     curve with that label. With `pair`, the names of the two metrics, the curves are solid, and what is `beside` them is
-    dashed. `head` says what the labels are values of; `size` are inches, by which two stand side by side on
-    a sheet of paper. It grows with the legend.
+    dashed. `head` says what the labels are values of. `others`, (trials, epochs), are means of further trials or NaN:
+    shaded by how many are where. `size` are inches, by which two stand side by side on paper; the legend may add some.
     """
     if not curves:
         raise ValueError("there are no curves to draw, but at least one is needed")
     scale = 100 if percent else 1
     looks = [colours.line(place if curve.number is None else curve.number) for place, curve in enumerate(curves)]
-    if pair:
-        looks = [look | {"linestyle": "-"} for look in looks]
+    looks = [look | {"linestyle": "-"} for look in looks] if pair else looks
     high = max(size[1], 1.2 + 0.2 * (len(curves) + bool(reference) + 2 * bool(pair)))  # room for the legend
     figure = Figure(figsize=(size[0], high), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
     axes = figure.add_subplot()
+    shaded = _draw_density(axes, None if others is None else scale * others)
     lines = [_draw_curve(axes, curve, scale, look, pair) for curve, look in zip(curves, looks, strict=True)]
     lines += _draw_points(axes, reference, scale, {c.label: look for c, look in zip(curves, looks, strict=True)})
-    for name, how in zip(pair or (), PAIR if pair else (), strict=True):
-        lines.append(Line2D([], [], color="0.2", label=plain(name), linestyle=how))
+    lines += _told_apart(pair) if pair else []
     _epoch_axis(axes, max([curve.values.shape[1] for curve in curves] + [epoch for _, epoch, _ in reference]))
     axes.set_ylabel(plain(ylabel))
     beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}
     words = {"fontsize": 9, "title": plain(textwrap.fill(head, 24)) or None, "title_fontsize": 9, "alignment": "left"}
-    axes.legend(handles=lines, frameon=False, handlelength=3, **words, **beside)
+    axes.legend(handles=[*lines, *shaded], frameon=False, handlelength=3, **words, **beside)
     _describe(figure, title, caption)
     return figure
 
@@ -114,6 +117,27 @@ def _draw_curve(
         end = {"color": style["color"], "marker": "X", "markersize": 10, "markeredgecolor": "white"}
         axes.plot([last], [mean[-1]], zorder=3, **end)
     return line
+
+
+def _told_apart(pair: tuple[str, str]) -> list[Line2D]:
+    """Return what the legend says of the two metrics of a curve."""
+    return [Line2D([], [], color="0.2", label=plain(name), linestyle=how) for name, how in zip(pair, PAIR, strict=True)]
+
+
+def _draw_density(axes: Axes, values: np.ndarray | None) -> list[Patch]:
+    """Shade how many of these trials are at which height after each epoch; return what the legend has of it.
+
+    The darkest is where most are, and the scale is of square roots, as a single one is to be seen beside hundreds.
+    """
+    if values is None or not np.isfinite(values).any():
+        return []
+    epochs, known = np.arange(values.shape[1]) + 0.5, np.isfinite(values)
+    edges = np.histogram_bin_edges(values[known], LEVELS)
+    counts = np.stack([np.histogram(values[known[:, at], at], edges)[0] for at in range(values.shape[1])], axis=1)
+    shades = PALEST + (DARKEST - PALEST) * np.sqrt(counts / counts.max())
+    seen = np.ma.masked_where(counts == 0, shades)
+    axes.pcolormesh([*epochs, epochs[-1] + 1], edges, seen, cmap=SHADES, vmin=0, vmax=1, zorder=0, rasterized=True)
+    return [Patch(color=str(1 - (PALEST + DARKEST) / 2), label=f"{len(values):,} others: the darker, the more")]
 
 
 def _draw_points(

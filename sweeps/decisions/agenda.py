@@ -47,6 +47,7 @@ class Agenda:
         self._on_stage, self._drawn, self._decided = on_stage, drawn or {}, decided or {}
         self._runs: dict[str, StageRun] = {}  # the stages that are or were open, by name, in the order of opening
         self._results: dict[str, StageResult] = {}  # of the decided ones
+        self._foreseen: tuple[tuple[int, ...], list[Trial]] = (), []  # see to_come(): when that was, by what was there
         self._on_end, self._news = on_end, False  # whether a trial has ended since on_end was called
         self.advance()
 
@@ -118,7 +119,8 @@ class Agenda:
         Then comes advance().
         """
         task = self.tasks[key]
-        outcome = self.ledger.outcomes[key] = self.ledger.outcome(task.cell, key, history, task.seeds, reason)
+        outcome = self.ledger.outcome(task.cell, key, history, task.seeds, reason)
+        self.ledger.note(outcome)
         self._run_of(key).ended(key, history, reason)
         self.urgency.learn(task.cell.trial, history)
         self._news = True
@@ -174,12 +176,7 @@ class Agenda:
         They are those that wait, and for stages that are not open yet their trials from the baseline, each once.
         """
         laid_aside = (each.task for each in self.ledger.waiting.values())
-        ahead = [task.cell.trial for task in (*self.ledger.alone, *self.ledger.queue, *laid_aside)]
-        to_come: dict[str, Trial] = {}
-        for stage in self.study.all_stages:
-            if stage.name not in self._runs and stage.name not in self._results:
-                to_come |= self.urgency.foreseen[stage.name]
-        return ahead + [trial for key, trial in to_come.items() if not (key in self.tasks or key in self.outcomes)]
+        return [task.cell.trial for task in (*self.ledger.alone, *self.ledger.queue, *laid_aside)] + to_come(self)
 
     def _run_of(self, key: str) -> StageRun:
         return self._runs[self.tasks[key].stage]
@@ -250,6 +247,19 @@ def searches(agenda: Agenda) -> list[tuple[Search, StageRun | None]]:
     """Return the searches that are not decided, each with its course where it has begun."""
     found = (stage for stage in agenda.study.stages if isinstance(stage, Search))
     return [(each, agenda._runs.get(each.name)) for each in found if each.name not in agenda._results]
+
+
+def to_come(agenda: Agenda) -> list[Trial]:
+    """Return the part of expected() that is of stages that are not open yet; the same list as long as it is so."""
+    now = len(agenda.tasks), len(agenda._runs), len(agenda._results)
+    if now != agenda._foreseen[0]:
+        found: dict[str, Trial] = {}
+        for stage in agenda.study.all_stages:
+            if stage.name not in agenda._runs and stage.name not in agenda._results:
+                found |= agenda.urgency.foreseen[stage.name]
+        there = (trial for key, trial in found.items() if not (key in agenda.tasks or key in agenda.outcomes))
+        agenda._foreseen = now, list(there)
+    return agenda._foreseen[1]
 
 
 def under_way(agenda: Agenda) -> list[StageResult]:

@@ -48,14 +48,13 @@ class GridRun:
 
     def next(self) -> Task | None:
         """Return the next of the trials that wait to run on; the others are in the queue."""
-        waiting = self._waiting()
-        if not self._judge or not waiting:
+        if not (self._judge and self.ready()):
             return None
-        return self.ledger.waiting.pop(self._judge.first_of(waiting)).task
+        return self.ledger.waiting.pop(self._judge.first_of(self.ledger.waiting)).task
 
     def ready(self) -> int:
         """Return how many trials wait to run on."""
-        return len(self._waiting())
+        return self._judge.how_many_of(self.ledger.waiting) if self._judge else 0
 
     def goes_on(self, key: str, epoch: int, score: float) -> bool:
         """Take a running trial's score; return whether it runs on. One that does not has stopped, or waits."""
@@ -70,7 +69,7 @@ class GridRun:
 
     def let_go(self) -> Sequence[str]:
         """Return the keys of the trials that wait no longer, as others have meanwhile shown that they are behind."""
-        return self._judge.let_go(self._waiting()) if self._judge else ()
+        return self._judge.let_go(self.ledger.waiting) if self._judge else ()
 
     def ended(self, key: str, history: History, reason: str | None) -> None:  # noqa: ARG002
         """Take a trial's end; the ledger has it."""
@@ -99,12 +98,12 @@ class GridRun:
         """Take a trial's outcome from the store, or have it run, unless another stage has seen to that."""
         ledger = self.ledger
         if self._was_only_screened(cell, key):
-            del ledger.outcomes[key]  # here it runs in full
+            ledger.forget(key)  # here it runs in full
         elif key in ledger.outcomes or key in ledger.tasks:
             return
         known = ledger.known.get(key)
         if known and not ledger.wants(cell.trial, known):
-            ledger.outcomes[key] = ledger.outcome(cell, key, known.history, ledger.terms.seeds)
+            ledger.note(ledger.outcome(cell, key, known.history, ledger.terms.seeds))
             ledger.reused.append(key)
         else:
             ledger.tasks[key] = Task(self.stage.name, cell, key, known, ledger.terms.seeds)
@@ -133,16 +132,15 @@ class GridRun:
         rule = Behind(recipes[0].epochs, terms.yardstick.images)
         return Judge(rule, {key: cell.label for cell, key in self.cells})
 
-    def _waiting(self) -> list[str]:
-        return [key for key in self.ledger.waiting if self.waits(key)]
-
     def _is_own(self, key: str) -> bool:
         return key in self.ledger.tasks and self.ledger.tasks[key].stage == self.stage.name
 
     def _take_over_ended(self, judge: Judge) -> None:
         """Hold trials also against those that ran in full elsewhere."""
-        for key in [key for key in self._elsewhere if key in self.ledger.outcomes]:
-            self._elsewhere.remove(key)
+        ended = [key for key in self._elsewhere if key in self.ledger.outcomes]
+        if ended:
+            self._elsewhere = [key for key in self._elsewhere if key not in self.ledger.outcomes]
+        for key in ended:
             if self.ledger.outcomes[key].status == Status.DONE:
                 self._take_over(judge, key, self.ledger.outcomes[key].history)
 

@@ -5,6 +5,7 @@ The stages share it, so that a trial that several of them have runs once.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -37,6 +38,25 @@ class Ledger:
     waiting: dict[str, Waiting] = field(default_factory=dict)  # by key, those to be run on later
     reused: list[str] = field(default_factory=list)  # keys that the store had
     restarts: dict[str, list[str]] = field(default_factory=dict)  # why each was needed
+    counts: Counter[Status] = field(default_factory=Counter)  # of the outcomes, as they were noted
+    best: Outcome | None = None  # of those that ran in full, the first of equals
+
+    def note(self, outcome: Outcome) -> None:
+        """Take what a trial came to; it replaces what it came to before. The panel asks for the counts all the time."""
+        if outcome.key in self.outcomes:
+            self.forget(outcome.key)
+        self.outcomes[outcome.key] = outcome
+        self.counts[outcome.status] += 1
+        if outcome.status == Status.DONE and (self.best is None or outcome.score > self.best.score):
+            self.best = outcome
+
+    def forget(self, key: str) -> None:
+        """Take a trial's outcome back: it runs again."""
+        gone = self.outcomes.pop(key)
+        self.counts[gone.status] -= 1
+        if self.best and self.best.key == key:
+            full = (outcome for outcome in self.outcomes.values() if outcome.status == Status.DONE)
+            self.best = max(full, key=lambda outcome: outcome.score, default=None)
 
     def outcome(
         self, cell: Cell, key: str, history: History, seeds: tuple[int, ...], reason: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class Outcome:
         """Whether it failed for its numbers alone, as it would again."""
         return diverged(self.reason)
 
-    @property
+    @cached_property
     def score(self) -> float:
         """The mean over replicates of the validation score at the chosen epoch."""
         return self.history.score()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sweeps.decisions.contest import Contest
@@ -30,6 +30,7 @@ class Terms:
     early_stopping: bool = True
     rule: str = BEHIND  # by which a grid's trials stop early
     winner: str = BEST  # the rule by which winners are chosen
+    _keys: dict[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def flops(self, outcome: Outcome) -> int:
         """Return what a trial's network takes for an image, forward."""
@@ -42,8 +43,11 @@ class Terms:
         return choose(outcomes, self.yardstick, rule=self.winner, cost=self.flops, before=spreads)
 
     def key(self, trial: Trial) -> str:
-        """Return a trial's key."""
-        return trial.key(self.contents)
+        """Return a trial's key. It is worked out once: the agenda, the report and the panel ask for it."""
+        form = repr(trial)  # a rate of 1 is equal to one of 1.0, but has another key
+        if form not in self._keys:
+            self._keys[form] = trial.key(self.contents)
+        return self._keys[form]
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,10 @@ over epochs 0.2 to 0.8) at most 0.4 % stop, with 0.8 points over seeds 4 %; neve
 from __future__ import annotations
 
 import bisect
+import heapq
 import math
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +37,7 @@ CERTAIN = 3.0  # times the noise; with 2 twice as many stages lose their best
 AHEAD = 2  # others; with one twice as many do, and five times as many lose a trial that is level with the best
 MEANS = 3  # epochs whose mean is what a trial shows
 PACE = 2  # the last epochs, by which it is seen how fast a trial catches up
+LOOKS = 20  # others, those that show most, which a trial is held against: with thousands it would be all, at each epoch
 RECENT = 5  # second differences that tell the jitter: earlier ones are of the steep beginning
 
 
@@ -69,6 +72,7 @@ class Behind:
         self.first = max(LEAST, round(FIRST * epochs))  # the first epoch after which a trial may stop
         self._courses: dict[str, list[_Point]] = {}
         self._best: dict[int, list[tuple[float, str]]] = {}  # after each epoch, who shows most first
+        self._newest: dict[int, list[tuple[float, str]]] = {}  # likewise, of those that have come just as far
         self._out: set[str] = set()  # stopped, or failed: nobody is held against them
 
     def note(self, trial: str, score: float) -> None:
@@ -78,11 +82,23 @@ class Behind:
         shown = standing(recent[-MEANS:])
         stands = max(shown, course[-1].stands) if len(course) >= MEANS else shown
         course.append(_Point(score, stands, jitter(recent)))
-        bisect.insort(self._best.setdefault(len(course), []), (-course[-1].stands, trial))
+        if trial in self._out:
+            return
+        if len(course) > 1:
+            _remove(self._newest[len(course) - 1], (-course[-2].stands, trial))
+        for places in (self._best, self._newest):
+            bisect.insort(places.setdefault(len(course), []), (-course[-1].stands, trial))
 
     def drop(self, trial: str) -> None:
         """Leave out a trial that was stopped or has failed."""
+        if trial in self._out:
+            return
         self._out.add(trial)
+        course = self._courses.get(trial, [])
+        for epoch, point in enumerate(course, start=1):
+            _remove(self._best[epoch], (-point.stands, trial))
+        if course:
+            _remove(self._newest[len(course)], (-course[-1].stands, trial))
 
     def stands(self, trial: str) -> float:
         """Return what a trial has shown so far."""
@@ -94,7 +110,7 @@ class Behind:
         for name in self._showing_more(trial, epoch):
             if len(found) == AHEAD:
                 break
-            if name not in self._out and (lead := self.lead(name, trial, epoch)).certain:
+            if (lead := self.lead(name, trial, epoch)).certain:
                 found[name] = lead
         return found
 
@@ -121,17 +137,21 @@ class Behind:
     def _showing_more(self, trial: str, epoch: int) -> Iterator[str]:
         """Go through those that show so much more after an epoch that their lead may be certain.
 
-        First those that have come as far, who shows most first.
+        First those that have come as far, then the others; of each, who shows most first, and LOOKS at most.
         """
         stands = self._courses[trial][epoch - 1].stands
         least = stands + CERTAIN * math.sqrt(binomial(stands, self.images))
-        for shown, name in self._best[epoch]:
-            if -shown <= least:
-                break
-            yield name
-        for name, course in self._courses.items():
-            if MEANS <= len(course) < epoch and course[-1].stands > least:
+        behind = (self._newest[length] for length in range(MEANS, epoch) if length in self._newest)
+        for places in (self._best[epoch], heapq.merge(*behind)):
+            for shown, name in islice(places, LOOKS):
+                if -shown <= least:
+                    break
                 yield name
+
+
+def _remove(places: list[tuple[float, str]], place: tuple[float, str]) -> None:
+    """Remove a place from those in order."""
+    del places[bisect.bisect_left(places, place)]
 
 
 def check(name: str) -> str:

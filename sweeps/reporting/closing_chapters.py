@@ -12,7 +12,7 @@ from sweeps.decisions.records import StageResult
 from sweeps.decisions.stages import named_all
 from sweeps.decisions.status import Status
 from sweeps.reporting.material import Material, percent, seconds
-from sweeps.reporting.stage_report import effects_of, whole_table
+from sweeps.reporting.stage_report import effects_of, failures, whole_table
 from sweeps.reporting.tables import MOST_CLASSES, published_table
 from trainables.plan import flops, parameters
 
@@ -108,7 +108,7 @@ def appendix_chapter(material: Material) -> Chapter:
         for each in restarted.values()
     ]
     failed = {each.key: each for result in material.results for each in result.outcomes if each.status == Status.FAILED}
-    blocks += [Words(f"Failed: {each.cell.named}: {each.reason}.") for each in failed.values()]
+    blocks += map(Words, failures(list(failed.values())))
     if not restarted and not failed:
         blocks.append(Words("No trial failed or had to be restarted."))
     return Chapter("Appendix", tuple(blocks))

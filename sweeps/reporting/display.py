@@ -7,7 +7,6 @@ started again, failed.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from typing import Any
 
 from rich.console import Console, Group
@@ -129,7 +128,7 @@ class Display:
 
     def _counts(self) -> list[Text]:
         """Return how many trials have come to what, in their colours; what there is none of is left out."""
-        ended = Counter(outcome.status for outcome in list(self.agenda.outcomes.values()))
+        ended = self.agenda.ledger.counts
         again = sum(map(len, list(self.agenda.restarts.values())))
         counts = [Text(f"{ended[each]} {word}", COLOURS[each]) for each, word in WORDS.items() if ended[each]]
         running = [Text(f"{len(self.running)} running")] if self.running else []
@@ -140,8 +139,7 @@ class Display:
         return Text(f"{speed:,.0f} images/s" if speed else "", "dim")
 
     def _best(self) -> Text:
-        full = [outcome for outcome in list(self.agenda.outcomes.values()) if outcome.status == Status.DONE]
-        best = max(full, key=lambda outcome: outcome.score, default=None)
+        best = self.agenda.ledger.best
         return Text(f"best so far {100 * best.score:.1f} % ({best.cell.label})" if best else "")
 
     def _time_left(self) -> Text:

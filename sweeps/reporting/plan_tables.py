@@ -15,6 +15,8 @@ from sweeps.decisions.planning import PlannedStage, distinct
 from sweeps.decisions.study import Study
 from trainables.plan import Layer, flops, parameters
 
+MOST_ROWS, FIRST, LAST = 20, 10, 5  # of a table in a terminal: of a longer one its first and its last
+
 
 def print_plan(
     study: Study,
@@ -94,7 +96,10 @@ def _table(entry: PlannedStage) -> Table:
         heads = (Column("stage"), Column("the best value that the final winner does not have, of"))
         return Table(f"{title}; at most {len(values)} trials", heads, values)
     columns = (Column(entry.stage.name), Column("shapes"), Column("parameters"), Column("MFLOPs", digits=2))
-    rows = tuple((cell.label, shapes(layers), parameters(layers), flops(layers) / 1e6) for cell, layers in entry.cells)
+    shown, count = entry.cells, len(entry.cells)
+    if count > MOST_ROWS:
+        shown, title = (*shown[:FIRST], *shown[-LAST:]), f"{title}; the first {FIRST} and the last {LAST} of {count:,}"
+    rows = tuple((cell.label, shapes(layers), parameters(layers), flops(layers) / 1e6) for cell, layers in shown)
     return Table(title, columns, rows)
 
 

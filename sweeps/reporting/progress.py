@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sweeps.decisions.agenda import Agenda, searches
+from sweeps.decisions.agenda import Agenda, searches, to_come
 from sweeps.decisions.ahead import Ahead, is_screened, of_search
 from sweeps.decisions.records import Task
 from trainables.config import Trial
@@ -29,6 +30,10 @@ class Progress:
         self.agenda = agenda
         self.began: float | None = None  # when the first trial was taken up
         self.worked = 0.0  # the work of the epochs seen so far
+        self._queue: list[Task] = []  # as it was last gone through
+        self._from_its_end = [0.0]  # the work of no trial of it, of its last one, of its last two, …
+        self._to_come: list[Trial] = []  # likewise, as it was, and its work in all
+        self._in_all = 0.0
 
     def begin(self) -> None:
         """Note that a trial has been taken up: from the first on the pace is measured."""
@@ -49,7 +54,9 @@ class Progress:
         done = len(ended) + sum(each.again for each in searches)
         begun = [*running.values(), *self._laid_aside()]
         parts = [min(1.0, epoch / task.cell.trial.training.epochs) for task, epoch in begun]
-        total = done + len(running) + len(self.agenda.expected()) + sum(each.trials for each in searches)
+        ledger = self.agenda.ledger
+        expected = sum(map(len, (ledger.alone, ledger.queue, ledger.waiting, to_come(self.agenda))))
+        total = done + len(running) + expected + sum(each.trials for each in searches)
         return Count(done, total, (done + sum(parts)) / max(1, total))
 
     def seconds_left(self, running: Running) -> float | None:
@@ -57,13 +64,38 @@ class Progress:
         if not self.worked or self.began is None:
             return None
         seeds = len(self.agenda.terms.seeds)
-        ahead = sum(self.work(trial) * trial.training.epochs for trial in self.agenda.expected()) * seeds
+        ahead = self._expected() * seeds
         ahead += sum(each.work for each in self._searches())
         ahead -= sum(self.work(task.cell.trial) * epoch * len(task.seeds) for task, epoch in self._laid_aside())
         for task, epoch in running.values():
             if not (task.drawn and is_screened(task.seeds)):  # those are in the search's own estimate
                 ahead += self.work(task.cell.trial) * (task.cell.trial.training.epochs - epoch) * len(task.seeds)
         return ahead / self.worked * (time.monotonic() - self.began)
+
+    def _expected(self) -> float:
+        """Return the work of the trials ahead of those given out, with one seed."""
+        ledger = self.agenda.ledger
+        apart = [*ledger.alone, *(each.task for each in list(ledger.waiting.values()))]
+        return self._queued() + self._beyond() + sum(self._whole(task.cell.trial) for task in apart)
+
+    def _queued(self) -> float:
+        """Return the work of the queue. Mostly it has lost its first trials since: then that is known."""
+        queue = list(self.agenda.ledger.queue)
+        known = self._queue[len(self._queue) - len(queue) :]
+        if not queue or len(known) < len(queue) or known[0] is not queue[0] or known[-1] is not queue[-1]:
+            work = (self._whole(task.cell.trial) for task in reversed(queue))
+            self._queue, self._from_its_end = queue, list(itertools.accumulate(work, initial=0.0))
+        return self._from_its_end[len(queue)]
+
+    def _beyond(self) -> float:
+        """Return the work of stages that are not open yet."""
+        beyond = to_come(self.agenda)
+        if beyond is not self._to_come:
+            self._to_come, self._in_all = beyond, sum(map(self._whole, beyond))
+        return self._in_all
+
+    def _whole(self, trial: Trial) -> float:
+        return self.work(trial) * trial.training.epochs
 
     def _laid_aside(self) -> list[tuple[Task, int]]:
         """Return the trials that wait until others have come as far, and the epochs they have run."""

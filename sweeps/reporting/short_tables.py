@@ -18,16 +18,24 @@ from sweeps.reporting.tables import MOST_CLASSES
 from trainables.plan import parameters
 
 MOST_ROWS = 20  # of a table that people read; the CSV has all
+BEST, WORST = 10, 5  # rows that a terminal shows of a stage with more
 
 
 def leaders(result: StageResult, most: int = MOST_ROWS) -> list[Outcome]:
     """Return a stage's trials in its order; where there are more than `most`, the best of them."""
     outcomes = list(result.outcomes)
-    if len(outcomes) <= most:
+    return outcomes if len(outcomes) <= most else [outcomes[at] for at in sorted(_ranked(outcomes)[:most])]
+
+
+def best_and_worst(result: StageResult) -> list[Outcome]:
+    """Return a stage's trials in its order; where there are more than a screenful, the best of them and the worst of
+    those that ran, the best first.
+    """
+    outcomes = list(result.outcomes)
+    if len(outcomes) <= MOST_ROWS:
         return outcomes
-    ended = [at for at, outcome in enumerate(outcomes) if outcome.history.epochs]
-    rank = {at: (outcomes[at].status == Status.DONE, outcomes[at].score) for at in ended}
-    return [outcomes[at] for at in sorted(sorted(ended, key=lambda at: rank[at], reverse=True)[:most])]
+    ranked = _ranked(outcomes)
+    return [outcomes[at] for at in dict.fromkeys([*ranked[:BEST], *ranked[-WORST:]])]
 
 
 def short_table(result: StageResult, material: Material) -> Table:
@@ -98,6 +106,13 @@ def ending(outcome: Outcome) -> str:
     if outcome.status == Status.CENSORED:
         return f" (stopped at epoch {outcome.history.epochs})"
     return f" ({outcome.status.value})"
+
+
+def _ranked(outcomes: Sequence[Outcome]) -> list[int]:
+    """Return the places of the trials that ran, the best first, and those in full before the others."""
+    ended = [at for at, outcome in enumerate(outcomes) if outcome.history.epochs]
+    rank = {at: (outcomes[at].status == Status.DONE, outcomes[at].score) for at in ended}
+    return sorted(ended, key=lambda at: rank[at], reverse=True)
 
 
 def _title(result: StageResult, shown: Sequence[Outcome]) -> str:

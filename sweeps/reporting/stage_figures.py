@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from analysis.page import Picture
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import StageResult
@@ -69,12 +71,26 @@ class StageFigures:
         if metrics[0] == "test_score" and self.shown.reference():
             caption = f"{caption} Open markers: published."
         if len(self._drawn) < len(self.result.outcomes):
-            caption = f"{caption} The best {len(self._drawn)} of {len(self.result.outcomes)} trials."
+            caption = f"{caption} Lines: the best {len(self._drawn)} of {len(self.result.outcomes)} trials."
         name = f"{self.result.stage.name}-{end}"
         caption = f"{self.result.stage.title}. {caption}"
         return self.album.add(
-            name, caption, self._state, lambda: partial(draw, [self._curve(o, metrics) for o in self._with()])
+            name,
+            caption,
+            self._state,
+            lambda: partial(draw, [self._curve(o, metrics) for o in self._with()], others=self._others(metrics[0])),
         )
+
+    def _others(self, metric: str) -> np.ndarray | None:
+        """Return the means of the trials that are not drawn as lines, (trials, epochs); None where all are."""
+        shown = {outcome.key for outcome in self._drawn}
+        rest = [each for each in self.result.outcomes if each.key not in shown and each.history.epochs]
+        if not rest:
+            return None
+        means = np.full((len(rest), max(each.history.epochs for each in rest)), np.nan)
+        for row, each in zip(means, rest, strict=True):
+            row[: each.history.epochs] = each.history.curve(metric).mean(axis=0)
+        return means
 
     def _with(self) -> list[Outcome]:
         return [outcome for outcome in self._drawn if outcome.history.epochs]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from analysis.report import Table
 from sweeps.decisions import samplers
+from sweeps.decisions.labels import counted
+from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import StageResult, Terms
 from sweeps.decisions.search_run import SearchResult
 from sweeps.decisions.stages import Recheck
@@ -14,7 +17,7 @@ from sweeps.reporting.effects import effects_sentences, effects_table
 from sweeps.reporting.leaderboard import account, left_out, page_tables, search_tables
 from sweeps.reporting.material import Material
 from sweeps.reporting.recheck_words import recheck_sentences
-from sweeps.reporting.short_tables import short_table
+from sweeps.reporting.short_tables import BEST, MOST_ROWS, WORST, best_and_worst, short_table
 from sweeps.reporting.tables import Facts, published_table, stage_table
 from sweeps.reporting.winner_words import winner_in_two
 
@@ -38,6 +41,13 @@ def effects_of(result: StageResult, material: Material) -> Table | None:
     return material.once(f"effects of {result.stage.name}", lambda: report_on(result).effects(material.facts))
 
 
+def failures(failed: Sequence[Outcome]) -> list[str]:
+    """Return a line for each trial that failed, of many for the first few."""
+    lines = [f"Failed: {each.cell.named}: {each.reason}." for each in failed[:MOST_ROWS]]
+    more = len(failed) - len(lines)
+    return [*lines, f"Failed: {counted(more, 'more trial')}."] if more else lines
+
+
 class StageReport:
     """What there is to show of a grid, or of a stage that was skipped."""
 
@@ -57,8 +67,7 @@ class StageReport:
         again = [f"{o.cell.named} ({'; '.join(o.restarts)})" for o in result.outcomes if o.restarts]
         if again:
             lines.append(f"Restarted from the last snapshot: {', '.join(again)}.")
-        failed = (outcome for outcome in result.outcomes if outcome.status == Status.FAILED)
-        return lines + [f"Failed: {outcome.cell.named}: {outcome.reason}." for outcome in failed]
+        return lines + failures([outcome for outcome in result.outcomes if outcome.status == Status.FAILED])
 
     def in_two(self, terms: Terms, *, decided: bool = True) -> tuple[list[str], list[str]]:
         """Return what the data says of the stage, and what it does not; of one that is not decided, its course."""
@@ -66,16 +75,8 @@ class StageReport:
             return [f"Not run: {self.result.skipped}."], []
         says, leaves = self._verdict_in_two(terms) if decided else ([], [])
         effects = self._effects(terms)
-        failed = (outcome for outcome in self.result.outcomes if outcome.status == Status.FAILED)
-        return (
-            [*self._course(), *says, *effects[1:]],
-            [
-                *leaves,
-                *effects[:1],
-                *self._stopped(),
-                *(f"Failed: {each.cell.named}: {each.reason}." for each in failed),
-            ],
-        )
+        failed = failures([outcome for outcome in self.result.outcomes if outcome.status == Status.FAILED])
+        return [*self._course(), *says, *effects[1:]], [*leaves, *effects[:1], *self._stopped(), *failed]
 
     def table(self, facts: Facts) -> Table:
         """Return the whole table, for the CSV."""
@@ -99,8 +100,13 @@ class StageReport:
         return [table for table in tables if table]
 
     def on_screen(self, facts: Facts) -> list[Table]:
-        """Return the tables for the terminal."""
-        return [self.table(facts)]
+        """Return the tables for the terminal: of more trials than a screenful those of the best and the worst."""
+        shown = best_and_worst(self.result)
+        if len(shown) == len(self.result.outcomes):
+            return [self.table(facts)]
+        table = stage_table(replace(self.result, outcomes=tuple(shown)), facts)
+        which = f"the best {BEST} and the worst {WORST} of {counted(len(self.result.outcomes), 'trial')}"
+        return [replace(table, title=f"{table.title}: {which}; {self.result.stage.name}.csv has all")]
 
     def reference(self) -> list[tuple[str, int, float]]:
         """Return the published best test scores: label, epoch, score as a fraction."""

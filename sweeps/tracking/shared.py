@@ -29,6 +29,8 @@ class Sent:
     values: dict[tuple[str, int], tuple[float, int]] = field(default_factory=dict)  # (metric, step) → newest, its time
     slot: str | None = None  # the artifact that is the newest state which MLflow has whole
     refused: set[str] = field(default_factory=set)  # the items that it did not take
+    folder: str = ""  # the URI of the run's files
+    others: bool = True  # whether the run may have a state beside that one
 
 
 @dataclass(eq=False)
@@ -104,17 +106,34 @@ class Shared:
     def __init__(self) -> None:
         self.lock = threading.RLock()  # over trials and spool; held for disk work only, never while MLflow is asked
         self.trials: dict[str, Tracked] = {}  # by key
+        self._waiting: dict[str, Tracked] = {}  # those that may not be delivered, the next one first
         self._notes: dict[tuple[str, str], str] = {}  # (key, item) → line
 
     def all(self) -> list[Tracked]:
-        """Return the trials there are now, in the order in which they are delivered."""
+        """Return the trials there are now."""
         with self.lock:
             return list(self.trials.values())
+
+    def news(self, trial: Tracked) -> None:
+        """Have a trial delivered: it is new, or there is more of it."""
+        with self.lock:
+            self.trials[trial.key] = self._waiting[trial.key] = trial
+
+    def waiting(self) -> list[Tracked]:
+        """Return the trials of which MLflow may not have everything, in the order in which they are delivered."""
+        with self.lock:
+            return list(self._waiting.values())
+
+    def settle(self, trial: Tracked) -> None:
+        """Let a trial wait no longer, unless there is more of it."""
+        with self.lock:
+            if trial.delivered:
+                self._waiting.pop(trial.key, None)
 
     def to_the_end(self, trial: Tracked) -> None:
         """Have a trial delivered after all others."""
         with self.lock:
-            self.trials[trial.key] = self.trials.pop(trial.key)
+            self._waiting[trial.key] = self._waiting.pop(trial.key, trial)
 
     def note(self, trial: Tracked, item: str, what: str) -> None:
         """Note what is wrong with something of a trial; it replaces what was noted of it before."""
@@ -149,6 +168,7 @@ class Shared:
         with self.lock:
             about = trial.kept.about
             trial.kept.about = replace(about, tags={**about.tags, "checkpoint_damaged": what})
+            self.news(trial)
 
     def notes(self) -> list[str]:
         """Return what was noted and not taken back."""

@@ -129,10 +129,13 @@ def _own_curves(run: Artifacts) -> tuple[dict[str, Any] | None, History, str | N
     """Return a run's curves.json, None where it holds no record, the same as a history, and what is wrong with it."""
     nothing = History({})
     try:
-        found = next((each for each in run.listed() if each.path == CURVES), None)
-        if found is None:
-            return None, nothing, f"its {CURVES} is missing"
-        form = unsealed(run.fetch(found))
+        content = run.at_once(CURVES)
+        if content is None:
+            found = next((each for each in run.listed() if each.path == CURVES), None)
+            if found is None:
+                return None, nothing, f"its {CURVES} is missing"
+            content = run.fetch(found)
+        form = unsealed(content)
         own = History.from_dict(form)
     except ValueError as error:
         return None, nothing, f"its {CURVES} is damaged ({one_line(error)})"

@@ -108,10 +108,8 @@ def _runs(store: Store, study: str, stages: Iterable[str]) -> dict[str, str]:
 
 def _shared(result: StageResult, results: Iterable[StageResult]) -> dict[str, str]:
     """Return, by key, the names of all stages that have one of a stage's trials too, where there are several."""
-    of = {
-        outcome.key: [each.stage.name for each in results if outcome.key in {other.key for other in each.outcomes}]
-        for outcome in result.outcomes
-    }
+    stages = {each.stage.name: {outcome.key for outcome in each.outcomes} for each in results}
+    of = {outcome.key: [name for name, keys in stages.items() if outcome.key in keys] for outcome in result.outcomes}
     return {key: ", ".join(names) for key, names in of.items() if len(names) > 1}
 
 

@@ -19,9 +19,10 @@ from pathlib import Path
 
 from sweeps.decisions.status import Status
 from sweeps.tracking.connection import import_mlflow, is_refusal, one_line
-from sweeps.tracking.delivery import MLFLOW_STATUS, Uploader
+from sweeps.tracking.delivery import Uploader
 from sweeps.tracking.entry import Entry
 from sweeps.tracking.findings import deliver_findings, findings_in
+from sweeps.tracking.runs import MLFLOW_STATUS
 from sweeps.tracking.shared import Shared, Tracked
 from sweeps.tracking.spool import (
     TRIAL_FILE,
@@ -92,7 +93,7 @@ class Tracker:
             tags, dataset = dict(entry.tags), self.dataset
             about = About(key, self.experiment, entry.name, params, tags, run_id, now, worker, dataset)
             trial = before or Tracked(Spooled(self.spool / key, about, standing), new=run_id is None)
-            self._shared.trials[key] = trial
+            self._shared.news(trial)
             trial.kept.about, trial.kept.standing, trial.kept.left = about, standing, False
             trial.retry_due, trial.inherited = 0.0, False
             trial.kept.save()
@@ -116,6 +117,7 @@ class Tracker:
             interrupted = kept.standing.status == Status.INTERRUPTED and not kept.left
             if interrupted or kept.about.worker != worker:
                 return
+            self._shared.news(trial)
             with self._shared.keeping(trial, f"epoch {step}"):
                 if kept.left:
                     kept.go_on()
@@ -173,6 +175,7 @@ class Tracker:
             trial = self._shared.trials.get(key)
             if trial is None:
                 return
+            self._shared.news(trial)
             trial.kept.standing, trial.kept.left = Standing(status, reason, milliseconds(), dict(scores or {})), False
             # A full disk is noted, and the end is delivered from memory.
             with contextlib.suppress(OSError), self._shared.keeping(trial, "its end"):
@@ -223,12 +226,13 @@ class Tracker:
         return self._shared.trials[key]
 
     def _left(self) -> list[Tracked]:
-        """Return the trials of which MLflow has not got everything."""
-        return [trial for trial in self._shared.all() if not trial.delivered]
+        """Return the trials of which MLflow has not got everything, as far as the uploader has come."""
+        return self._shared.waiting()
 
     def _progress(self) -> tuple[int, int]:
         """Return what changes whenever MLflow takes something that it had not taken before."""
-        return len(self._left()), sum(len(trial.answered) for trial in self._shared.all())
+        left = self._left()
+        return len(left), sum(len(trial.answered) for trial in left)
 
     def _take_over(self) -> None:
         """Take over what earlier processes left in the spool."""
@@ -244,7 +248,7 @@ class Tracker:
                 line = f"{folder} cannot be read and is left alone: {one_line(error)}"
                 self._shared.put_down(folder.name, "", line)
                 continue
-            self._shared.trials[trial.key] = trial
+            self._shared.news(trial)
             if garbled := trial.kept.garbled():  # all of a snapshot are of one epoch: none of it is used
                 trial.kept.files = {}
                 what = f"{', '.join(garbled)} in the spool is damaged; what MLflow has from before is used"

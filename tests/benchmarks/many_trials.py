@@ -1,34 +1,55 @@
-"""A study of very many trials: the memory of driver, workers and Tracker over time, the time of a start that finds all
-done, and MLflow's answers to its own UI.
+"""What a study of very many trials costs: a straight line through several sizes, for the command that runs them, for
+the same command again, and for the processor time of each part; and the driver's memory.
 
-    python -m tests.benchmarks.many_trials [--trials 1000]
+    python -m tests.benchmarks.many_trials [--trials 300,1000]
 
 The trials are trivial (64 images, one epoch). MLflow is a server on sqlite, as `mlflow server` starts it, on this
-machine.
+machine. Each command is a process of its own, as a user starts it, so that its seconds have its start in them: a line's
+slope is a trial's cost. Where the machine has other work, processor time tells more than seconds.
 """
 
 import argparse
-import contextlib
-import io
 import os
-import resource
+import re
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import requests
 from PIL import Image
-from rich.console import Console
 
-from sweeps import engine
-from sweeps.options import RunOptions
+STUDY = """
 from sweeps.study import Stage, Study
 from trainables.config import CNN, Training, Trial
+
+RATES = tuple(round(0.001 + 0.0001 * number, 6) for number in range({count}))
+BASE = Trial("folder:{folder}", CNN(conv_layers=0, fc_layers=1), Training(epochs=1))
+STUDY = Study(name="many", baseline=BASE, stages=(Stage("lr", {{"training.lr": RATES}}),))
+
+if __name__ == "__main__":
+    from sweeps.main import main
+
+    main(STUDY)
+"""
+TICKS = os.sysconf("SC_CLK_TCK")
+LOOK = 1.0  # seconds between looks at the processes
+ROLES = {"Tracker": "ray::Tracker", "workers": "ray::ResourceTrainable"}  # by what a process's title begins with
+
+
+@dataclass
+class Cost:
+    """What a command took: seconds, processor seconds by role, and the driver's highest memory, in MB."""
+
+    seconds: float
+    processor: dict[str, float] = field(default_factory=dict)
+    memory: float = 0.0
 
 
 def draw(folder: Path) -> None:
@@ -40,113 +61,147 @@ def draw(folder: Path) -> None:
         Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(path)
 
 
-def serve(folder: Path) -> tuple[subprocess.Popen, str]:
-    """Start MLflow's server and return it with its address, once it answers."""
+@contextmanager
+def serve(folder: Path) -> Iterator[tuple[int, str]]:
+    """Have MLflow's server meanwhile; yield its process and its address, once it answers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    store = [
-        "--backend-store-uri",
-        f"sqlite:///{folder / 'mlflow.db'}",
-        "--artifacts-destination",
-        str(folder / "artifacts"),
-    ]
+    store = [f"--backend-store-uri=sqlite:///{folder / 'mlflow.db'}", f"--artifacts-destination={folder / 'artifacts'}"]
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port), *store]
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        try:
-            if requests.get(f"{address}/health", timeout=2).ok:
-                return server, address
-        except requests.ConnectionError:
-            time.sleep(0.5)
-    raise TimeoutError("MLflow does not answer")
+    try:
+        for _ in range(240):
+            try:
+                if requests.get(f"{address}/health", timeout=2).ok:
+                    break
+            except requests.ConnectionError:
+                time.sleep(0.5)
+        yield server.pid, address
+    finally:
+        server.terminate()
+        server.wait(30)
 
 
-def timed_run(study: Study, options: RunOptions) -> tuple[float, str]:
-    text, begin = io.StringIO(), time.perf_counter()
-    assert engine.run_study(study, options, Console(file=text, width=200)) == 0, text.getvalue()
-    return time.perf_counter() - begin, text.getvalue()
+def run(command: list[str], log: Path, server: int) -> Cost:
+    """Run a command and return what it cost."""
+    began, seen = time.perf_counter(), {each: _used(each) for each in _family(server)}
+    at_first = sum(seen.values())
+    with log.open("wb") as file:
+        driver = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+    roles, memory = dict.fromkeys(seen, "MLflow's server"), 0.0
+    while driver.poll() is None:
+        time.sleep(LOOK)
+        memory = max(memory, _highest(driver.pid))
+        for process in [*_family(driver.pid), *_family(server)]:
+            role = _role(process, driver.pid, server)
+            if role in ROLES or process not in roles:  # a worker has no title of its own before its first trial
+                roles[process] = role
+            seen[process] = _used(process) or seen.get(process, 0.0)
+    assert driver.returncode == 0, log.read_text()
+    processor: dict[str, float] = {}
+    for process, used in seen.items():
+        processor[roles[process]] = processor.get(roles[process], 0.0) + used
+    processor["MLflow's server"] -= at_first
+    return Cost(time.perf_counter() - began, processor, memory)
 
 
-class Memory(threading.Thread):
-    """Looks once a second at the memory that each process of the study has for itself, in MB."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.seen: dict[str, list[float]] = {}  # by process, over time
-        self.over = threading.Event()
-
-    def run(self) -> None:
-        while not self.over.wait(1.0):
-            for folder in Path("/proc").glob("[1-9]*"):
-                with contextlib.suppress(OSError):  # it has ended
-                    title = (folder / "cmdline").read_bytes().partition(b"\0")[0].decode()
-                    driver = folder.name == str(os.getpid())
-                    if driver or title.startswith(("ray::Tracker", "ray::ResourceTrainable")):
-                        who = "driver" if driver else f"{title.split('.')[0]} {folder.name}"
-                        self.seen.setdefault(who, []).append(_own(folder))
-
-    def report(self) -> str:
-        """Return, for each process, its memory at five moments of its life."""
-        lines = []
-        for who, seen in self.seen.items():
-            moments = [seen[round(part * (len(seen) - 1) / 4)] for part in range(5)]
-            lines.append(f"  {who}: {', '.join(f'{each:.0f}' for each in moments)} MB in {len(seen)} s")
-        return "\n".join(lines)
+def _family(process: int) -> list[int]:
+    """Return a process and all below it."""
+    found = [process]
+    for each in found:
+        for task in Path(f"/proc/{each}/task").glob("*/children"):
+            try:
+                found += map(int, task.read_text().split())
+            except OSError:  # it has ended
+                continue
+    return found
 
 
-def _own(folder: Path) -> float:
-    lines = (folder / "smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+def _role(process: int, driver: int, server: int) -> str:
+    if process == driver:
+        return "driver"
+    try:
+        title = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return "Ray's own"
+    if "mlflow" in title or process == server:
+        return "MLflow's server"
+    return next((role for role, begin in ROLES.items() if title.startswith(begin)), "Ray's own")
+
+
+def _used(process: int) -> float:
+    """Return the seconds of processor time that a process has used; 0 where it has ended."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def _highest(process: int) -> float:
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+    except OSError:
+        return 0.0
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def measure(count: int) -> tuple[Cost, Cost]:
+    """Return what so many trials cost, and what the same command costs again."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        draw(folder / "images")
+        (folder / "many.py").write_text(STUDY.format(count=count, folder=folder / "images"))
+        with serve(folder) as (server, address):
+            command = [sys.executable, str(folder / "many.py"), "--no-early-stopping", "--tracking-uri", address]
+            command += ["--output", str(folder / "results")]
+            first = run(command, folder / "first.log", server)
+            again = run(command, folder / "again.log", server)
+            assert "nothing to run" in (folder / "again.log").read_text()
+            print(f"{count} trials: {first.seconds:.0f} s, the driver's memory at most {first.memory:.0f} MB")
+            print(f"  {_shares(first, count)}")
+            print(f"the same command again: {again.seconds:.1f} s, at most {again.memory:.0f} MB")
+            print(f"MLflow: 100 runs, sorted by a metric, in {_sorted(address):.2f} s", flush=True)
+    return first, again
+
+
+def _shares(cost: Cost, count: int) -> str:
+    shares = sorted(cost.processor.items(), key=lambda each: -each[1])
+    return "processor, ms a trial: " + ", ".join(f"{role} {1000 * used / count:.0f}" for role, used in shares)
+
+
+def _sorted(address: str) -> float:
+    api = f"{address}/api/2.0/mlflow"
+    found = requests.get(f"{api}/experiments/get-by-name", params={"experiment_name": "many"}, timeout=60).json()
+    number = found["experiment"]["experiment_id"]
+    ask = {"experiment_ids": [number], "max_results": 100, "order_by": ["metrics.val_accuracy DESC"]}
+    began = time.perf_counter()
+    requests.post(f"{api}/runs/search", json=ask, timeout=60).raise_for_status()
+    return time.perf_counter() - began
+
+
+def fit(what: str, counts: list[int], values: list[float], unit: str) -> None:
+    """Print the straight line through values at these numbers of trials, and how far they are from it."""
+    slope, start = np.polyfit(counts, values, 1)
+    off = np.abs(np.array(values) - (start + slope * np.array(counts))).max()
+    print(f"{what}: {start:.1f} {unit} + {1000 * slope:.3g} m{unit} a trial, at most {off:.1f} {unit} off the line")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--trials", type=int, default=1000)
-    count = parser.parse_args().trials
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        draw(folder / "images")
-        server, address = serve(folder)
-        try:
-            base = Trial(f"folder:{folder / 'images'}", CNN(conv_layers=0, fc_layers=1), Training(epochs=1))
-            rates = tuple(round(0.001 + 0.0001 * number, 6) for number in range(count))
-            study = Study("many", base, (Stage("lr", {"training.lr": rates}),))
-            options = RunOptions(output=folder / "results", tracking_uri=address, early_stopping=False)
-            watch = Memory()
-            watch.start()
-            seconds, _ = timed_run(study, options)
-            watch.over.set()
-            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(
-                f"{count} trials: {seconds:.0f} s, all of it in MLflow; the driver's memory at most {memory:.0f} MB",
-                flush=True,
-            )
-            print(watch.report(), flush=True)
-            seconds, said = timed_run(study, options)
-            assert "nothing to run" in said
-            print(f"the same command again: {seconds:.1f} s", flush=True)
-            api = f"{address}/api/2.0/mlflow"
-            experiment = requests.get(
-                f"{api}/experiments/get-by-name", params={"experiment_name": "many"}, timeout=60
-            ).json()
-            ask = {
-                "experiment_ids": [experiment["experiment"]["experiment_id"]],
-                "max_results": 100,
-                "order_by": ["metrics.val_accuracy DESC"],
-            }
-            begin = time.perf_counter()
-            page = requests.post(f"{api}/runs/search", json=ask, timeout=60).json()
-            print(
-                f"MLflow: {len(page['runs'])} runs, sorted by a metric, in {time.perf_counter() - begin:.2f} s",
-                flush=True,
-            )
-        finally:
-            server.terminate()
-            server.wait(30)
+    parser.add_argument("--trials", default="300,1000", help="sizes, of several a line is fitted")
+    counts = [int(each) for each in parser.parse_args().trials.split(",")]
+    costs = [measure(count) for count in counts]
+    if len(counts) < 2:
+        return
+    fit("all trials", counts, [first.seconds for first, _ in costs], "s")
+    for role in costs[-1][0].processor:
+        fit(f"  processor: {role}", counts, [first.processor.get(role, 0.0) for first, _ in costs], "s")
+    fit("the same command again", counts, [again.seconds for _, again in costs], "s")
+    fit("the driver's memory", counts, [first.memory / 1000 for first, _ in costs], "GB")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import struct
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 
 from analysis.figures import Curve, curves
 
@@ -117,3 +118,24 @@ def test_a_curve_keeps_its_look_whatever_stands_beside_it():
 def test_a_second_metric_of_another_length_is_refused():
     with pytest.raises(ValueError, match=r"\(2, 3\), but beside it is one of \(2, 2\)"):
         Curve("a", VALUES, beside=VALUES[:, :2])
+
+
+def test_behind_the_curves_others_are_shaded_by_how_many_are_where():
+    others = np.array([[0.2, 0.8], [0.2, np.nan], [0.2, np.inf], [0.8, np.nan]])
+    axes = drawn([Curve("a", VALUES)], others=others, percent=True)
+    [shaded] = [each for each in axes.collections if isinstance(each, QuadMesh)]
+    shades = shaded.get_array()
+    heights = shaded.get_coordinates()[:, 0, 1]
+    at = [int(np.searchsorted(heights, score, "right")) - 1 for score in (20, 79.9)]
+    assert [(shades[at[0], 0], shades[at[1], 0]), shades[at[1], 1]] == [
+        (pytest.approx(0.55), pytest.approx(0.08 + 0.47 / 3**0.5)),  # three are here, of all the most, and one there
+        pytest.approx(0.08 + 0.47 / 3**0.5),
+    ]
+    assert int((~np.ma.getmaskarray(shades)).sum()) == 3  # else nobody is anywhere
+    np.testing.assert_array_equal(shaded.get_coordinates()[0, :, 0], [0.5, 1.5, 2.5])
+    assert words(axes) == ["a", "4 others: the darker, the more"]
+
+
+def test_others_of_which_nothing_is_finite_are_not_shaded():
+    axes = drawn([Curve("a", VALUES[:1])], others=np.full((2, 3), np.nan))
+    assert (list(axes.collections), words(axes)) == ([], ["a"])

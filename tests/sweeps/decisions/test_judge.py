@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from sweeps.decisions import judge as judging
 from sweeps.decisions.judge import Judge
 from sweeps.decisions.stopping import Behind
 
@@ -159,3 +160,18 @@ def replayed(decisions) -> dict[str, int]:
             found[name] = each["epoch"]
             rule.drop(name)
     return found
+
+
+def test_of_many_that_wait_some_are_looked_at_each_time_and_all_in_turn(monkeypatch):
+    monkeypatch.setattr(judging, "LOOKS", 2)
+    labels = "abcdefg"
+    many = Judge(Behind(8, 1000), {f"key {label}": label for label in labels})
+    for label in labels[2:]:
+        assert not run(many, label, [0.3] * 3, wanted=True)
+    for label in "ab":
+        assert run(many, label, [0.8] * 3)
+    laid_aside = [f"key {label}" for label in labels[2:] if label != "d"]  # whose worker is still at it
+    gone = [many.let_go(laid_aside) for _ in range(5)]
+    assert gone == [["key c"], ["key e", "key f"], ["key g"], [], []]
+    assert many.how_many_of(dict.fromkeys(laid_aside)) == 0
+    assert many.let_go(["key d"]) == ["key d"]

@@ -1,12 +1,14 @@
 """What a trial came to, and whether it must run again, by seeds and epochs asked for and known."""
 
+from dataclasses import replace
+
 import pytest
 
 from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.records import Known
 from sweeps.decisions.stages import Cell
 from sweeps.decisions.status import Status
-from tests.sweeps.outcomes import history, terms
+from tests.sweeps.outcomes import history, outcome, terms
 from trainables.config import Training, Trial
 
 TRIAL = Trial(training=Training(epochs=2))
@@ -63,3 +65,19 @@ def test_what_was_stopped_early_stays_so_and_all_else_that_is_missing_is_run(
 ):
     ledger = Ledger(terms((0, 1), early_stopping=early_stopping))
     assert ledger.wants(TRIAL, Known(Status(status), history(*replicates), "run")) is wanted
+
+
+def test_outcomes_are_counted_as_they_are_noted_and_the_best_of_those_in_full_is_known():
+    ledger = Ledger(terms())
+    assert (ledger.counts.total(), ledger.best) == (0, None)
+    worse, equal, best = outcome("a", [0.5]), outcome("b", [0.75]), outcome("c", [0.75])
+    for each in (worse, equal, best, outcome("d", [0.9], status="censored"), outcome("e", status="failed")):
+        ledger.note(each)
+    assert ledger.counts == {Status.DONE: 3, Status.CENSORED: 1, Status.FAILED: 1}
+    assert ledger.best == equal  # the first of equals
+    ledger.note(replace(equal, status=Status.CENSORED))  # it goes on, and is stopped
+    assert ledger.counts == {Status.DONE: 2, Status.CENSORED: 2, Status.FAILED: 1}
+    assert ledger.best == best
+    ledger.forget(best.key)
+    ledger.forget(worse.key)
+    assert (ledger.counts[Status.DONE], ledger.best, list(ledger.outcomes)) == (0, None, ["d", "e", "b"])

@@ -48,3 +48,11 @@ def test_winners_go_by_their_stage_and_a_stage_without_one_is_left_out():
     won = StageResult(Stage("lr", {"training.lr": (0.1, 0.2)}), outcomes, choose(outcomes, Yardstick("accuracy", 100)))
     none = StageResult(Stage("width", {"model.channels": (4,)}), skipped="stage lr has no winner to start from")
     assert stage_winners([won, none]) == {"lr": outcomes[1]}
+
+
+def test_a_trial_s_key_is_its_own_however_it_is_asked_for():
+    found = terms()
+    for rate in (1, 1.0, 0.1, 1):
+        trial = Trial().with_values({"training.lr": rate})
+        assert found.key(trial) == found.key(trial) == trial.key({})
+    assert replace(found, contents={trial.dataset: "d1ge57"}).key(trial) == trial.key({trial.dataset: "d1ge57"})

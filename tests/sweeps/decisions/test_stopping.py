@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from sweeps.decisions import stopping
 from sweeps.decisions.stopping import AHEAD, Behind, binomial, check, jitter, standing
 from trainables.errors import UserError
 
@@ -109,6 +110,27 @@ def test_of_many_that_are_ahead_the_two_that_show_most_are_named_and_those_that_
     assert list(rule.ahead("d", 4)) == ["a", "b"]
     assert rule.ahead("a", 4) == {}
     assert rule.stands("e") == pytest.approx(2 / 3)
+
+
+def test_of_those_that_have_run_less_far_who_shows_most_is_named_first():
+    rule = made({"a": [0.7] * 3, "b": [0.9] * 3, "c": [0.8] * 4, "d": [0.3] * 6, "e": [0.75] * 7})
+    assert list(rule.ahead("d", 6)) == ["e", "b"]  # e has come as far
+    rule.drop("b")
+    rule.drop("b")
+    assert list(rule.ahead("d", 6)) == ["e", "c"]
+    rule.note("b", 0.9)  # it was under way still
+    assert list(rule.ahead("d", 6)) == ["e", "c"]
+
+
+def test_of_very_many_those_that_show_most_are_looked_at(monkeypatch):
+    monkeypatch.setattr(stopping, "LOOKS", 2)
+    jumpy = [0.0, 0.99, 0.99, 0.99, 0.0]  # ahead of d by far, but not for certain
+    rule = made({"a": jumpy, "b": jumpy, "c": [0.8] * 5, "e": [0.8] * 5, "d": [0.3] * 5})
+    assert rule.lead("c", "d", 5).certain
+    assert not rule.lead("a", "d", 5).certain
+    assert rule.ahead("d", 5) == {}
+    monkeypatch.setattr(stopping, "LOOKS", 4)
+    assert list(rule.ahead("d", 5)) == ["c", "e"]
 
 
 def test_a_rule_that_is_not_known_is_refused():

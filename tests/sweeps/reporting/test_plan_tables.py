@@ -90,3 +90,12 @@ def test_as_data_it_holds_the_whole_configuration_and_each_layer():
     [find] = as_data(plan_study(SEARCH, (3, 32, 32), 10))
     assert [row["field"] for row in find["space"]] == ["model.conv_layers", "model.pooling"]
     assert find["trials"] == []
+
+
+def test_of_more_trials_than_a_screenful_the_first_and_the_last_are_shown():
+    rates = tuple(round(0.001 * (at + 1), 3) for at in range(21))
+    text = printed(Study("many", BASE, (Stage("lr", {"training.lr": rates}),)))
+    assert "lr: from the baseline; the first 10 and the last 5 of 21" in text
+    seen = [line.split()[0] for line in text.splitlines() if "→" in line]
+    assert seen == [str(rate) for rate in (*rates[:10], *rates[-5:])]
+    assert printed(Study("some", BASE, (Stage("lr", {"training.lr": rates[:20]}),))).count("→ 10") == 20

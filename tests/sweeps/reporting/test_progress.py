@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.agenda import Agenda, to_come
 from sweeps.decisions.records import Known, Task
 from sweeps.decisions.status import Status
 from sweeps.reporting import progress
@@ -118,3 +118,27 @@ def test_the_work_of_a_trial_is_its_network_s():
     counted = Progress(agenda_of(LR))
     wide = BASE.with_values({"model.channels": 16})
     assert counted.work(wide) == counted.work(wide) == effort(plan(wide.model, (3, 32, 32), 10), 64)
+
+
+def test_the_time_left_is_right_as_the_queue_changes(clock):
+    """It is not gone through each time: it must be where a trial comes back, or a stage opens."""
+    width = Stage("width", {"model.channels": (4, 8)}, start="lr")
+    agenda = agenda_of(Stage("lr", {"training.lr": (0.1, 0.2, 0.3)}), width)
+    counted, first = an_epoch_in(clock, agenda)
+    work = counted.work(BASE)
+
+    def expected() -> float:
+        return pytest.approx(sum(counted.work(each) * 4 for each in agenda.expected()) / work * 10)
+
+    assert counted.seconds_left({}) == expected()
+    second = agenda.next()
+    assert counted.seconds_left({}) == expected()
+    agenda.put_back(first.key)
+    assert (counted.seconds_left({}), len(agenda.expected())) == (expected(), 4)
+    agenda.put_back(second.key, alone=True)
+    assert (counted.seconds_left({}), len(agenda.expected())) == (expected(), 5)
+    assert to_come(agenda) is to_come(agenda)
+    for task in (agenda.next(alone=True), agenda.next(), agenda.next()):
+        end(agenda, task, FULL)
+        assert counted.seconds_left({}) == expected()
+    assert [each.model.channels for each in agenda.expected()] == [8]  # the stage is open, and 4 is known

@@ -1,7 +1,15 @@
 import pytest
 
 from sweeps.decisions.records import StageResult
-from sweeps.reporting.short_tables import beside_published, class_heat, ending, leaders, short_table
+from sweeps.reporting.short_tables import (
+    MOST_ROWS,
+    beside_published,
+    best_and_worst,
+    class_heat,
+    ending,
+    leaders,
+    short_table,
+)
 from sweeps.study import Stage
 from tests.sweeps.outcomes import outcome
 from tests.sweeps.reporting.materials import material
@@ -66,3 +74,16 @@ def test_published_numbers_stand_beside_ours_at_the_best_epoch(found):
     assert table.rows[0][4:] == (1, f"+{ours - 40:.1f}")
     assert table.title == "Best test acc %: published, and ours by the same protocol"
     assert beside_published(found.results[1], found) is None
+
+
+def test_of_more_than_a_screenful_a_terminal_shows_the_best_and_the_worst():
+    some = [outcome(str(at), [at / 100]) for at in range(MOST_ROWS + 1)]
+    some[7] = outcome("7", [0.99], status="censored")  # not ranked: behind all that ran in full
+    some[8] = outcome("8", status="failed")  # never ran
+    shown = best_and_worst(StageResult(Stage("lr"), tuple(some)))
+    assert [each.cell.label for each in shown] == [
+        *("20", "19", "18", "17", "16", "15", "14", "13", "12", "11"),
+        *("3", "2", "1", "0", "7"),
+    ]
+    few = StageResult(Stage("lr"), tuple(some[:MOST_ROWS]))
+    assert best_and_worst(few) == list(few.outcomes)

@@ -83,7 +83,19 @@ def test_of_many_trials_the_leaders_are_drawn_and_it_is_said(drawn, tmp_path):
     some = tuple(outcome(str(at), [at / 100]) for at in range(MOST_CURVES + 1))
     pictures = drawn_from(StageResult(Stage("lr"), some), tmp_path, material())
     assert [each.label for each in drawn["lr: loss"][0]] == [str(at) for at in range(MOST_CURVES + 1)][-LEADERS:]
-    assert pictures[0].caption.endswith(f"The best {LEADERS} of {MOST_CURVES + 1} trials.")
+    assert pictures[0].caption.endswith(f"Lines: the best {LEADERS} of {MOST_CURVES + 1} trials.")
+
+
+def test_behind_the_leaders_is_how_the_others_are_spread(drawn, tmp_path):
+    some = [outcome(str(at), [at / 100, at / 50]) for at in range(MOST_CURVES + 1)]
+    some[0] = outcome("0", [0.0, 0.01], [0.02, 0.03])  # two seeds, of which the mean counts
+    some[1] = outcome("1", [0.01], status="censored")
+    drawn_from(StageResult(Stage("lr"), (*some, outcome("none", status="failed"))), tmp_path, material())
+    others = drawn["lr: accuracy"][1]["others"]
+    np.testing.assert_allclose(others, [[0.01, 0.02], [0.01, np.nan], [0.02, 0.04]])
+    few = tuple(some[:MOST_CURVES])
+    drawn_from(StageResult(Stage("few"), few), tmp_path, material())
+    assert drawn["few: accuracy"][1]["others"] is None
 
 
 def test_with_nothing_told_there_is_no_interval(drawn, tmp_path):

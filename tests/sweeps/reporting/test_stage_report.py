@@ -148,3 +148,21 @@ def test_a_recheck_says_its_standing_and_what_follows():
     assert says[0].startswith("Final winner on validation (100 images): width 8")
     assert says[1:] == ["Whether varying one factor at a time missed an interaction cannot be tested."]
     assert [line.partition(":")[0] for line in leaves] == ["Not compared"]
+
+
+def test_of_more_than_a_screenful_the_terminal_has_the_best_and_the_worst_and_the_table_all():
+    some = [outcome(str(at), [at / 100]) for at in range(21)]
+    shown = report_on(result(*some))
+    [table] = shown.on_screen(FACTS)
+    assert [row[0] for row in table.rows] == [str(at) for at in (*range(20, 10, -1), *range(4, -1, -1))]
+    assert table.title == f"{STAGE.title}: the best 10 and the worst 5 of 21 trials; depth.csv has all"
+    assert len(shown.table(FACTS).rows) == 21
+    [whole] = report_on(result(*some[:20])).on_screen(FACTS)
+    assert (len(whole.rows), whole.title) == (20, STAGE.title)
+
+
+def test_of_many_that_failed_the_first_are_named():
+    some = [outcome(str(at), [0.4], status="failed") for at in range(23)]
+    words = report_on(result(*some)).words(TERMS)
+    assert words[-2:] == ["Failed: 19: it broke.", "Failed: 3 more trials."]
+    assert len([line for line in words if line.startswith("Failed: ")]) == 21

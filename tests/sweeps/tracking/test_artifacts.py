@@ -1,11 +1,14 @@
 """sweeps.tracking.artifacts against a real sqlite store whose files another hand has changed."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import requests
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 
 from sweeps.tracking import artifacts
 from sweeps.tracking.artifacts import Artifacts, Unreadable, folder_of
@@ -123,3 +126,58 @@ def test_a_file_whose_reading_fails_for_now_is_not_taken_for_one_that_is_gone(ru
     with pytest.raises(MlflowException) as caught:
         run.below("own")
     assert not artifacts.is_refusal(caught.value)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Return a run's files behind HTTP: what is asked for, and what a server answers by path, a status or a content."""
+    answers, paths = {}, []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self):
+            paths.append(self.path)
+            answer = answers.get(self.path.rpartition("/")[2], 404)
+            content = answer if isinstance(answer, bytes) else b""
+            self.send_response(200 if isinstance(answer, bytes) else answer)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    run = Artifacts(HttpArtifactRepository(f"http://127.0.0.1:{server.server_port}/artifacts"))
+    yield SimpleNamespace(run=run, answers=answers, paths=paths)
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_what_a_server_has_takes_one_request(asked):
+    asked.answers["curves.json"] = bytes(range(256)) * 9
+    assert asked.run.at_once("curves.json") == bytes(range(256)) * 9
+    assert asked.paths == ["/artifacts/curves.json"]
+
+
+def test_what_it_has_not_or_what_is_too_large_is_for_the_listing_to_say(asked, monkeypatch):
+    assert asked.run.at_once("curves.json") is None
+    asked.answers["curves.json"] = b"12345"
+    monkeypatch.setattr(artifacts, "LARGEST_JSON", 5)
+    assert asked.run.at_once("curves.json") == b"12345"
+    monkeypatch.setattr(artifacts, "LARGEST_JSON", 4)
+    assert asked.run.at_once("curves.json") is None
+
+
+def test_a_server_that_is_away_is_not_taken_for_one_that_has_nothing(asked):
+    asked.answers["curves.json"] = 503
+    with pytest.raises(MlflowException, match="503") as caught:
+        asked.run.at_once("curves.json")
+    assert not artifacts.is_refusal(caught.value)
+
+
+def test_on_a_disk_the_listing_is_asked_at_once(run):
+    assert run.at_once("own/x.json") is None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 
 from sweeps.decisions.status import Status
 from sweeps.tracking import delivery
+from sweeps.tracking.artifacts import Artifacts
 from sweeps.tracking.entry import Entry
 from sweeps.tracking.origin import data_set
 from sweeps.tracking.store import Store
@@ -182,10 +184,8 @@ def test_running_trials_send_only_files_that_changed(
 ) -> None:
     sent: list[str] = []
     writer = tracker()
-    log_artifact = writer.store.client.log_artifact
-    monkeypatch.setattr(
-        writer.store.client, "log_artifact", lambda *call: (sent.append(Path(call[1]).name), log_artifact(*call))
-    )
+    add = Artifacts.add
+    monkeypatch.setattr(Artifacts, "add", lambda run, file, to: (sent.append(file.name), add(run, file, to)))
     start(writer)
     writer.epoch(KEY, 1, {}, FILES)
     assert writer.drain(20) == []
@@ -360,8 +360,15 @@ def test_a_trial_that_alone_looks_like_an_outage_holds_up_no_other(
     assert writer.drain(20) == []
 
 
-def test_a_trial_is_shown_as_ended_only_when_all_else_is_there(
-    tracker: Callable[..., Tracker], monkeypatch: pytest.MonkeyPatch
+@contextlib.contextmanager
+def held_up(writer: Tracker) -> Iterator[None]:
+    """Have nothing delivered meanwhile."""
+    with writer._shared.lock:
+        yield
+
+
+def test_a_trial_that_has_ended_takes_few_requests_and_is_shown_as_ended_only_when_all_else_is_there(
+    tracker: Callable[..., Tracker], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer, calls = tracker(), []
     client = writer.store.client
@@ -370,15 +377,29 @@ def test_a_trial_is_shown_as_ended_only_when_all_else_is_there(
         call = getattr(client, name)
         return lambda *given, **named: (calls.append(name), call(*given, **named))[1]
 
-    for name in ("create_run", "log_batch", "log_artifact", "set_tag", "set_terminated"):
+    methods = [name for name, _ in inspect.getmembers(type(client), inspect.isfunction) if not name.startswith("_")]
+    for name in methods:
         monkeypatch.setattr(client, name, noted(name))
-    start(writer)
-    writer.epoch(KEY, 1, {"loss": 1.0}, FILES)
-    writer.finish(KEY, Status.DONE)
+    add = Artifacts.add
+    monkeypatch.setattr(Artifacts, "add", lambda run, file, to: (calls.append(file.name), add(run, file, to)))
+    with held_up(writer):
+        start(writer, tags={"stage": "depth"})
+        writer.epoch(KEY, 1, {"loss": 1.0}, FILES)
+        writer.finish(KEY, Status.DONE, scores={"chosen_epoch": 1.0})
     assert writer.drain(20) == []
-    # Last come the tag of the newest state, the status as a tag, and the status that MLflow shows.
-    assert calls[-3:] == ["set_tag", "log_batch", "set_terminated"]
-    assert calls.count("set_terminated") == 1
+    files = ["curves.json", "weights.safetensors", "a.zip"]
+    # Params, metrics, and the tags of the newest state and of the status go at once; last the status that MLflow shows.
+    assert calls[-6:] == ["create_run", *files, "log_batch", "set_terminated"]
+    assert set(calls[:-6]) == {"get_experiment_by_name", "create_experiment", "search_runs"}  # once for all trials
+    assert run_of(store).data.metrics == {"loss": 1.0, "chosen_epoch": 1.0}
+    assert run_of(store).data.tags["newest_state"] == "state/a.zip"
+
+    calls.clear()
+    with held_up(writer):
+        start(writer, OTHER)
+        writer.finish(OTHER, Status.DONE)
+    assert writer.drain(20) == []
+    assert calls == ["create_run", "log_batch", "set_terminated"]
 
 
 @pytest.mark.parametrize(
@@ -429,14 +450,15 @@ class Slow:
 def test_a_slow_mlflow_gets_everything_as_long_as_it_takes_something(
     tracker: Callable[..., Tracker], store: Store
 ) -> None:
-    """Each answer takes a tenth of the patience, each trial more than all of it."""
+    """Each answer takes a tenth of the patience, each trial more than all of it: a param that is refused has all sent
+    one by one."""
     before = tracker()
     start(before)
     before.epoch(KEY, 1, {f"metric_{number}": 1.0 for number in range(6)}, FILES)
     assert before.drain(20) == []
     crashed = tracker(NOBODY)
     for key in (KEY, OTHER):
-        start(crashed, key, params={f"param_{number}": number for number in range(3)})
+        start(crashed, key, params={f"param_{number}": number for number in range(8)} | {"bad?name": 1})
         crashed.epoch(key, 2, {f"metric_{number}": 2.0 for number in range(6)}, snapshot(2))
         crashed.finish(key, Status.DONE)
     writer = tracker()

@@ -116,8 +116,23 @@ def test_a_label_is_one_short_line_whatever_the_name_is(make):
     assert shared.notes() == ["depth=2 (aaaaaaaaaaaa): run a b" + "c" * 193 + " is lost"]
 
 
-def test_a_trial_sent_to_the_end_is_the_last(make):
+def test_a_trial_sent_to_the_end_is_delivered_last(make):
     shared, trials = Shared(), [make(letter * 64) for letter in "abc"]
-    shared.trials = {trial.key: trial for trial in trials}
+    for trial in trials:
+        shared.news(trial)
     shared.to_the_end(trials[0])
-    assert shared.all() == [trials[1], trials[2], trials[0]]
+    assert shared.waiting() == [trials[1], trials[2], trials[0]]
+    assert shared.all() == trials
+
+
+def test_a_trial_waits_until_it_is_delivered_and_again_when_there_is_news(make):
+    shared, trial, other = Shared(), make(), make(OTHER)
+    for each in (trial, other):
+        shared.news(each)
+    shared.settle(trial)
+    assert shared.waiting() == [trial, other]
+    send(trial)
+    shared.settle(trial)
+    assert (shared.waiting(), shared.all()) == ([other], [trial, other])
+    shared.damaged(trial, "state/a.zip is damaged")
+    assert shared.waiting() == [other, trial]
