@@ -70,7 +70,7 @@ def test_a_server_that_is_away_at_the_start_is_waited_for(served, server, undist
 def test_a_server_that_does_not_come_is_one_line(served):
     status, said = served.run()
     assert status == 2, said
-    waiting, error = said.splitlines()
+    *_, waiting, error = said.splitlines()  # after the plan
     assert "waiting for it, up to 60 s" in waiting
     assert error.startswith(f"error: cannot read MLflow at {served.uri}: ")
 
