@@ -26,8 +26,7 @@ def test_ray_imports_this_module():
 def test_what_ray_tune_runs_takes_up_a_worker_that_has_loaded_it_and_the_tracker_has_one_of_its_own(tmp_path):
     """Processes are started for neither of the two trials' workers: those are taken that Ray starts with."""
     code = f"""
-import os, sys, time
-import psutil
+import os, subprocess, sys, time
 import ray
 from ray import tune
 from sweeps.execution import local_ray, scheduler, tracker_actor
@@ -43,7 +42,9 @@ class Tracker:
 
 def waiting():
     raylet = ray._private.worker._global_node.all_processes["raylet"][0].process.pid
-    return [each.pid for each in psutil.Process(raylet).children() if each.cmdline()[0].startswith("ray::IDLE")]
+    found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(raylet)], capture_output=True, text=True)
+    lines = (line.split() for line in found.stdout.splitlines())
+    return [int(pid) for pid, title, *_ in lines if title.startswith("ray::IDLE")]
 
 with local_ray.running(Machines(num_cpus=1)):
     tracker = ray.remote(Tracker).options(num_cpus=0, runtime_env=tracker_actor.own_process()).remote()
