@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from urllib.parse import urlsplit
 
 from sweeps.interruption import held
 from sweeps.tracking.places import settle
@@ -72,6 +73,8 @@ def check_uri(uri: str) -> str:
             "or as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
     if re.match(r"https?://[^/]", uri):
+        if not _reachable(uri):
+            raise UserError(f"tracking URI {uri!r}: must be http(s)://HOST:PORT, with a port of 1..65535")
         return uri.rstrip("/")
     path = uri.removeprefix(SQLITE)
     if path == uri or not path or path.startswith(":memory:"):
@@ -88,6 +91,15 @@ def check_uri(uri: str) -> str:
             f"tracking URI {uri!r}: {database} is not, and cannot become, a database file that we may write"
         )
     return f"{SQLITE}{database}"
+
+
+def _reachable(uri: str) -> bool:
+    """Tell whether a server may have this address; one that none has would be waited for."""
+    try:
+        parts = urlsplit(uri)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number below 65536, or brackets enclose no address
+        return False
 
 
 class Connection:
@@ -206,9 +218,9 @@ def _database(uri: str) -> Path | None:
 
 def _connect(uri: str) -> MlflowClient:
     client_of = import_mlflow()
-    # They announce the creation of tables, each retry, and each locked database with a traceback; errors reach us as
-    # exceptions anyway.
-    for chatty in ("mlflow.store.db.utils", "urllib3.connectionpool"):
+    # They announce the creation of tables, each retry, each locked database with a traceback, and that uv has installed
+    # no pip; errors reach us as exceptions anyway.
+    for chatty in ("mlflow.store.db.utils", "urllib3.connectionpool", "mlflow.utils.environment"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
     database = _database(uri)
     with _alone_with(database), held():

@@ -102,6 +102,10 @@ def test_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         with pytest.raises(UserError, match="must be sqlite:///PATH or http"):
             check_uri(bad)
+    for bad in ("http://127.0.0.1:9x", "http://host:0", "http://host:65536", "https://:80", "http://[::1"):
+        with pytest.raises(UserError, match=r"with a port of 1\.\.65535"):
+            check_uri(bad)
+    assert check_uri("http://[::1]:65535") == "http://[::1]:65535"
     with pytest.raises(UserError, match="not understood"):
         check_uri("sqlite:///100%/mlflow.db")
     (tmp_path / "file").touch()
