@@ -15,7 +15,7 @@ Measured 2026-11-26 on one NVIDIA H100, --no-early-stopping: 168 s for three see
 more. With ten seeds, 3 or 4 conv layers may be best, 2 or 3 FC layers, and strides 1 or 2; channels 32-64-256 (76.9 ±
 0.3 % test accuracy at the epoch chosen on validation; published best 74 %) and max pooling are the best. Of the
 report's ten claims six hold, one is refuted (4 FC layers), three are undecided. The whole table is in
-sweeps/MEASURED.md. On two cores of an AMD EPYC (AVX512-BF16) one seed takes 38 minutes.
+sweeps/MEASURED.md. On two cores of an Intel Xeon without bfloat16 one seed takes 39 minutes.
 """
 
 from sweeps.study import Claim, Published, Stage, Study

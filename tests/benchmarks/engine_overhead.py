@@ -27,6 +27,7 @@ from sweeps.execution import scheduler, tracker_actor
 from sweeps.execution.shared_data import SharedData
 from sweeps.reporting.display import Display
 from sweeps.study import Stage, Study
+from sweeps.tracking import origin
 from sweeps.tracking.tracker import Tracker
 from trainables.config import CNN, Training, Trial
 from trainables.datasets import Dataset, Split
@@ -77,7 +78,8 @@ def ours(count: int, folder: Path) -> float:
     by = Yardstick(data.metric, len(data.val))
     terms = Terms((0,), {base.dataset: data.digest}, by, data.image_shape, data.classes, early_stopping=False)
     agenda = Agenda(study, terms, lambda _: None)
-    tracker = tracker_actor.start(f"sqlite:///{folder / 'mlflow.db'}", study.name, folder / "spool")
+    data_set = origin.data_set(data.name, data.digest, data.image_shape, {"training": len(data.train)})
+    tracker = tracker_actor.start(f"sqlite:///{folder / 'mlflow.db'}", study.name, folder / "spool", data_set)
     with TimedDisplay(agenda, Console(file=io.StringIO())) as display:
         display.clock = clock
         scheduler.execute(agenda, SharedData(data), Images.of(data), {}, tracker, display, {"cpu": 1}, {}, {})
