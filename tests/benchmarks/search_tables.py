@@ -133,11 +133,9 @@ class Roles:
         """Return what a network lacks to the best on the seeds that judge it, in the table's units; without a network,
         what the median lacks.
         """
-        return (
-            table.lacks
-            if network is None
-            else table.best - float(table.ends[list(self.judge[network]), network].mean())
-        )
+        if network is None:
+            return table.lacks
+        return table.best - float(table.ends[list(self.judge[network]), network].mean())
 
 
 @cache
