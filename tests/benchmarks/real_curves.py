@@ -146,24 +146,24 @@ def leaders(found: Iterable[dict[str, Any]]) -> list[int]:
     return [int(network) for network in np.argsort(-ends, kind="stable")[:LEADERS]]
 
 
-def pack(folder: Path) -> None:
-    """Write the tables: images that are right, 0 where a run had diverged or was never made."""
+def pack(folder: Path, file: Path = FILE) -> None:
+    """Write the tables: images that are right, 0 where a run had diverged or was never made; and which were made."""
     tables: dict[str, np.ndarray] = {}
     for name, (_, seen, _) in DATA.items():
         shape = (SEEDS + FURTHER, NETWORKS, EPOCHS)
         val, test = np.zeros(shape, np.uint16), np.zeros(shape, np.uint16)
-        right = np.zeros((*shape[:2], math.ceil(seen / 8)), np.uint8)
+        right, made = np.zeros((*shape[:2], math.ceil(seen / 8)), np.uint8), np.zeros(shape[:2], bool)
         seconds: list[list[float]] = [[] for _ in range(NETWORKS)]
         for line in lines(folder, name):
             at, epochs = (line["seed"], line["network"]), len(line["val"])
             val[at][:epochs], test[at][:epochs] = line["val"], line["test"]
-            right[at] = np.frombuffer(bytes.fromhex(line["right"]), np.uint8) if line["right"] else 0
+            right[at], made[at] = np.frombuffer(bytes.fromhex(line["right"]), np.uint8) if line["right"] else 0, True
             seconds[line["network"]] += line["seconds"]
         taken = np.array([np.median(each) for each in seconds], np.float32)
-        tables |= {f"{name}_{part}": array for part, array in (("val", val), ("test", test), ("right", right))}
-        tables[f"{name}_seconds"] = taken
-    np.savez_compressed(FILE, **tables)
-    print(f"{FILE}: {FILE.stat().st_size / 1e6:.2f} MB")
+        parts = {"val": val, "test": test, "right": right, "seconds": taken, "made": made}
+        tables |= {f"{name}_{part}": array for part, array in parts.items()}
+    np.savez_compressed(file, **tables)
+    print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
 
 
 def main() -> None:
