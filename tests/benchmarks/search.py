@@ -203,6 +203,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
     names = [*options.contestants, *options.ours]
+    if real_curves.DATA.keys() & set(options.tables) and not options.file.exists():
+        parser.error(f"{options.file} is not there; make it (tests/benchmarks/real_curves.py), or give --tables digits")
     found: dict[str, Results] = {}
     with ProcessPoolExecutor(options.jobs) as pool:
         for table in options.tables:
