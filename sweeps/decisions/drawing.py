@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,7 +89,9 @@ class Drawing:
         self.used_up = False
         self._points = Points(stage.space, allowed=self._allowed if stage.planned_constraint else None)
         self._at_work: dict[str, Draw] = {}
-        self._told: dict[int, Told] = {}  # by attempt
+        self._told: dict[str, Told] = {}  # of the draws, by key
+        self._failed: list[Told] = []  # of what was never trained
+        self._attempts = 0
         self._numbers: set[int] = set()
         self._free = 0  # the lowest number that no trial has, or less
 
@@ -97,7 +100,7 @@ class Drawing:
         """All draws as samplers know them, in the order drawn."""
         for draw in self._at_work.values():
             self._note(draw)
-        return list(map(self._told.__getitem__, sorted(self._told)))
+        return sorted([*self._told.values(), *self._failed], key=operator.attrgetter("number"))
 
     @property
     def left(self) -> int:
@@ -142,17 +145,17 @@ class Drawing:
         What the search's bounds forbid is drawn anew, as if nothing had been drawn: no sampler learns of it.
         """
         for _ in range(TRIES):
-            attempt = max(self._told, default=-1) + 1
+            attempt = self._attempts
             values = self.sampler.suggest(self.told, attempt, self._points)
             if values is None:
                 break
             found = self._trial(values)
             if isinstance(found, Trial):
                 return self._add(self._free_number(), attempt, values, found)
-            told = Told(attempt, values, Status.FAILED, {})
-            self.unbuildable.append((told, found))
-            self._told[attempt] = told
+            self._failed.append(Told(attempt, values, Status.FAILED, {}))
+            self.unbuildable.append((self._failed[-1], found))
             self._points.add(values)
+            self._attempts += 1
         self.used_up = True
         return None
 
@@ -177,6 +180,7 @@ class Drawing:
         draw = Draw(number, attempt, values, cell, self.terms.key(trial), self._planned(trial))
         self.draws[draw.key] = draw
         self._numbers.add(number)
+        self._attempts = max(self._attempts, attempt + 1)
         self._points.add(values)
         self._note(draw)
         return draw
@@ -184,7 +188,7 @@ class Drawing:
     def _note(self, draw: Draw) -> None:
         over = beyond(self.stage.constraint, draw.costs) if self.stage.constraint else {}
         scores, objectives = dict(draw.scores), self._objectives(draw)
-        self._told[draw.attempt] = Told(draw.attempt, draw.values, draw.state, scores, objectives, over)
+        self._told[draw.key] = Told(draw.attempt, draw.values, draw.state, scores, objectives, over)
 
     def _trial(self, values: Mapping[str, Any]) -> Trial | str:
         """Return a point's trial; in words, what keeps it from being trained: its network, a bound, or its twin."""

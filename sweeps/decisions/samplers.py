@@ -194,7 +194,8 @@ def _around(dimension: Dimension, value: Any, width: float, rng: np.random.Gener
         return dimension.at(share)
     if isinstance(dimension, Choice):
         return dimension.at(share) if rng.random() < width else value
-    return dimension.at(min(max(dimension.share(value) + width * (2 * share - 1), 0.0), 1.0))
+    place = abs(dimension.share(value) + width * (2 * share - 1))
+    return dimension.at(2 - place if place > 1 else place)  # what is beyond an end is mirrored at it
 
 
 def _seed(*parts: int) -> int:

@@ -156,6 +156,14 @@ def test_what_an_earlier_run_drew_is_taken_over_under_its_number():
     assert [first.values, second.values] == [GRID[0], GRID[1]]
 
 
+def test_two_trials_of_one_attempt_which_runs_of_changed_searches_leave_are_both_told():
+    found = drawing()
+    for at in (0, 1):
+        assert found.recall(Drawn(BASE.with_values(GRID[at]).key({}), at, 7, GRID[at]), known(0.5))
+    assert [(told.number, told.values) for told in found.told] == [(7, GRID[0]), (7, GRID[1])]
+    assert found.new().attempt == 8
+
+
 @pytest.mark.parametrize(
     ("reason", "kept"), [("Diverged: the loss became nan", "Diverged: the loss became nan"), ("it broke", None)]
 )

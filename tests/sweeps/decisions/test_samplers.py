@@ -237,6 +237,6 @@ def test_where_hardly_anything_is_allowed_the_points_of_a_small_space_are_gone_t
     points.add({"n": 4321})
     assert sampler.suggest([], 1, points) is None
     wide = Space({"n": Whole(1, 10**6)})
-    assert Sampler(wide, "random").suggest([], 0, Points(wide, allowed=lambda values: values["n"] == 1)) is None
+    assert Sampler(wide, "random").suggest([], 0, Points(wide, allowed=lambda values: values["n"] == 345_678)) is None
     line = Space({"x": Real(0, 1)})
     assert Sampler(line, "random").suggest([], 0, Points(line, allowed=lambda _: False)) is None
