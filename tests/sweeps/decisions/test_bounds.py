@@ -35,6 +35,11 @@ def test_a_bound_between_two_points_tells_them_apart_and_its_own_value_is_within
     assert broken(constraint, costs(5)) is not None
 
 
+def test_one_more_than_is_allowed_is_beyond_the_bound():
+    assert broken({"parameters": 188 * 4 + 9}, costs(4)) == "762 parameters, but at most 761 are allowed"
+    assert broken({"flops": 1184 * 4 - 1}, costs(4)) is not None
+
+
 def test_how_far_a_cost_is_from_its_bound_is_the_logarithm_of_their_ratio():
     found = beyond({"parameters": 100, "seconds": 60, "flops": 10}, {"parameters": 200.0, "flops": 1.0})
     assert found == {"parameters": math.log(2), "flops": math.log(0.1)}  # of the seconds nothing is known
