@@ -31,7 +31,7 @@ HOMES = {
     "ray": "sweeps/execution/",
     "mlflow": "sweeps/tracking/",
     "matplotlib": "analysis/figures/",
-    "optuna": "sweeps/decisions/samplers.py",
+    "optuna": ("sweeps/decisions/as_optuna.py", "sweeps/decisions/importance.py", "sweeps/decisions/samplers.py"),
     "cmaes": "sweeps/decisions/samplers.py",
 }
 LONGEST_FILE = 400  # lines

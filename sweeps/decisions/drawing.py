@@ -1,24 +1,26 @@
-"""What a search draws: points of its space that can be built, each once. Pure."""
+"""What a search draws: points of its space that can be built and keep within its bounds, each once. Pure."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
+import operator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from sweeps.decisions.bounds import beyond, broken, planned_costs
 from sweeps.decisions.outcome import diverged
+from sweeps.decisions.points import Points
 from sweeps.decisions.records import Drawn, Known, Terms
-from sweeps.decisions.samplers import Sampler, Told
-from sweeps.decisions.space import unbuildable
+from sweeps.decisions.samplers import Sampler
 from sweeps.decisions.stages import Cell, Search
 from sweeps.decisions.status import Status
+from sweeps.decisions.told import Told
 from trainables.config import Trial
 from trainables.errors import UserError
 from trainables.history import History
-from trainables.plan import parameters, plan_of
+from trainables.plan import plan_of
 
 TRIES = 200  # to draw a trial that can be built and was not drawn yet; then the space counts as used up
 SCREENING = (0,)  # the seed that trials are screened with
@@ -33,6 +35,7 @@ class Draw:
     values: Mapping[str, Any]
     cell: Cell
     key: str
+    planned: Mapping[str, float] = field(default_factory=dict)  # what its network costs, see bounds.PLANNED
     scores: dict[int, float] = field(default_factory=dict)  # epoch → best validation score of the first seed up to it
     history: History = field(default_factory=lambda: History({}))
     running: bool = False
@@ -53,6 +56,14 @@ class Draw:
         return Status.DONE if self.epochs in self.scores else Status.CENSORED
 
     @property
+    def costs(self) -> dict[str, float]:
+        """What it costs, as far as that is known: its network, and the seconds of a full run at the pace so far."""
+        records = self.history.records.get(SCREENING[0], ())[: self.epochs]
+        if not records:
+            return dict(self.planned)
+        return {**self.planned, "seconds": sum(each.seconds for each in records) * (self.epochs / len(records))}
+
+    @property
     def drawn(self) -> Drawn:
         """What the store is to know of it."""
         return Drawn(self.key, self.number, self.attempt, self.values)
@@ -66,7 +77,9 @@ class Draw:
 
 
 class Drawing:
-    """Draws a search's trials, one after another, and knows all that were drawn."""
+    """Draws a search's trials, one after another, and knows all that were drawn. A trial at work goes by begin() and
+    end(): what is known of the others is kept, as a sampler is told of all of them at each draw.
+    """
 
     def __init__(self, stage: Search, start: Trial, terms: Terms) -> None:
         self.stage, self.start, self.terms = stage, start, terms
@@ -74,44 +87,75 @@ class Drawing:
         self.draws: dict[str, Draw] = {}  # by key, in the order drawn
         self.unbuildable: list[tuple[Told, str]] = []  # what was drawn and never trained, and why
         self.used_up = False
+        self._points = Points(stage.space, allowed=self._allowed if stage.planned_constraint else None)
+        self._at_work: dict[str, Draw] = {}
+        self._told: dict[str, Told] = {}  # of the draws, by key
+        self._failed: list[Told] = []  # of what was never trained
+        self._attempts = 0
+        self._numbers: set[int] = set()
+        self._free = 0  # the lowest number that no trial has, or less
 
     @property
     def told(self) -> list[Told]:
         """All draws as samplers know them, in the order drawn."""
-        drawn = [
-            Told(draw.attempt, draw.values, draw.state, dict(draw.scores), self._objectives(draw))
-            for draw in self.draws.values()
-        ]
-        return sorted([*drawn, *(told for told, _ in self.unbuildable)], key=lambda told: told.number)
+        for draw in self._at_work.values():
+            self._note(draw)
+        return sorted([*self._told.values(), *self._failed], key=operator.attrgetter("number"))
 
     @property
     def left(self) -> int:
         """The number of trials still to be drawn."""
         return 0 if self.used_up else max(0, self.stage.trials - len(self.draws))
 
+    @property
+    def running(self) -> bool:
+        """Whether a trial is at work."""
+        return bool(self._at_work)
+
+    def begin(self, draw: Draw) -> None:
+        """Take note that a trial is at work."""
+        draw.running = True
+        self._at_work[draw.key] = draw
+
+    def end(self, draw: Draw, history: History, reason: str | None) -> None:
+        """Take over what has been trained of a trial that is no longer at work; it failed where there is a `reason`."""
+        draw.running, draw.reason = False, reason
+        draw.take(history)
+        self._at_work.pop(draw.key, None)
+        self._note(draw)
+
     def value(self, draw: Draw, objective: str) -> float:
         """Return an objective's value for a trial run in full.
 
         That is its best validation score, its number of parameters, or its seconds of training.
         """
-        if objective == "score":
-            return draw.scores[draw.epochs]
-        if objective == "parameters":
-            return float(_parameters(draw.cell.trial, self.terms.image_shape, self.terms.classes))
-        return sum(record.seconds for record in draw.history.records[SCREENING[0]][: draw.epochs])
+        return draw.scores[draw.epochs] if objective == "score" else draw.costs[objective]
+
+    def broken(self, draw: Draw) -> str | None:
+        """Return in words which of the search's bounds a trial breaks, as far as that is known; None where none."""
+        return broken(self.stage.constraint, draw.costs) if self.stage.constraint else None
+
+    def within_first(self, ranked: Iterable[Draw]) -> list[Draw]:
+        """Return the trials in their order, last those that break a bound."""
+        return sorted(ranked, key=lambda draw: self.broken(draw) is not None)
 
     def new(self) -> Draw | None:
-        """Draw a trial that can be built and was not drawn before. None where the space seems to hold no more."""
+        """Draw a trial that can be built and was not drawn before. None where the space seems to hold no more.
+
+        What the search's bounds forbid is drawn anew, as if nothing had been drawn: no sampler learns of it.
+        """
         for _ in range(TRIES):
-            told = self.told
-            attempt = max((each.number for each in told), default=-1) + 1
-            values = self.sampler.suggest(told, attempt)
+            attempt = self._attempts
+            values = self.sampler.suggest(self.told, attempt, self._points)
             if values is None:
                 break
-            reason = unbuildable(self.start, values, self.terms.image_shape, self.terms.classes) or self._twin(values)
-            if reason is None:
-                return self._add(self._free_number(), attempt, values, self.start.with_values(values))
-            self.unbuildable.append((Told(attempt, values, Status.FAILED, {}), reason))
+            found = self._trial(values)
+            if isinstance(found, Trial):
+                return self._add(self._free_number(), attempt, values, found)
+            self._failed.append(Told(attempt, values, Status.FAILED, {}))
+            self.unbuildable.append((self._failed[-1], found))
+            self._points.add(values)
+            self._attempts += 1
         self.used_up = True
         return None
 
@@ -125,34 +169,56 @@ class Drawing:
             trial = self.start.with_values(drawn.values)
         except UserError:
             return None
-        if known is None or self.terms.key(trial) != drawn.key:
+        if known is None or self.terms.key(trial) != drawn.key or not self._allowed(drawn.values):
             return None
         draw = self._add(drawn.number, drawn.attempt, drawn.values, trial)
-        draw.take(known.history)
-        draw.reason = known.reason if diverged(known.reason) else None
+        self.end(draw, known.history, known.reason if diverged(known.reason) else None)
         return draw
 
     def _add(self, number: int, attempt: int, values: Mapping[str, Any], trial: Trial) -> Draw:
         cell = Cell(f"#{number}", (number,), trial)
-        draw = Draw(number, attempt, values, cell, self.terms.key(trial))
+        draw = Draw(number, attempt, values, cell, self.terms.key(trial), self._planned(trial))
         self.draws[draw.key] = draw
+        self._numbers.add(number)
+        self._attempts = max(self._attempts, attempt + 1)
+        self._points.add(values)
+        self._note(draw)
         return draw
 
-    def _twin(self, values: Mapping[str, Any]) -> str | None:
-        """Return which earlier draw a point is the same as, in words; None where it is new."""
-        twin = self.draws.get(self.terms.key(self.start.with_values(values)))
-        return f"the same network and training as {twin.cell.label}" if twin else None
+    def _note(self, draw: Draw) -> None:
+        over = beyond(self.stage.constraint, draw.costs) if self.stage.constraint else {}
+        scores, objectives = dict(draw.scores), self._objectives(draw)
+        self._told[draw.key] = Told(draw.attempt, draw.values, draw.state, scores, objectives, over)
+
+    def _trial(self, values: Mapping[str, Any]) -> Trial | str:
+        """Return a point's trial; in words, what keeps it from being trained: its network, a bound, or its twin."""
+        try:
+            trial = self.start.with_values(values)
+            costs = self._planned(trial)
+        except UserError as error:
+            return str(error)
+        twin = self.draws.get(self.terms.key(trial))
+        if twin:
+            return f"the same network and training as {twin.cell.label}"
+        return broken(self.stage.constraint, costs) or trial
+
+    def _planned(self, trial: Trial) -> dict[str, float]:
+        return planned_costs(plan_of(trial, self.terms.image_shape, self.terms.classes))
+
+    def _allowed(self, values: Mapping[str, Any]) -> bool:
+        """Tell whether a point keeps within the bounds that the plan knows of; so does what cannot be built at all."""
+        try:
+            costs = self._planned(self.start.with_values(values))
+        except UserError:
+            return True
+        return broken(self.stage.constraint, costs) is None
 
     def _free_number(self) -> int:
-        taken = {draw.number for draw in self.draws.values()}
-        return next(number for number in range(len(taken) + 1) if number not in taken)
+        while self._free in self._numbers:
+            self._free += 1
+        return self._free
 
     def _objectives(self, draw: Draw) -> tuple[float, ...] | None:
         if draw.state != Status.DONE:
             return None
         return tuple(self.value(draw, name) for name in self.stage.objectives)
-
-
-@functools.cache  # samplers ask for it at each draw
-def _parameters(trial: Trial, image_shape: tuple[int, int, int], classes: int) -> int:
-    return parameters(plan_of(trial, image_shape, classes))

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from sweeps.decisions import bounds
 from sweeps.decisions.space import Row, buildable
 from sweeps.decisions.stages import AnyStage, Cell, Recheck, Search, Stage
 from sweeps.decisions.study import Study
@@ -132,9 +133,34 @@ def _planned_search(
         raise UserError(f"search {stage.name}: no point of its space can be built: {found.reason}")
     size = f"{stage.space.size:,} points" if stage.space.size else "infinitely many points"
     share = f"{100 * found.share:.0f} % of which can be built"
-    about = f"{stage.trials} trials by {stage.sampler}, {stage.rule}; {size}, {share}"
+    about = f"{stage.trials} trials by {stage.sampler}, {stage.rule}; {size}, {share}{_bounded(stage, start, images)}"
     space = tuple(stage.space.describe())
     return PlannedStage(stage, words, reachable=starts, space=space, about=about, to_draw=stage.trials)
+
+
+def _bounded(stage: Search, start: Trial, images: _Images) -> str:
+    """Return a search's bounds in words, with the share of its space within those that the plan knows of.
+
+    Raises UserError where hardly any of it is, or a point to try first is not.
+    """
+    known = stage.planned_constraint
+    measured = {name: bound for name, bound in stage.constraint.items() if name not in known}
+    shown = f"; {bounds.in_words(measured)}, which training shows" if measured else ""
+    if not known:
+        return shown
+    for number, values in enumerate(stage.first, start=1):
+        trial = start.with_values(values)
+        why = bounds.broken(known, bounds.planned_costs(images.build(trial))) if images.can_build(trial) else None
+        if why:
+            raise UserError(f"search {stage.name}: point {number} of those to try first has {why}")
+    found = bounds.within(known, stage.space, start, images.shape, images.classes)
+    if found.share < bounds.LEAST:
+        half = " and ".join(f"{bounds.amount(found.median[name])} {bounds.COSTS[name]}" for name in known)
+        raise UserError(
+            f"search {stage.name}: {100 * found.share:.1f} % of its space has {bounds.in_words(known)}, but it must be "
+            f"at least {100 * bounds.LEAST:.0f} %; half of it has at least {half}"
+        )
+    return f", {100 * found.share:.0f} % with {bounds.in_words(known)}{shown}"
 
 
 def _planned_recheck(stage: Recheck, study: Study, planned: Sequence[PlannedStage], images: _Images) -> PlannedStage:

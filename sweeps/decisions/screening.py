@@ -45,6 +45,10 @@ class Screening:
             return False
         return len(draw.scores) < self._limits[draw.number]
 
+    def beyond(self, draw: Draw, why: str) -> None:
+        """Note that a trial is beyond one of the search's bounds, and cannot win."""
+        self._decided("beyond", draw, reason=why)
+
     def promoted(self, draws: Collection[Draw]) -> Draw | None:
         """Return the next trial that the rule calls due, of those whose pause is complete; None where there is none."""
         while due := self.rule.due():

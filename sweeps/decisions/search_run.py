@@ -15,9 +15,9 @@ from sweeps.decisions.drawing import SCREENING, Draw, Drawing
 from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Decision, Drawn, StageResult, Task
-from sweeps.decisions.samplers import Told
 from sweeps.decisions.screening import Screening
 from sweeps.decisions.stages import Search
+from sweeps.decisions.told import Told
 from trainables.config import Trial
 from trainables.history import History
 
@@ -87,7 +87,7 @@ class SearchRun:
         if not self._waiting:
             return None
         draw, seeds = self._waiting.pop(0)
-        draw.running = True
+        self.drawing.begin(draw)
         self.ledger.outcomes.pop(draw.key, None)  # it may have been paused before
         known = self.ledger.known.get(draw.key)
         task = Task(self.stage.name, draw.cell, draw.key, known, seeds, drawn=draw.drawn)
@@ -119,8 +119,9 @@ class SearchRun:
     def ended(self, key: str, history: History, reason: str | None) -> None:
         """Take a trial's end or pause; one that was called due meanwhile is run on."""
         draw = self.draws[key]
-        draw.running, draw.reason = False, reason
-        draw.take(history)
+        self.drawing.end(draw, history, reason)
+        if why := self.drawing.broken(draw):
+            self.screening.beyond(draw, why)
         self.screening.something_happened()
         if self.confirmed is None and self.screening.ended(draw):
             self._waiting.append((draw, SCREENING))
@@ -145,14 +146,15 @@ class SearchRun:
     def ranking(self) -> list[Draw]:
         """Return the trials best first.
 
-        First those confirmed, by their score over all seeds; then the others, by how far they came and their score.
+        First those confirmed, by their score over all seeds; then the others, by how far they came and their score;
+        last those that break one of the search's bounds.
         """
         numbered = {draw.number: draw for draw in self.draws.values()}
         order = [numbered[number] for number in self.screening.rule.ranking()]
         confirmed = filter(self.is_confirmed, self.confirmed or ())
         scores = {draw: draw.history.cut(self.seeds, draw.epochs).score() for draw in confirmed}
         first = sorted(scores, key=lambda draw: scores[draw], reverse=True)
-        return list(dict.fromkeys((*first, *order, *self.draws.values())))
+        return self.drawing.within_first(dict.fromkeys((*first, *order, *self.draws.values())))
 
     def is_confirmed(self, draw: Draw) -> bool:
         """Tell whether a trial has run in full with all seeds of the confirmation."""
@@ -171,7 +173,7 @@ class SearchRun:
 
     @property
     def _running(self) -> bool:
-        return any(draw.running for draw in self.draws.values())
+        return self.drawing.running
 
     def _outcomes(self, draws: Iterable[Draw]) -> list[Outcome]:
         outcome = self.ledger.outcome
@@ -197,7 +199,7 @@ class SearchRun:
         """When nothing is left to screen, have the best confirmed."""
         if self.confirmed is not None or self._running or self.ready():
             return
-        best = [draw for draw in self.ranking() if not draw.reason and draw.scores]
+        best = [draw for draw in self.ranking() if not draw.reason and draw.scores and not self.drawing.broken(draw)]
         self.confirmed = best[: self.stage.confirm]
         behind = (draw for draw in self.confirmed if not draw.history.covers(self.seeds, draw.epochs))
         self._waiting = [(draw, self.seeds) for draw in behind]

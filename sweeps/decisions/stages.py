@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
-from sweeps.decisions import rules
+from sweeps.decisions import bounds, rules
 from sweeps.decisions.labels import label, listed
 from sweeps.decisions.samplers import FROM_FULL_RUNS, Sampler
 from sweeps.decisions.space import Space
@@ -150,8 +150,10 @@ class Search:
 
     `trials` trials are drawn by a sampler (see samplers.py), run side by side with one seed, and stopped early by a
     rule (see rules.py). Then the best `confirm` of them run in full with `seeds` seeds, and the winner is one of these.
-    Points in `first` are tried first. With several objectives (see samplers.py) trials run in full. Raises UserError
-    where the space, a name or a number makes no sense.
+    Points in `first` are tried first. With several objectives (see told.py) trials run in full. `constraint` are upper
+    bounds, such as `{"parameters": 1e6, "flops": 5e7, "seconds": 60}` (see bounds.py): what is beyond one that the
+    plan knows is never drawn, and what is beyond one that training shows does not win. Raises UserError where the
+    space, a name or a number makes no sense.
     """
 
     open_ended: ClassVar[bool] = True  # which trials it runs shows only as it runs
@@ -168,6 +170,7 @@ class Search:
     start: str | Trial | None = None
     note: str = ""
     question: str = ""  # for the report
+    constraint: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("trials", "confirm", "seeds"):
@@ -175,6 +178,10 @@ class Search:
                 raise UserError(f"search {self.name}: {name} is {getattr(self, name)}, but must be at least 1")
         for path in FIXED & set(self.space.fields):
             raise UserError(f"search {self.name} draws {path}, but that is the same for all trials of a search")
+        try:
+            bounds.check(self.constraint)
+        except UserError as error:
+            raise UserError(f"search {self.name}: {error}") from error
         rules.make(self.rule, epochs=1, trials=self.trials)
         Sampler(self.space, self.sampler, self.objectives, first=self.first)
         if self.sampler in FROM_FULL_RUNS and self.rule != "none":
@@ -192,6 +199,11 @@ class Search:
     def title(self) -> str:
         """The search's name."""
         return self.name
+
+    @property
+    def planned_constraint(self) -> dict[str, float]:
+        """The bounds on what the plan knows."""
+        return {name: bound for name, bound in self.constraint.items() if name in bounds.PLANNED}
 
     def check(self, baseline: Trial) -> None:
         """Raise UserError for a field that `baseline` does not have."""

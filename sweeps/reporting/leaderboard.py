@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from analysis.report import Column, Measured, Table, Value
+from sweeps.decisions.bounds import in_words
 from sweeps.decisions.contest import Contest
-from sweeps.decisions.labels import brief
-from sweeps.decisions.samplers import Told, importance, pareto
+from sweeps.decisions.importance import importance
+from sweeps.decisions.labels import brief, listed
 from sweeps.decisions.search_run import SearchRun
 from sweeps.decisions.status import Status
+from sweeps.decisions.told import Told, pareto
 from trainables.errors import UserError
 
 SIDE_BY_SIDE = 6  # trials whose fields stand beside each other
 ROWS = 15  # of the leaderboard in the report; all trials, with a column for each field, are in the CSV
+BEYOND = "beyond a bound"  # the mark of a trial that cannot win
 PRICES = ("parameters",)  # what a score is held against where the search itself has no second objective
 
 
@@ -70,6 +73,7 @@ def leaderboard(search: SearchRun, contest: Contest | None, most: int = ROWS) ->
             for name in ("val_score", "test_score")
         )
         status = "confirmed" if confirmed else "stopped early" if draw.state == Status.CENSORED else draw.state.value
+        status += f", {BEYOND}" if search.drawing.broken(draw) else ""
         rows.append((draw.cell.label, status, val, test, seen.epochs or None, len(seen.seeds) or None, drawn))
         eligible.append(confirmed)
     keys = {outcome.key for outcome in contest.best_set} if contest else set()
@@ -107,7 +111,9 @@ def importance_table(search: SearchRun) -> Table | None:
 
 
 def front(search: SearchRun) -> Table:
-    """Return the trials run in full that no other beats in one objective without losing in another."""
+    """Return the trials run in full, within the search's bounds, that no other beats in one objective without losing in
+    another.
+    """
     names, values, told = weighed(search)
     done = {draw.attempt: draw for draw in search.draws.values()}
     heads = {
@@ -116,7 +122,7 @@ def front(search: SearchRun) -> Table:
         "seconds": Column("seconds", digits=0),
     }
     rows: list[tuple[Value, ...]] = []
-    for each in pareto(told, names):
+    for each in pareto([each for each in told if not each.violation], names):
         pairs = zip(names, values[each.number], strict=True)
         rows.append(
             (done[each.number].cell.label, *(100 * value if name == "score" else value for name, value in pairs))
@@ -154,7 +160,18 @@ def account(search: SearchRun) -> list[str]:
             f"take {full:,}."
         ),
         f"Confirmed in full with {seeds}: {', '.join(confirmed) or 'none'}. Only these are ranked.",
+        *bounded(search),
     ]
+
+
+def bounded(search: SearchRun) -> list[str]:
+    """Return the search's bounds, and which of its trials are beyond one; nothing where it has none."""
+    if not search.stage.constraint:
+        return []
+    reasons = ((draw.cell.label, search.drawing.broken(draw)) for draw in search.draws.values())
+    beyond = [f"{label} ({why})" for label, why in reasons if why]
+    ends = f"these are {BEYOND} and cannot win: {listed(beyond)}" if beyond else "no trial is beyond that"
+    return [f"Bounds: {in_words(search.stage.constraint)}; {ends}."]
 
 
 def left_out(search: SearchRun) -> list[str]:

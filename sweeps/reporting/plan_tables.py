@@ -12,6 +12,7 @@ from rich.text import Text
 from analysis.report import Column, Table
 from sweeps.decisions.labels import counted
 from sweeps.decisions.planning import PlannedStage, distinct
+from sweeps.decisions.stages import Search
 from sweeps.decisions.study import Study
 from trainables.plan import Layer, flops, parameters
 
@@ -70,6 +71,7 @@ def as_data(planned: Sequence[PlannedStage]) -> list[dict[str, Any]]:
             "stage": entry.stage.name,
             "starts_from": entry.start,
             **({"space": [row._asdict() for row in entry.space]} if entry.space else {}),
+            **_constraint(entry),
             **({"rechecks": dict(entry.to_recheck)} if entry.to_recheck else {}),
             "trials": [
                 {
@@ -84,6 +86,11 @@ def as_data(planned: Sequence[PlannedStage]) -> list[dict[str, Any]]:
         }
         for entry in planned
     ]
+
+
+def _constraint(entry: PlannedStage) -> dict[str, Any]:
+    bounded = isinstance(entry.stage, Search) and entry.stage.constraint
+    return {"constraint": dict(bounded)} if bounded else {}
 
 
 def _table(entry: PlannedStage) -> Table:

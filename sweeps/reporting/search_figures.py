@@ -9,10 +9,11 @@ import numpy as np
 
 from analysis.page import Picture
 from sweeps.decisions.drawing import Draw
+from sweeps.decisions.importance import importance_errors
 from sweeps.decisions.labels import label
-from sweeps.decisions.samplers import importance_errors, pareto
 from sweeps.decisions.search_run import SearchResult, SearchRun
 from sweeps.decisions.status import Status
+from sweeps.decisions.told import pareto
 from sweeps.reporting.album import Album
 from sweeps.reporting.leaderboard import weighed, what_mattered
 from sweeps.reporting.material import Material
@@ -127,7 +128,7 @@ def _pareto(search: SearchRun, scored: str, state: Hashable, album: Album) -> Pi
     def draw() -> partial[bytes]:
         from analysis import figures
 
-        front = {each.number for each in pareto(told, names)}
+        front = {each.number for each in pareto([each for each in told if not each.violation], names)}
         all_points = {number: (found[1], 100 * found[0]) for number, found in values.items()}
         best = np.array(sorted(all_points[number] for number in front), dtype=float).reshape(-1, 2)
         others = [point for number, point in all_points.items() if number not in front]

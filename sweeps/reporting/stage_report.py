@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from analysis.report import Table
-from sweeps.decisions import samplers
+from sweeps.decisions.as_optuna import as_database
 from sweeps.decisions.labels import counted
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import StageResult, Terms
@@ -14,7 +14,7 @@ from sweeps.decisions.search_run import SearchResult
 from sweeps.decisions.stages import Recheck
 from sweeps.decisions.status import Status
 from sweeps.reporting.effects import effects_sentences, effects_table
-from sweeps.reporting.leaderboard import account, left_out, page_tables, search_tables
+from sweeps.reporting.leaderboard import BEYOND, account, left_out, page_tables, search_tables
 from sweeps.reporting.material import Material
 from sweeps.reporting.recheck_words import recheck_sentences
 from sweeps.reporting.short_tables import BEST, MOST_ROWS, WORST, best_and_worst, short_table
@@ -219,11 +219,17 @@ class SearchReport(StageReport):
         }
         reasons |= {draw.attempt: {"trial": draw.cell.label, "reason": draw.reason} for draw in search.draws.values()}
         stage = search.stage
-        database = samplers.as_database(stage.name, stage.space, stage.objectives, search.told, reasons)
+        database = as_database(stage.name, stage.space, stage.objectives, search.told, reasons)
         return {f"{stage.name}-optuna.db": database}
 
     def _course(self) -> list[str]:
         return account(self.search)
+
+    def _verdict_in_two(self, terms: Terms) -> tuple[list[str], list[str]]:
+        ran = [draw for draw in self.search.draws.values() if draw.scores and not draw.reason]
+        if ran and all(map(self.search.drawing.broken, ran)):
+            return [f"No winner: every trial that ran is {BEYOND}."], []
+        return super()._verdict_in_two(terms)
 
     def _effects(self, terms: Terms) -> list[str]:  # noqa: ARG002
         return []  # what it draws differs in many factors

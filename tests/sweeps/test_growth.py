@@ -29,6 +29,7 @@ from rich.console import Console
 from analysis.report import Column, Table
 from sweeps.decisions import judge, stopping
 from sweeps.decisions.agenda import Agenda, keep_failures
+from sweeps.decisions.drawing import Drawing
 from sweeps.decisions.planning import plan_study
 from sweeps.decisions.records import Known
 from sweeps.decisions.status import Status
@@ -40,7 +41,7 @@ from sweeps.reporting.material import DataSummary
 from sweeps.reporting.plan_tables import as_data, print_plan
 from sweeps.reporting.stage_report import report_on
 from sweeps.reporting.tables import Facts
-from sweeps.study import Stage, Study
+from sweeps.study import Choice, Search, Space, Stage, Study, Whole
 from sweeps.tracking import stage_runs, views
 from sweeps.tracking.artifacts import Artifacts
 from sweeps.tracking.delivery import Delivery
@@ -279,6 +280,34 @@ def the_course_with_early_stopping(trials: int) -> Run:
     return run
 
 
+def drawing_at_random(trials: int) -> Run:
+    return drawing("random", trials)
+
+
+def drawing_in_order(trials: int) -> Run:
+    return drawing("grid", trials)
+
+
+def drawing(sampler: str, trials: int) -> Run:
+    """Draw all trials of a search, told of all before it, within a bound; each runs and ends. (A sampler that learns
+    goes through all trials at each draw.)
+    """
+    space = Space({"training.batch_size": Whole(1, 1000), "training.flip": Choice((True, False))})
+    stage = Search("find", space, trials, sampler, "none", constraint={"parameters": 1e9, "seconds": 1e9})
+    found = Drawing(stage, study(1).baseline, replace(TERMS))
+
+    def run() -> None:
+        for number in range(trials):
+            draw = found.new()
+            assert draw
+            found.begin(draw)
+            assert found.running
+            assert len(found.told) == number + 1
+            found.end(draw, seen(number, trials), None)
+
+    return run
+
+
 def writing(trials: int) -> Run:
     """Write the tables and the report, and draw the figures."""
     return written(agenda(trials, stored(trials)))
@@ -362,6 +391,8 @@ PATHS = (
     keeping_failures,
     the_course,
     the_course_with_early_stopping,
+    drawing_at_random,
+    drawing_in_order,
     writing,
     writing_before_the_end,
     saying_the_end,

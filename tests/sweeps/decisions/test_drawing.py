@@ -1,13 +1,15 @@
 """What a search draws, without anyone who runs it."""
 
+import math
+
 import pytest
 
 from sweeps.decisions.drawing import Draw, Drawing
 from sweeps.decisions.records import Drawn, Known
-from sweeps.decisions.samplers import Told
 from sweeps.decisions.stages import Cell
 from sweeps.decisions.status import Status
-from sweeps.study import Choice, Search, Space, Whole
+from sweeps.decisions.told import Told
+from sweeps.study import Choice, Real, Search, Space, Whole
 from tests.sweeps.outcomes import history, terms
 from trainables.config import CNN, Training, Trial
 from trainables.history import History
@@ -107,10 +109,10 @@ def test_a_sampler_is_told_of_each_draw_as_it_stands():
     found = drawing(objectives=("score", "parameters", "seconds"))
     assert found.sampler.objectives == ("score", "parameters", "seconds")
     done, running, failed, paused = (found.new() for _ in range(4))
-    done.take(history([0.5, 0.7, 0.6]))
-    running.running = True
-    failed.reason = "it broke"
-    paused.take(history([0.3]))
+    found.end(done, history([0.5, 0.7, 0.6]), None)
+    found.begin(running)
+    found.end(failed, History({}), "it broke")
+    found.end(paused, history([0.3]), None)
     size = parameters(plan(done.cell.trial.model, (3, 32, 32), 10))
     assert found.told == [
         Told(0, GRID[0], Status.DONE, {1: 0.5, 2: 0.7, 3: 0.7}, (0.7, float(size), 3.0)),
@@ -119,6 +121,14 @@ def test_a_sampler_is_told_of_each_draw_as_it_stands():
         Told(3, GRID[3], Status.CENSORED, {1: 0.3}),
     ]
     assert found.told[0].scores is not done.scores
+    assert found.running
+    running.scores[1] = 0.4
+    assert found.told[1] == Told(1, GRID[1], Status.RUNNING, {1: 0.4})
+    found.end(running, history([0.4]), None)
+    assert found.told[1] == Told(1, GRID[1], Status.CENSORED, {1: 0.4})
+    assert not found.running
+    found.begin(running)  # it is run on
+    assert found.told[1].state is Status.RUNNING
 
 
 def test_the_objectives_of_a_full_run():
@@ -144,6 +154,14 @@ def test_what_an_earlier_run_drew_is_taken_over_under_its_number():
     first, second = found.new(), found.new()
     assert [(each.number, each.attempt) for each in (first, second)] == [(0, 8), (2, 9)]
     assert [first.values, second.values] == [GRID[0], GRID[1]]
+
+
+def test_two_trials_of_one_attempt_which_runs_of_changed_searches_leave_are_both_told():
+    found = drawing()
+    for at in (0, 1):
+        assert found.recall(Drawn(BASE.with_values(GRID[at]).key({}), at, 7, GRID[at]), known(0.5))
+    assert [(told.number, told.values) for told in found.told] == [(7, GRID[0]), (7, GRID[1])]
+    assert found.new().attempt == 8
 
 
 @pytest.mark.parametrize(
@@ -182,3 +200,118 @@ def test_a_space_that_seems_to_hold_no_more_counts_as_used_up():
     assert found.new() is None
     assert len(found.unbuildable) == 200
     assert found.used_up
+
+
+# What is beyond a bound: on 3×6×6 pixels, c channels without pooling have 188c + 10 parameters and 1184c FLOPs
+
+NARROW = Trial(
+    model=CNN(conv_layers=1, channels=4, kernel=3, padding=0, pooling="none", fc_layers=1), training=Training(epochs=3)
+)
+WIDTHS = Space({"model.channels": Whole(1, 40), "training.lr": Real(0.001, 0.1, log=True)})
+BOUND = {"parameters": 188 * 10 + 10}
+
+
+def bounded(space=WIDTHS, **how) -> Drawing:
+    return drawing(space, NARROW, (3, 6, 6), **{"constraint": BOUND, "sampler": "random"} | how)
+
+
+def ran(found: Drawing, one: Draw) -> None:
+    """Have a trial run in full; the wider, the better."""
+    width = one.values["model.channels"]
+    found.begin(one)
+    found.end(one, history([0.01 * width - 0.001 * abs(one.values.get("training.lr", 0.01) - 0.01)] * 3), None)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cma-es", "nsga2"])
+def test_nothing_that_is_drawn_breaks_a_bound_though_the_best_points_would(sampler):
+    found = bounded(sampler=sampler, trials=500)
+    for _ in range(500 if sampler == "random" else 60):
+        one = found.new()
+        ran(found, one)
+        assert one.costs["parameters"] == 188 * one.values["model.channels"] + 10
+    widths = [one.values["model.channels"] for one in found.draws.values()]
+    assert max(widths) == 10
+    assert found.unbuildable == []  # what is forbidden is no failure
+    assert [one.attempt for one in found.draws.values()] == list(range(len(widths)))
+    assert {each.state for each in found.told} == {Status.DONE}
+
+
+def test_the_gaussian_process_keeps_within_a_bound_too():
+    """It takes long: few trials. Of the ten drawn at random the widest are the best, and so it wants wider ones."""
+    found = bounded(sampler="gp", trials=20)
+    for _ in range(13):
+        ran(found, found.new())
+    assert max(one.values["model.channels"] for one in found.draws.values()) == 10
+    assert min(one.values["model.channels"] for one in list(found.draws.values())[10:]) >= 8
+
+
+def test_a_grid_leaves_out_what_breaks_a_bound():
+    found = bounded(Space({"model.channels": Whole(1, 40)}), sampler="grid", trials=40)
+    drawn = []
+    while one := found.new():
+        drawn.append(one.values["model.channels"])
+    assert drawn == list(range(1, 11))
+    assert found.used_up
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cma-es"])
+def test_each_sampler_finds_all_that_is_allowed_of_a_small_space(sampler):
+    found = bounded(Space({"model.channels": Whole(1, 40)}), sampler=sampler, trials=40)
+    while one := found.new():
+        ran(found, one)
+    assert sorted(one.values["model.channels"] for one in found.draws.values()) == list(range(1, 11))
+
+
+def test_without_bounds_or_where_all_is_within_them_the_draws_are_the_same():
+    free, wide = bounded(constraint={}, sampler="tpe"), bounded(constraint={"flops": 1e12}, sampler="tpe")
+    for _ in range(20):
+        one, other = free.new(), wide.new()
+        assert one.values == other.values
+        ran(free, one)
+        ran(wide, other)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cma-es", "nsga2", "grid"])
+def test_the_same_events_give_the_same_draws_also_after_a_break(sampler):
+    """The second half is drawn by one that only knows what the store has of the first."""
+    space = Space({"model.channels": Whole(1, 40), "training.batch_size": Choice((16, 32))})
+    whole, first = (bounded(space, sampler=sampler, trials=40) for _ in range(2))
+    for found, count in ((whole, 18), (first, 12)):
+        for _ in range(count):
+            ran(found, found.new())
+    second = bounded(space, sampler=sampler, trials=40)
+    for one in first.draws.values():
+        assert second.recall(one.drawn, Known(Status.DONE, one.history, "run"))
+    assert second.told == first.told
+    for _ in range(6):
+        ran(second, second.new())
+    assert [one.values for one in second.draws.values()] == [one.values for one in whole.draws.values()]
+
+
+def test_what_an_earlier_run_drew_and_a_bound_forbids_now_is_not_taken_over():
+    found = bounded()
+    for width, taken in ((10, True), (11, False)):
+        values = {"model.channels": width, "training.lr": 0.01}
+        key = NARROW.with_values(values).key({})
+        one = found.recall(Drawn(key, width, width, values), known(0.5))
+        assert (one is not None) == taken
+
+
+def test_a_point_to_try_first_that_a_bound_forbids_is_passed_over():
+    found = bounded(first=({"model.channels": 11, "training.lr": 0.01}, {"model.channels": 9, "training.lr": 0.01}))
+    assert found.new().values["model.channels"] == 9
+    assert [reason for _, reason in found.unbuildable] == ["2,078 parameters, but at most 1,890 are allowed"]
+
+
+def test_the_seconds_of_a_full_run_are_told_from_the_epochs_so_far():
+    found = bounded(constraint={"seconds": 2.0, "parameters": 1e6})
+    one = found.new()
+    assert found.broken(one) is None
+    assert found.told[0].beyond.keys() == {"parameters"}
+    found.end(one, history([0.5]), None)  # an epoch takes a second, of three
+    assert one.costs["seconds"] == 3.0
+    assert found.broken(one) == "3 s of training in full, but at most 2 are allowed"
+    assert found.told[0].beyond["seconds"] == pytest.approx(math.log(3 / 2))
+    other = found.new()
+    found.end(other, history(), None)
+    assert found.within_first([one, other]) == [other, one]

@@ -168,3 +168,42 @@ def test_a_field_that_two_stages_vary_is_rechecked_where_only_the_first_has_been
     assert entry.reachable == ()  # they are the stage's own
     *_, entry = plan_study(Study("s", BASE, (first, Stage("curve")), recheck=True), SHAPE, 10)
     assert entry.reachable == ()
+
+
+# a conv layer of c channels, 3×3 on 3×6×6 pixels, without pooling, and an FC layer to 10 classes: 188c + 10 parameters
+NARROW = Trial(model=CNN(conv_layers=1, channels=4, kernel=3, padding=0, pooling="none", fc_layers=1))
+WIDTHS = Space({"model.channels": Whole(1, 20)})
+
+
+def bounded(constraint, space=WIDTHS, **how):
+    return planned(Search("find", space, constraint=constraint, **how), base=NARROW, shape=(3, 6, 6))
+
+
+def test_a_search_s_bounds_are_shown_with_the_share_of_its_space_within_them():
+    [found] = bounded({"parameters": 188 * 7 + 10, "seconds": 60})
+    assert found.about == (
+        "64 trials by tpe, asha; 20 points, 100 % of which can be built, 35 % with at most 1,326 parameters; at most "
+        "60 s of training in full, which training shows"
+    )
+    [found] = bounded({"seconds": 60})
+    assert found.about.endswith("100 % of which can be built; at most 60 s of training in full, which training shows")
+
+
+def test_a_space_of_which_hardly_anything_is_within_the_bounds_is_refused_before_anything_is_spent():
+    refused = (
+        r"search find: 0.0 % of its space has at most 197 parameters, but it must be at least 1 %; half of it has "
+    )
+    with pytest.raises(UserError, match=rf"^{refused}at least 1,890 parameters$"):
+        bounded({"parameters": 197})
+    bounded({"parameters": 198})
+    wide = Space({"model.channels": Whole(1, 1000)})
+    with pytest.raises(UserError, match=r"^search find: 0.9 % of its space has at most 1,702 parameters, but"):
+        bounded({"parameters": 188 * 9 + 10}, wide)
+    bounded({"parameters": 188 * 10 + 10}, wide)
+
+
+def test_a_point_to_try_first_beyond_a_bound_is_refused_with_its_value_and_the_bound():
+    refused = r"search find: point 2 of those to try first has 1,514 parameters, but at most 1,500 are allowed"
+    with pytest.raises(UserError, match=f"^{refused}$"):
+        bounded({"parameters": 1500}, first=({"model.channels": 7}, {"model.channels": 8}))
+    bounded({"parameters": 1514}, first=({"model.channels": 8},))

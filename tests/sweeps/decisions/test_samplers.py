@@ -1,67 +1,21 @@
 import hashlib
-import itertools
 import math
 import os
 import subprocess
 import sys
 
 import numpy as np
-import optuna
 import pytest
 
-from sweeps.decisions.samplers import Sampler, Told, as_database, importance, importance_errors, pareto
-from sweeps.study import Choice, Each, Real, Space, When, Whole
+from sweeps.decisions.points import Points
+from sweeps.decisions.samplers import Sampler
+from sweeps.decisions.told import Told
+from sweeps.study import Choice, Real, Space, When, Whole
+from tests.sweeps.decisions.drawn import SPACE, drawn, mixed, off, told_of
 from trainables.errors import UserError
 
-SPACE = Space(
-    {
-        "model.conv_layers": Whole(1, 2),
-        "model.channels": Each("model.conv_layers", Choice((16, 32))),
-        "model.pool_after": Choice((None, (1,), (1, 2))),
-        "model.pooling": Choice(("max", "none")),
-        "model.stride": When({"model.pooling": "none"}, Choice((1, 2))),
-        "training.lr": Real(1e-4, 1.0, log=True),
-        "training.batch_size": Whole(16, 256, log=True),
-    }
-)
 SMALL = Space({"a": Whole(1, 3), "b": Choice(("x", "y"))})
 PLANE = Space({"x": Real(-1, 1), "y": Real(-1, 1)})
-
-
-def off(point):
-    """How far the learning rate is from 0.01, in decades."""
-    return abs(math.log10(point["training.lr"]) + 2)
-
-
-def told_of(points, state="done", epochs=(1, 3, 9), objectives=1):
-    return [
-        Told(
-            number,
-            point,
-            state,
-            {epoch: -off(point) for epoch in epochs},
-            (-off(point), float(number))[:objectives] if state == "done" else None,
-        )
-        for number, point in enumerate(points)
-    ]
-
-
-def drawn(count, seed=0):
-    rng = np.random.default_rng(seed)
-    return [SPACE.random(rng) for _ in range(count)]
-
-
-def mixed(objectives=1, counts=(20, 12, 4, 4)):
-    """Trials of every state: so many done, censored, failed and running."""
-    points = iter(drawn(sum(counts)))
-    done, censored, failed, running = (list(itertools.islice(points, count)) for count in counts)
-    told = [
-        *told_of(done, objectives=objectives),
-        *told_of(censored, "censored", (1, 3)),
-        *told_of(failed, "failed", ()),
-        *told_of(running, "running", ()),
-    ]
-    return [Told(number, t.values, t.state, t.scores, t.objectives) for number, t in enumerate(told)]
 
 
 @pytest.mark.parametrize("name", ["tpe", "random", "cma-es", "nsga2"])
@@ -255,10 +209,6 @@ def test_cma_es_finds_the_middle_of_a_bowl():
         (lambda: Sampler(PLANE, "grid"),
          "x is a real number, so there are infinitely many points; for a grid, use a Choice"),
         (lambda: Sampler(SMALL, "tpe", first=({"a": 4, "b": "x"},)), "a is 4, but must be 1..3"),
-        (lambda: importance(SPACE, told_of(drawn(7)), 3),
-         "7 trials have come to epoch 3, but importance needs at least 8"),
-        (lambda: importance(SPACE, told_of(drawn(8)), 4),
-         "0 trials have come to epoch 4, but importance needs at least 8"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_searched_is_refused_in_one_line(build, message):
@@ -266,81 +216,27 @@ def test_what_cannot_be_searched_is_refused_in_one_line(build, message):
         build()
 
 
-def test_importance_is_the_field_that_decides_at_that_epoch():
-    told = [
-        Told(n, point, "censored", {3: -off(point), 9: float(point["model.channels"][0])}) if n % 2 else
-        Told(n, point, "failed", {3: -off(point)})
-        for n, point in enumerate(drawn(120))
-    ]  # fmt: skip
-    early, late = importance(SPACE, told, 3), importance(SPACE, told, 9)
-    assert next(iter(early)) == "training.lr"
-    assert next(iter(late)) == "model.channels"
-    assert min(early["training.lr"], late["model.channels"]) > 0.7
-    for shares in (early, late):
-        assert set(shares) == set(SPACE.fields)
-        assert list(shares.values()) == sorted(shares.values(), reverse=True)
-        assert sum(shares.values()) == pytest.approx(1)
+def test_where_a_sampler_suggests_what_is_not_allowed_the_point_is_near_to_that():
+    """Of 100 random points 30 are allowed, and those are 0.6 away on average."""
+    space = Space({"x": Real(0, 1), "n": Whole(0, 100), "kind": Choice(tuple("abcdefghij"))})
+    wanted = {"x": 0.5, "n": 50, "kind": "c"}
+    points = Points(space, allowed=lambda values: values["x"] > 0.7)
+    found = [Sampler(space, "random")._near(wanted, number, points) for number in range(20)]
+    assert all(0.7 < each["x"] < 0.9 for each in found)
+    assert all(abs(each["n"] - 50) < 40 for each in found)
+    assert sum(each["kind"] == "c" for each in found) > 10
+    assert found[3] == Sampler(space, "random")._near(wanted, 3, points)
+    assert len({each["x"] for each in found}) == 20
 
 
-def test_the_error_of_an_importance_is_the_scatter_over_resamples_of_the_trials():
-    told = [Told(n, point, "done", {3: -off(point)}, (0.0,)) for n, point in enumerate(drawn(60))]
-    found, rng = importance_errors(SPACE, told, 3), np.random.default_rng(5)
-    assert set(found) == set(SPACE.fields)
-    assert found == importance_errors(SPACE, told, 3)
-    again = [importance(SPACE, [told[at] for at in rng.integers(60, size=60)], 3) for _ in range(60)]
-    shares = {path: [each.get(path, 0.0) for each in again] for path in found}
-    assert found["training.lr"] == pytest.approx(np.std(shares["training.lr"]), rel=0.4)
-    assert found["model.channels"] == pytest.approx(np.std(shares["model.channels"]), rel=0.5)
-    with pytest.raises(UserError, match="importance needs at least 8"):
-        importance_errors(SPACE, told[:7], 3)
-
-
-def test_eight_trials_are_enough_for_importance_and_what_none_drew_is_left_out():
-    points = [{"model.pooling": "max", "n": n} for n in range(1, 9)]
-    space = Space({"model.pooling": Choice(("max", "none")), "n": Whole(1, 8),
-                   "model.stride": When({"model.pooling": "none"}, Choice((1, 2)))})  # fmt: skip
-    told = [Told(number, point, "done", {1: float(point["n"])}, (0.0,)) for number, point in enumerate(points)]
-    assert list(importance(space, told, 1)) == ["n", "model.pooling"]
-
-
-def test_importance_of_a_field_with_a_condition_counts_where_it_is_drawn():
-    told = [
-        Told(n, point, "done", {1: float(point["model.pooling"] == "none") + point.get("model.stride", 0)}, (0.0,))
-        for n, point in enumerate(drawn(200))
-    ]
-    shares = importance(SPACE, told, 1)
-    assert list(shares)[:2] in (["model.stride", "model.pooling"], ["model.pooling", "model.stride"])
-    assert shares["model.stride"] + shares["model.pooling"] > 0.8
-
-
-def test_the_pareto_front_is_what_none_beats():
-    rng = np.random.default_rng(0)
-    values = [(float(score), float(size)) for score, size in rng.integers(0, 12, (60, 2))]  # with ties
-    told = [Told(n, {"a": 1, "b": "x"}, "done", {}, pair) for n, pair in enumerate(values)]
-    told.append(Told(60, {"a": 1, "b": "x"}, "censored", {1: 99.0}))
-    by_hand = {(s, p) for s, p in values if not any(s2 >= s and p2 <= p and (s2, p2) != (s, p) for s2, p2 in values)}
-    front = [trial.objectives for trial in pareto(told, ("score", "parameters"))]
-    assert set(front) == by_hand
-    assert front == sorted(front, key=lambda pair: -pair[0])
-    assert pareto(told, ("score", "seconds"))[0].objectives[0] == max(score for score, _ in by_hand)
-
-
-def test_what_is_kept_is_optunas_study_with_the_truth_in_it(tmp_path):
-    path, told = tmp_path / "optuna.db", mixed(counts=(3, 2, 1, 1))
-    path.write_bytes(as_database("search", SPACE, ("score",), told[::-1], {5: {"reason": "it broke"}}))
-    storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
-    study = optuna.load_study(study_name="search", storage=storage)
-    states = {"running": "RUNNING", "censored": "PRUNED", "done": "COMPLETE", "failed": "FAIL"}
-    assert [trial.state.name for trial in study.trials] == [states[trial.state] for trial in told]
-    for trial, kept in zip(told, study.trials, strict=True):
-        assert kept.intermediate_values == trial.scores
-        if trial.state == "done":
-            assert kept.values == list(trial.objectives)
-        assert kept.user_attrs["epochs"] == max(trial.scores, default=0)
-        assert kept.params == {
-            name: str(v) if isinstance(v, tuple) else v for name, v in SPACE.flat(trial.values).items()
-        }
-    assert [trial.user_attrs.get("reason") for trial in study.trials] == [None] * 5 + ["it broke", None]
-    assert study.best_value == max(-off(trial.values) for trial in told[:3])
-    storage.remove_session()
-    storage.engine.dispose()
+def test_where_hardly_anything_is_allowed_the_points_of_a_small_space_are_gone_through():
+    space = Space({"n": Whole(1, 5000)})
+    points = Points(space, allowed=lambda values: values["n"] == 4321)
+    sampler = Sampler(space, "random")
+    assert sampler.suggest([], 0, points) == {"n": 4321}
+    points.add({"n": 4321})
+    assert sampler.suggest([], 1, points) is None
+    wide = Space({"n": Whole(1, 10**6)})
+    assert Sampler(wide, "random").suggest([], 0, Points(wide, allowed=lambda values: values["n"] == 345_678)) is None
+    line = Space({"x": Real(0, 1)})
+    assert Sampler(line, "random").suggest([], 0, Points(line, allowed=lambda _: False)) is None

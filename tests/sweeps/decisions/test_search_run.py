@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from sweeps.decisions import rules
@@ -392,7 +394,7 @@ def test_as_many_trials_are_ready_as_it_then_gives_out(rule):
 def test_a_trial_is_drawn_only_when_it_is_given_out_and_knows_what_was_told_by_then(monkeypatch):
     run = by_hand(sampler="random", rule="none")
     suggest, told = Sampler.suggest, []
-    monkeypatch.setattr(Sampler, "suggest", lambda own, known, at: (told.append(known), suggest(own, known, at))[1])
+    monkeypatch.setattr(Sampler, "suggest", lambda own, known, *at: (told.append(known), suggest(own, known, *at))[1])
     assert run.ready() == 3
     assert told == []
     run.ended(run.next().key, history([0.5] * 3), None)
@@ -407,3 +409,33 @@ def test_a_search_that_is_to_have_fewer_trials_than_it_had_keeps_those_it_has(ru
     assert fewer.epochs == 0
     assert fewer.search.draws.keys() == first.search.draws.keys()
     assert fewer.result.winner.outcome.key == first.result.winner.outcome.key
+
+
+def took(score: float, seconds: float, seeds=(0,)) -> History:
+    return History({seed: (replace(record(score), seconds=seconds),) * 3 for seed in seeds})
+
+
+def test_the_best_within_the_seconds_wins_and_the_better_one_beyond_them_is_not_even_confirmed():
+    """In full they take 30, 90 and 60 seconds, of which 60 are allowed; the second is the best by far."""
+    run = by_hand(rule="none", constraint={"seconds": 60})
+    for score, seconds in ((0.4, 10), (0.9, 30), (0.5, 20)):
+        run.ended(run.next().key, took(score, seconds), None)
+    assert [each for each in run.decisions if each["decision"] == "beyond"] == [
+        {"decision": "beyond", "number": 1, "reason": "90 s of training in full, but at most 60 are allowed"}
+    ]
+    assert [draw.key for draw in run.confirmed] == [KEYS[2], KEYS[0]]
+    for score in (0.5, 0.4):
+        run.ended(run.next().key, took(score, 20, (0, 1, 2)), None)
+    result = run.result()
+    assert [each.key for each in result.outcomes] == [KEYS[2], KEYS[0], KEYS[1]]
+    assert result.winner.outcome.key == KEYS[2]
+
+
+def test_where_all_are_beyond_a_bound_none_wins():
+    run = by_hand(rule="none", constraint={"seconds": 1})
+    for _ in range(3):
+        run.ended(run.next().key, took(0.5, 10), None)
+    assert run.confirmed == []
+    result = run.result()
+    assert result.winner is None
+    assert len(result.outcomes) == 3

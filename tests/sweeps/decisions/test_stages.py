@@ -144,6 +144,14 @@ def test_what_a_search_does_unless_told_otherwise():
             "search find: with several objectives all trials run in full; the rule must be 'none', not 'asha'",
         ),
         (
+            lambda: Search("find", SPACE, constraint={"parameter": 1e6}),
+            "search find: constraint names 'parameter', which cannot be bounded; did you mean 'parameters'?",
+        ),
+        (
+            lambda: Search("find", SPACE, constraint={"seconds": 0}),
+            "search find: constraint: seconds is 0, but must be a number above 0",
+        ),
+        (
             lambda: Search("find", Space({"model.strid": Whole(1, 2)})).check(BASE),
             "a trial has no field 'model.strid'; did you mean 'model.stride'?",
         ),
@@ -158,6 +166,8 @@ def test_what_makes_no_sense_is_refused_in_one_line(make, message):
 def test_what_is_just_allowed():
     Search("find", SPACE, trials=1, confirm=1, seeds=1)
     Search("find", SPACE, rule="hyperband")
+    bounded = Search("find", SPACE, constraint={"parameters": 1e6, "flops": 5e7, "seconds": 60})
+    assert bounded.planned_constraint == {"parameters": 1e6, "flops": 5e7}
     Search("find", SPACE, sampler="gp", rule="none")
     Search("find", SPACE, objectives=("score", "seconds"), rule="none")
 

@@ -108,3 +108,19 @@ def test_a_search_is_told_at_every_moment_also_while_the_best_are_confirmed(rule
         assert len(front(run).rows) <= len(run.draws)
         confirming += run.confirmed is not None
     assert confirming > 2
+
+
+def test_what_is_beyond_a_bound_is_marked_and_counted_and_on_no_front():
+    """An epoch takes a second: those that came to the end, 9 epochs, are as slow as the others."""
+    free = Cluster(search(9, seeds=2, confirm=2)).search
+    assert not any("Bounds" in line for line in account(free))
+    within = Cluster(search(9, seeds=2, confirm=2, constraint={"seconds": 9})).search
+    assert account(within)[-1] == "Bounds: at most 9 s of training in full; no trial is beyond that."
+    assert front(within) == front(free)
+    beyond = Cluster(search(9, seeds=2, confirm=2, constraint={"seconds": 8})).search
+    assert account(beyond)[-1].startswith(
+        "Bounds: at most 8 s of training in full; these are beyond a bound and cannot win: "
+        "#0 (9 s of training in full, but at most 8 are allowed), #1 ("
+    )
+    assert {row[1].partition(", ")[2] for row in leaderboard(beyond, None).rows} == {"beyond a bound"}
+    assert front(beyond).rows == ()

@@ -99,3 +99,13 @@ def test_of_more_trials_than_a_screenful_the_first_and_the_last_are_shown():
     seen = [line.split()[0] for line in text.splitlines() if "→" in line]
     assert seen == [str(rate) for rate in (*rates[:10], *rates[-5:])]
     assert printed(Study("some", BASE, (Stage("lr", {"training.lr": rates[:20]}),))).count("→ 10") == 20
+
+
+def test_a_search_s_bounds_are_in_its_plan():
+    [free] = as_data(plan_study(SEARCH, (3, 32, 32), 10))
+    assert "constraint" not in free
+    bounded = replace(SEARCH, stages=(replace(SEARCH.stages[0], constraint={"parameters": 1e9, "seconds": 60}),))
+    [entry] = as_data(plan_study(bounded, (3, 32, 32), 10))
+    assert entry == {**free, "constraint": {"parameters": 1e9, "seconds": 60}}
+    text = " ".join(printed(bounded).split())
+    assert "% with at most 1,000,000,000 parameters; at most 60 s of training in full, which training shows" in text

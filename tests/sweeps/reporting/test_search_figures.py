@@ -3,8 +3,9 @@ import pytest
 
 from analysis import figures
 from sweeps.decisions.agenda import Agenda, under_way
-from sweeps.decisions.samplers import importance_errors, pareto
+from sweeps.decisions.importance import importance_errors
 from sweeps.decisions.status import Status
+from sweeps.decisions.told import pareto
 from sweeps.reporting.album import Album
 from sweeps.reporting.leaderboard import account, weighed, what_mattered
 from sweeps.reporting.search_figures import search_pictures

@@ -166,3 +166,11 @@ def test_of_many_that_failed_the_first_are_named():
     words = report_on(result(*some)).words(TERMS)
     assert words[-2:] == ["Failed: 19: it broke.", "Failed: 3 more trials."]
     assert len([line for line in words if line.startswith("Failed: ")]) == 21
+
+
+def test_where_every_trial_is_beyond_a_bound_that_is_why_none_won():
+    cluster = Cluster(search(4, constraint={"seconds": 8}))
+    says, leaves = report_on(cluster.result).in_two(TERMS)
+    assert "No winner: every trial that ran is beyond a bound." in says
+    assert leaves == []
+    assert cluster.result.winner is None
