@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,12 +100,16 @@ class Drawing:
             return float(_parameters(draw.cell.trial, self.terms.image_shape, self.terms.classes))
         return sum(record.seconds for record in draw.history.records[SCREENING[0]][: draw.epochs])
 
-    def new(self) -> Draw | None:
-        """Draw a trial that can be built and was not drawn before. None where the space seems to hold no more."""
+    def new(self, wanted: Iterable[Mapping[str, Any]] = ()) -> Draw | None:
+        """Draw a trial that can be built and was not drawn before. None where the space seems to hold no more.
+
+        The points `wanted` are tried first, in order.
+        """
+        first = iter(wanted)
         for _ in range(TRIES):
             told = self.told
             attempt = max((each.number for each in told), default=-1) + 1
-            values = self.sampler.suggest(told, attempt)
+            values = next(first, None) or self.sampler.suggest(told, attempt)
             if values is None:
                 break
             reason = unbuildable(self.start, values, self.terms.image_shape, self.terms.classes) or self._twin(values)
