@@ -168,10 +168,10 @@ def fit(points: Tensor, draws: Tensor, seen: Seen) -> Kernel:
     def closure() -> Tensor:
         optimizer.zero_grad()
         value = loss(place, points, draws, part)
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return value
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.step(closure)
     return kernel_at(place.detach(), draws)
 
 

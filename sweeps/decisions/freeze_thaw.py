@@ -17,8 +17,7 @@ import numpy as np
 
 from sweeps.decisions.books import Books, Promotion, Values, ladder
 from sweeps.decisions.coordinates import Coordinates
-from sweeps.decisions.dimensions import Choice as Choices
-from sweeps.decisions.dimensions import Dimension
+from sweeps.decisions.dimensions import Choice, Dimension
 from sweeps.decisions.space import Space
 
 if TYPE_CHECKING:
@@ -208,17 +207,20 @@ def proposals(space: Space, leaders: Sequence[Values], rng: np.random.Generator)
     """Go through points at which a trial may be drawn: some anywhere, some that differ a little from a leader."""
     yield from (space.random(rng) for _ in range(ANYWHERE))
     for leader in leaders:
-        known = space.flat(leader)
-        for _ in range(NEAR):
-            yield space.draw(lambda name, dimension, known=known: _near(known.get(name), dimension, rng))
+        yield from (_near(space, space.flat(leader), rng) for _ in range(NEAR))
 
 
-def _near(value: Any, dimension: Dimension, rng: np.random.Generator) -> Any:
-    if value is None or rng.random() < ANEW:
-        return dimension.at(rng.random())
-    if isinstance(dimension, Choices):
-        return value
-    return dimension.at(min(max(dimension.share(value) + STRIDE * rng.normal(), 0.0), 1.0))
+def _near(space: Space, known: Mapping[str, Any], rng: np.random.Generator) -> Values:
+    """Return a point that has most single draws of a known one, its numbers moved a little."""
+
+    def pick(name: str, dimension: Dimension) -> Any:
+        if name not in known or rng.random() < ANEW:
+            return dimension.at(rng.random())
+        if isinstance(dimension, Choice):
+            return known[name]
+        return dimension.at(min(max(dimension.share(known[name]) + STRIDE * rng.normal(), 0.0), 1.0))
+
+    return space.draw(pick)
 
 
 def _finite(scores: Mapping[int, float]) -> dict[int, float]:

@@ -101,9 +101,9 @@ def test_points_beside_are_foretold_by_what_was_seen_elsewhere():
     mean, deviation = posterior().beside(torch.tensor(more)).mean_and_deviation(torch.tensor([5]), 4)
     points = np.concatenate([POINTS, more])
     cross = dense([(5, 4)], KNOWN, points)
-    assert float(mean) == pytest.approx(float(cross @ INVERSE @ SCORES), abs=1e-5)
+    assert float(mean) == pytest.approx((cross @ INVERSE @ SCORES).item(), abs=1e-5)
     left = covariance(5, 4, 5, 4, points) - cross @ INVERSE @ cross.T
-    assert float(deviation) == pytest.approx(float(np.sqrt(left)), abs=1e-5)
+    assert float(deviation) == pytest.approx(np.sqrt(left).item(), abs=1e-5)
 
 
 def test_what_is_fitted_is_more_probable_than_the_priors_medians_and_the_same_each_time(monkeypatch):
