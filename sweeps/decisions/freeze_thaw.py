@@ -39,8 +39,8 @@ class FreezeThaw(Books):
     """Runs on, or draws, what promises most per epoch.
 
     The first trials are left to the sampler. All trials are drawn in the end, and together they run for no more epochs
-    than successive halving would from epoch 1 on, where a third goes on at each rung. A trial that failed counts as
-    bad as the worst that was seen; one whose score is no number is not run on.
+    than successive halving would from epoch 1 on, where a third goes on at each rung. A trial that failed counts for
+    one of these epochs, and as bad as the worst that was seen; one whose score is no number is not run on.
     """
 
     LEAST = 8  # trials that have shown something before the model is asked
@@ -128,11 +128,10 @@ class FreezeThaw(Books):
 
     def _expected(self) -> dict[int, float]:
         """Return what each trial with a score is expected to come to, in the model's scale."""
-        known = [number for number, scores in self.scores.items() if _finite(scores)]
-        if not known:
+        if not (shown := self._shown()):
             return {}
         expected = dict(zip(sorted(self.points), self._forecast.expected.tolist(), strict=True))
-        return {number: expected[number] for number in known}
+        return {number: expected[number] for number in shown}
 
     @property
     def _drawable(self) -> int:
