@@ -139,14 +139,16 @@ class Drawing:
         """Return the trials in their order, last those that break a bound."""
         return sorted(ranked, key=lambda draw: self.broken(draw) is not None)
 
-    def new(self) -> Draw | None:
+    def new(self, wanted: Iterable[Mapping[str, Any]] = ()) -> Draw | None:
         """Draw a trial that can be built and was not drawn before. None where the space seems to hold no more.
 
-        What the search's bounds forbid is drawn anew, as if nothing had been drawn: no sampler learns of it.
+        The points `wanted` are tried first, in order. What the search's bounds forbid is drawn anew, as if nothing had
+        been drawn: no sampler learns of it.
         """
+        first = filter(self._allowed, wanted)
         for _ in range(TRIES):
             attempt = self._attempts
-            values = self.sampler.suggest(self.told, attempt, self._points)
+            values = next(first, None) or self.sampler.suggest(self.told, attempt, self._points)
             if values is None:
                 break
             found = self._trial(values)

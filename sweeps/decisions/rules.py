@@ -12,11 +12,12 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
+from sweeps.decisions.books import Books, Promotion, Values, ladder
+from sweeps.decisions.freeze_thaw import FreezeThaw
+from sweeps.decisions.space import Space
 from trainables.errors import UserError, suggest
-
-Promotion = tuple[int, int]  # a trial's number, and the epoch it is to run on to
 
 
 class Rule(Protocol):
@@ -25,8 +26,17 @@ class Rule(Protocol):
     The search is over when all trials are drawn, none runs and due() is None.
     """
 
-    def first(self, number: int) -> int:
-        """Return the epoch to which a new trial runs first."""
+    def wants(self) -> Iterable[Values]:
+        """Return the points at which a new trial is to be drawn, the best first; what it leaves open is the sampler's.
+
+        To be asked when due() has just returned None.
+        """
+
+    def no_more(self) -> None:
+        """Take it that no new trial can be drawn."""
+
+    def first(self, number: int, values: Mapping[str, Any] = {}) -> int:
+        """Take a new trial, which was drawn at the point `values`; return the epoch to which it runs first."""
 
     def note(self, number: int, epoch: int, score: float) -> int | None:
         """Take the best score so far of a trial that has come to its limit.
@@ -44,116 +54,36 @@ class Rule(Protocol):
         """Return how many trials due() would give out now, one after another."""
 
     def ranking(self) -> list[int]:
-        """Return the trials best first: by the highest epoch noted, then by the score there."""
+        """Return the trials that have come to an epoch at which they may pause, those expected to be best first."""
 
-    def recall(self, number: int, scores: Mapping[int, float]) -> None:
+    def recall(self, number: int, scores: Mapping[int, float], values: Mapping[str, Any] = {}) -> None:
         """Take over a stored trial with its best score so far after each epoch, and decide nothing. See resume()."""
 
 
-def make(name: str, epochs: int, trials: int) -> Rule:
-    """Return the rule of this name for a search of this many trials of this many epochs. Raises UserError."""
+def make(name: str, epochs: int, trials: int, space: Space | None = None) -> Rule:
+    """Return the rule of this name for a search of this many trials of this many epochs. Raises UserError.
+
+    A rule that learns from where trials were drawn needs the `space`; without it, it takes all to be alike.
+    """
     if name not in RULES:
         raise UserError(f"early stopping {name!r} is not known{suggest(name, RULES)}")
-    return RULES[name](epochs, trials)
+    return RULES[name](epochs, trials, space)
 
 
-def resume(rule: Rule, reached: Mapping[int, Mapping[int, float]]) -> None:
+def resume(
+    rule: Rule, reached: Mapping[int, Mapping[int, float]], points: Mapping[int, Mapping[str, Any]] = {}
+) -> None:
     """Bring a new rule to where a search stands, from what each trial has reached: its best score so far by epoch.
 
-    A trial that is between two rungs was promoted before the search broke off: due() gives it out again, before all
-    others. What failed is left out of `reached` and dropped. New trials are drawn from the next number on.
+    `points` are where they were drawn. A trial that is between two rungs was promoted before the search broke off:
+    due() gives it out again, before all others. What failed is left out of `reached` and dropped. New trials are drawn
+    from the next number on.
     """
     for number in sorted(reached):
-        rule.recall(number, reached[number])
+        rule.recall(number, reached[number], points.get(number, {}))
 
 
-def ladder(first: int, last: int, eta: int) -> tuple[int, ...]:
-    """Return rungs from `first` to `last`, whole epochs, with a factor of about `eta` from each to the next.
-
-    (1, 15, 4) gives 1, 4, 15.
-    """
-    if first >= last:
-        return (last,)
-    steps = max(1, round(math.log(last / first, eta)))
-    return tuple(round(first * (last / first) ** (step / steps)) for step in range(steps + 1))
-
-
-class _Books:
-    """What has been reached, and by whom. A rule adds where the rungs are and who is promotable."""
-
-    def __init__(self, epochs: int, trials: int) -> None:  # noqa: ARG002 (Hyperband alone depends on their number)
-        self.epochs = epochs
-        self.scores: dict[int, dict[int, float]] = {}  # of each trial, at the rungs it has come to
-        self.limits: dict[int, int] = {}  # the rung at which each trial is, or to which it runs
-        self.broken_off: list[int] = []
-        self.dropped: set[int] = set()
-
-    def _rungs(self, number: int) -> tuple[int, ...]:
-        """Return the epochs at which this trial may be paused, the full number last."""
-        raise NotImplementedError
-
-    def _promotable(self) -> Iterator[Promotion]:
-        """Go through the paused trials that are to run on, the most urgent first."""
-        raise NotImplementedError
-
-    def first(self, number: int) -> int:
-        self.scores[number] = {}
-        self.limits[number] = self._rungs(number)[0]
-        return self.limits[number]
-
-    def note(self, number: int, epoch: int, score: float) -> int | None:
-        self.scores[number][epoch] = score
-        # another one may be more urgent: the order is the same if the search breaks off here
-        following = next(self._promotable(), None)
-        return self._promote(following) if following and following[0] == number else None
-
-    def drop(self, number: int) -> None:
-        self.dropped.add(number)
-        self.scores.pop(number, None)
-        self.limits.pop(number, None)
-
-    def due(self) -> Promotion | None:
-        while self.broken_off:
-            number = self.broken_off.pop(0)
-            if number in self.limits:
-                return number, self.limits[number]
-        following = next(self._promotable(), None)
-        if following:
-            self._promote(following)
-        return following
-
-    def ready(self) -> int:
-        broken_off = sum(number in self.limits for number in self.broken_off)
-        return broken_off + sum(1 for _ in self._promotable())
-
-    def ranking(self) -> list[int]:
-        ends = {number: max(scores.items()) for number, scores in self.scores.items() if scores}
-        return sorted(ends, key=lambda number: (-ends[number][0], -ends[number][1], number))
-
-    def recall(self, number: int, scores: Mapping[int, float]) -> None:
-        last, rungs = max(scores, default=0), self._rungs(number)
-        self.scores[number] = {rung: scores[rung] for rung in rungs if rung in scores}
-        self.limits[number] = next((rung for rung in rungs if rung >= last), self.epochs)
-        if last < self.limits[number]:
-            self.broken_off.append(number)
-
-    def _promote(self, promotion: Promotion) -> int:
-        number, epoch = promotion
-        self.limits[number] = epoch
-        return epoch
-
-    def _at(self, rung: int) -> list[int]:
-        """Return the trials that have come to a rung, best first."""
-        return self._best((number for number, scores in self.scores.items() if rung in scores), rung)
-
-    def _best(self, numbers: Iterable[int], rung: int) -> list[int]:
-        return sorted(numbers, key=lambda number: (-self.scores[number][rung], number))
-
-    def _paused(self, number: int, rung: int) -> bool:
-        return self.limits[number] == rung and rung in self.scores[number]
-
-
-class Full(_Books):
+class Full(Books):
     """Every trial runs in full."""
 
     def _rungs(self, number: int) -> tuple[int, ...]:  # noqa: ARG002
@@ -163,7 +93,7 @@ class Full(_Books):
         return iter(())
 
 
-class ASHA(_Books):
+class ASHA(Books):
     """Asynchronous successive halving with promotions: Li et al., MLSys 2020, algorithm 2.
 
     Of the trials that have come to a rung, the best 1/eta run on to the next, the highest rung first; it waits for
@@ -202,7 +132,7 @@ class PASHA(ASHA):
         return rungs[-1]
 
 
-class Hyperband(_Books):
+class Hyperband(Books):
     """Hyperband: Li et al., JMLR 2018, algorithm 1.
 
     Brackets of many short to few full trials follow one another, and again from the first. A bracket's rung is decided
@@ -211,8 +141,8 @@ class Hyperband(_Books):
 
     ETA = 3  # the default in the paper
 
-    def __init__(self, epochs: int, trials: int) -> None:
-        super().__init__(epochs, trials)
+    def __init__(self, epochs: int, trials: int, space: Space | None = None) -> None:
+        super().__init__(epochs, trials, space)
         highest = math.floor(math.log(epochs, self.ETA) + 1e-9)
         self.brackets: list[tuple[range, tuple[int, ...]]] = []  # their trials and rungs
         start = 0
@@ -236,7 +166,7 @@ class Hyperband(_Books):
                 yield from ((number, high) for number in running if self._paused(number, low))
 
 
-class Median(_Books):
+class Median(Books):
     """The median rule of Google Vizier: Golovin et al., KDD 2017.
 
     A trial pauses when its best score is below the median of the averages, over their epochs so far, of other trials.
@@ -247,8 +177,8 @@ class Median(_Books):
     GRACE = 0.1  # of all epochs, that every trial gets: a guess, the paper names none
     OTHERS = 5  # with fewer nobody pauses: the default of Optuna's MedianPruner
 
-    def __init__(self, epochs: int, trials: int) -> None:
-        super().__init__(epochs, trials)
+    def __init__(self, epochs: int, trials: int, space: Space | None = None) -> None:
+        super().__init__(epochs, trials, space)
         self.grace = max(1, round(self.GRACE * epochs))
         self.averages: dict[tuple[int, int], float] = {}
 
@@ -281,8 +211,9 @@ class Median(_Books):
         return self.averages[number, epoch]
 
 
-RULES: dict[str, Callable[[int, int], Rule]] = {
+RULES: dict[str, Callable[[int, int, Space | None], Rule]] = {
     "asha": ASHA,
+    "freeze-thaw": FreezeThaw,
     "hyperband": Hyperband,
     "median": Median,
     "pasha": PASHA,

@@ -22,7 +22,7 @@ class Screening:
 
     def begin(self, draw: Draw) -> None:
         """Take a new trial."""
-        self._limits[draw.number] = self.rule.first(draw.number)
+        self._limits[draw.number] = self.rule.first(draw.number, draw.values)
         self._decided("first", draw, values=draw.values, runs_on_to=self._limits[draw.number])
 
     def goes_on(self, draw: Draw, epoch: int) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sweeps.decisions import rules
 from sweeps.decisions.drawing import SCREENING, Draw, Drawing
@@ -45,7 +45,7 @@ class SearchRun:
         self.drawing = Drawing(stage, start, ledger.terms)
         # a search may have had more trials in earlier runs than it is to have now
         trials = max([stage.trials, *(drawn.number + 1 for drawn in earlier)])
-        self.screening = Screening(rules.make(stage.rule, start.training.epochs, trials))
+        self.screening = Screening(rules.make(stage.rule, start.training.epochs, trials, stage.space))
         self.confirmed: list[Draw] | None = None  # what is run in full with all seeds; None while trials are screened
         self._waiting: list[tuple[Draw, tuple[int, ...]]] = []  # what is to run next, and its seeds
         self._recall(earlier)
@@ -180,20 +180,22 @@ class SearchRun:
         return [outcome(each.cell, each.key, each.history, self.seeds_of(each), each.reason) for each in draws]
 
     def _recall(self, earlier: Sequence[Drawn]) -> None:
-        rule, reached = self.screening.rule, {}
+        rule = self.screening.rule
+        reached: dict[int, Mapping[int, float]] = {}
+        points: dict[int, Mapping[str, Any]] = {}
         for drawn in sorted(earlier, key=lambda drawn: drawn.number):
             draw = self.drawing.recall(drawn, self.ledger.known.get(drawn.key))
             if draw is None:
                 continue
             if draw.reason:
-                rule.first(draw.number)
+                rule.first(draw.number, draw.values)
                 rule.drop(draw.number)
             elif draw.scores:
-                reached[draw.number] = draw.scores
+                reached[draw.number], points[draw.number] = draw.scores, draw.values
             else:
                 self.screening.begin(draw)
                 self._waiting.append((draw, SCREENING))
-        rules.resume(rule, reached)
+        rules.resume(rule, reached, points)
 
     def _move_on(self) -> None:
         """When nothing is left to screen, have the best confirmed."""
@@ -208,11 +210,16 @@ class SearchRun:
         return self.screening.promoted(self.draws.values())
 
     def _new(self) -> Draw | None:
-        """Draw a new trial; None where there are enough, or the space holds no more."""
-        draw = self.drawing.new() if self.drawing.left else None
+        """Draw a new trial where there are not enough; one to run on where the space turns out to hold no more."""
+        if not self.drawing.left:
+            return None
+        given = len(self.draws) < len(self.stage.first)
+        draw = self.drawing.new(() if given else self.screening.rule.wants())
         if draw:
             self.screening.begin(draw)
-        return draw
+            return draw
+        self.screening.rule.no_more()
+        return self._promoted()
 
 
 @dataclass(frozen=True, kw_only=True)

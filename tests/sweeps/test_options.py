@@ -87,7 +87,10 @@ def test_every_flag_is_read(monkeypatch):
         (["--grid-rule", "behnd"], "error: --grid-rule: 'behnd' is not known; did you mean 'behind'?"),
         (["--grid-rule", "x"], "error: --grid-rule: 'x' is not known; known: behind, asha\n"),
         (["--sampler", "x"], "error: --sampler: 'x' is not known; known: tpe, random, gp, cma-es, nsga2, grid\n"),
-        (["--rule", "x"], "error: --rule: 'x' is not known; known: asha, hyperband, median, pasha, none\n"),
+        (
+            ["--rule", "x"],
+            "error: --rule: 'x' is not known; known: asha, freeze-thaw, hyperband, median, pasha, none\n",
+        ),
         (["--dataset", "x"], "error: unknown data set 'x'; known: cifar10, .*, cifar100, svhn, stl10, folder:PATH\n"),
         (["--epochs", "0"], "error: --epochs is 0, but must be at least 1"),
         (["--seeds", "-1"], "error: --seeds is -1, but must be at least 1"),
@@ -214,7 +217,10 @@ def test_help_names_what_can_be_chosen(monkeypatch):
     shown = " ".join(_parser("", ["conv", "lr"]).format_help().split())
     assert "early-stopping rule of stages that are not searches: behind, asha (default: behind)" in shown
     assert "what a search draws its trials with: tpe, random, gp, cma-es, nsga2, grid (default: the study's)" in shown
-    assert "early-stopping rule of a search: asha, hyperband, median, pasha, none (default: the study's)" in shown
+    assert (
+        "early-stopping rule of a search: asha, freeze-thaw, hyperband, median, pasha, none (default: the study's)"
+        in shown
+    )
     assert "whose winners they need: conv, lr (default: all)" in shown
     assert "emnist-letters, emnist-mnist, usps, cifar100, svhn, stl10, folder:PATH (default: the study's)" in shown
 

@@ -76,6 +76,13 @@ def test_all_points_are_drawn_in_order_until_the_space_is_used_up():
     assert (found.left, found.used_up) == (0, True)
 
 
+def test_what_is_wanted_is_drawn_first_except_what_cannot_be_built_or_was_drawn_before():
+    found = drawing(image_shape=(3, 5, 5))  # no room for a second layer
+    assert found.new(iter([GRID[2], GRID[1], GRID[0]])).values == GRID[1]
+    assert found.unbuildable[0][0].values == GRID[2]
+    assert found.new([GRID[1]]).values == GRID[0]  # the sampler's turn
+
+
 def test_no_more_are_left_than_the_search_has_trials():
     found = drawing(trials=1)
     found.new()

@@ -1,0 +1,91 @@
+"""What more epochs promise, against numerical integrals and by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sweeps.decisions import forecast
+from sweeps.decisions.forecast import Forecast, warped
+
+LADDER = (1, 2, 3, 5, 8, 9)
+ROWS = np.linspace(0, 1, 6)[:, None]
+CURVES = [{1: 0.2, 2: 0.4, 3: 0.5}, {1: 0.3}, {1: 0.35, 2: 0.4}, {1: 0.1}, {1: 0.25}, {}]
+
+
+def made(curves=CURVES, failed=(), running=None, rows=ROWS) -> Forecast:
+    return Forecast(rows, np.zeros(rows.shape[1], int), curves, failed, running or {}, LADDER)
+
+
+def gain(gap: float, deviation: float) -> float:
+    """Return the mean of a normal value's excess over `gap`, by a sum."""
+    z = np.linspace(-9, 9, 200_001)
+    density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    return float((np.maximum(deviation * z - gap, 0) * density).sum() * (z[1] - z[0]))
+
+
+def test_running_on_promises_the_rise_of_the_best_expected_end_per_epoch_up_to_the_best_later_epoch():
+    found = made()
+    ends = found.expected
+    best, second = sorted(ends[found.started].tolist())[::-1][:2]
+    moves = found.posterior.moves(torch.arange(5), LADDER, 9)
+    for row, rate in enumerate(found.promises(range(5)).tolist()):
+        gap = best - second if ends[row] == best else best - float(ends[row])
+        last = max(CURVES[row])
+        rates = [gain(gap, float(moves[at, row])) / (to - last) for at, to in enumerate(LADDER) if to > last]
+        assert rate == pytest.approx(max(rates), rel=1e-4)
+
+
+def test_new_points_are_ordered_by_the_same_measure_from_epoch_0_on():
+    found, rows = made(), np.array([[0.05], [0.5], [0.95]])
+    order, rate = found.best_points(rows)
+    posterior = found.posterior.beside(torch.tensor(rows))
+    places = torch.arange(6, 9)
+    means, _ = posterior.mean_and_deviation(places, 9)
+    moves = posterior.moves(places, LADDER, 9)
+    best = float(found.expected[found.started].max())
+    rates = [
+        max(gain(best - float(means[at]), float(moves[row, at])) / to for row, to in enumerate(LADDER))
+        for at in range(3)
+    ]
+    assert order == sorted(range(3), key=lambda at: -rates[at])
+    assert rate == pytest.approx(max(rates), rel=1e-4)
+
+
+def test_only_so_many_points_are_looked_at_closely(monkeypatch):
+    monkeypatch.setattr(forecast, "FINALISTS", 2)
+    assert len(made().best_points(np.linspace(0, 1, 7)[:, None])[0]) == 2
+
+
+def test_a_trial_under_way_leaves_less_to_learn_of_its_like():
+    alone, beside = made(), made(running={0: 8})
+    assert torch.equal(alone.expected, beside.expected)
+    rows = np.array([[0.01]])
+    assert beside.best_points(rows)[1] < alone.best_points(rows)[1]
+
+
+def test_what_failed_is_expected_to_be_as_bad_as_the_worst():
+    assert made(failed=(5,)).expected[5] < made().expected[5]
+
+
+@pytest.mark.parametrize("score", [0.0, 0.5, -3.0])
+def test_equal_scores_and_a_single_trial_break_nothing(score):
+    equal = made([{1: score}] * 6)
+    assert equal.promises([0, 1, 2]).isfinite().all()
+    alone = made([{1: score}], rows=ROWS[:1])
+    assert alone.expected.isfinite().all()
+    assert alone.promises([0]).isfinite().all()
+    assert made(rows=np.zeros((6, 0))).promises([]).tolist() == []
+
+
+def test_scores_above_the_median_set_the_scale_and_those_far_below_are_drawn_in():
+    """The median is 0.8; above it are 0.9 and 1, 0.1 and 0.2 away: their root mean square is 0.158."""
+    scale = math.sqrt((0.1**2 + 0.2**2) / 2)
+    expected = [-math.log1p(0.7 / scale), -math.log1p(0.1 / scale), 0, 0.1 / scale, 0.2 / scale]
+    np.testing.assert_allclose(warped(np.array([0.1, 0.7, 0.8, 0.9, 1.0])), expected)
+
+
+def test_where_nothing_is_above_the_median_the_deviation_is_the_scale():
+    np.testing.assert_allclose(warped(np.array([0.0, 1.0, 1.0])), [-math.log1p(1 / np.std([0, 1, 1])), 0, 0])
+    np.testing.assert_allclose(warped(np.array([0.3, 0.3])), [0, 0])
