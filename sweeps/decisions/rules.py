@@ -219,3 +219,4 @@ RULES: dict[str, Callable[[int, int, Space | None], Rule]] = {
     "pasha": PASHA,
     "none": Full,
 }
+DRAWING = ("freeze-thaw",)  # those that also choose where new trials are drawn, once they can tell

@@ -9,7 +9,9 @@ from sweeps.decisions.bounds import in_words
 from sweeps.decisions.contest import Contest
 from sweeps.decisions.importance import importance
 from sweeps.decisions.labels import brief, listed
+from sweeps.decisions.rules import DRAWING
 from sweeps.decisions.search_run import SearchRun
+from sweeps.decisions.stages import Search
 from sweeps.decisions.status import Status
 from sweeps.decisions.told import Told, pareto
 from trainables.errors import UserError
@@ -154,7 +156,7 @@ def account(search: SearchRun) -> list[str]:
         + (f", {running} {'runs' if running == 1 else 'run'} now" if running else "")
     )
     return [
-        f"{len(draws)} trials drawn by {search.stage.sampler}: {ended}.",
+        f"{len(draws)} trials drawn by {drawn_by(search.stage)}: {ended}.",
         (
             f"Screening and confirmation took {spent:,} epochs; running all trials in full with one seed each would "
             f"take {full:,}."
@@ -178,3 +180,8 @@ def left_out(search: SearchRun) -> list[str]:
     """Return how many draws were never trained. Only the command that drew them knows of them."""
     count = len(search.unbuildable)
     return [f"Draws not trained because they cannot be built or repeat an earlier one: {count}."] if count else []
+
+
+def drawn_by(stage: Search) -> str:
+    """Return in words what draws a search's trials."""
+    return f"{stage.sampler} and {stage.rule}" if stage.rule in DRAWING else stage.sampler

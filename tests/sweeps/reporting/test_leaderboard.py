@@ -1,3 +1,4 @@
+from dataclasses import replace
 from statistics import fmean
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ from sweeps.decisions.status import Status
 from sweeps.reporting.leaderboard import (
     SIDE_BY_SIDE,
     account,
+    drawn_by,
     drawn_table,
     front,
     importance_table,
@@ -38,6 +40,11 @@ def test_the_leaderboard_ranks_the_confirmed_and_shows_the_others_behind_them(fo
     assert [each.n for each in scores] == [2, 2] + [1] * 13
     best = max((draw for draw in found.confirmed), key=lambda draw: quality(draw.cell.trial, 9))
     assert table.rows[0][0] == best.cell.label
+
+
+def test_a_rule_that_draws_is_named_beside_the_sampler(found):
+    assert drawn_by(found.stage) == "random"
+    assert drawn_by(replace(found.stage, rule="freeze-thaw")) == "random and freeze-thaw"
 
 
 def test_what_mattered_is_told_where_all_had_the_same_budget(found):
