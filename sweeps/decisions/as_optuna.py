@@ -6,8 +6,7 @@ Optuna is imported only where it is asked: a plan needs none.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sweeps.decisions.dimensions import Choice, Dimension, Whole
@@ -67,21 +66,6 @@ def asked(trial: Trial, name: str, dimension: Dimension) -> Any:
     if isinstance(dimension, Whole):
         return trial.suggest_int(name, dimension.low, dimension.high, log=dimension.log)
     return trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep torch to one thread: beside trainings that have all cores, its threads wait for one another most of the
-    time, and sums come out the same wherever a search runs.
-    """
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def as_database(

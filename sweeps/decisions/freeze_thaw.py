@@ -19,6 +19,7 @@ from sweeps.decisions.books import Books, Promotion, Values, ladder
 from sweeps.decisions.coordinates import Coordinates
 from sweeps.decisions.dimensions import Choice, Dimension
 from sweeps.decisions.space import Space
+from sweeps.decisions.threads import one_thread
 
 if TYPE_CHECKING:
     from sweeps.decisions.forecast import Forecast
@@ -121,7 +122,8 @@ class FreezeThaw(Books):
         running = {rows[number]: to for number, to in self.limits.items() if to not in self.scores[number]}
         points = self._coordinates([self.points[number] for number in rows])
         draws = self.coordinates.draws if self.coordinates else np.zeros(0, int)
-        return Forecast(points, draws, curves, failed, running, steps(self.epochs))
+        with one_thread():
+            return Forecast(points, draws, curves, failed, running, steps(self.epochs))
 
     def _coordinates(self, points: Sequence[Values]) -> np.ndarray:
         return self.coordinates.rows(points) if self.coordinates else np.zeros((len(points), 0))
@@ -160,9 +162,10 @@ class FreezeThaw(Books):
         shown = len(self._shown()) + len(self.dropped)
         if not (affordable or drawable) or (drawable and shown < self.LEAST) or not self._shown():
             return Step()
-        rates = dict(zip(affordable, self._forecast.promises(list(affordable)).tolist(), strict=True))
+        with one_thread():
+            rates = dict(zip(affordable, self._forecast.promises(list(affordable)).tolist(), strict=True))
+            points, rate = self._new_points() if drawable else ((), 0.0)
         best = max(rates, key=lambda number: (rates[number], -number), default=None)
-        points, rate = self._new_points() if drawable else ((), 0.0)
         if best is None or (drawable and rate > rates[best]):
             return Step(points=points)
         return Step((best, affordable[best]))

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sweeps.decisions.as_optuna import asked, frozen, new_study, one_thread, optuna
+from sweeps.decisions.as_optuna import asked, frozen, new_study, optuna
 from sweeps.decisions.dimensions import Choice, Dimension, Real, Whole
 from sweeps.decisions.points import Points
 from sweeps.decisions.space import Space
 from sweeps.decisions.status import Status
+from sweeps.decisions.threads import one_thread
 from sweeps.decisions.told import Told, check_objectives, standing
 from trainables.errors import UserError, suggest
 

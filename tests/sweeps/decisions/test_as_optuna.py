@@ -1,8 +1,6 @@
 import optuna
-import pytest
-import torch
 
-from sweeps.decisions.as_optuna import as_database, frozen, one_thread
+from sweeps.decisions.as_optuna import as_database, frozen
 from sweeps.decisions.told import Told
 from tests.sweeps.decisions.drawn import SPACE, drawn, mixed, off
 
@@ -34,17 +32,3 @@ def test_bounds_are_optunas_constraints_and_where_there_are_none_there_is_no_tra
     assert frozen(SPACE, over, over.scores).constraints == {"seconds": 0.25, "flops": -1.0}
     free = frozen(SPACE, Told(0, point, "done", {1: 0.5}, (0.5,)), {1: 0.5})
     assert (free.constraints, free.system_attrs) == ({}, {})
-
-
-def test_torch_has_one_thread_inside_and_its_own_number_after_an_error_too():
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        with one_thread():
-            assert torch.get_num_threads() == 1
-        assert torch.get_num_threads() == 3
-        with pytest.raises(RuntimeError), one_thread():
-            raise RuntimeError
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)

@@ -5,8 +5,10 @@ import random
 
 import numpy as np
 import pytest
+import torch
 
 from sweeps.decisions import freeze_thaw
+from sweeps.decisions.forecast import Forecast
 from sweeps.decisions.freeze_thaw import FreezeThaw, halving, proposals, steps
 from sweeps.decisions.rules import make, resume
 from sweeps.study import Choice, Real, Space, When, Whole
@@ -263,3 +265,34 @@ def test_points_that_are_proposed_are_of_the_space_and_some_are_near_the_best():
     assert sum(values["pooling"] == "none" and values.get("stride") == 3 for values in near) > len(near) / 2
     apart = [abs(math.log10(values["lr"]) + 2) for values in found]
     assert np.mean(apart[freeze_thaw.ANYWHERE :]) < 0.8 * np.mean(apart[: freeze_thaw.ANYWHERE])
+
+
+def watched(function, seen):
+    """Return the function, which notes first how many threads torch has."""
+
+    def noting(*arguments):
+        seen.append(torch.get_num_threads())
+        return function(*arguments)
+
+    return noting
+
+
+def test_the_model_has_one_thread_as_trials_have_the_cores(monkeypatch):
+    scores, points = crossing()
+    rule, seen = make("freeze-thaw", 15, 9, LINE), []
+    resume(rule, scores, points)
+    for name in ("__init__", "promises", "best_points"):
+        asked = getattr(Forecast, name)
+        monkeypatch.setattr(
+            Forecast, name, lambda *a, asked=asked: (seen.append(torch.get_num_threads()), asked(*a))[1]
+        )
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        rule.ranking()
+        assert rule.due() or rule.wants()
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert len(seen) >= 3
+    assert set(seen) == {1}
