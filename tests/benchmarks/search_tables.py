@@ -169,7 +169,7 @@ def real(name: str, file: Path) -> Table:
             kept[f"{name}_{part}"] for part in ("val", "test", "right", "seconds", "made")
         )
     _, seen, tested = real_curves.DATA[name]
-    shape = {"fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32)}[name]
+    shape = {"fashion_mnist": (1, 14, 14), "cifar10": (3, 16, 16)}[name]
     whole = (val > 0).all(axis=2)
     chosen = chosen_epochs(val)
     scores = np.where(np.logical_and.accumulate(val > 0, axis=2), val / seen, np.nan)

@@ -15,6 +15,7 @@ from tests.benchmarks.search import builder, searched
 from tests.benchmarks.search_tables import GRID, Roles, Table, lent, load, on_grid
 from tests.benchmarks.simulation import Seen, simulate
 from trainables.config import CNN, Training, Trial
+from trainables.datasets import Split
 from trainables.plan import plan_of
 
 BATCHES = (16, 32, 64)
@@ -201,16 +202,24 @@ def test_points_of_the_space_are_the_networks_that_were_trained(made_up):
         assert asked.key({}) == trained.key({})
 
 
-@pytest.mark.parametrize(("rate", "nearest"), [(0.0172, 2), (0.0174, 3), (0.3, 5), (0.003, 1)])
+@pytest.mark.parametrize(("rate", "nearest"), [(0.0141, 2), (0.0142, 3), (0.3, 7), (0.005, 1)])
 def test_the_nearest_learning_rate_counts(rate, nearest):
     values = {name: form.values[0] for name, form in GRID.fields.items() if hasattr(form, "values")}
     places = len(real_curves.FIELDS["training.batch_size"])
     assert on_grid(values | {"training.lr": rate}) == (nearest - 1) * places
 
 
+def test_images_are_halved_by_means_of_two_by_two():
+    image = np.array([[[0, 9], [1, 9], [20, 0], [20, 0]], [[1, 9], [1, 9], [20, 0], [21, 4]]], np.uint8)
+    half = real_curves.halved(Split(image[None], np.array([7])))
+    assert half.images.tolist() == [[[[1, 9], [20, 1]]]]
+    assert half.images.dtype == np.uint8
+    assert half.labels.tolist() == [7]
+
+
 def test_a_table_of_real_curves_is_read_as_it_was_packed(made_up):
-    assert made_up.val.shape == (6, 720, 15)
-    assert made_up.made.sum() == 3 * 720 + 3 * 180
+    assert made_up.val.shape == (6, 672, 15)
+    assert made_up.made.sum() == 3 * 672 + 3 * 168
     assert made_up.made[:3].all()
     diverged = np.isnan(made_up.val[0]).any(axis=1)
     assert diverged.any()
