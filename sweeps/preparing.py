@@ -95,7 +95,7 @@ def chosen(study: Study, options: RunOptions) -> Study:
     study = study.changed(_given(given))
     how = _given({"trials": options.num_trials, "sampler": options.sampler, "rule": options.rule})
     study = study.searching(**how) if how else study
-    return study if options.early_stopping or not study.open_ended else study.searching(rule="none")
+    return study if options.early_stopping or not study.open_ended else study.searching(rule="none", race=False)
 
 
 def to_run(

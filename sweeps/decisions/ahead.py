@@ -6,7 +6,9 @@ from collections.abc import Callable
 from statistics import fmean
 from typing import NamedTuple
 
+from sweeps.decisions.confirmation import Confirmation
 from sweeps.decisions.drawing import SCREENING
+from sweeps.decisions.race import epochs_of_race
 from sweeps.decisions.search_run import SearchRun
 from sweeps.decisions.stage_run import StageRun
 from sweeps.decisions.stages import Search
@@ -24,25 +26,27 @@ class Ahead(NamedTuple):
 
 
 def of_search(stage: Search, run: StageRun | None, start: Trial, work: Work) -> Ahead:
-    """Estimate what a search from `start` has ahead, with the rest of the trials that are screened now.
+    """Estimate what a search from `start` has ahead, with the rest of its trials that are under way.
 
-    Trials that are yet to be drawn take as long as those so far, on average; then the best run in full with all seeds.
-    Before the first has ended, each is taken to run in full and to be like `start`.
+    Trials that are yet to be drawn take as long as those so far, on average; then the best run with all seeds, as far
+    as their race takes them. Before the first has ended, each is taken to run in full and to be like `start`.
     """
+    epochs = start.training.epochs
     if not isinstance(run, SearchRun):
-        full = work(start) * start.training.epochs
-        return Ahead(stage.trials + stage.confirm, full * (stage.trials + stage.confirm * stage.seeds))
-    if run.confirmed is not None:
-        return _confirmation(run, work)
+        in_race = stage.seeds * epochs_of_race(stage.confirm, epochs, raced=stage.race)
+        return Ahead(stage.trials + stage.confirm, work(start) * (stage.trials * epochs + in_race))
+    if run.confirmation:
+        return _confirmation(run, run.confirmation, work)
     epoch = fmean([work(draw.cell.trial) for draw in list(run.draws.values())] or [work(start)])
     ended = [draw for draw in list(run.draws.values()) if draw.scores and not draw.running]
-    full = epoch * start.training.epochs
+    full = epoch * epochs
     each = fmean(work(draw.cell.trial) * len(draw.scores) for draw in ended) if ended else full
     running = [draw for draw in list(run.draws.values()) if draw.running]
     rest = sum(max(0.0, each - work(draw.cell.trial) * len(draw.scores)) for draw in running)
     to_draw = run.drawing.left
     confirmed = min(stage.confirm, to_draw + len(run.draws))
-    return Ahead(to_draw + confirmed, to_draw * each + rest + confirmed * len(run.seeds) * full)
+    in_race = len(run.seeds) * epochs_of_race(confirmed, epochs, raced=run.raced)
+    return Ahead(to_draw + confirmed, to_draw * each + rest + epoch * in_race)
 
 
 def is_screened(seeds: tuple[int, ...]) -> bool:
@@ -50,9 +54,9 @@ def is_screened(seeds: tuple[int, ...]) -> bool:
     return seeds == SCREENING
 
 
-def _confirmation(run: SearchRun, work: Work) -> Ahead:
-    confirmed = run.confirmed or []
-    missing = (draw for draw in confirmed if not draw.history.covers(run.seeds, draw.epochs))
-    due = [draw for draw in missing if not draw.running and not draw.reason]
-    each = (work(draw.cell.trial) * draw.epochs for draw in due)
-    return Ahead(len(due), sum(each) * len(run.seeds), len(confirmed) - len(due))
+def _confirmation(run: SearchRun, course: Confirmation, work: Work) -> Ahead:
+    whole = epochs_of_race(len(course.candidates), course.epochs, raced=course.raced)
+    left = max(0, whole - sum(map(course.reached, course.candidates)))
+    each = fmean([work(draw.cell.trial) for draw in course.candidates] or [0.0])
+    due = len(course.due())
+    return Ahead(due, each * left * len(run.seeds), len(course.candidates) - due)

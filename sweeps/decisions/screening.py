@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Any
 
 from sweeps.decisions.drawing import Draw
@@ -12,10 +12,10 @@ from sweeps.decisions.status import Status
 
 
 class Screening:
-    """The trials that are screened, each with one seed."""
+    """The trials that are screened, each with one seed; `draws` are those drawn so far, by key."""
 
-    def __init__(self, rule: Rule) -> None:
-        self.rule = rule
+    def __init__(self, rule: Rule, draws: Mapping[str, Draw]) -> None:
+        self.rule, self._draws = rule, draws
         self.decisions: list[Decision] = []  # in order; the same events give the same decisions
         self._limits: dict[int, int] = {}  # by number, the epoch up to which a trial runs for now
         self._due: int | None = None  # how many trials the rule has run on now; None: something has happened since
@@ -49,11 +49,11 @@ class Screening:
         """Note that a trial is beyond one of the search's bounds, and cannot win."""
         self._decided("beyond", draw, reason=why)
 
-    def promoted(self, draws: Collection[Draw]) -> Draw | None:
+    def promoted(self) -> Draw | None:
         """Return the next trial that the rule calls due, of those whose pause is complete; None where there is none."""
         while due := self.rule.due():
             number, limit = due
-            draw = next(draw for draw in draws if draw.number == number)
+            draw = next(draw for draw in self._draws.values() if draw.number == number)
             self._limits[number] = limit
             self._decided("due", draw, runs_on_to=limit)
             if not draw.running:

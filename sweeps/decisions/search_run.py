@@ -1,7 +1,7 @@
 """A search under way: who runs on, and at last the best confirmed in full with several seeds. Pure.
 
 First the screening: trials with one seed, drawn by the sampler and paused or run on by the rule. Then the confirmation:
-the best of them run in full with all seeds, and the winner is one of these.
+the best of them run with all seeds, in a race (see race.py) or all in full, and the winner is the best that has.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sweeps.decisions import rules
+from sweeps.decisions.confirmation import Confirmation
 from sweeps.decisions.drawing import SCREENING, Draw, Drawing
 from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.outcome import Outcome
@@ -18,6 +19,7 @@ from sweeps.decisions.records import Decision, Drawn, StageResult, Task
 from sweeps.decisions.screening import Screening
 from sweeps.decisions.stages import Search
 from sweeps.decisions.told import Told
+from sweeps.decisions.winner import BEST
 from trainables.config import Trial
 from trainables.history import History
 
@@ -45,13 +47,20 @@ class SearchRun:
         self.drawing = Drawing(stage, start, ledger.terms)
         # a search may have had more trials in earlier runs than it is to have now
         trials = max([stage.trials, *(drawn.number + 1 for drawn in earlier)])
-        self.screening = Screening(rules.make(stage.rule, start.training.epochs, trials, stage.space))
-        self.confirmed: list[Draw] | None = None  # what is run in full with all seeds; None while trials are screened
+        self.screening = Screening(rules.make(stage.rule, start.training.epochs, trials, stage.space), self.draws)
+        # several objectives, or a winner by its price, are chosen among several that ran in full
+        self.raced = stage.race and len(stage.objectives) == 1 and ledger.terms.winner == BEST
+        self.confirmation: Confirmation | None = None  # None while trials are screened
         self._waiting: list[tuple[Draw, tuple[int, ...]]] = []  # what is to run next, and its seeds
         self._recall(earlier)
         self._made_before = decided if self.draws else ()  # of another search they say nothing
         ledger.reused += [key for key, draw in self.draws.items() if draw.scores]
         self._move_on()
+
+    @property
+    def confirmed(self) -> Sequence[Draw] | None:
+        """The trials that are confirmed, or to be; None while trials are screened."""
+        return self.confirmation.candidates if self.confirmation else None
 
     @property
     def draws(self) -> Mapping[str, Draw]:
@@ -61,7 +70,7 @@ class SearchRun:
     @property
     def decisions(self) -> list[Decision]:
         """All decisions in order, those of earlier runs first."""
-        made = self.screening.decisions
+        made = [*self.screening.decisions, *(self.confirmation.decisions if self.confirmation else ())]
         resumed: list[Decision] = [{"decision": "resumed"}] if self._made_before and made else []
         return [*self._made_before, *resumed, *made]
 
@@ -70,18 +79,13 @@ class SearchRun:
         """All draws as samplers know them, in the order drawn."""
         return self.drawing.told
 
-    @property
-    def unbuildable(self) -> Sequence[tuple[Told, str]]:
-        """What was drawn and never trained, and why."""
-        return self.drawing.unbuildable
-
     def next(self) -> Task | None:
         """Return the trial to run now; None where there is none before a running trial ends.
 
         First come those that the rule has run on, then new ones, drawn with all that has been told by now.
         """
         self.screening.something_happened()
-        if not self._waiting and self.confirmed is None and (draw := self._promoted() or self._new()):
+        if not self._waiting and not self.confirmation and (draw := self.screening.promoted() or self._new()):
             self._waiting.append((draw, SCREENING))
         self._move_on()
         if not self._waiting:
@@ -96,15 +100,15 @@ class SearchRun:
 
     def ready(self) -> int:
         """Return how many trials next() could give out now; fewer where the space holds no more."""
-        if self.confirmed is not None:
+        if self.confirmation:
             return len(self._waiting)
         return len(self._waiting) + self.screening.ready() + self.drawing.left
 
     def goes_on(self, key: str, epoch: int, score: float) -> bool:
         """Take a running trial's newest score; return whether it runs on, or is paused."""
         draw = self.draws[key]
-        if self.confirmed is not None:
-            return True
+        if self.confirmation:
+            return self.confirmation.goes_on(draw, epoch)
         draw.scores[epoch] = max(score, draw.scores.get(epoch - 1, score))
         return self.screening.goes_on(draw, epoch)
 
@@ -123,7 +127,7 @@ class SearchRun:
         if why := self.drawing.broken(draw):
             self.screening.beyond(draw, why)
         self.screening.something_happened()
-        if self.confirmed is None and self.screening.ended(draw):
+        if not self.confirmation and self.screening.ended(draw):
             self._waiting.append((draw, SCREENING))
         self._move_on()
 
@@ -133,10 +137,12 @@ class SearchRun:
 
     def result(self) -> StageResult | None:
         """Return the trials, best first, once the best are confirmed; the winner is the best of these."""
-        if self.confirmed is None or self._waiting or self._running:
+        if not self.confirmation or self._waiting or self.drawing.running:
             return None
-        outcomes = self._outcomes(self.ranking())
-        winner = self.ledger.terms.choose(outcomes[: len(self.confirmed)], before=None)
+        ranked = self.ranking()
+        outcomes = self._outcomes(ranked)
+        entered = [each for each, draw in zip(outcomes, ranked, strict=True) if self.is_confirmed(draw)]
+        winner = self.ledger.terms.choose(entered, before=None)
         return SearchResult(self.stage, tuple(outcomes), winner, search=self)
 
     def so_far(self) -> StageResult:
@@ -146,34 +152,30 @@ class SearchRun:
     def ranking(self) -> list[Draw]:
         """Return the trials best first.
 
-        First those confirmed, by their score over all seeds; then the others, by how far they came and their score;
-        last those that break one of the search's bounds.
+        First those confirmed, by their score over all seeds; then those that are in the race, and who left it last;
+        then the others, by how far they came and their score; last those that break one of the search's bounds.
         """
         numbered = {draw.number: draw for draw in self.draws.values()}
         order = [numbered[number] for number in self.screening.rule.ranking()]
-        confirmed = filter(self.is_confirmed, self.confirmed or ())
-        scores = {draw: draw.history.cut(self.seeds, draw.epochs).score() for draw in confirmed}
-        first = sorted(scores, key=lambda draw: scores[draw], reverse=True)
+        first = self.confirmation.ranking() if self.confirmation else ()
         return self.drawing.within_first(dict.fromkeys((*first, *order, *self.draws.values())))
 
     def is_confirmed(self, draw: Draw) -> bool:
         """Tell whether a trial has run in full with all seeds of the confirmation."""
-        return draw in (self.confirmed or ()) and not draw.reason and draw.history.covers(self.seeds, draw.epochs)
+        return self.confirmation is not None and self.confirmation.covers(draw)
 
     def seeds_of(self, draw: Draw) -> tuple[int, ...]:
         """Return the seeds that a trial is judged by."""
-        failed_there = draw in (self.confirmed or ()) and draw.reason
-        return self.seeds if failed_there or self.is_confirmed(draw) else SCREENING
+        return self.seeds if self.confirmation and self.confirmation.takes(draw) else SCREENING
 
     def value(self, draw: Draw, objective: str) -> float:
-        """Return an objective's value for a trial run in full; see Drawing.value(). Its score is by seeds_of()."""
-        if objective == "score":
-            return draw.history.cut(self.seeds_of(draw), draw.epochs).score()
-        return self.drawing.value(draw, objective)
+        """Return an objective's value for a trial run in full; see Drawing.value().
 
-    @property
-    def _running(self) -> bool:
-        return self.drawing.running
+        Its score is that of all seeds where it was confirmed with them, else that of the one that it was screened with.
+        """
+        if objective == "score":
+            return draw.history.cut(self.seeds if self.is_confirmed(draw) else SCREENING, draw.epochs).score()
+        return self.drawing.value(draw, objective)
 
     def _outcomes(self, draws: Iterable[Draw]) -> list[Outcome]:
         outcome = self.ledger.outcome
@@ -199,15 +201,16 @@ class SearchRun:
 
     def _move_on(self) -> None:
         """When nothing is left to screen, have the best confirmed."""
-        if self.confirmed is not None or self._running or self.ready():
+        if self.confirmation:
+            self.confirmation.look()
+        elif self.drawing.running or self.ready():
             return
-        best = [draw for draw in self.ranking() if not draw.reason and draw.scores and not self.drawing.broken(draw)]
-        self.confirmed = best[: self.stage.confirm]
-        behind = (draw for draw in self.confirmed if not draw.history.covers(self.seeds, draw.epochs))
-        self._waiting = [(draw, self.seeds) for draw in behind]
-
-    def _promoted(self) -> Draw | None:
-        return self.screening.promoted(self.draws.values())
+        else:
+            best = [d for d in self.ranking() if not d.reason and d.scores and not self.drawing.broken(d)]
+            epochs = self.drawing.start.training.epochs
+            self.confirmation = Confirmation(best[: self.stage.confirm], self.seeds, epochs, raced=self.raced)
+        lined_up = [draw for draw, _ in self._waiting]
+        self._waiting += [(draw, self.seeds) for draw in self.confirmation.due() if draw not in lined_up]
 
     def _new(self) -> Draw | None:
         """Draw a new trial where there are not enough; one to run on where the space turns out to hold no more."""
@@ -219,7 +222,7 @@ class SearchRun:
             self.screening.begin(draw)
             return draw
         self.screening.rule.no_more()
-        return self._promoted()
+        return self.screening.promoted()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from analysis.report import Column, Measured, Table, Value
 from sweeps.decisions.bounds import in_words
 from sweeps.decisions.contest import Contest
+from sweeps.decisions.drawing import Draw
 from sweeps.decisions.importance import importance
 from sweeps.decisions.labels import brief, listed
 from sweeps.decisions.rules import DRAWING
@@ -49,7 +50,8 @@ def drawn_table(search: SearchRun) -> Table:
 
 
 def leaderboard(search: SearchRun, contest: Contest | None, most: int = ROWS) -> Table:
-    """Return the best trials: those confirmed with fresh seeds, then the others by how far they came.
+    """Return the best trials: those confirmed with fresh seeds, who were in the race for that, then the others by how
+    far they came.
 
     Only the first are ranked; in their contest some may be best, and are marked.
     """
@@ -66,7 +68,6 @@ def leaderboard(search: SearchRun, contest: Contest | None, most: int = ROWS) ->
     eligible = []
     shown = search.ranking()[:most]
     for draw in shown:
-        confirmed = search.is_confirmed(draw)
         drawn = ", ".join(f"{path.rpartition('.')[2]} {brief(value)}" for path, value in draw.values.items())
         seen = draw.history.cut(search.seeds_of(draw), draw.epochs)
         chosen = seen.chosen() if seen.epochs else ()
@@ -74,14 +75,26 @@ def leaderboard(search: SearchRun, contest: Contest | None, most: int = ROWS) ->
             Measured.of([100 * getattr(record, name) for record in chosen]) if chosen else None
             for name in ("val_score", "test_score")
         )
-        status = "confirmed" if confirmed else "stopped early" if draw.state == Status.CENSORED else draw.state.value
-        status += f", {BEYOND}" if search.drawing.broken(draw) else ""
-        rows.append((draw.cell.label, status, val, test, seen.epochs or None, len(seen.seeds) or None, drawn))
-        eligible.append(confirmed)
+        rows.append(
+            (draw.cell.label, _status(search, draw), val, test, seen.epochs or None, len(seen.seeds) or None, drawn)
+        )
+        eligible.append(search.is_confirmed(draw))
     keys = {outcome.key for outcome in contest.best_set} if contest else set()
     marked = tuple(draw.key in keys for draw in shown)
     title = f"{search.stage.name}: the best of {len(search.draws)} trials"
     return Table(title, columns, tuple(rows), tuple(eligible), marked)
+
+
+def _status(search: SearchRun, draw: Draw) -> str:
+    """Return in words how far a trial came."""
+    out = search.confirmation.race.out.get(draw) if search.confirmation else None
+    if search.is_confirmed(draw):
+        status = "confirmed"
+    elif out:
+        status = f"let go after epoch {out} of confirmation"
+    else:
+        status = "stopped early" if draw.state == Status.CENSORED else draw.state.value
+    return f"{status}, {BEYOND}" if search.drawing.broken(draw) else status
 
 
 def what_mattered(search: SearchRun) -> tuple[int, dict[str, float]] | None:
@@ -148,8 +161,6 @@ def account(search: SearchRun) -> list[str]:
     full = sum(draw.epochs for draw in draws)
     states = [draw.state for draw in draws]
     paused, failed = states.count(Status.CENSORED), states.count(Status.FAILED)
-    confirmed = [draw.cell.label for draw in filter(search.is_confirmed, search.confirmed or ())]
-    seeds = f"{len(search.seeds)} seeds" if len(search.seeds) > 1 else "1 seed"
     running = states.count(Status.RUNNING)
     ended = (
         f"{states.count(Status.DONE)} ran in full, {paused} were stopped early ({search.stage.rule}), {failed} failed"
@@ -161,9 +172,24 @@ def account(search: SearchRun) -> list[str]:
             f"Screening and confirmation took {spent:,} epochs; running all trials in full with one seed each would "
             f"take {full:,}."
         ),
-        f"Confirmed in full with {seeds}: {', '.join(confirmed) or 'none'}. Only these are ranked.",
+        *confirmation(search),
         *bounded(search),
     ]
+
+
+def confirmation(search: SearchRun) -> list[str]:
+    """Return who was let go in the race, and who was confirmed."""
+    seeds = f"{len(search.seeds)} seeds" if len(search.seeds) > 1 else "1 seed"
+    candidates = search.confirmed or ()
+    confirmed = [draw.cell.label for draw in filter(search.is_confirmed, candidates)]
+    let_go = [
+        f"{draw.cell.label} after epoch {epoch} ({100 * own:.1f} %, the best had {100 * best:.1f} %)"
+        for draw, epoch, own, best in (search.confirmation.let_go() if search.confirmation else ())
+    ]
+    race = f"Let go in the race of the best {len(candidates)}, with {seeds}: {listed(let_go)}."
+    ranked = "this one is" if let_go and len(confirmed) == 1 else "these are"
+    done = f"Confirmed in full with {seeds}: {', '.join(confirmed) or 'none'}. Only {ranked} ranked."
+    return [*([race] if let_go else []), done]
 
 
 def bounded(search: SearchRun) -> list[str]:
@@ -178,7 +204,7 @@ def bounded(search: SearchRun) -> list[str]:
 
 def left_out(search: SearchRun) -> list[str]:
     """Return how many draws were never trained. Only the command that drew them knows of them."""
-    count = len(search.unbuildable)
+    count = len(search.drawing.unbuildable)
     return [f"Draws not trained because they cannot be built or repeat an earlier one: {count}."] if count else []
 
 

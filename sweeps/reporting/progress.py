@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from sweeps.decisions.agenda import Agenda, searches, to_come
-from sweeps.decisions.ahead import Ahead, is_screened, of_search
+from sweeps.decisions.ahead import Ahead, of_search
 from sweeps.decisions.records import Task
 from trainables.config import Trial
 
@@ -68,7 +68,7 @@ class Progress:
         ahead += sum(each.work for each in self._searches())
         ahead -= sum(self.work(task.cell.trial) * epoch * len(task.seeds) for task, epoch in self._laid_aside())
         for task, epoch in running.values():
-            if not (task.drawn and is_screened(task.seeds)):  # those are in the search's own estimate
+            if not task.drawn:  # a search's are in its own estimate
                 ahead += self.work(task.cell.trial) * (task.cell.trial.training.epochs - epoch) * len(task.seeds)
         return ahead / self.worked * (time.monotonic() - self.began)
 

@@ -215,7 +215,7 @@ class SearchReport(StageReport):
         """Return Optuna's own view of the search."""
         search = self.search
         reasons: dict[int, Mapping[str, str | None]] = {
-            told.number: {"reason": why} for told, why in search.unbuildable
+            told.number: {"reason": why} for told, why in search.drawing.unbuildable
         }
         reasons |= {draw.attempt: {"trial": draw.cell.label, "reason": draw.reason} for draw in search.draws.values()}
         stage = search.stage

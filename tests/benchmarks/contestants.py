@@ -253,6 +253,7 @@ SIMPLE = "one epoch, the best 3 in full, random"
 CONTESTANTS: dict[str, Build] = {
     **{f"ours: {rule}, tpe": ours(rule=rule) for rule in RULES if rule != "none"},
     "ours: asha, random": ours(sampler="random"),
+    "ours: asha, tpe, no race": ours(race=False),
     PEER: RayTune,
     "Optuna: TPE, HyperbandPruner": partial(Optuna, hyperband=True),
     "Optuna: TPE, all in full": Optuna,

@@ -21,7 +21,9 @@ SPACE = Space(
 
 
 def search(trials=12, **how) -> Search:
-    return Search("find", SPACE, **{"trials": trials, "sampler": "random", "confirm": 2, "seeds": 2} | how)
+    """A search whose best run in full, so that epochs can be counted, unless they are to race."""
+    form = {"trials": trials, "sampler": "random", "confirm": 2, "seeds": 2, "race": False}
+    return Search("find", SPACE, **form | how)
 
 
 def quality(trial: Trial, epoch: int) -> float:

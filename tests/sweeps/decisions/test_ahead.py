@@ -12,7 +12,8 @@ from trainables.config import CNN, Training, Trial
 
 BASE = Trial(model=CNN(conv_layers=1, channels=4, fc_layers=1), training=Training(epochs=4))
 RATES = Choice((0.1, 0.2, 0.3, 0.4, 0.5, 0.6))
-FIND = Search("find", Space({"training.lr": RATES}), trials=5, sampler="random", rule="none", confirm=2, seeds=3)
+SPACE = Space({"training.lr": RATES})
+FIND = Search("find", SPACE, trials=5, sampler="random", rule="none", confirm=2, seeds=3, race=False)
 
 
 def one(_: Trial) -> float:
@@ -65,20 +66,50 @@ def test_a_trial_under_way_has_the_rest_of_that_ahead():
         assert searching.ahead == (3 + 2, 3 * 2 + rest + 24, 0)
 
 
-def test_then_the_best_run_in_full_with_all_seeds_and_count_once_more():
-    searching = Searching()
+def with_all(*curve):
+    """What a trial has that was screened, and then came so far with the seeds that confirm."""
+    return replace(history(), records={0: history([0.5] * 4).records[0], **dict.fromkeys((1, 2, 3), curve_of(*curve))})
+
+
+def curve_of(*scores):
+    return history(scores).records[0]
+
+
+def confirming(search=FIND, work=one):
+    """Return a search that has screened its five trials."""
+    searching = Searching(search, work)
     for score in (0.1, 0.2, 0.3, 0.4, 0.5):
         searching.end([score] * 4)
+    return searching
+
+
+def test_then_the_best_run_in_full_with_all_seeds_and_count_once_more():
+    searching = confirming()
     assert searching.ahead == (2, 2 * 3 * 4, 0)
     task = searching.agenda.next()
-    assert searching.ahead == (1, 3 * 4, 1)
-    searching.agenda.finish(
-        task.key, replace(history(), records={s: history([0.5] * 4).records[0] for s in (0, 1, 2, 3)})
-    )
+    assert searching.ahead == (1, 2 * 3 * 4, 1)
+    searching.agenda.goes_on(task.key, 1, 0.5)
+    assert searching.ahead == (1, 3 * (3 + 4), 1)
+    searching.agenda.finish(task.key, with_all(*[0.5] * 4))
     searching.agenda.advance()
     assert searching.ahead == (1, 3 * 4, 1)
     searching.end(*[[0.4] * 4] * 3, seeds=(1, 2, 3))
     assert searches(searching.agenda) == []
+
+
+def test_who_leaves_the_race_has_nothing_ahead():
+    """Two set out, and one is let go after an epoch."""
+    race = replace(FIND, race=True)
+    assert Searching(race).ahead == (5 + 2, 5 * 4 + 3 * (2 * 1 + 3), 0)
+    searching = confirming(race)
+    assert searching.ahead == (2, 3 * (2 * 1 + 3), 0)
+    tasks = [searching.agenda.next() for _ in range(2)]
+    assert searching.ahead == (0, 3 * (2 * 1 + 3), 2)
+    for task, score, left in zip(tasks, (0.5, 0.6), ((0, 3 * (1 + 3), 2), (1, 3 * 3, 1)), strict=True):
+        assert not searching.agenda.goes_on(task.key, 1, score)
+        searching.agenda.finish(task.key, with_all(score))
+        searching.agenda.advance()
+        assert searching.ahead == left
 
 
 def test_more_cannot_be_confirmed_than_are_drawn():

@@ -60,7 +60,7 @@ def test_only_so_many_points_are_looked_at_closely(monkeypatch):
 
 def test_a_trial_under_way_leaves_less_to_learn_of_its_like():
     alone, beside = made(), made(running={0: 8})
-    assert torch.equal(alone.expected, beside.expected)
+    torch.testing.assert_close(alone.expected, beside.expected, rtol=1e-12, atol=0)  # solved in another order
     rows = np.array([[0.01]])
     assert beside.best_points(rows)[1] < alone.best_points(rows)[1]
 

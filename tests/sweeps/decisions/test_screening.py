@@ -20,13 +20,20 @@ def draw(number: int, *scores: float) -> Draw:
 
 
 @pytest.fixture
-def screening() -> Screening:
+def drawn() -> dict[str, Draw]:
+    """The trials of the search, by key."""
+    return {}
+
+
+@pytest.fixture
+def screening(drawn) -> Screening:
     """Rungs at the epochs 1, 3 and 9; of the trials that have come to one the best third runs on."""
-    return Screening(rules.make("asha", 9, 3))
+    return Screening(rules.make("asha", 9, 3), drawn)
 
 
-def test_a_trial_is_paused_at_its_rung_and_called_due_when_it_is_among_the_best(screening):
+def test_a_trial_is_paused_at_its_rung_and_called_due_when_it_is_among_the_best(screening, drawn):
     draws = [draw(0, 0.5), draw(1, 0.7), draw(2, 0.6)]
+    drawn |= {each.key: each for each in draws}
     for each in draws:
         screening.begin(each)
         assert screening.ready() == 0
@@ -34,8 +41,8 @@ def test_a_trial_is_paused_at_its_rung_and_called_due_when_it_is_among_the_best(
         each.running = False
         assert not screening.ended(each)
     assert screening.ready() == 1
-    assert screening.promoted(draws) is draws[1]
-    assert screening.promoted(draws) is None
+    assert screening.promoted() is draws[1]
+    assert screening.promoted() is None
     screening.something_happened()
     assert screening.ready() == 0
     assert screening.decisions[-1] == {"decision": "due", "number": 1, "runs_on_to": 3}
@@ -53,12 +60,13 @@ def test_one_that_comes_to_its_rung_as_the_best_of_enough_runs_on_at_once(screen
     assert screening.goes_on(best, 2)
 
 
-def test_one_that_is_called_due_while_it_runs_is_not_given_out_and_runs_on_when_its_pause_is_complete(screening):
+def test_one_that_is_called_due_while_it_runs_is_not_given_out_and_runs_on_when_its_pause_is_complete(screening, drawn):
     draws = [draw(0, 0.5), draw(1, 0.7), draw(2, 0.6)]
+    drawn |= {each.key: each for each in draws}
     for each in draws:
         screening.begin(each)
         screening.goes_on(each, 1)
-    assert screening.promoted(draws) is None
+    assert screening.promoted() is None
     assert screening.ended(draws[1])
     assert not screening.ended(draws[0])
 

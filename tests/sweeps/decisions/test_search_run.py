@@ -9,6 +9,7 @@ from sweeps.decisions.records import Drawn, Known, Task
 from sweeps.decisions.samplers import Sampler
 from sweeps.decisions.search_run import SearchRun
 from sweeps.decisions.status import Status
+from sweeps.decisions.winner import CHEAPEST
 from sweeps.study import Choice, Search, Space, Stage, Study, Whole
 from tests.sweeps.decisions.cluster import BASE, Cluster, quality, search
 from tests.sweeps.outcomes import history, outcome, record, terms
@@ -94,9 +95,19 @@ def test_freeze_thaw_spends_what_it_kept_for_new_trials_where_the_space_holds_no
 @pytest.mark.parametrize("rule", ["asha", "freeze-thaw", "hyperband", "median", "none"])
 @pytest.mark.parametrize("break_after", [1, 5, 17, 40])
 def test_a_search_that_broke_off_goes_on_as_if_it_had_not(rule, break_after):
-    whole = Cluster(search(rule=rule))
-    broken = Cluster(search(rule=rule), break_after=break_after)
-    resumed = broken.again(search(rule=rule))
+    breaks_off(break_after, rule=rule)
+
+
+@pytest.mark.parametrize("back", range(1, 30, 3))
+def test_so_it_does_in_the_race(back):
+    whole = Cluster(search(confirm=3, race=True))
+    breaks_off(whole.epochs - back, confirm=3, race=True)
+
+
+def breaks_off(break_after, **how):
+    whole = Cluster(search(**how))
+    broken = Cluster(search(**how), break_after=break_after)
+    resumed = broken.again(search(**how))
     assert {draw.key: draw.scores for draw in resumed.search.draws.values()} == {
         d.key: d.scores for d in whole.search.draws.values()
     }
@@ -136,8 +147,8 @@ def test_decisions_replay():
 def test_what_cannot_be_built_is_never_trained():
     cluster = Cluster(search(), image_shape=(3, 8, 8))  # 8 → 3 → 0: no room for a second layer
     assert {draw.cell.trial.model.conv_layers for draw in cluster.search.draws.values()} == {1}
-    assert cluster.search.unbuildable
-    assert {each.state for each, _ in cluster.search.unbuildable} == {"failed"}
+    assert cluster.search.drawing.unbuildable
+    assert {each.state for each, _ in cluster.search.drawing.unbuildable} == {"failed"}
     assert sorted(each.number for each in cluster.search.told) == list(range(len(cluster.search.told)))
 
 
@@ -212,7 +223,8 @@ KEYS = [THREE.with_values({"training.batch_size": size}).key({}) for size in (16
 
 
 def by_hand(known=None, earlier=(), of_command=(0,), **how) -> SearchRun:
-    stage = Search("find", SIZES, **{"trials": 3, "sampler": "grid", "rule": "asha", "confirm": 2, "seeds": 2} | how)
+    form = {"trials": 3, "sampler": "grid", "rule": "asha", "confirm": 2, "seeds": 2, "race": False}
+    stage = Search("find", SIZES, **form | how)
     return SearchRun(stage, THREE, Ledger(terms(of_command), known or {}), earlier)
 
 
@@ -265,6 +277,67 @@ def test_in_full_the_best_two_of_three_are_confirmed_with_all_seeds():
         {"decision": "note", "number": n, "epoch": 3, "score": score, "runs_on_to": None}
         for n, score in enumerate((0.5, 0.3, 0.7))
     ]
+
+
+def test_in_a_race_the_one_behind_after_an_epoch_is_let_go():
+    run = by_hand(rule="none", race=True)
+    for curve in ([0.3, 0.5, 0.4], [0.2, 0.3, 0.3], [0.2, 0.4, 0.7]):
+        run.ended(run.next().key, history(curve), None)
+    first, second = (run.next() for _ in range(2))
+    assert [(task.key, task.seeds) for task in (first, second)] == [(KEYS[2], (1, 2)), (KEYS[0], (1, 2))]
+    assert run.goes_on(KEYS[2], 1, 0.2) is False
+    run.ended(KEYS[2], history([0.2, 0.4, 0.7], [0.1], [0.3]), None)
+    assert run.next() is None  # the other is still at work
+    assert run.result() is None
+    assert run.goes_on(KEYS[0], 1, 0.3) is False
+    run.ended(KEYS[0], history([0.3, 0.5, 0.4], [0.2], [0.4]), None)
+    assert run.confirmation.let_go() == [(run.draws[KEYS[2]], 1, 0.2, pytest.approx(0.3))]
+    assert [draw.key for draw in run.ranking()] == [KEYS[0], KEYS[2], KEYS[1]]
+    assert run.decisions[-1] == {"decision": "lap", "epoch": 1, "on": [0], "out": [2]}
+    task = run.next()
+    assert (task.key, task.seeds, run.next()) == (KEYS[0], (1, 2), None)
+    assert run.goes_on(KEYS[0], 2, 0.3) is True
+    run.ended(KEYS[0], history([0.3, 0.5, 0.4], [0.2, 0.2, 0.2], [0.4, 0.4, 0.4]), None)
+    result = run.result()
+    assert [(each.key, each.status, each.history.seeds, each.history.epochs) for each in result.outcomes] == [
+        (KEYS[0], "done", (1, 2), 3),
+        (KEYS[2], "censored", (1, 2), 1),  # its end with the seed that chose is nobody's to compare
+        (KEYS[1], "done", (0,), 3),
+    ]
+    assert result.winner.outcome is result.outcomes[0]
+    assert [each.key for each in result.winner.contest.compared + result.winner.contest.left_out] == [KEYS[0]]
+    assert run.value(run.draws[KEYS[2]], "score") == pytest.approx(0.7)
+    assert len(run.decisions) == 3 + 3 + 1
+
+
+def test_where_the_one_that_is_left_fails_the_one_let_go_runs_on():
+    run = by_hand(rule="none", race=True)
+    for score in (0.5, 0.3, 0.7):
+        run.ended(run.next().key, history([score] * 3), None)
+    for key, score in ((KEYS[2], 0.6), (KEYS[0], 0.4)):
+        run.next()
+        run.ended(key, history([0.5] * 3, [score], [score]), None)
+    assert run.next().key == KEYS[2]
+    run.ended(KEYS[2], history([0.5] * 3, [0.6] * 2, [0.6] * 2), "Diverged: the loss became nan")
+    assert run.next().key == KEYS[0]
+    run.ended(KEYS[0], history([0.5] * 3, [0.4] * 3, [0.4] * 3), None)
+    assert run.result().winner.outcome.key == KEYS[0]
+
+
+@pytest.mark.parametrize("how", [{"objectives": ("score", "parameters")}, {"confirm": 1}])
+def test_with_several_objectives_and_with_one_candidate_there_is_no_race(how):
+    run = by_hand(rule="none", race=True, **how)
+    for score in (0.5, 0.3, 0.7):
+        run.ended(run.next().key, history([score] * 3), None)
+    task = run.next()
+    assert [run.goes_on(task.key, epoch, 0.5) for epoch in (1, 2)] == [True, True]
+    assert run.confirmation.let_go() == []
+
+
+def test_where_the_cheapest_that_may_be_best_is_to_win_there_is_no_race():
+    stage = Search("find", SIZES, trials=3)
+    assert SearchRun(stage, THREE, Ledger(replace(terms(), winner=CHEAPEST))).raced is False
+    assert SearchRun(stage, THREE, Ledger(terms())).raced is True
 
 
 def test_by_asha_trials_pause_and_the_best_third_runs_on():
@@ -391,7 +464,6 @@ def test_objectives_and_what_a_sampler_is_told_come_from_the_drawing():
     run.ended(task.key, history([0.4] * 3), None)
     assert run.value(run.draws[task.key], "score") == 0.4
     assert run.told == run.drawing.told
-    assert run.unbuildable is run.drawing.unbuildable
 
 
 @pytest.mark.parametrize("rule", rules.RULES)

@@ -145,8 +145,8 @@ def test_of_a_grid_the_time_left_is_the_most_and_of_a_search_an_estimate(watched
     watched.now += 10
     searching.display.progressed(task, 1, record(0.5))
     searching.agenda.goes_on(task.key, 1, 0.5)
-    # three epochs, four of the other, and both with three seeds: of what was drawn, and is to be confirmed
-    assert searching.display._time_left().plain == f"about {span(10 * (3 + 4 + 2 * 3 * 4))} left"
+    # three epochs, and four of the other; then both race with three seeds, and one of them is let go after an epoch
+    assert searching.display._time_left().plain == f"about {span(10 * (3 + 4 + 3 * (2 + 3)))} left"
 
 
 def test_the_panel_shows_each_trial_at_work(watched):

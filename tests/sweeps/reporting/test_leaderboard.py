@@ -42,6 +42,29 @@ def test_the_leaderboard_ranks_the_confirmed_and_shows_the_others_behind_them(fo
     assert table.rows[0][0] == best.cell.label
 
 
+def test_who_was_let_go_in_the_race_is_told_and_not_ranked():
+    run = Cluster(search(9, confirm=3, race=True)).search
+    best, second, third = run.ranking()[:3]
+    table = leaderboard(run, None)
+    assert [row[1] for row in table.rows[:3]] == [
+        "confirmed",
+        "let go after epoch 3 of confirmation",
+        "let go after epoch 2 of confirmation",
+    ]
+    assert [(row[4], row[5]) for row in table.rows[:4]] == [(9, 2), (3, 2), (2, 2), (table.rows[3][4], 1)]
+    assert table.eligible == (True,) + (False,) * 8
+
+    def percent(draw, epoch):
+        return f"{100 * quality(draw.cell.trial, epoch):.1f} %"
+
+    one = f"{third.cell.label} after epoch 2 ({percent(third, 2)}, the best had {percent(best, 2)})"
+    two = f"{second.cell.label} after epoch 3 ({percent(second, 3)}, the best had {percent(best, 3)})"
+    assert account(run)[2:] == [
+        f"Let go in the race of the best 3, with 2 seeds: {one} and {two}.",
+        f"Confirmed in full with 2 seeds: {best.cell.label}. Only this one is ranked.",
+    ]
+
+
 def test_a_rule_that_draws_is_named_beside_the_sampler(found):
     assert drawn_by(found.stage) == "random"
     assert drawn_by(replace(found.stage, rule="freeze-thaw")) == "random and freeze-thaw"

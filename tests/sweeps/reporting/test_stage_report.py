@@ -129,7 +129,7 @@ def test_a_search_s_files_are_each_decision_and_optuna_s_view(found, tmp_path):
     assert set(files) == {"find-optuna.db"}
     (tmp_path / "optuna.db").write_bytes(files["find-optuna.db"])
     with closing(sqlite3.connect(tmp_path / "optuna.db")) as database:
-        drawn = 27 + len(found.unbuildable)  # those that were drawn before are in it, too, as failed
+        drawn = 27 + len(found.drawing.unbuildable)  # those that were drawn before are in it, too, as failed
         assert database.execute("select count(*) from trials").fetchone() == (drawn,)
 
 

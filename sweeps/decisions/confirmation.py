@@ -1,0 +1,78 @@
+"""The confirmation of a search's best trials with fresh seeds: who runs on, and who has come to the end. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sweeps.decisions.drawing import Draw
+from sweeps.decisions.race import Lap, Race, race
+from sweeps.decisions.records import Decision
+
+
+class Confirmation:
+    """The trials to be confirmed, best first by their screening; in a race, or each in full."""
+
+    def __init__(self, candidates: Sequence[Draw], seeds: tuple[int, ...], epochs: int, *, raced: bool) -> None:
+        self.candidates, self.seeds, self.epochs, self.raced = candidates, seeds, epochs, raced
+        self.decisions: list[Decision] = []
+        self._laps: list[Lap[Draw]] = []  # those that were decided
+        self._reached: dict[Draw, int] = {}  # by those that are at work, or were
+        self.look()
+
+    def look(self) -> None:
+        """See what the trials have come to, once one of them has ended or paused."""
+        curves = {draw: self.curve(draw) for draw in self.candidates if not draw.reason}
+        self.race: Race[Draw] = race(curves, self.epochs, raced=self.raced)
+        for lap in self.race.laps:
+            if lap not in self._laps:
+                self._laps.append(lap)
+                on, out = ([draw.number for draw in group] for group in (lap.on, lap.out))
+                self.decisions.append({"decision": "lap", "epoch": lap.epoch, "on": on, "out": out})
+
+    def goes_on(self, draw: Draw, epoch: int) -> bool:
+        """Take an epoch that all of a trial's seeds have; return whether it runs on."""
+        self._reached[draw] = epoch
+        return epoch < self.race.until
+
+    def due(self) -> list[Draw]:
+        """Return who is to run on, and does not run now."""
+        return [d for d in self.race.on if not d.running and len(self.curve(d)) < self.race.until]
+
+    def reached(self, draw: Draw) -> int:
+        """Return how many epochs a trial has with all seeds."""
+        return max(len(self.curve(draw)), self._reached.get(draw, 0))
+
+    def covers(self, draw: Draw) -> bool:
+        """Tell whether a trial has run in full with all seeds."""
+        return draw in self.candidates and not draw.reason and draw.history.covers(self.seeds, self.epochs)
+
+    def takes(self, draw: Draw) -> bool:
+        """Tell whether a trial is judged by these seeds: also where it failed with them, or is out of the race."""
+        return self.covers(draw) or draw in self.race.out or (draw in self.candidates and bool(draw.reason))
+
+    def ranking(self) -> list[Draw]:
+        """Return who ran in full, by the score over all seeds; then who is still in the race, and who left it last."""
+        done = filter(self.covers, self.candidates)
+        scores = {draw: draw.history.cut(self.seeds, self.epochs).score() for draw in done}
+        return [*sorted(scores, key=lambda draw: scores[draw], reverse=True), *self.race.on, *self.race.out]
+
+    def let_go(self) -> list[tuple[Draw, int, float, float]]:
+        """Return who was let go in the race and after which epoch, with its score and that of the best then.
+
+        Who had run in full before, when the search had fewer trials, is not among them.
+        """
+        return [
+            (draw, lap.epoch, self.curve(draw)[lap.epoch - 1], self.curve(lap.on[0])[lap.epoch - 1])
+            for lap in self.race.laps
+            for draw in lap.out
+            if not self.covers(draw)
+        ]
+
+    def curve(self, draw: Draw) -> list[float]:
+        """Return a trial's best score so far after each epoch that all seeds have, their mean."""
+        if not draw.history.covers(self.seeds, 1):
+            return []
+        scores = draw.history.cut(self.seeds, self.epochs).curve("val_score")
+        return list(np.maximum.accumulate(scores, axis=1).mean(axis=0))
