@@ -23,8 +23,8 @@ class Confirmation:
 
     def look(self) -> None:
         """See what the trials have come to, once one of them has ended or paused."""
-        curves = {draw: self.curve(draw) for draw in self.candidates if not draw.reason}
-        self.race: Race[Draw] = race(curves, self.epochs, raced=self.raced)
+        standings = {draw: self.standings(draw) for draw in self.candidates if not draw.reason}
+        self.race: Race[Draw] = race(standings, self.epochs, raced=self.raced)
         for lap in self.race.laps:
             if lap not in self._laps:
                 self._laps.append(lap)
@@ -59,15 +59,28 @@ class Confirmation:
         return [*sorted(scores, key=lambda draw: scores[draw], reverse=True), *self.race.on, *self.race.out]
 
     def let_go(self) -> list[tuple[Draw, int, float, float]]:
-        """Return who was let go in the race and after which epoch, with its score and that of the best then.
+        """Return who was let go in the race and after which epoch, with where it stood and where the best did then.
 
         Who had run in full before, when the search had fewer trials, is not among them.
         """
         return [
-            (draw, lap.epoch, self.curve(draw)[lap.epoch - 1], self.curve(lap.on[0])[lap.epoch - 1])
+            (draw, lap.epoch, self.standings(draw)[lap.epoch - 1], self.standings(lap.on[0])[lap.epoch - 1])
             for lap in self.race.laps
             for draw in lap.out
             if not self.covers(draw)
+        ]
+
+    def standings(self, draw: Draw) -> list[float]:
+        """Return where a trial stands after each epoch that all seeds have: the mean of its scores so far, of the
+        seed that screened it too, each with the weight of the part of the epochs that it has run.
+
+        Early scores alone tell little of the end, and the one of the screening, of few epochs less than of all.
+        """
+        screened = min(len(each.scores) for each in self.candidates)
+        fresh = len(self.seeds) * np.arange(1, self.epochs + 1)
+        return [
+            float((screened * draw.scores[screened] + weight * score) / (screened + weight))
+            for weight, score in zip(fresh, self.curve(draw), strict=False)
         ]
 
     def curve(self, draw: Draw) -> list[float]:

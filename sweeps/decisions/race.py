@@ -1,8 +1,8 @@
 """The race in which a search confirms its best: all set out together, the better half runs on after each lap. Pure.
 
-All run with all of the fresh seeds. The first lap is an eighth of the epochs; each further one ends where twice as many
-are done. So of two trials of which the one is barely better one is soon let go, which costs little either way, while an
-interval that tells them apart would take more seeds than there are.
+All run with all of the fresh seeds. The first lap is a quarter of the epochs; each further one ends where twice as many
+are done. So of two trials of which the one is barely better one is let go early, which costs little either way, while
+an interval that tells them apart would take more seeds than there are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Generic, TypeVar
 
-FIRST = 8  # the first lap is this part of the epochs
+FIRST = 4  # the first lap is this part of the epochs
 
 Runner = TypeVar("Runner")
 

@@ -183,7 +183,7 @@ def confirmation(search: SearchRun) -> list[str]:
     candidates = search.confirmed or ()
     confirmed = [draw.cell.label for draw in filter(search.is_confirmed, candidates)]
     let_go = [
-        f"{draw.cell.label} after epoch {epoch} ({100 * own:.1f} %, the best had {100 * best:.1f} %)"
+        f"{draw.cell.label} after epoch {epoch} (standing at {100 * own:.1f} %, the best at {100 * best:.1f} %)"
         for draw, epoch, own, best in (search.confirmation.let_go() if search.confirmation else ())
     ]
     race = f"Let go in the race of the best {len(candidates)}, with {seeds}: {listed(let_go)}."

@@ -52,9 +52,13 @@ def test_all_in_full_finds_the_best_and_counts_the_confirmation():
     assert found.course.now == 3 * 4 + 3 * 3 * 4  # the slowest screened, then the slower confirmed
 
 
-def test_in_a_race_who_is_behind_after_the_first_epoch_is_let_go():
-    found = search(table(), rule="none", race=True)
-    assert found.course.winner() == MIDDLE  # 0.3 to 0.2 of the late one
+@pytest.mark.parametrize(("first", "winner"), [(0.1, LATE), (0.5, MIDDLE)])
+def test_in_a_race_who_stands_behind_after_the_first_epoch_is_let_go(first, winner):
+    """Late stands at (3 · 0.8 + 3 · 0.2) / 6, the middle one, which was screened at 0.7, at 0.4 or 0.6."""
+    val = np.tile(CURVES, (6, 1, 1))
+    val[:, MIDDLE, 0] = first
+    found = search(table(val), rule="none", race=True)
+    assert found.course.winner() == winner
     assert found.course.epochs == 3 * 3 + 2 * 3 + 2 * 3
 
 

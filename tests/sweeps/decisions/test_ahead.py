@@ -93,7 +93,8 @@ def test_then_the_best_run_in_full_with_all_seeds_and_count_once_more():
     searching.agenda.finish(task.key, with_all(*[0.5] * 4))
     searching.agenda.advance()
     assert searching.ahead == (1, 3 * 4, 1)
-    searching.end(*[[0.4] * 4] * 3, seeds=(1, 2, 3))
+    searching.agenda.finish(searching.agenda.next().key, with_all(*[0.4] * 4))
+    searching.agenda.advance()
     assert searches(searching.agenda) == []
 
 

@@ -9,13 +9,13 @@ from sweeps.decisions.race import Lap, ends_of_laps, epochs_of_race, race
     ("runners", "epochs", "ends"),
     [
         (1, 16, []),
-        (2, 16, [2]),
-        (3, 16, [2, 4]),
-        (4, 16, [2, 4]),
-        (5, 16, [2, 4, 8]),
-        (9, 16, [2, 4, 8]),  # nine, five, three, two: both of these run to the end
-        (3, 15, [2, 4]),  # 1.9 and 3.8 are rounded up
-        (3, 17, [3, 5]),
+        (2, 16, [4]),
+        (3, 16, [4, 8]),
+        (4, 16, [4, 8]),
+        (5, 16, [4, 8]),  # five, three, two: both of these run to the end
+        (9, 16, [4, 8]),
+        (3, 15, [4, 8]),  # 3.75 and 7.5 are rounded up
+        (3, 17, [5, 9]),
         (3, 3, [1, 2]),  # a lap has an epoch at least
         (3, 2, [1]),
         (3, 1, []),
@@ -28,7 +28,7 @@ def test_laps_double_until_one_is_left(runners, epochs, ends):
 
 @pytest.mark.parametrize(
     ("runners", "epochs", "total"),
-    [(1, 16, 16), (2, 16, 2 + 16), (3, 16, 3 * 2 + 2 * 2 + 12), (9, 16, 9 * 2 + 5 * 2 + 3 * 4 + 2 * 8), (0, 9, 0)],
+    [(1, 16, 16), (2, 16, 4 + 16), (3, 16, 3 * 4 + 2 * 4 + 8), (9, 16, 9 * 4 + 5 * 4 + 3 * 8), (0, 9, 0)],
 )
 def test_a_race_takes_what_its_laps_take(runners, epochs, total):
     assert epochs_of_race(runners, epochs) == total
@@ -61,8 +61,8 @@ def test_after_each_lap_the_better_half_runs_on():
 
 
 def test_of_equals_the_first_named_runs_on():
-    assert race({"x": [0.5], "y": [0.5]}, 8).on == ("x",)
-    assert race({"y": [0.5], "x": [0.5]}, 8).on == ("y",)
+    assert race({"x": [0.5], "y": [0.5]}, 4).on == ("x",)
+    assert race({"y": [0.5], "x": [0.5]}, 4).on == ("y",)
 
 
 def test_without_one_who_failed_the_laps_are_decided_anew():

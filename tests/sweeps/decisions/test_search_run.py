@@ -289,15 +289,16 @@ def test_in_a_race_the_one_behind_after_an_epoch_is_let_go():
     run.ended(KEYS[2], history([0.2, 0.4, 0.7], [0.1], [0.3]), None)
     assert run.next() is None  # the other is still at work
     assert run.result() is None
-    assert run.goes_on(KEYS[0], 1, 0.3) is False
-    run.ended(KEYS[0], history([0.3, 0.5, 0.4], [0.2], [0.4]), None)
-    assert run.confirmation.let_go() == [(run.draws[KEYS[2]], 1, 0.2, pytest.approx(0.3))]
+    assert run.goes_on(KEYS[0], 1, 0.8) is False
+    run.ended(KEYS[0], history([0.3, 0.5, 0.4], [0.7], [0.9]), None)
+    stood = (3 * 0.7 + 2 * 0.2) / 5, (3 * 0.5 + 2 * 0.8) / 5
+    assert run.confirmation.let_go() == [(run.draws[KEYS[2]], 1, *map(pytest.approx, stood))]
     assert [draw.key for draw in run.ranking()] == [KEYS[0], KEYS[2], KEYS[1]]
     assert run.decisions[-1] == {"decision": "lap", "epoch": 1, "on": [0], "out": [2]}
     task = run.next()
     assert (task.key, task.seeds, run.next()) == (KEYS[0], (1, 2), None)
-    assert run.goes_on(KEYS[0], 2, 0.3) is True
-    run.ended(KEYS[0], history([0.3, 0.5, 0.4], [0.2, 0.2, 0.2], [0.4, 0.4, 0.4]), None)
+    assert run.goes_on(KEYS[0], 2, 0.8) is True
+    run.ended(KEYS[0], history([0.3, 0.5, 0.4], [0.7, 0.7, 0.7], [0.9, 0.9, 0.9]), None)
     result = run.result()
     assert [(each.key, each.status, each.history.seeds, each.history.epochs) for each in result.outcomes] == [
         (KEYS[0], "done", (1, 2), 3),

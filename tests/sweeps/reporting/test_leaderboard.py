@@ -48,17 +48,20 @@ def test_who_was_let_go_in_the_race_is_told_and_not_ranked():
     table = leaderboard(run, None)
     assert [row[1] for row in table.rows[:3]] == [
         "confirmed",
+        "let go after epoch 5 of confirmation",
         "let go after epoch 3 of confirmation",
-        "let go after epoch 2 of confirmation",
     ]
-    assert [(row[4], row[5]) for row in table.rows[:4]] == [(9, 2), (3, 2), (2, 2), (table.rows[3][4], 1)]
+    assert [(row[4], row[5]) for row in table.rows[:4]] == [(9, 2), (5, 2), (3, 2), (table.rows[3][4], 1)]
     assert table.eligible == (True,) + (False,) * 8
 
-    def percent(draw, epoch):
-        return f"{100 * quality(draw.cell.trial, epoch):.1f} %"
+    screened = min(len(draw.scores) for draw in (best, second, third))
 
-    one = f"{third.cell.label} after epoch 2 ({percent(third, 2)}, the best had {percent(best, 2)})"
-    two = f"{second.cell.label} after epoch 3 ({percent(second, 3)}, the best had {percent(best, 3)})"
+    def percent(draw, epoch):
+        scores = screened * quality(draw.cell.trial, screened) + 2 * epoch * quality(draw.cell.trial, epoch)
+        return f"{100 * scores / (screened + 2 * epoch):.1f} %"
+
+    one = f"{third.cell.label} after epoch 3 (standing at {percent(third, 3)}, the best at {percent(best, 3)})"
+    two = f"{second.cell.label} after epoch 5 (standing at {percent(second, 5)}, the best at {percent(best, 5)})"
     assert account(run)[2:] == [
         f"Let go in the race of the best 3, with 2 seeds: {one} and {two}.",
         f"Confirmed in full with 2 seeds: {best.cell.label}. Only this one is ranked.",
