@@ -35,7 +35,7 @@ class Books:
         self.dropped: set[int] = set()
 
     def _rungs(self, number: int) -> tuple[int, ...]:
-        """Return the epochs at which this trial may be paused, the full number last."""
+        """Return the epochs at which this trial may be paused, the last one that it runs to at the end."""
         raise NotImplementedError
 
     def _promotable(self) -> Iterator[Promotion]:
@@ -93,7 +93,7 @@ class Books:
         """Take a trial over at the rung to which it has come, or was on its way."""
         last, rungs = max(scores, default=0), self._rungs(number)
         self.scores[number] = {rung: scores[rung] for rung in rungs if rung in scores}
-        self.limits[number] = next((rung for rung in rungs if rung >= last), self.epochs)
+        self.limits[number] = next((rung for rung in rungs if rung >= last), last)
         if last < self.limits[number]:
             self.broken_off.append(number)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from analysis.report import Column, Measured, Table, Value
@@ -149,9 +150,16 @@ def front(search: SearchRun) -> Table:
 def weighed(search: SearchRun) -> tuple[tuple[str, ...], dict[int, tuple[float, ...]], list[Told]]:
     """Return the objectives, what the trials run in full reach of each, by attempt, and these trials."""
     names = search.stage.objectives if len(search.stage.objectives) > 1 else ("score", *PRICES)
+    told = in_full(search, names)
+    return names, {each.number: each.objectives or () for each in told}, told
+
+
+def in_full(search: SearchRun, names: Sequence[str]) -> list[Told]:
+    """Return the trials that ran in full, be it with the fresh seeds alone, with what they reach of each objective."""
     done = {d.attempt: d for d in search.draws.values() if d.state == Status.DONE or search.is_confirmed(d)}
     values = {number: tuple(search.value(draw, name) for name in names) for number, draw in done.items()}
-    return names, values, [replace(each, objectives=values[each.number]) for each in search.told if each.number in done]
+    told = [each for each in search.told if each.number in done]
+    return [replace(each, state=Status.DONE, objectives=values[each.number]) for each in told]
 
 
 def account(search: SearchRun) -> list[str]:

@@ -14,7 +14,7 @@ from sweeps.decisions.search_run import SearchResult
 from sweeps.decisions.stages import Recheck
 from sweeps.decisions.status import Status
 from sweeps.reporting.effects import effects_sentences, effects_table
-from sweeps.reporting.leaderboard import BEYOND, account, left_out, page_tables, search_tables
+from sweeps.reporting.leaderboard import BEYOND, account, in_full, left_out, page_tables, search_tables
 from sweeps.reporting.material import Material
 from sweeps.reporting.recheck_words import recheck_sentences
 from sweeps.reporting.short_tables import BEST, MOST_ROWS, WORST, best_and_worst, short_table
@@ -219,7 +219,9 @@ class SearchReport(StageReport):
         }
         reasons |= {draw.attempt: {"trial": draw.cell.label, "reason": draw.reason} for draw in search.draws.values()}
         stage = search.stage
-        database = as_database(stage.name, stage.space, stage.objectives, search.told, reasons)
+        done = {each.number: each for each in in_full(search, stage.objectives)}
+        told = [done.get(each.number, each) for each in search.told]
+        database = as_database(stage.name, stage.space, stage.objectives, told, reasons)
         return {f"{stage.name}-optuna.db": database}
 
     def _course(self) -> list[str]:

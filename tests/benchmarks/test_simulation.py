@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sweeps.decisions.rules import ASHA
 from sweeps.decisions.space import unbuildable
 from sweeps.study import Choice, Space
 from tests.benchmarks import real_curves
@@ -62,6 +63,13 @@ def test_in_a_race_who_stands_behind_after_the_first_epoch_is_let_go(first, winn
     assert found.course.epochs == 3 * 3 + 2 * 3 + 2 * 3
 
 
+@pytest.fixture
+def thirds(monkeypatch):
+    monkeypatch.setattr(ASHA, "ETA", 3)
+    monkeypatch.setattr(ASHA, "PART", 1)
+
+
+@pytest.mark.usefixtures("thirds")
 def test_asha_runs_one_of_three_on_and_misses_the_late_one():
     found = search(table(), rule="asha")  # rungs 1 and 3: the one that is best at epoch 1 runs on
     assert found.course.epochs == 3 + 2 + 2 * 3 * 3
@@ -69,6 +77,7 @@ def test_asha_runs_one_of_three_on_and_misses_the_late_one():
     assert found.at() == pytest.approx((10, 100))  # 0.8 against 0.7, which is the median
 
 
+@pytest.mark.usefixtures("thirds")
 def test_with_one_confirmed_it_is_the_one_that_came_furthest():
     found = search(table(), rule="asha", confirm=1)
     assert (found.course.winner(), found.course.epochs) == (EARLY, 3 + 2 + 3 * 3)

@@ -69,9 +69,37 @@ def flat(*values: float) -> Scores:
     return lambda number, epoch: values[number]  # noqa: ARG005
 
 
-# ASHA: rungs at epochs 1, 3, 9, and a third goes on
+# ASHA
 
 
+@pytest.mark.parametrize(
+    ("epochs", "rungs"),
+    [(1, (1,)), (4, (1,)), (6, (1, 2)), (9, (1, 3)), (15, (1, 4)), (30, (1, 3, 8)), (100, (1, 5, 25))],
+)
+def test_asha_screens_up_to_a_quarter_of_the_epochs(epochs, rungs):
+    search = Search(ASHA(epochs, 40), 40, flat(*(number / 100 for number in range(40)))).run()
+    assert max(search.ends) == rungs[-1]
+    assert set(search.ends) <= set(rungs)
+    assert ASHA(epochs, 1).first(0) == 1
+
+
+def test_asha_runs_the_best_quarter_on():
+    search = Search(ASHA(15, 16), 16, flat(*(number / 100 for number in range(16, 0, -1)))).run()
+    assert sorted(search.ends) == [1] * 12 + [4] * 4
+
+
+@pytest.mark.parametrize("last", [3, 8, 15])
+def test_a_stored_trial_that_has_come_further_than_asha_would_take_it_stays_there(last):
+    rule = ASHA(15, 4)
+    resume(rule, {0: {epoch: 0.5 + epoch / 100 for epoch in range(1, last + 1)}})
+    assert rule.due() == ((0, 4) if last < 4 else None)
+    assert rule.ranking() == [0]
+
+
+# with rungs at epochs 1, 3, 9, and a third that goes on
+
+
+@pytest.mark.usefixtures("thirds")
 def test_asha_promotes_whoever_is_in_the_best_third_as_soon_as_it_is():
     """Of three 2 is the best; of five 4; of seven 6, which is then the best of three at epoch 3."""
     search = Search(ASHA(9, 9), 9, flat(0.5, 0.1, 0.7, 0.2, 0.8, 0.3, 0.9, 0.4, 0.6)).run()
@@ -93,11 +121,13 @@ def test_asha_promotes_whoever_is_in_the_best_third_as_soon_as_it_is():
     assert search.rule.ranking() == [6, 4, 2, 8, 0, 7, 5, 3, 1]
 
 
+@pytest.mark.usefixtures("thirds")
 def test_asha_promotes_a_paused_trial_once_others_have_shown_that_it_is_good():
     search = Search(ASHA(9, 6), 6, flat(0.9, 0.5, 0.1, 0.4, 0.2, 0.3)).run()
     assert search.stretches == [(0, 1), (1, 1), (2, 1), (0, 3), (3, 1), (4, 1), (5, 1), (1, 3)]
 
 
+@pytest.mark.usefixtures("thirds")
 def test_asha_decides_by_what_trials_show_at_the_rung():
     """At epoch 1 the order is 2, 1, 0 of each three; at epoch 3 it is turned round: 5 comes last, the worst there."""
     scores = {1: (0.1, 0.2, 0.8, 0.3, 0.4, 0.9, 0.5, 0.6, 0.7), 3: (0, 0, 0.95, 0, 0, 0.92, 0, 0, 0.99), 9: (1,) * 9}
@@ -119,10 +149,12 @@ def test_asha_decides_by_what_trials_show_at_the_rung():
     ]
 
 
+@pytest.mark.usefixtures("thirds")
 def test_of_equal_trials_the_earlier_goes_on():
     assert Search(ASHA(9, 3), 3, flat(0.5, 0.5, 0.5)).run().stretches == [(0, 1), (1, 1), (2, 1), (0, 3)]
 
 
+@pytest.mark.usefixtures("thirds")
 def test_the_highest_rung_is_served_first():
     rule = ASHA(9, 12)
     for number in range(12):
@@ -139,6 +171,7 @@ def test_the_highest_rung_is_served_first():
     assert [rule.due(), rule.due(), rule.due()] == [(1, 9), (11, 3), None]
 
 
+@pytest.mark.usefixtures("thirds")
 def test_who_is_promotable_as_it_comes_to_its_limit_runs_on_at_once():
     rule = ASHA(9, 3)
     assert [rule.first(number) for number in range(3)] == [1, 1, 1]
@@ -173,12 +206,14 @@ def test_a_trial_that_ran_longer_than_the_search_now_does_is_at_its_end(name):
 # PASHA: rungs at epochs 1, 3, 9, 27
 
 
+@pytest.mark.usefixtures("thirds")
 def test_pasha_stays_low_while_the_ranking_is_stable():
     values = tuple((number + 1) / 10 for number in range(9))
     assert max(Search(PASHA(27, 9), 9, flat(*values)).run().ends) == 3
     assert max(Search(ASHA(27, 9), 9, flat(*values)).run().ends) == 27
 
 
+@pytest.mark.usefixtures("thirds")
 def test_pasha_opens_the_next_rung_when_the_ranking_changes_from_one_rung_to_the_next():
     """2, 5 and 8 come to epoch 3.
 
@@ -369,6 +404,7 @@ def test_a_search_that_broke_off_anywhere_ends_as_an_undisturbed_one(name, seed)
         assert resumed.rule.ranking() == whole.rule.ranking()
 
 
+@pytest.mark.usefixtures("thirds")
 def test_a_trial_between_two_rungs_is_given_out_again_before_all_others_and_once():
     rule = ASHA(9, 9)
     resume(rule, {0: {1: 0.0}, 1: {}, 2: {1: 0.2, 2: 0.2}, 3: {1: 0.3}})

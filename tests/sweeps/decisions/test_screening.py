@@ -26,7 +26,7 @@ def drawn() -> dict[str, Draw]:
 
 
 @pytest.fixture
-def screening(drawn) -> Screening:
+def screening(drawn, thirds) -> Screening:  # noqa: ARG001
     """Rungs at the epochs 1, 3 and 9; of the trials that have come to one the best third runs on."""
     return Screening(rules.make("asha", 9, 3), drawn)
 

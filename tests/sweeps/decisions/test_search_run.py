@@ -34,6 +34,7 @@ def test_a_search_screens_all_confirms_the_best_and_ranks_only_these(rule, width
         assert cluster.epochs - 2 * 2 * 9 < 12 * 9
 
 
+@pytest.mark.usefixtures("thirds")
 def test_by_asha_a_trial_is_paused_and_runs_on_when_it_is_seen_to_be_among_the_best():
     cluster = Cluster(search())
     paused = [draw for draw in cluster.search.draws.values() if draw.state == Status.CENSORED]
@@ -56,6 +57,7 @@ def test_a_trial_that_is_called_due_before_its_pause_is_complete_runs_on_once_it
     assert all(reached[number] >= end for number, end in ends.items())
 
 
+@pytest.mark.usefixtures("thirds")
 def test_a_trial_that_loses_its_process_before_its_pause_is_complete_runs_on_to_where_it_is_due_by_then():
     agenda = Agenda(Study("s", BASE, (search(4),)), terms(), lambda _: None)
     first = agenda.next()
@@ -341,6 +343,7 @@ def test_where_the_cheapest_that_may_be_best_is_to_win_there_is_no_race():
     assert SearchRun(stage, THREE, Ledger(terms())).raced is True
 
 
+@pytest.mark.usefixtures("thirds")
 def test_by_asha_trials_pause_and_the_best_third_runs_on():
     """Rungs at 1 and 3. The first two are paused; when the third reaches epoch 1, the second is the best of three."""
     run = by_hand(confirm=1, seeds=1)
@@ -376,6 +379,7 @@ def test_by_asha_trials_pause_and_the_best_third_runs_on():
     assert result.winner.outcome.key == KEYS[1]
 
 
+@pytest.mark.usefixtures("thirds")
 def test_who_is_promoted_at_its_limit_runs_on_without_a_pause():
     run = by_hand()
     for score in (0.4, 0.5):
@@ -431,6 +435,7 @@ def test_the_best_are_confirmed_with_fresh_seeds_as_many_as_the_searchs_or_the_c
     assert by_hand(of_command=seeds).seeds == confirming
 
 
+@pytest.mark.usefixtures("thirds")
 def test_what_an_earlier_run_came_to_is_taken_over():
     """#0 is between its rungs, #1 diverged, #2 was drawn and not started; none is drawn anew."""
     known = {

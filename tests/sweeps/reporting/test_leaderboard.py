@@ -91,10 +91,14 @@ def test_trials_are_compared_at_the_last_epoch_that_half_of_them_came_to(ends, e
     assert what_mattered(SimpleNamespace(told=[SimpleNamespace(scores={})], stage=stage)) is None
 
 
-def test_the_front_holds_what_no_other_beats_in_score_and_parameters(found):
+@pytest.mark.parametrize("rule", ["asha", "hyperband"])
+def test_the_front_holds_what_no_other_beats_in_score_and_parameters(rule):
+    """By asha nothing but the two that are confirmed runs in full."""
+    found = Cluster(search(27, rule=rule, seeds=2, confirm=2)).search
     rows = [(row[1], row[2]) for row in front(found).rows]
     assert rows == sorted(rows, reverse=True)
-    in_full = [draw for draw in found.draws.values() if draw.state == Status.DONE]
+    in_full = [draw for draw in found.draws.values() if draw.state == Status.DONE or found.is_confirmed(draw)]
+    assert (len(in_full) == 2) == (rule == "asha")
     points = [(100 * found.value(draw, "score"), found.value(draw, "parameters")) for draw in in_full]
     beaten = [point for point in points if any(a >= point[0] and b <= point[1] and (a, b) != point for a, b in points)]
     assert set(rows) == set(points) - set(beaten)

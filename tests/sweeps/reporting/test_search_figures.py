@@ -17,7 +17,7 @@ from tests.sweeps.reporting.materials import material
 
 @pytest.fixture(scope="module")
 def found():
-    return Cluster(search(27, seeds=2, confirm=2)).search
+    return Cluster(search(27, rule="hyperband", seeds=2, confirm=2)).search
 
 
 @pytest.fixture
@@ -74,10 +74,11 @@ def test_what_mattered_is_drawn_where_enough_trials_tell_it(found, drawn, tmp_pa
     caption = pictures(found, tmp_path)["find-importance"].caption
     (labels, _), how = drawn["find: what mattered"]
     assert labels == ["conv_layers", "lr", "batch_size"]
-    errors = importance_errors(found.stage.space, found.told, 1)
-    assert how["errors"]["share"] == pytest.approx([1.96 * errors[path] for path in what_mattered(found)[1]])
+    epoch, shares = what_mattered(found)
+    errors = importance_errors(found.stage.space, found.told, epoch)
+    assert how["errors"]["share"] == pytest.approx([1.96 * errors[path] for path in shares])
     assert caption.endswith(
-        "small, shapes, PED-ANOVA over the trials' scores at epoch 1. Lines: about 95 % intervals, by resampling the "
+        "small, shapes, PED-ANOVA over the trials' scores at epoch 3. Lines: about 95 % intervals, by resampling the "
         "trials."
     )
     assert "find-importance" not in pictures(Cluster(search(5)).search, tmp_path)

@@ -131,6 +131,9 @@ def test_a_search_s_files_are_each_decision_and_optuna_s_view(found, tmp_path):
     with closing(sqlite3.connect(tmp_path / "optuna.db")) as database:
         drawn = 27 + len(found.drawing.unbuildable)  # those that were drawn before are in it, too, as failed
         assert database.execute("select count(*) from trials").fetchone() == (drawn,)
+        [best, *others] = database.execute("select value from trial_values order by value desc").fetchall()
+        assert best == pytest.approx((found.value(found.ranking()[0], "score"),))
+        assert len(others) == 1  # both that were confirmed are complete
 
 
 def test_what_the_data_says_stands_apart_from_what_it_does_not():
