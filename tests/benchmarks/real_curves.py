@@ -157,9 +157,16 @@ def leaders(found: Iterable[dict[str, Any]]) -> list[int]:
 
 
 def pack(folder: Path, file: Path = FILE) -> None:
-    """Write the tables: images that are right, 0 where a run had diverged or was never made; and which were made."""
+    """Write the tables: images that are right, 0 where a run had diverged or was never made; and which were made.
+
+    A data set of which runs are missing is left out.
+    """
     tables: dict[str, np.ndarray] = {}
     for name, (_, seen, _) in DATA.items():
+        there, needed = sum(1 for _ in lines(folder, name)), SEEDS * NETWORKS + FURTHER * LEADERS
+        if there < needed:
+            print(f"{name}: left out, as {there} of {needed} runs are there")
+            continue
         shape = (SEEDS + FURTHER, NETWORKS, EPOCHS)
         val, test = np.zeros(shape, np.uint16), np.zeros(shape, np.uint16)
         right, made = np.zeros((*shape[:2], math.ceil(seen / 8)), np.uint8), np.zeros(shape[:2], bool)
