@@ -103,7 +103,7 @@ class ASHA(Books):
 
     ETA = 4  # as in the paper
     GRACE = 1  # epochs of the lowest rung
-    PART = 4  # of the epochs that the highest rung has
+    PART = 4  # the highest rung is at this part of the epochs
 
     def _rungs(self, number: int) -> tuple[int, ...]:  # noqa: ARG002
         return ladder(self.GRACE, math.ceil(self.epochs / self.PART), self.ETA)
