@@ -15,6 +15,7 @@ from trainables.datasets import Dataset, Split
 
 torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a script it is ignored
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as this is under nohup
 
 
 def make_dataset(count: int = 96, size: int = 12, classes: int = 3, seed: int = 0) -> Dataset:

@@ -11,6 +11,8 @@ from sweeps.decisions.nested import compare_nested, untold
 from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.scatter import Spread, spread
 
+MOST = 1000  # trials that are compared: what is told of pairs takes memory for each
+
 
 @dataclass(frozen=True, eq=False)
 class Contest:
@@ -21,6 +23,7 @@ class Contest:
     comparison: Comparison | None  # None where no trial is compared
     spreads: Mapping[str, Spread]  # by key: how the scores of these trials scatter, and of those that lead to them
     same_images: bool = True  # whether they are compared on the same images, seed by seed where each seed has its own
+    beyond: int = 0  # how many more there are that score lower than the MOST best
 
     @property
     def told(self) -> bool:
@@ -61,22 +64,28 @@ def hold(
 ) -> Contest:
     """Compare trials on a part of the data; how those `before` them scatter tells more of the seeds.
 
-    It does not where seeds have validation images of their own (`vary_split`); nothing is told where only some do.
+    It does not where seeds have validation images of their own (`vary_split`); nothing is told where only some do. Of
+    very many the MOST best are compared, with intervals that hold for all.
     """
+    entered = {each.key: each for each in ranked}
+    beyond = max(0, len(entered) - MOST)
+    if beyond:
+        ranked = sorted(entered.values(), key=lambda outcome: -outcome.score)[:MOST]
     samples = {outcome.key: by.sample(outcome, part) for outcome in ranked}
     known = {key: sample for key, sample in samples.items() if sample is not None}
     also = {key: each for key, each in (before or {}).items() if key not in known}
     compared = tuple({each.key: each for each in ranked if each.key in known}.values())
     left_out = tuple(each for each in ranked if each.key not in known)
     if not known:
-        return Contest((), left_out, None, also)
-    taken = list(known.values())
+        return Contest((), left_out, None, also, beyond=beyond)
+    taken, count = list(known.values()), len(known) + beyond
     splits = {_split_of(outcome, part) for outcome in compared}
     if splits == {None}:
         spreads = also | {key: spread(sample) for key, sample in known.items()}
-        return Contest(compared, left_out, compare(taken, also.values()), spreads)
+        return Contest(compared, left_out, compare(taken, also.values(), count), spreads, beyond=beyond)
     same = len(splits) == 1
-    return Contest(compared, left_out, compare_nested(taken, by.share) if same else untold(taken), also, same)
+    found = compare_nested(taken, by.share, count) if same else untold(taken)
+    return Contest(compared, left_out, found, also, same, beyond)
 
 
 def _split_of(outcome: Outcome, part: str) -> tuple[int, ...] | None:

@@ -100,12 +100,13 @@ class Comparison:
         return found if found is None or half is None or half <= delta else max(found, self._outlook.seeds + 1)
 
 
-def compare(samples: Sequence[np.ndarray], also: Iterable[Spread] = ()) -> Comparison:
+def compare(samples: Sequence[np.ndarray], also: Iterable[Spread] = (), of: int = 0) -> Comparison:
     """Return how K ≥ 1 trials compare.
 
     Each sample is (n, N), by seed and image: bool, right or not, or float, what the image contributes. All trials are
     taken on the same N images; n may differ. `also` are further trials of the study on such data, each once: they tell
-    how seeds scatter. Raises ValueError where the numbers of images differ, or there are no seeds or images.
+    how seeds scatter. The intervals hold for all pairs `of` more than K trials, where these are the best of so many.
+    Raises ValueError where the numbers of images differ, or there are no seeds or images.
     """
     means = np.stack([_mean_over_seeds(sample) for sample in samples])
     scores = means.mean(axis=1)
@@ -115,18 +116,19 @@ def compare(samples: Sequence[np.ndarray], also: Iterable[Spread] = ()) -> Compa
     images = over_images(means - scores[:, None])
     variance = images + seeds.of_pairs()
     freedom = variance**2 / (images**2 / max(1, means.shape[1] - 1) + seeds.doubt_of_pairs())
-    return decided(scores, variance, freedom, Outlook.of(images, seeds))
+    return decided(scores, variance, freedom, Outlook.of(images, seeds, max(of, len(scores))))
 
 
 def decided(scores: np.ndarray, variance: np.ndarray, freedom: np.ndarray, outlook: Outlook) -> Comparison:
     """Return how trials with these `scores` (K,) compare, whose differences have these variances (K, K), known with
     these degrees of freedom (K, K).
     """
+    count = outlook.count
     if len(scores) == 1:
         return Comparison(scores, np.ones(1, dtype=bool), np.zeros((1, 1)), outlook)
-    margins = widest(len(scores), freedom) * np.sqrt(variance)
+    margins = widest(count, freedom) * np.sqrt(variance)
     np.fill_diagonal(margins, 0)
-    beaten = scores[:, None] - scores > lead(len(scores), freedom) * np.sqrt(variance)
+    beaten = scores[:, None] - scores > lead(count, freedom) * np.sqrt(variance)
     return Comparison(scores, ~beaten.any(axis=0), margins, outlook)
 
 
@@ -153,20 +155,21 @@ class Outlook:
     freedom: float  # that the other trials of the study add
     trials: int  # of which one more seed adds a degree of freedom each
     seeds: int  # the fewest that a trial has now
+    count: int  # of trials for all of which the intervals hold at once
 
     @classmethod
-    def of(cls, images: np.ndarray, seeds: Scatter) -> Outlook:
+    def of(cls, images: np.ndarray, seeds: Scatter, count: int) -> Outlook:
         """Return that of trials on the same images, whose noise in the differences is `images` (K, K)."""
         passing = seeds.images / seeds.seeds
         lasting = np.maximum(0, images - passing[:, None] - passing)
         per_seed = seeds.added + seeds.images
         others = seeds.freedom - (seeds.seeds - 1).sum()
-        return cls(lasting, per_seed[:, None] + per_seed, others, len(per_seed), int(seeds.seeds.min()))
+        return cls(lasting, per_seed[:, None] + per_seed, others, len(per_seed), int(seeds.seeds.min()), count)
 
     def seeds_for(self, delta: float, pair: tuple[int, int] | None) -> int | None:
         """See Comparison.seeds_for()."""
-        count = len(self.per_seed)
-        first, second = np.triu_indices(count, 1) if pair is None else pair
+        count = self.count
+        first, second = np.triu_indices(len(self.per_seed), 1) if pair is None else pair
         lasting = self.lasting[first, second].mean()
         per_seed = self.per_seed[first, second].mean()
         seeds = np.arange(2, _MOST_SEEDS)

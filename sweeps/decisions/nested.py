@@ -25,7 +25,7 @@ import numpy as np
 from sweeps.decisions.inference import Comparison, Outlook, decided, over_images
 
 
-def compare_nested(samples: Sequence[np.ndarray], share: float) -> Comparison:
+def compare_nested(samples: Sequence[np.ndarray], share: float, of: int = 0) -> Comparison:
     """Return how K ≥ 1 trials compare, from samples (n, N) as `inference.compare` takes them.
 
     Row by row all trials are taken on the same images, and each row on others: `share`, N / M, of the pool. Nothing is
@@ -43,7 +43,8 @@ def compare_nested(samples: Sequence[np.ndarray], share: float) -> Comparison:
     total = np.maximum((by_seed[:, None] - by_seed).var(axis=2, ddof=1), noise)
     variance = total / seeds + share * noise
     freedom = (seeds - 1) * variance * seeds / total
-    return decided(scores, variance, freedom, Outlook(share * noise, total, freedom=0, trials=1, seeds=seeds))
+    outlook = Outlook(share * noise, total, freedom=0, trials=1, seeds=seeds, count=max(of, len(scores)))
+    return decided(scores, variance, freedom, outlook)
 
 
 def untold(samples: Sequence[np.ndarray]) -> Comparison:

@@ -94,7 +94,7 @@ def _rivals(result: StageResult) -> list[Outcome]:
     """Return the other trials that ran in full, the best first."""
     best = result.winner.outcome if result.winner else None
     ranked = [each for each in result.outcomes if each.status == Status.DONE and best and each.key != best.key]
-    if result.stage.open_ended and result.winner:  # of a search only those confirmed are ranked
+    if result.winner:  # of a search only those confirmed are ranked, of very many trials the best
         entered = {each.key for each in (*result.winner.contest.compared, *result.winner.contest.left_out)}
         ranked = [each for each in ranked if each.key in entered]
     return sorted(ranked, key=lambda each: -each.score)

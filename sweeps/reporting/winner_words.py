@@ -118,6 +118,10 @@ def not_compared(outcomes: Sequence[Outcome], best: Outcome, contest: Contest) -
     if contest.left_out:
         missing = named_all([outcome.cell for outcome in contest.left_out])
         lines.append(f"Not compared: {missing}, as no results per image were kept (--fresh trains again).")
+    if contest.beyond:
+        lines.append(
+            f"Not compared: the trials of the lowest scores ({contest.beyond:,}); the intervals allow for them."
+        )
     return lines
 
 

@@ -3,11 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sweeps.decisions import contest as contest_module
 from sweeps.decisions.contest import hold
 from sweeps.decisions.inference import compare
 from sweeps.decisions.jackknife import contributions
 from sweeps.decisions.nested import compare_nested
 from sweeps.decisions.outcome import Yardstick
+from sweeps.decisions.quantiles import widest
 from sweeps.decisions.scatter import spread
 from tests.sweeps.outcomes import draws, marked, outcome
 from trainables.datasets.splits import held_again
@@ -28,6 +30,23 @@ def test_trials_are_compared_image_by_image_and_those_without_marks_are_left_out
     assert contest.difference(A, OLD) is None
     assert [contest.may_be_best(each) for each in (A, B, OLD)] == [True, False, False]
     assert (contest.told, contest.place(B), contest.place(OLD)) == (True, 1, None)
+
+
+def test_of_very_many_the_best_are_compared_with_intervals_that_hold_for_all(monkeypatch):
+    monkeypatch.setattr(contest_module, "MOST", 2)
+    worst, middle = marked("w", *draws(0.3, 3, number=2)), marked("m", *draws(0.5, 3, number=3))
+    contest = hold([worst, B, middle, A], BY)
+    assert (contest.compared, contest.beyond) == ((A, B), 2)
+    two = [np.stack(draws(0.7, 3)), np.stack(draws(0.6, 3, number=1))]
+    assert contest.difference(A, B) == compare(two, of=4).difference(0, 1)
+    wider, alone = compare(two, of=4).difference(0, 1), compare(two).difference(0, 1)
+    assert wider.value == alone.value
+    assert wider.high - wider.value > alone.high - alone.value
+    ratio = widest(4, np.array([1e9]))[0] / widest(2, np.array([1e9]))[0]
+    assert ratio * 0.95 < (wider.high - wider.value) / (alone.high - alone.value) < ratio * 1.5
+    assert contest.difference(A, middle) is None
+    assert not contest.may_be_best(worst)
+    assert hold([A, B, A], BY).beyond == 0
 
 
 def test_the_test_set_is_another_part():

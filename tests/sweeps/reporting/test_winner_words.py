@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from sweeps.decisions import contest
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.records import StageResult
 from sweeps.decisions.winner import CHEAPEST, choose
@@ -24,8 +25,8 @@ def said(*outcomes, **how) -> list[str]:
 
 
 def test_the_winner_is_ahead_of_those_whose_interval_is_above_zero_and_may_share_its_place_with_others():
-    contest = choose([A, B, C], BY).contest
-    to_b, to_c = contest.difference(A, B), contest.difference(A, C)
+    found = choose([A, B, C], BY).contest
+    to_b, to_c = found.difference(A, B), found.difference(A, C)
     assert to_b.low < 0 < to_c.low
     lines = said(C, B, A)
     assert lines[0] == (
@@ -36,13 +37,20 @@ def test_the_winner_is_ahead_of_those_whose_interval_is_above_zero_and_may_share
         "In parentheses: the lead in points with its simultaneous 95 % interval over seeds and images. May be best: "
         "b and a."
     )
-    comparison = contest.comparison
+    comparison = found.comparison
     assert comparison.resolution > 0.01
     assert lines[2] == (
         f"Differences below {100 * comparison.resolution:.1f} points cannot be detected in this stage; "
         f"detecting one of 1 point would take about {comparison.seeds_for(0.01)} seeds."
     )
     assert len(lines) == 3
+
+
+def test_of_very_many_those_that_are_not_compared_are_counted(monkeypatch):
+    monkeypatch.setattr(contest, "MOST", 2)
+    lines = said(C, B, A)
+    assert "of c (" not in lines[0]
+    assert lines[-1] == "Not compared: the trials of the lowest scores (1); the intervals allow for them."
 
 
 def test_with_one_seed_each_nothing_is_told_apart_and_it_is_said():
