@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from sweeps import interruption
+from sweeps.decisions.rules import ASHA
 from trainables.datasets import Dataset, Split
 
 torch.set_num_threads(1)
@@ -66,3 +67,10 @@ def own_signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for each, handler in before.items():
         signal.signal(each, handler)
+
+
+@pytest.fixture
+def thirds(monkeypatch):
+    """Have ASHA run a third on at each rung, and the best to the end: what it does then can be worked out by hand."""
+    monkeypatch.setattr(ASHA, "ETA", 3)
+    monkeypatch.setattr(ASHA, "PART", 1)

@@ -105,8 +105,8 @@ def compare(samples: Sequence[np.ndarray], also: Iterable[Spread] = (), of: int 
 
     Each sample is (n, N), by seed and image: bool, right or not, or float, what the image contributes. All trials are
     taken on the same N images; n may differ. `also` are further trials of the study on such data, each once: they tell
-    how seeds scatter. The intervals hold for all pairs `of` more than K trials, where these are the best of so many.
-    Raises ValueError where the numbers of images differ, or there are no seeds or images.
+    how seeds scatter. Where these are the best `of` more than K trials, the intervals hold for all of those. Raises
+    ValueError where the numbers of images differ, or there are no seeds or images.
     """
     means = np.stack([_mean_over_seeds(sample) for sample in samples])
     scores = means.mean(axis=1)
@@ -123,12 +123,11 @@ def decided(scores: np.ndarray, variance: np.ndarray, freedom: np.ndarray, outlo
     """Return how trials with these `scores` (K,) compare, whose differences have these variances (K, K), known with
     these degrees of freedom (K, K).
     """
-    count = outlook.count
     if len(scores) == 1:
         return Comparison(scores, np.ones(1, dtype=bool), np.zeros((1, 1)), outlook)
-    margins = widest(count, freedom) * np.sqrt(variance)
+    margins = widest(outlook.count, freedom) * np.sqrt(variance)
     np.fill_diagonal(margins, 0)
-    beaten = scores[:, None] - scores > lead(count, freedom) * np.sqrt(variance)
+    beaten = scores[:, None] - scores > lead(outlook.count, freedom) * np.sqrt(variance)
     return Comparison(scores, ~beaten.any(axis=0), margins, outlook)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Generic, TypeVar
 
@@ -35,7 +36,7 @@ class Race(Generic[Runner]):
     on: tuple[Runner, ...]
     until: int
 
-    @property
+    @cached_property
     def out(self) -> dict[Runner, int]:
         """Those who are out, the last to leave first, with the epoch."""
         return {runner: lap.epoch for lap in reversed(self.laps) for runner in lap.out}

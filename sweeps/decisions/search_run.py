@@ -127,7 +127,9 @@ class SearchRun:
         if why := self.drawing.broken(draw):
             self.screening.beyond(draw, why)
         self.screening.something_happened()
-        if not self.confirmation and self.screening.ended(draw):
+        if self.confirmation:
+            self.confirmation.look()
+        elif self.screening.ended(draw):
             self._waiting.append((draw, SCREENING))
         self._move_on()
 
@@ -201,11 +203,9 @@ class SearchRun:
 
     def _move_on(self) -> None:
         """When nothing is left to screen, have the best confirmed."""
-        if self.confirmation:
-            self.confirmation.look()
-        elif self.drawing.running or self.ready():
-            return
-        else:
+        if not self.confirmation:
+            if self.drawing.running or self.ready():
+                return
             best = [d for d in self.ranking() if not d.reason and d.scores and not self.drawing.broken(d)]
             epochs = self.drawing.start.training.epochs
             self.confirmation = Confirmation(best[: self.stage.confirm], self.seeds, epochs, raced=self.raced)

@@ -13,11 +13,11 @@ with another one's seeds, as in the product, is left out for all: processor seco
 
 Of a table's seeds one screens. The three trials that the method itself ranks best are then run with the same fresh
 seeds, ours in their race, the peers' and those of `no race` in full, and the best by these is the winner; what that
-takes counts. The winner is judged by the
-seeds that are left, on the test images at the epochs chosen on validation. Of six seeds one screens, three confirm, as
-in the product, and two judge; where a network has three (what is not among the best quarter of the real curves), one
-confirms and one judges; the modelled tables have no more. The roles rotate over the repetitions. Regret is what the
-winner lacks to the best network, in points of accuracy and in % of what the median network lacks to it.
+takes counts. The winner is judged by the seeds that are left, on the test images at the epochs chosen on validation. Of
+six seeds one screens, three confirm, as in the product, and two judge; where a network has three (what is not among the
+best quarter of the real curves), one confirms and one judges; the modelled tables have no more. The roles rotate over
+the repetitions. Regret is what the winner lacks to the best network, in points of accuracy and in % of what the median
+network lacks to it.
 
 Two references are left out. NePS with ifBO (neural-pipeline-search 0.17, ifbo 0.4) installs, but the weights are not
 in the package: it fetches them from figshare.com. BoTorch's LatentKroneckerGP (0.18) installs, but is a model of curves

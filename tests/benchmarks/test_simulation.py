@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sweeps.decisions.rules import ASHA
 from sweeps.decisions.space import unbuildable
 from sweeps.study import Choice, Space
 from tests.benchmarks import real_curves
@@ -61,12 +60,6 @@ def test_in_a_race_who_stands_behind_after_the_first_epoch_is_let_go(first, winn
     found = search(table(val), rule="none", race=True)
     assert found.course.winner() == winner
     assert found.course.epochs == 3 * 3 + 2 * 3 + 2 * 3
-
-
-@pytest.fixture
-def thirds(monkeypatch):
-    monkeypatch.setattr(ASHA, "ETA", 3)
-    monkeypatch.setattr(ASHA, "PART", 1)
 
 
 @pytest.mark.usefixtures("thirds")

@@ -282,10 +282,7 @@ def test_the_model_has_one_thread_as_trials_have_the_cores(monkeypatch):
     rule, seen = make("freeze-thaw", 15, 9, LINE), []
     resume(rule, scores, points)
     for name in ("__init__", "promises", "best_points"):
-        asked = getattr(Forecast, name)
-        monkeypatch.setattr(
-            Forecast, name, lambda *a, asked=asked: (seen.append(torch.get_num_threads()), asked(*a))[1]
-        )
+        monkeypatch.setattr(Forecast, name, watched(getattr(Forecast, name), seen))
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
