@@ -9,6 +9,7 @@ import numpy as np
 from sweeps.decisions.drawing import Draw
 from sweeps.decisions.race import Lap, Race, race
 from sweeps.decisions.records import Decision
+from trainables.history import History
 
 
 class Confirmation:
@@ -19,6 +20,8 @@ class Confirmation:
         self.decisions: list[Decision] = []
         self._laps: list[Lap[Draw]] = []  # those that were decided
         self._reached: dict[Draw, int] = {}  # by those that are at work, or were
+        self._screened = min((len(draw.scores) for draw in candidates), default=0)  # epochs that all have from that
+        self._curves: dict[Draw, tuple[History, list[float]]] = {}  # and of what they were made
         self.look()
 
     def look(self) -> None:
@@ -76,7 +79,7 @@ class Confirmation:
 
         Early scores alone tell little of the end, and the one of the screening, of few epochs less than of all.
         """
-        screened = min(len(each.scores) for each in self.candidates)
+        screened = self._screened
         fresh = len(self.seeds) * np.arange(1, self.epochs + 1)
         return [
             float((screened * draw.scores[screened] + weight * score) / (screened + weight))
@@ -85,7 +88,14 @@ class Confirmation:
 
     def curve(self, draw: Draw) -> list[float]:
         """Return a trial's best score so far after each epoch that all seeds have, their mean."""
-        if not draw.history.covers(self.seeds, 1):
+        seen, curve = self._curves.get(draw, (None, []))
+        if seen is not draw.history:
+            curve = self._curve(draw.history)
+            self._curves[draw] = draw.history, curve
+        return curve
+
+    def _curve(self, history: History) -> list[float]:
+        if not history.covers(self.seeds, 1):
             return []
-        scores = draw.history.cut(self.seeds, self.epochs).curve("val_score")
+        scores = history.cut(self.seeds, self.epochs).curve("val_score")
         return list(np.maximum.accumulate(scores, axis=1).mean(axis=0))

@@ -66,7 +66,7 @@ def confidence(result: StageResult) -> str:
         return ""
     best, contest = result.winner.outcome, result.winner.contest
     rivals = _rivals(result)
-    missing = len(result.outcomes) - len(rivals) - 1
+    missing = sum(each.status != Status.DONE for each in result.outcomes)
     left = f"; {missing} not ranked" if missing and not result.stage.open_ended else ""
     if not contest.told:
         why = "one seed each" if contest.same_images else "scored on different images"
