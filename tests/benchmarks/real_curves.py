@@ -179,6 +179,8 @@ def pack(folder: Path, file: Path = FILE) -> None:
         taken = np.array([np.median(each) for each in seconds], np.float32)
         parts = {"val": val, "test": test, "right": right, "seconds": taken, "made": made}
         tables |= {f"{name}_{part}": array for part, array in parts.items()}
+    if not tables:
+        raise SystemExit(f"{folder} has all runs of no data set; {file} stays as it is")
     np.savez_compressed(file, **tables)
     print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
 
