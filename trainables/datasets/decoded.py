@@ -5,8 +5,9 @@
     lock         held, shared, by each process that uses them
 
 A making is never changed: it is whole, or made anew beside it, so that any number of processes may read and make at
-once. One that is not wanted any more is removed once nobody holds it. The digest is worked out again from the pixels
-each time that a process first uses them: what is damaged is never trained on.
+once. One that is not wanted any more is removed once nobody holds it; a `lock` beside the makings keeps one that has
+just been begun, and that its process does not hold yet, from being taken for such. The digest is worked out again from
+the pixels each time that a process first uses them: what is damaged is never trained on.
 """
 
 from __future__ import annotations
@@ -131,10 +132,12 @@ class Shelf:
     def _making(self) -> Iterator[Path]:
         """Make a folder for a new making, and hold it; one that fails is removed."""
         place = self.place / f"{self.fingerprint[:16]}-{uuid.uuid4().hex[:8]}"
-        place.mkdir(parents=True)
+        self.place.mkdir(parents=True, exist_ok=True)
         try:
-            (place / LOCK).touch()
-            _hold(place)
+            with self._changing():
+                place.mkdir()
+                (place / LOCK).touch()
+                _hold(place)
             yield place
         except BaseException:
             _let_go(place)
@@ -151,11 +154,21 @@ class Shelf:
 
     def _remove_all_but(self, kept: Path) -> None:
         """Remove the makings that nobody holds, but for one. What cannot be removed stays: it does no harm."""
-        for place in self.place.iterdir():
-            if place == kept:
-                continue
-            with suppress(OSError), _alone(place):
-                shutil.rmtree(place)
+        with suppress(OSError), self._changing():
+            for place in self.place.glob("*/"):
+                if place != kept:
+                    with suppress(OSError), _alone(place):
+                        shutil.rmtree(place)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Be the only process that begins or removes makings, waiting for one that does."""
+        lock = os.open(self.place / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
 
 
 def mapped(place: Path, name: str) -> Dataset:

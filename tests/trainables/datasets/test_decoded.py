@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.trainables.datasets.builders import same, write_classes, write_image
 from trainables.datasets import Dataset, decoded, find, image_shape, load
-from trainables.datasets.decoded import ABOUT, LOCK, PIXELS, mapped
+from trainables.datasets.decoded import ABOUT, LOCK, PIXELS, Shelf, mapped
 
 GOLDEN = "d17687e2c4dcb850556f0d9e8a75d93582cf0b403230954a14a4d1000724bbc6"
 
@@ -53,7 +53,7 @@ def name(tmp_path) -> str:
 
 
 def makings(place: Path) -> list[Path]:
-    return sorted((place / decoded.FOLDER).glob("*/*"))
+    return sorted((place / decoded.FOLDER).glob("*/*/"))
 
 
 def identical(a: Dataset, b: Dataset) -> bool:
@@ -305,6 +305,31 @@ def test_many_may_read_and_make_at_once(name, place):
     assert all(kept is not None for _, kept in found)
     assert identical(load(name, place), load(name, place))
     assert len(makings(place)) == 1  # the others have gone with their processes
+
+
+def clear(shelf, gate) -> None:
+    gate.wait()
+    shelf._remove_all_but(shelf.place / "another")
+
+
+def test_what_has_just_been_begun_is_no_wreck(name, place, monkeypatch):
+    shelf = Shelf.of(Path(name.removeprefix("folder:")), place, "")
+    fork, really = multiprocessing.get_context("fork"), decoded._hold
+    gate = fork.Barrier(2)
+    other = fork.Process(target=clear, args=(shelf, gate))
+    other.start()
+
+    def late(making):
+        """Hold a making once the other process has had the time to remove it."""
+        gate.wait()
+        other.join(1)
+        really(making)
+
+    monkeypatch.setattr(decoded, "_hold", late)
+    data = load(name, place)
+    other.join(60)
+    assert other.exitcode == 0
+    assert [data.mapped] == makings(place)
 
 
 def test_what_another_process_holds_stays(name, place, tmp_path):
