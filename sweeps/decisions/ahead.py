@@ -33,7 +33,7 @@ def of_search(stage: Search, run: StageRun | None, start: Trial, work: Work) -> 
     """
     epochs = start.training.epochs
     if not isinstance(run, SearchRun):
-        in_race = stage.seeds * epochs_of_race(stage.confirm, epochs, raced=stage.race)
+        in_race = stage.seeds * epochs_of_race(stage.confirm, epochs, raced=stage.raced)
         return Ahead(stage.trials + stage.confirm, work(start) * (stage.trials * epochs + in_race))
     if run.confirmation:
         return _confirmation(run, run.confirmation, work)

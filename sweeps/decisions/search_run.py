@@ -48,8 +48,7 @@ class SearchRun:
         # a search may have had more trials in earlier runs than it is to have now
         trials = max([stage.trials, *(drawn.number + 1 for drawn in earlier)])
         self.screening = Screening(rules.make(stage.rule, start.training.epochs, trials, stage.space), self.draws)
-        # several objectives, or a winner by its price, are chosen among several that ran in full
-        self.raced = stage.race and len(stage.objectives) == 1 and ledger.terms.winner == BEST
+        self.raced = stage.raced and ledger.terms.winner == BEST  # one by its price is chosen among several in full
         self.confirmation: Confirmation | None = None  # None while trials are screened
         self._waiting: list[tuple[Draw, tuple[int, ...]]] = []  # what is to run next, and its seeds
         self._recall(earlier)

@@ -204,6 +204,11 @@ class Search:
         return self.name
 
     @property
+    def raced(self) -> bool:
+        """Whether those confirmed may race: of several objectives no single score tells who is behind."""
+        return self.race and len(self.objectives) == 1
+
+    @property
     def planned_constraint(self) -> dict[str, float]:
         """The bounds on what the plan knows."""
         return {name: bound for name, bound in self.constraint.items() if name in bounds.PLANNED}

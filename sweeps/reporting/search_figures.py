@@ -48,7 +48,7 @@ def _course(search: SearchRun, seen: Sequence[Draw], scored: str, state: Hashabl
         return partial(
             figures.points,
             groups,
-            steps=("best so far of those in full", best) if full else None,
+            steps=("best so far of those in full", best) if len(full) > 1 else None,
             title=f"{search.stage.name}: progress",
             xlabel="trial, in the order drawn",
             ylabel=scored,

@@ -48,6 +48,16 @@ def test_before_it_begins_all_are_taken_to_run_in_full():
     assert Searching().ahead == (5 + 2, 5 * 4 + 2 * 3 * 4, 0)
 
 
+@pytest.mark.parametrize(
+    ("several", "of_two"),
+    [((), 2 * 1 + 1 * 3), (("parameters",), 2 * 4)],  # after a quarter one of two is let go
+)
+def test_a_race_is_ahead_only_of_a_search_with_one_objective(several, of_two):
+    search = replace(FIND, race=True, objectives=("score", *several))
+    assert of_search(search, None, BASE, one) == (5 + 2, 5 * 4 + 3 * of_two, 0)
+    assert Searching(search).ahead == (5 + 2, 5 * 4 + 3 * of_two, 0)
+
+
 def test_what_is_yet_to_be_drawn_takes_as_long_as_what_was():
     searching = Searching()
     searching.end([0.5, 0.6, 0.7, 0.8])

@@ -84,7 +84,7 @@ def test_what_mattered_is_drawn_where_enough_trials_tell_it(found, drawn, tmp_pa
     assert "find-importance" not in pictures(Cluster(search(5)).search, tmp_path)
 
 
-def test_a_search_without_a_score_has_no_figure(tmp_path):
+def test_a_search_without_a_score_has_no_figure(drawn, tmp_path):
     agenda = Agenda(Study("s", BASE, (search(5),)), terms(), lambda _: None)
     agenda.next()
     [begun] = under_way(agenda)
@@ -95,6 +95,7 @@ def test_a_search_without_a_score_has_no_figure(tmp_path):
     assert [outcome.history.epochs for outcome in begun.outcomes] == [9]
     [course] = search_pictures(begun, material(), Album(tmp_path))  # of one trial no field varies
     assert course.file.stem == "find-history"
+    assert drawn["find: progress"][1]["steps"] is None  # one trial in full is a point, and no line that a legend names
     assert account(begun.search)[0] == (
         "2 trials drawn by random: 1 ran in full, 0 were stopped early (asha), 0 failed, 1 runs now."
     )
