@@ -77,7 +77,7 @@ def _options(study: Study, given: Mapping[str, Any]) -> RunOptions:
 
 
 def _argument(name: str, value: Any) -> list[str]:
-    flag = f"--{name.replace('_', '-')}"
+    flag = f"--{name.strip('_').replace('_', '-')}"  # `for` is a word of Python's: `for_`
     if value is None:
         return []
     if isinstance(value, bool):

@@ -18,6 +18,7 @@ from sweeps.decisions.planning import PlannedStage, plan_study
 from sweeps.decisions.records import StageResult, stage_winners
 from sweeps.execution import memory
 from sweeps.execution.background import Background
+from sweeps.execution.bound import Bound
 from sweeps.execution.machines import Machines
 from sweeps.execution.memory import Demand
 from sweeps.execution.shared_data import SharedData
@@ -57,6 +58,7 @@ def run_study(
     That is 0, or 1 where trials or analyses failed, or something could not be kept. Raises UserError, before anything
     starts, for what the user can mend; KeyboardInterrupt after keeping what was done.
     """
+    bound = Bound(options.for_, options.budget)
     study = preparing.chosen(study, options)
     found = datasets.find(study.baseline.dataset, options.data_dir)
     images = Images.expected(found)
@@ -75,7 +77,7 @@ def run_study(
     with busy(console, f"reading {study.baseline.dataset}"):
         prepared, loaded = preparing.to_run(study, planned, options, console, found)
     ray = Background(partial(_ray_here, options.machines))
-    command = _Command(prepared, store, console, loaded, tell, ray)
+    command = _Command(prepared, store, console, loaded, tell, ray, bound)
     with tidy(), locked(command.spool / "driver.lock"), _ahead(command), ExitStack() as leased:
         with busy(console, "opening MLflow"):
             lease = Lease(store, study.name, command.say)
@@ -91,6 +93,7 @@ class _Command(Course):
     loaded: Loaded
     tell: Callable[[Ended], None]
     ray: Background  # of this machine
+    bound: Bound
 
     @property
     def spool(self) -> Path:
@@ -111,14 +114,14 @@ class _Command(Course):
             try:
                 if not agenda.over:
                     delivered = self._execute(agenda, runs, parents, connection, lease)
-                    program = _begin_to_end(self, agenda, runs) if delivered else None
+                    program = _begin_to_end(self, agenda, runs) if delivered and agenda.over else None
             finally:
                 with busy(self.console, "writing the report"):
                     written = self.write(agenda, runs)
             examined = self._examined(agenda) if delivered else None
             won = stage_winners(agenda.results)
             logged = examined is not None and log_best(self.store, won, runs, self.say, program)
-            if examined:
+            if examined and agenda.over:
                 answers = self._analyse(agenda, examined)
         if answers:
             written = self.write(agenda, runs, examining.sections(answers))
@@ -218,9 +221,9 @@ class _Command(Course):
         return {key: trial.run_id for key, trial in self.store.trials(keys).items()}
 
     @property
-    def _material(self) -> tuple[SharedData, Images, Mapping[str, bytes]]:
-        """What trials are trained on."""
-        return self.loaded.data, self.prepared.known.images, self.loaded.weights
+    def _material(self) -> tuple[Bound, SharedData, Images, Mapping[str, bytes]]:
+        """How long trials are trained, and on what."""
+        return self.bound, self.loaded.data, self.prepared.known.images, self.loaded.weights
 
     def _data_set(self) -> dict[str, str]:
         """Return the data set as MLflow is to have it."""
@@ -260,10 +263,10 @@ class _Command(Course):
             return ask(asked, self.loaded.data, kept, self.options.machines, self.ray, fresh=self.options.fresh)
 
     def _say_the_end(self, agenda: Agenda, delivered: bool) -> None:
-        ran, reused = len(agenda.tasks), len(agenda.reused)
+        ran, reused = sum(key in agenda.outcomes for key in agenda.tasks), len(agenda.reused)
         self.say(
             f"{ran} trials run, {reused} taken from earlier runs"
-            if ran
+            if ran or not agenda.over
             else f"nothing to run: all {reused} trials are done already"
         )
         for key, reasons in agenda.restarts.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -21,7 +22,8 @@ from trainables.errors import UserError, nearest, suggest
 
 NARROWEST, WIDEST = 20, 100  # columns of a help text
 # the least that a number may be
-LEAST = {"num_gpus": 0, "trials_per_gpu": 1, "num_cpus": 1, "epochs": 1, "seeds": 1, "num_trials": 1}
+LEAST = {"num_gpus": 0, "trials_per_gpu": 1, "num_cpus": 1, "epochs": 1, "seeds": 1, "num_trials": 1, "budget": 1}
+UNITS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}  # of a time, in seconds
 QUICK = "_quick"  # ends the name under which --quick runs a study
 
 
@@ -39,6 +41,8 @@ class RunOptions:
     seeds: int = 1
     vary_split: bool = False
     stages: tuple[str, ...] = ()
+    for_: float | None = None  # seconds
+    budget: int | None = None  # epochs, each with one seed
     early_stopping: bool = True
     grid_rule: str = BEHIND
     num_trials: int | None = None
@@ -182,6 +186,9 @@ def _add_extent(parser: Parser, stages: Sequence[str]) -> None:
     parser.add_flag("--weights", weights, metavar="FILE")
     again = "give each seed its own split into training and validation images; such trials are stored apart"
     parser.add_flag("--vary-split", again, action="store_true")
+    ends = "end after this time, such as 45m or 1h30m; what is left, the same command goes on with"
+    parser.add_flag("--for", ends, type=seconds, dest="for_", metavar="TIME")
+    parser.add_number("--budget", "end after N epochs, each of one trial with one seed, likewise")
     parser.add_flag("--fresh", "ignore earlier trials and train everything again", action="store_true")
 
 
@@ -223,6 +230,20 @@ def whole(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def seconds(text: str) -> float:
+    """Return the seconds of a time such as `90s`, `1.5h` or `1h30m`."""
+    parts = "".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in UNITS)
+    found = re.fullmatch(parts, text)
+    total = (
+        sum(float(number) * UNITS[unit] for unit, number in zip(UNITS, found.groups(), strict=True) if number)
+        if found
+        else 0
+    )
+    if not total:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time above 0, such as 90s, 45m, 1h30m or 2d")
+    return total
 
 
 def listed(text: str) -> tuple[str, ...]:

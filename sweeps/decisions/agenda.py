@@ -56,18 +56,25 @@ class Agenda:
 
         A search draws it only now, knowing all that has been told so far. `alone`: one that needs a GPU to itself.
         """
-        if alone:
-            return self.ledger.alone.pop(0) if self.ledger.alone else None
-        if self.ledger.queue:
-            return self.ledger.queue.pop(0)
-        for run in self._under_way():
-            if task := run.next():
-                return task
-        self.advance()  # a search that finds nothing more to draw is over
-        return None
+        if self.ledger.closed:
+            return None
+        task = self.ledger.pop(alone=alone)
+        if not (task or alone):
+            task = next(filter(None, (run.next() for run in self._under_way())), None)
+        if task:
+            self.ledger.running.add(task.key)
+        elif not alone:
+            self.advance()  # a search that finds nothing more to draw is over
+        return task
+
+    def close(self) -> None:
+        """Give nothing more out. What is under way ends with its epoch, and waits for another command."""
+        self.ledger.closed = True
 
     def ready(self, *, alone: bool = False) -> int:
         """Return how many trials next() could give out now, one after another; a search may turn out to have fewer."""
+        if self.ledger.closed:
+            return 0
         if alone:
             return len(self.ledger.alone)
         return len(self.ledger.queue) + sum(run.ready() for run in self._under_way())
@@ -76,6 +83,11 @@ class Agenda:
     def over(self) -> bool:
         """Whether every stage is decided."""
         return len(self._results) == len(self.study.all_stages)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing more is to be run now: it is over, or closed and nothing is under way."""
+        return self.over or (self.ledger.closed and not self.ledger.running)
 
     @property
     def results(self) -> list[StageResult]:
@@ -119,6 +131,7 @@ class Agenda:
         Then comes advance().
         """
         task = self.tasks[key]
+        self.ledger.running.discard(key)
         outcome = self.ledger.outcome(task.cell, key, history, task.seeds, reason)
         self.ledger.note(outcome)
         self._run_of(key).ended(key, history, reason)
@@ -132,10 +145,11 @@ class Agenda:
 
     def waits(self, key: str) -> bool:
         """Tell whether a trial that was not to go on for now is to do so later."""
-        return self._run_of(key).waits(key)
+        return key in self.ledger.cut or self._run_of(key).waits(key)
 
     def lay_aside(self, key: str, history: History) -> None:
         """Keep a trial that waits until next() gives it out again, or let_go() ends it."""
+        self.ledger.running.discard(key)
         self.ledger.waiting[key] = Waiting(self.tasks[key], history)
 
     def let_go(self) -> list[str]:
@@ -150,15 +164,12 @@ class Agenda:
 
         It may be called again for the same epoch.
         """
-        return self._run_of(key).goes_on(key, epoch, score)
-
-    def restarted(self, key: str, reason: str) -> int:
-        """Note why a trial under way starts again, and return how often it has."""
-        self.ledger.restarts.setdefault(key, []).append(reason)
-        return len(self.restarts[key])
+        goes_on = self._run_of(key).goes_on(key, epoch, score)
+        return goes_on and not self.ledger.cuts(key, epoch)
 
     def put_back(self, key: str, *, alone: bool = False) -> None:
         """Put a trial that was under way at the head of the queue; it goes on from its last snapshot."""
+        self.ledger.running.discard(key)
         task = self.ledger.tasks[key] = replace(self.tasks[key], alone=alone or self.tasks[key].alone)
         (self.ledger.alone if task.alone else self.ledger.queue).insert(0, task)
 
@@ -169,14 +180,6 @@ class Agenda:
         if self._news and self._on_end:
             self._news = False
             self._on_end()
-
-    def expected(self) -> list[Trial]:
-        """Return the trials still ahead of those given out, without those that searches will draw.
-
-        They are those that wait, and for stages that are not open yet their trials from the baseline, each once.
-        """
-        laid_aside = (each.task for each in self.ledger.waiting.values())
-        return [task.cell.trial for task in (*self.ledger.alone, *self.ledger.queue, *laid_aside)] + to_come(self)
 
     def _run_of(self, key: str) -> StageRun:
         return self._runs[self.tasks[key].stage]
@@ -247,6 +250,14 @@ def searches(agenda: Agenda) -> list[tuple[Search, StageRun | None]]:
     """Return the searches that are not decided, each with its course where it has begun."""
     found = (stage for stage in agenda.study.stages if isinstance(stage, Search))
     return [(each, agenda._runs.get(each.name)) for each in found if each.name not in agenda._results]
+
+
+def expected(agenda: Agenda) -> list[Trial]:
+    """Return the trials still ahead of those given out, without those that searches will draw.
+
+    They are those that wait, and for stages that are not open yet their trials from the baseline, each once.
+    """
+    return [task.cell.trial for task in agenda.ledger.ahead] + to_come(agenda)
 
 
 def to_come(agenda: Agenda) -> list[Trial]:

@@ -6,13 +6,17 @@ from collections.abc import Callable
 from statistics import fmean
 from typing import NamedTuple
 
+from sweeps.decisions.agenda import Agenda, searches, to_come
 from sweeps.decisions.confirmation import Confirmation
 from sweeps.decisions.drawing import SCREENING
+from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.race import epochs_of_race
+from sweeps.decisions.records import Task
 from sweeps.decisions.search_run import SearchRun
 from sweeps.decisions.stage_run import StageRun
 from sweeps.decisions.stages import Search
 from trainables.config import Trial
+from trainables.history import History
 
 Work = Callable[[Trial], float]  # of an epoch with one seed, in any unit
 
@@ -47,6 +51,25 @@ def of_search(stage: Search, run: StageRun | None, start: Trial, work: Work) -> 
     confirmed = min(stage.confirm, to_draw + len(run.draws))
     in_race = len(run.seeds) * epochs_of_race(confirmed, epochs, raced=run.raced)
     return Ahead(to_draw + confirmed, to_draw * each + rest + epoch * in_race)
+
+
+def of_study(agenda: Agenda) -> Ahead:
+    """Return the trials that a study has left when none is under way, and their epochs, each with one seed, if no trial
+    of a grid is stopped early.
+    """
+    ledger, beyond = agenda.ledger, to_come(agenda)
+    found = [of_search(stage, run, agenda.study.base(stage), lambda _: 1.0) for stage, run in searches(agenda)]
+    trials = len(ledger.ahead) + len(beyond) + sum(each.trials for each in found)
+    epochs = sum(_left(task, ledger) for task in ledger.ahead if not task.drawn)  # a search's are in its own estimate
+    epochs += len(agenda.terms.seeds) * sum(trial.training.epochs for trial in beyond)
+    return Ahead(trials, epochs + sum(each.work for each in found))
+
+
+def _left(task: Task, ledger: Ledger) -> int:
+    """Return the epochs that a trial has left, each with one seed."""
+    laid_aside = ledger.waiting.get(task.key)
+    reached = laid_aside.history if laid_aside else task.known.history if task.known else History({})
+    return sum(task.cell.trial.training.epochs - len(reached.records.get(seed, ())) for seed in task.seeds)
 
 
 def is_screened(seeds: tuple[int, ...]) -> bool:

@@ -35,11 +35,35 @@ class Ledger:
     tasks: dict[str, Task] = field(default_factory=dict)  # given out, or to be
     queue: list[Task] = field(default_factory=list)  # to be given out, the next one first
     alone: list[Task] = field(default_factory=list)  # likewise, of those that need a GPU to themselves
+    running: set[str] = field(default_factory=set)  # keys of those given out, until they come back
     waiting: dict[str, Waiting] = field(default_factory=dict)  # by key, those to be run on later
+    closed: bool = False  # whether nothing more is given out
+    cut: set[str] = field(default_factory=set)  # keys of those that wait for another command since then
     reused: list[str] = field(default_factory=list)  # keys that the store had
     restarts: dict[str, list[str]] = field(default_factory=dict)  # why each was needed
     counts: Counter[Status] = field(default_factory=Counter)  # of the outcomes, as they were noted
     best: Outcome | None = None  # of those that ran in full, the first of equals
+
+    @property
+    def ahead(self) -> list[Task]:
+        """Those to be given out, and those to be run on later."""
+        return [*self.alone, *self.queue, *(each.task for each in self.waiting.values())]
+
+    def pop(self, *, alone: bool) -> Task | None:
+        """Return the next one to be given out; None where there is none. `alone`: one that needs a GPU to itself."""
+        waits = self.alone if alone else self.queue
+        return waits.pop(0) if waits else None
+
+    def cuts(self, key: str, epoch: int) -> bool:
+        """Tell whether a trial that would run on after an epoch waits for another command, since it is closed."""
+        if self.closed and epoch < self.tasks[key].cell.trial.training.epochs:
+            self.cut.add(key)
+        return key in self.cut
+
+    def restarted(self, key: str, reason: str) -> int:
+        """Note why a trial under way starts again, and return how often it has."""
+        self.restarts.setdefault(key, []).append(reason)
+        return len(self.restarts[key])
 
     def note(self, outcome: Outcome) -> None:
         """Take what a trial came to; it replaces what it came to before. The panel asks for the counts all the time."""

@@ -9,6 +9,7 @@ from typing import Any
 from sweeps.decisions.agenda import Agenda, threads
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.status import Status
+from sweeps.execution.bound import Bound
 from sweeps.execution.helpers import Helpers
 from sweeps.execution.histories import Histories
 from sweeps.execution.messages import Failure, Help, Order, Place, Progress
@@ -36,6 +37,7 @@ class Dispatcher:
     images: Images  # that trials are trained on
     cores: int = 1  # of the machine that has most
     parents: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by stage, the tags of its MLflow runs
+    bound: Bound = field(default_factory=Bound)
     histories: Histories = field(default_factory=Histories)
     watchdog: Watchdog = field(default_factory=Watchdog)
     noted: set[str] = field(default_factory=set)  # what workers had to say: others have the same, and it is said once
@@ -46,6 +48,8 @@ class Dispatcher:
 
     def place(self, asked: Collection[Place]) -> Place | None:
         """Return a place to ask for beside those `asked` for already; None where they are enough."""
+        if self.agenda.ledger.closed:
+            return None
         if self.agenda.ready(alone=True) > sum(each.alone for each in asked):
             return Place(1.0, alone=True)
         others = sum(not each.alone for each in asked)
@@ -61,7 +65,15 @@ class Dispatcher:
         task = self.agenda.next(alone=place.alone)
         if task:
             return order(task, place.device, {**self.tags, **self.parents.get(task.stage, {})})
-        return None if place.gpu else self.helpers.send(place.device)
+        return None if place.gpu or self.agenda.ledger.closed else self.helpers.send(place.device)
+
+    def close_at_bound(self) -> None:
+        """Give nothing more out where the command has come to its limits."""
+        ledger = self.agenda.ledger
+        under_way = sum(len(ledger.tasks[key].seeds) for key in ledger.running)
+        if not ledger.closed and (reached := self.bound.reached(under_way)):
+            self.agenda.close()
+            self.display.closed(reached)
 
     def started(self, key: str, actor: Any) -> None:
         """Note that a worker has taken up a trial."""
@@ -92,6 +104,7 @@ class Dispatcher:
             if note not in self.noted:
                 self.noted.add(note)
                 self.display.noted(self.agenda.tasks[key], note)
+        self.bound.trained += progress.trained
         newest = self.histories.add(key, progress)
         self.display.progressed(self.agenda.tasks[key], progress.epoch, newest)
 
@@ -162,7 +175,7 @@ class Dispatcher:
         return f"; it was estimated to take {gigabytes(size)} at most"
 
     def _again(self, key: str, reason: str) -> None:
-        often = self.agenda.restarted(key, reason)
+        often = self.agenda.ledger.restarted(key, reason)
         self.display.restarted(self.agenda.tasks[key], reason, often, RESTARTS)
 
     def _lost(self, key: str) -> None:

@@ -65,9 +65,11 @@ class EarlyStopping(FIFOScheduler):
         return {}
 
     def _goes_on(self, order: Order, news: Progress, result: dict[str, Any]) -> bool:
+        if not all(self.agenda.goes_on(order.key, *score) for score in news.scores()):
+            return False
         rungs = self._rungs(order)
         if rungs is None:
-            return all(self.agenda.goes_on(order.key, *score) for score in news.scores())
+            return True
         if rungs.on_trial_result(None, _Counted(order.key), result) == self.STOP:
             self.stopped.setdefault(order.key, news.epoch)
         return news.epoch < self.stopped.get(order.key, math.inf)

@@ -118,6 +118,11 @@ class Progress:
     marks: Mapping[int, Marks] = field(default_factory=dict)  # by seed, of the chosen epochs: with the last epoch alone
     notes: tuple[str, ...] = ()  # what the user is to know of how it is trained, a line each
 
+    @property
+    def trained(self) -> int:
+        """How many replicates this epoch was trained with; others of the trial may have run all before."""
+        return sum(bool(new.records) and new.after + len(new.records) == self.epoch for new in self.records.values())
+
     def scores(self) -> list[tuple[int, float]]:
         """Return the validation scores that may be new to the driver, each after its epoch."""
         return list(enumerate((*self.earlier, self.val_score), start=self.epoch - len(self.earlier)))

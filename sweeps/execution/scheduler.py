@@ -17,6 +17,7 @@ from ray.tune.search import Searcher
 from sweeps import interruption
 from sweeps.decisions.agenda import Agenda
 from sweeps.execution import local_ray
+from sweeps.execution.bound import Bound
 from sweeps.execution.dispatcher import RESTARTS, Dispatcher
 from sweeps.execution.early_stopping import EarlyStopping
 from sweeps.execution.messages import Failure, Help, Order, Place, Progress, message
@@ -40,6 +41,7 @@ TUNE_SETTINGS = {
 
 def execute(
     agenda: Agenda,
+    bound: Bound,
     data: SharedData,
     images: Images,
     weights: Mapping[str, bytes],
@@ -49,7 +51,7 @@ def execute(
     tags: Mapping[str, str],
     parents: Mapping[str, Mapping[str, str]],
 ) -> None:
-    """Run the agenda's trials until every stage is decided.
+    """Run the agenda's trials until every stage is decided, or what is under way at the `bound` has ended its epoch.
 
     A trial whose process was lost, or that hung, starts again from its last snapshot, RESTARTS times at most. One that
     finds no room on a GPU runs once more, with a GPU to itself.
@@ -60,7 +62,9 @@ def execute(
     os.environ.update({name: value for name, value in TUNE_SETTINGS.items() if name not in os.environ})
     send_no_variables()
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say of its own files concerns nobody
-    dispatcher = Dispatcher(agenda, tracker, display, tags, resources.get("gpu", 0.0), images, _most_cores(), parents)
+    dispatcher = Dispatcher(
+        agenda, tracker, display, tags, resources.get("gpu", 0.0), images, _most_cores(), parents, bound
+    )
     trainable = tune.with_resources(
         tune.with_parameters(
             Worker, data=data.reference(), weights=dict(weights), watch=agenda.study.watch, tracker=tracker
@@ -93,7 +97,7 @@ def _most_cores() -> int:
 
 
 def _fit_all(trainable: Any, stopping: EarlyStopping, dispatcher: Dispatcher) -> None:
-    while not dispatcher.agenda.over:
+    while not dispatcher.agenda.at_rest:
         try:
             _fit(trainable, stopping, dispatcher)
         except RuntimeError as error:  # by Ray's memory monitor, where a cluster has it on, all of Tune's run ends
@@ -140,7 +144,7 @@ class Places(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the config of one more place, None where there are enough."""
-        if self.dispatcher.agenda.over:
+        if self.dispatcher.agenda.at_rest:
             return Searcher.FINISHED
         place = self.dispatcher.place(self.asked.values())
         if place is None:
@@ -176,6 +180,7 @@ class Listener(tune.Callback):
     def on_step_begin(self, **_: Any) -> None:
         """Stop where that was asked for, as nothing breaks off halfway between two steps; look for what hangs."""
         interruption.check()
+        self.dispatcher.close_at_bound()
         self.dispatcher.watchdog.kill_what_hangs()
 
     def on_trial_recover(self, trial: Any, **_: Any) -> None:

@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.decisions.agenda import Agenda, searches
-from sweeps.decisions.ahead import is_screened
-from sweeps.decisions.labels import counted
+from sweeps.decisions.ahead import is_screened, of_study
+from sweeps.decisions.labels import counted, span
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Task
 from sweeps.decisions.status import Status
@@ -50,6 +50,8 @@ class Display:
 
     def __exit__(self, *exception: object) -> None:
         self.live.stop()
+        if self.agenda.ledger.closed and not self.agenda.over:
+            self._say(self._left())
 
     def started(self, task: Task) -> None:
         """Note that a worker has taken up a trial."""
@@ -91,8 +93,12 @@ class Display:
         self._say(Text.assemble(f"{task.name}: ", (word, COLOURS[outcome.status]), rest))
 
     def laid_aside(self, task: Task) -> None:
-        """Note that a trial waits until others have come as far."""
+        """Note that a trial waits until others have come as far, or for another command."""
         self.running.pop(task.key, None)
+
+    def closed(self, reason: str) -> None:
+        """Note that no trial begins any more, nor any further epoch."""
+        self._say(Text.assemble((reason, "yellow"), "; what is under way ends with its epoch"))
 
     def _say(self, line: Text) -> None:
         self.spoken = time.monotonic()
@@ -142,6 +148,14 @@ class Display:
         best = self.agenda.ledger.best
         return Text(f"best so far {100 * best.score:.1f} % ({best.cell.label})" if best else "")
 
+    def _left(self) -> Text:
+        """Say what another command would go on with."""
+        left, how = of_study(self.agenda), "about" if searches(self.agenda) else "at most"
+        seconds = self.progress.seconds_left({})
+        time_left = "" if seconds is None else f", {how} {span(seconds)}"
+        of = f"{counted(left.trials, 'trial')} with {how} {counted(round(left.work), 'epoch')}{time_left}"
+        return Text(f"left: {of}; the same command goes on from here")
+
     def _time_left(self) -> Text:
         """Say how long the rest takes: with a search about, else at most, as trials may stop early."""
         seconds = self.progress.seconds_left(self._under_way())
@@ -167,11 +181,3 @@ def describe(outcome: Outcome) -> str:
     if outcome.status == Status.CENSORED:
         return f"stopped early after {epochs} of {outcome.cell.trial.training.epochs} epochs: {found}"
     return f"done, {epochs} epochs: {found}"
-
-
-def span(seconds: float) -> str:
-    """Return a duration as people say it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d}"

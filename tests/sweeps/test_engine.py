@@ -26,6 +26,7 @@ from sweeps.execution.machines import Machines
 from sweeps.execution.shared_data import SharedData
 from sweeps.options import RunOptions
 from sweeps.study import Choice, Search, Space, Stage, Study, Watch
+from sweeps.tracking.store import Store
 from trainables.checkpoint import load
 from trainables.config import CNN, Training, Trial
 from trainables.datasets import load as load_data
@@ -358,6 +359,34 @@ def test_what_is_stopped_early_is_censored_and_run_on_when_asked(tmp_path, image
     bench.run(one_stage)
     assert [row["epochs"] for row in bench.rows("lr")] == ["8"] * 5
     assert len(bench.runs()) == 5
+
+
+def epochs_of(bench: Bench) -> list[int]:
+    """Return how many epochs the store has of each trial with one seed."""
+    store = Store(bench.uri)
+    return sorted(len(each.curves["seeds"]["0"]) for each in store.trials(store.trials(None)).values())
+
+
+def test_a_command_ends_at_its_budget_and_the_same_one_goes_on_to_the_same_numbers(tmp_path, images):
+    three = study(images, (0.001, 0.05, 0.02), epochs=4).only(("lr",))
+    bench = Bench(tmp_path / "in_parts")
+    status, said = bench.run(three, budget=5)
+    assert status == 0
+    assert "the budget (5 epochs) is spent; what is under way ends with its epoch" in said
+    trained = epochs_of(bench)
+    assert 5 <= sum(trained) <= 6  # exact where Ray passes epochs on one by one
+    assert f"with at most {3 * 4 - sum(trained)} epochs, at most" in said
+    status, said = bench.run(three, for_=1e-9)  # over before it begins
+    assert (status, epochs_of(bench)) == (0, trained)
+    assert "the same command goes on from here" in said
+    assert "nothing to run" not in said
+    assert bench.run(three)[0] == 0
+    whole = Bench(tmp_path / "at_once")
+    whole.run(three)
+    same = ("lr", "status", "epochs", "final train loss", "best test acc %", "validation acc %", "key")
+    assert [[row[name] for name in same] for row in bench.rows("lr")] == [
+        [row[name] for name in same] for row in whole.rows("lr")
+    ]
 
 
 def test_fresh_sets_earlier_runs_aside_and_gets_the_same_numbers(tmp_path, images):

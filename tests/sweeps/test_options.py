@@ -1,3 +1,4 @@
+import argparse
 import re
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -6,7 +7,7 @@ import pytest
 
 from sweeps.execution import gpus
 from sweeps.main import status
-from sweeps.options import RunOptions, _parser, parse
+from sweeps.options import RunOptions, _parser, parse, seconds
 from sweeps.preparing import chosen
 from sweeps.study import Stage, Study
 from trainables.config import Training, Trial
@@ -44,6 +45,8 @@ def test_without_flags_the_contract_of_the_design_holds(monkeypatch):
         tracking_uri=None,
         address=None,
         fresh=False,
+        for_=None,
+        budget=None,
     )
 
 
@@ -62,6 +65,10 @@ def test_every_flag_is_read(monkeypatch):
         "--output",
         "here",
         "--fresh",
+        "--for",
+        "1.5h",
+        "--budget",
+        "500",
     )
     assert options == RunOptions(
         num_gpus=2,
@@ -72,6 +79,8 @@ def test_every_flag_is_read(monkeypatch):
         output=Path("here"),
         fresh=True,
         address="ray://head:1",
+        for_=5400.0,
+        budget=500,
     )
 
 
@@ -80,7 +89,7 @@ def test_every_flag_is_read(monkeypatch):
     [
         (["--num-gpu", "4"], "error: unknown argument '--num-gpu'; did you mean '--num-gpus'?"),
         (["--gpus", "4"], "error: unknown argument '--gpus'; did you mean '--num-gpus'?\n"),
-        (["foo"], "error: unknown argument 'foo'; --help shows what there is\n"),
+        (["qux"], "error: unknown argument 'qux'; --help shows what there is\n"),
         (["--lr=0.1"], "error: unknown argument '--lr=0.1'; --help shows what there is\n"),
         (["--epochs", "ten"], "error: --epochs: 'ten' is not a whole number"),
         (["--epochs"], "error: --epochs: expected one argument"),
@@ -92,6 +101,8 @@ def test_every_flag_is_read(monkeypatch):
             "error: --rule: 'x' is not known; known: asha, freeze-thaw, hyperband, median, pasha, none\n",
         ),
         (["--dataset", "x"], "error: unknown data set 'x'; known: cifar10, .*, cifar100, svhn, stl10, folder:PATH\n"),
+        (["--for", "2x"], "error: --for: '2x' is not a time above 0, such as 90s, 45m, 1h30m or 2d\n"),
+        (["--budget", "0"], "error: --budget is 0, but must be at least 1"),
         (["--epochs", "0"], "error: --epochs is 0, but must be at least 1"),
         (["--seeds", "-1"], "error: --seeds is -1, but must be at least 1"),
         (["--stages", "conv_layer"], "error: study small has no stage 'conv_layer'; did you mean 'conv_layers'?"),
@@ -237,7 +248,7 @@ def test_the_defaults_of_the_flags_are_those_of_the_options(monkeypatch):
     assert {field.name: parser.get_default(field.name) for field in fields(RunOptions)} == asdict(RunOptions())
 
 
-@pytest.mark.parametrize("name", ["num_gpus", "trials_per_gpu", "num_cpus", "epochs", "seeds", "num_trials"])
+@pytest.mark.parametrize("name", ["num_gpus", "trials_per_gpu", "num_cpus", "epochs", "seeds", "num_trials", "budget"])
 def test_numbers_have_a_least_value(name):
     least = 0 if name == "num_gpus" else 1
     assert getattr(RunOptions(**{name: least}), name) == least
@@ -256,3 +267,25 @@ def test_quick_is_the_same_study_under_its_own_name_on_the_embedded_data():
     assert (quick.name, quick.baseline.dataset, quick.baseline.training.epochs) == ("small_quick", "shapes", 6)
     assert [stage.vary for stage in quick.stages] == [stage.vary for stage in STUDY.stages]
     assert chosen(STUDY, RunOptions(quick=True, epochs=2)).baseline.training.epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90s", 90),
+        ("45m", 2700),
+        ("2h", 7200),
+        ("1h30m", 5400),
+        ("1d2h3m4s", 93_784),
+        ("0.5h", 1800),
+        ("1.5d", 129_600),
+    ],
+)
+def test_a_time_is_read_as_people_write_it(text, expected):
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0s", "0h0m", "2", "h", "-1h", "30m1h", "1h 30m", "1e3s", "infs"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match=f"^{text!r} is not a time above 0"):
+        seconds(text)

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.decisions.agenda import Agenda, keep_failures, searches, under_way
+from sweeps.decisions.agenda import Agenda, expected, keep_failures, searches, under_way
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.records import Drawn, Known
 from sweeps.study import Choice, Search, Space, Stage, Study
@@ -174,7 +174,7 @@ def test_a_trial_that_is_put_back_is_next_and_stays_alone_once_it_must_be():
     assert agenda.next(alone=True).key == second.key
     assert (agenda.ready(alone=True), agenda.next(alone=True)) == (0, None)
     agenda.put_back(second.key)
-    assert second.cell.trial in agenda.expected()
+    assert second.cell.trial in expected(agenda)
     assert agenda.next(alone=True) == agenda.tasks[second.key]
     assert agenda.tasks[second.key].alone
     assert agenda.next() == first
@@ -193,8 +193,8 @@ def test_as_many_trials_are_ready_as_can_be_given_out_one_after_another():
 def test_restarts_are_counted_by_trial_and_kept_with_its_outcome():
     agenda = Driver().agenda
     first, second = agenda.next(), agenda.next()
-    assert [agenda.restarted(first.key, why) for why in ("a node was lost", "out of memory")] == [1, 2]
-    assert agenda.restarted(second.key, "a node was lost") == 1
+    assert [agenda.ledger.restarted(first.key, why) for why in ("a node was lost", "out of memory")] == [1, 2]
+    assert agenda.ledger.restarted(second.key, "a node was lost") == 1
     assert agenda.restarts == {first.key: ["a node was lost", "out of memory"], second.key: ["a node was lost"]}
     assert end(agenda, first, 0.5, 0.6).restarts == ("a node was lost", "out of memory")
 
@@ -256,7 +256,7 @@ def test_a_grids_trials_wait_for_each_other_and_the_best_run_on_first():
     second, third = lay_aside(agenda, (0.8, 0.8, 0.8)), lay_aside(agenda, (0.7, 0.7, 0.7))
     first = lay_aside(agenda, (0.8, 0.8, 0.85))
     assert agenda.ready() == 4
-    assert len(agenda.expected()) == 4
+    assert len(expected(agenda)) == 4
     assert not {first.key, second.key, third.key} & agenda.outcomes.keys()
     last, goes_on = reach(agenda, (0.81, 0.81, 0.81))
     assert (goes_on, agenda.waits(last.key)) == (False, True)  # nobody is to start, but the third shows more
@@ -397,7 +397,7 @@ def test_what_is_still_ahead_is_the_queue_and_the_trials_of_stages_to_come():
     agenda = Driver().agenda
 
     def ahead():
-        return [(trial.model.conv_layers, trial.model.channels, trial.model.pooling) for trial in agenda.expected()]
+        return [(trial.model.conv_layers, trial.model.channels, trial.model.pooling) for trial in expected(agenda)]
 
     narrow, wide = (4, 8), (8, 16)
     to_come = [(2, wide, "max"), (2, narrow, "none")]
@@ -416,9 +416,9 @@ def test_what_is_still_ahead_is_the_queue_and_the_trials_of_stages_to_come():
 
 def test_what_is_ahead_is_asked_for_with_every_epoch_and_works_no_key_out_again(monkeypatch):
     agenda = Driver().agenda
-    ahead = agenda.expected()
+    ahead = expected(agenda)
     monkeypatch.setattr(Trial, "key", None)
-    assert agenda.expected() == ahead
+    assert expected(agenda) == ahead
 
 
 def test_skipped_stages_are_not_ahead():
@@ -426,21 +426,21 @@ def test_skipped_stages_are_not_ahead():
     first, second, own = (agenda.next() for _ in range(3))
     for task in (first, second):
         end(agenda, task, reason="it broke")
-    assert agenda.expected() == []
+    assert expected(agenda) == []
     end(agenda, own, 0.5, 0.5)
     assert agenda.over
 
 
 def test_what_a_search_will_draw_is_not_among_what_is_expected():
     agenda = agenda_of(FIND, BESIDE)
-    assert len(agenda.expected()) == len(BESIDE.vary["training.lr"])
+    assert len(expected(agenda)) == len(BESIDE.vary["training.lr"])
     [(stage, run)] = searches(agenda)
     assert stage.name == "find"
     assert run is not None
     while not agenda.over:
         task = agenda.next()
         if task.stage == "beside":
-            assert [trial.training.lr for trial in agenda.expected()] == [0.2]
+            assert [trial.training.lr for trial in expected(agenda)] == [0.2]
             break
         agenda.finish(task.key, history([0.5, 0.6], [0.5, 0.6]))
         agenda.advance()

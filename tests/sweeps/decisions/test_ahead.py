@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from sweeps.decisions.agenda import Agenda, searches
-from sweeps.decisions.ahead import Ahead, is_screened, of_search
+from sweeps.decisions.ahead import Ahead, is_screened, of_search, of_study
+from sweeps.decisions.records import Known
+from sweeps.decisions.status import Status
 from sweeps.study import Choice, Search, Space, Stage, Study
 from tests.sweeps.outcomes import history, terms
 from trainables.config import CNN, Training, Trial
@@ -143,3 +145,25 @@ def test_who_is_screened_is_known_by_the_seed():
     assert is_screened((0,))
     assert not is_screened((1,))
     assert not is_screened((0, 1))
+
+
+def test_of_a_whole_study_it_is_what_waits_what_no_stage_has_begun_and_what_searches_will_draw():
+    grid = Stage("lr", {"training.lr": (0.1, 0.2, 0.3)})
+    after = Stage("depth", {"model.conv_layers": (0, 1)})
+    agenda = Agenda(Study("s", BASE, (grid, after, replace(FIND, start=BASE))), terms((0, 1)), lambda _: None)
+    searched = 5 * 4 + 2 * 3 * 4
+    # the grid's three, then two depths, each with four epochs and two seeds
+    assert of_study(agenda) == (3 + 2 + 7, (3 + 2) * 4 * 2 + searched, 0)
+    first, second = agenda.next(), agenda.next()
+    agenda.finish(first.key, history([0.5] * 4, [0.5] * 4))
+    agenda.close()
+    assert not agenda.goes_on(second.key, 1, 0.5)
+    agenda.lay_aside(second.key, history([0.5], [0.5]))
+    assert of_study(agenda) == (2 + 2 + 7, 3 * 2 + (1 + 2) * 4 * 2 + searched, 0)
+
+
+def test_the_epochs_that_the_store_has_of_a_trial_are_not_ahead():
+    grid = Study("s", BASE, (Stage("lr", {"training.lr": (0.1, 0.2)}),))
+    keys = [task.key for task in Agenda(grid, terms((0, 1)), lambda _: None).ledger.queue]
+    known = {keys[0]: Known(Status.INTERRUPTED, history([0.5] * 3), "run")}
+    assert of_study(Agenda(grid, terms((0, 1)), lambda _: None, known)) == (2, 1 + 4 + 4 + 4, 0)

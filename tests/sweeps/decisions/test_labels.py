@@ -1,6 +1,6 @@
 import pytest
 
-from sweeps.decisions.labels import brief, interval, label, listed, points
+from sweeps.decisions.labels import brief, interval, label, listed, points, span
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,11 @@ def test_a_number_that_was_drawn_is_brief_and_all_else_as_labels_are():
     assert [brief(value) for value in (0.00123456, 12, "max", None, (16, 32))] == [
         *("0.00123", "12", "max", "none", "16-32")
     ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(5.4, "5 s"), (89, "89 s"), (90, "2 min"), (600, "10 min"), (5399, "1 h 30"), (5300, "88 min"), (7500, "2 h 05")],
+)
+def test_durations_are_said_as_people_say_them(seconds, said):
+    assert span(seconds) == said

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.agenda import Agenda, expected
 from sweeps.decisions.planning import plan_study
 from sweeps.decisions.recheck import final_winner
 from sweeps.decisions.records import Known
@@ -214,10 +214,10 @@ def test_a_plan_foresees_every_trial_whoever_wins(number):
 def test_what_is_still_ahead_counts_one_trial_a_stage():
     study = Study("s", BASE, (DEPTH, WIDTH, OWN), recheck=True)
     agenda = Agenda(study, terms(), lambda _: None)
-    assert len(agenda.expected()) == 2 + 2 + 2 + 2  # depth, width less the baseline, own; rechecks of two
+    assert len(expected(agenda)) == 2 + 2 + 2 + 2  # depth, width less the baseline, own; rechecks of two
     course = Course(study, stop_after=6)
-    assert course.agenda.expected() == [BASE.with_values({"model.conv_layers": 1, "model.channels": (16, 32)})]
-    assert Course(study).agenda.expected() == []
+    assert expected(course.agenda) == [BASE.with_values({"model.conv_layers": 1, "model.channels": (16, 32)})]
+    assert expected(Course(study).agenda) == []
 
 
 def test_with_some_of_the_stages_only_these_are_rechecked():

@@ -8,6 +8,7 @@ import ray
 
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.status import Status
+from sweeps.execution.bound import Bound
 from sweeps.execution.dispatcher import RESTARTS, Dispatcher
 from sweeps.execution.messages import Failure, NewRecords, Place, Progress
 from sweeps.execution.tracker_actor import TrackerActor
@@ -404,3 +405,51 @@ def test_a_place_has_the_cores_that_its_trial_has_threads_or_as_many_as_there_ar
     made.gpu = 0.0
     made.helpers.wanted = lambda: True
     assert made.place([first, second]) == Place(0.0, cores=3)  # as the baseline: whom it will help is not known yet
+
+
+def test_at_its_bound_it_gives_nothing_more_out_and_what_is_under_way_waits_for_another_command():
+    dispatcher = judging(ROWS)
+    dispatcher.bound = Bound(epochs=4)
+    first, second = begin(dispatcher), begin(dispatcher)
+    reach(dispatcher, first, [0.5])
+    dispatcher.close_at_bound()  # one epoch is trained, and two are under way
+    reach(dispatcher, second, [0.5])
+    assert "closed" not in [call[0] for call in dispatcher.display.calls]
+    for _ in range(2):
+        dispatcher.close_at_bound()
+    assert dispatcher.display.calls[-1] == ("closed", "the budget (4 epochs) is spent")
+    assert [call[0] for call in dispatcher.display.calls].count("closed") == 1
+    assert (dispatcher.place([]), dispatcher.next(Place(0.0)), dispatcher.agenda.at_rest) == (None, None, False)
+    reach(dispatcher, first, [0.5], after=1)
+    assert dispatcher.agenda.goes_on(first.key, 2, 0.5) is False  # as it was reported again
+    reach(dispatcher, second, [0.5], after=1)
+    assert dispatcher.bound.trained == 4
+    assert dispatcher.agenda.at_rest
+    assert not dispatcher.agenda.over
+    waiting = {key: each.history.epochs for key, each in dispatcher.agenda.ledger.waiting.items()}
+    assert waiting == {first.key: 2, second.key: 2}
+    dispatcher.interrupted()
+    ended = {call[1:3] for call in dispatcher.tracker.handle.calls}
+    assert ended == {(first.key, Status.INTERRUPTED), (second.key, Status.INTERRUPTED)}
+
+
+def test_a_trial_whose_last_epoch_is_under_way_at_the_bound_ends_as_always(dispatcher):
+    order = begin(dispatcher)
+    train(dispatcher, order, 0.5)
+    dispatcher.bound = Bound(epochs=1)
+    dispatcher.close_at_bound()
+    assert dispatcher.agenda.goes_on(order.key, 2, 0.6)
+    train(dispatcher, order, 0.5, 0.6)
+    dispatcher.ended(order.key, None)
+    assert dispatcher.agenda.outcomes[order.key].status == Status.DONE
+    assert dispatcher.agenda.at_rest
+
+
+def test_a_trial_that_is_lost_at_the_bound_is_under_way_until_it_is_put_back(dispatcher):
+    order = begin(dispatcher)
+    dispatcher.agenda.close()
+    dispatcher.lost(order.key)
+    assert not dispatcher.agenda.at_rest
+    dispatcher.agenda.put_back(order.key)
+    assert dispatcher.agenda.at_rest
+    assert dispatcher.agenda.next() is None

@@ -176,3 +176,14 @@ def test_a_search_is_asked_about_every_score_also_those_of_epochs_before():
     assert trials.report(trial, 2, 0.6, earlier=(0.5,)) == GO_ON
     assert trials.report(trial, 3, 0.7) == STOP
     assert asked == [(key, 1, 0.5), (key, 2, 0.6), (key, 3, 0.7)]
+
+
+@pytest.mark.parametrize("rule", ["asha", "behind"])
+def test_once_closed_every_trial_stops_with_its_epoch_whoever_decides(rule):
+    trials = Trials(Stage("lr", {"training.lr": (0.1, 0.2)}), rule=rule)
+    first, second = trials.next(), trials.next()
+    assert trials.report(first, 1, 0.5) == GO_ON
+    trials.agenda.close()
+    assert trials.report(second, 1, 0.5) == STOP
+    assert trials.report(first, 2, 0.5, kept=False) == GO_ON  # its snapshot is to come
+    assert told(first) == 1

@@ -100,3 +100,12 @@ def test_why_a_worker_gave_its_process_up_reaches_the_driver_as_it_was():
 def test_out_of_memory_is_the_gpu_s():
     assert failure(torch.OutOfMemoryError("CUDA out of memory")).out_of_memory
     assert not failure(MemoryError()).out_of_memory
+
+
+def test_an_epoch_counts_for_the_replicates_that_it_was_trained_with():
+    """Of three replicates one had run all five epochs before, and reports nothing new, or all that it has."""
+    new, old = NewRecords(1, (record(0.5),)), NewRecords(0, (record(0.5),) * 5)
+    assert Progress(2, 0.5, False, (), {0: old, 1: new, 2: new}).trained == 2
+    last = NewRecords(4, (record(0.5),))
+    assert Progress(5, 0.5, True, (), {0: NewRecords(5, ()), 1: last, 2: last}).trained == 2
+    assert Progress(2, 0.5, False, (0.5,), {1: NewRecords(0, (record(0.5),) * 2)}).trained == 1  # just taken up

@@ -28,7 +28,7 @@ class Told:
     """
 
     def __init__(self, *orders):
-        self.calls, self.orders, self.over = [], list(orders), False
+        self.calls, self.orders, self.at_rest = [], list(orders), False
         self.agenda = self.watchdog = self
 
     def place(self, asked):
@@ -76,7 +76,7 @@ def test_tune_is_asked_for_as_many_places_as_trials_are_ready_and_hears_of_the_e
     assert [places.suggest(name) for name in "abc"] == [PLACE.to_config(), PLACE.to_config(), None]
     assert places.asked == {"a": PLACE, "b": PLACE}
     assert len(dispatcher.orders) == 2  # none is given out before a worker takes it
-    dispatcher.over = True
+    dispatcher.at_rest = True
     assert places.suggest("d") == Searcher.FINISHED
 
 
@@ -181,10 +181,10 @@ def test_only_progress_is_an_epoch():
     assert dispatcher.calls == [("progressed", ORDER.key, PROGRESS)]
 
 
-def test_the_watchdog_looks_at_every_step():
+def test_the_bound_and_the_watchdog_are_looked_at_with_every_step():
     dispatcher = Told()
     listening(dispatcher).on_step_begin(iteration=1, trials=[])
-    assert dispatcher.calls == [("kill_what_hangs",)]
+    assert dispatcher.calls == [("close_at_bound",), ("kill_what_hangs",)]
 
 
 def test_a_request_to_stop_is_heard_between_two_steps():

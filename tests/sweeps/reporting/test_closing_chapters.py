@@ -77,7 +77,7 @@ def test_it_is_said_how_to_do_it_again():
 def test_the_appendix_has_all_tables_folded_and_tells_of_failures():
     agenda = over(())
     task = agenda.next()
-    agenda.restarted(task.key, "it hung")
+    agenda.ledger.restarted(task.key, "it hung")
     agenda.finish(task.key, material().best.history, reason="it broke")
     blocks = appendix_chapter(material(agenda)).blocks
     assert [block.title for block in blocks if isinstance(block, Folded)] == ["depth (conv_layers): full tables"]

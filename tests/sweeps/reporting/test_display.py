@@ -5,9 +5,10 @@ import pytest
 from rich.console import Console
 
 from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.labels import span
 from sweeps.decisions.status import Status
 from sweeps.reporting import display
-from sweeps.reporting.display import QUIET_SECONDS, Display, describe, span
+from sweeps.reporting.display import QUIET_SECONDS, Display, describe
 from sweeps.study import Choice, Search, Space, Stage, Study
 from tests.sweeps.outcomes import history, outcome, record, terms
 from trainables.config import CNN, Training, Trial
@@ -85,7 +86,7 @@ def test_without_a_terminal_it_is_never_quiet_for_long_and_never_chatty(watched)
 
 def test_the_summary_counts_and_names_the_best(watched):
     first, second = watched.start(), watched.start()
-    watched.agenda.restarted(first.key, "its process was lost")
+    watched.agenda.ledger.restarted(first.key, "its process was lost")
     watched.end(first, 0.5, 0.6, 0.8, 0.7)
     watched.display.progressed(second, 1, record(0.9))
     summary = watched.display._summary().plain
@@ -208,7 +209,7 @@ def test_a_loss_that_is_far_off_takes_no_more_room(loss, said, watched):
 @pytest.mark.parametrize("width", [80, 140])
 def test_each_line_of_the_panel_has_room_in_a_terminal(width, watched):
     first, second = watched.start(), watched.start()
-    watched.agenda.restarted(second.key, "its process was lost")
+    watched.agenda.ledger.restarted(second.key, "its process was lost")
     watched.end(first, *[0.5] * 4)
     watched.display.console = Console(file=watched.text, width=width)
     watched.display.progressed(second, 1, record(0.75))
@@ -234,9 +235,25 @@ def test_an_outcome_in_a_line():
     assert describe(outcome("a", [0.5], status="failed")) == "failed: it broke"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(5.4, "5 s"), (89, "89 s"), (90, "2 min"), (600, "10 min"), (5399, "1 h 30"), (5300, "88 min"), (7500, "2 h 05")],
-)
-def test_durations_are_said_as_people_say_them(seconds, said):
-    assert span(seconds) == said
+def test_at_its_bound_a_command_says_which_and_what_is_left(watched):
+    first, second = watched.start(), watched.start()
+    watched.now += 10
+    watched.display.progressed(first, 1, record(0.5))
+    watched.display.closed("the budget (2 epochs) is spent")
+    watched.agenda.close()
+    for task in (first, second):
+        watched.agenda.lay_aside(task.key, history([0.5]))
+        watched.display.laid_aside(task)
+    watched.display.__exit__()
+    assert watched.lines() == [
+        "the budget (2 epochs) is spent; what is under way ends with its epoch",
+        "left: 2 trials with at most 6 epochs, at most 60 s; the same command goes on from here",
+    ]
+
+
+def test_where_nothing_was_trained_nobody_knows_how_long_the_rest_takes(watched):
+    watched.display.__exit__()
+    assert watched.lines() == []  # nothing is said of one that is not closed
+    watched.agenda.close()
+    watched.display.__exit__()
+    assert watched.lines() == ["left: 2 trials with at most 8 epochs; the same command goes on from here"]
