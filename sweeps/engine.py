@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from sweeps import examining, preparing
+from sweeps import examining, notice, preparing
 from sweeps.course import Course
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.planning import PlannedStage, plan_study
@@ -53,11 +53,31 @@ if TYPE_CHECKING:
 def run_study(
     study: Study, options: RunOptions, console: Console, tell: Callable[[Ended], None] = lambda _: None
 ) -> int:
-    """Run what is not done yet of a study, write what came of it, `tell` it, and return the exit status.
+    """Run what is not done yet of a study, write what came of it, `tell` it, give notice, and return the exit status.
 
     That is 0, or 1 where trials or analyses failed, or something could not be kept. Raises UserError, before anything
     starts, for what the user can mend; KeyboardInterrupt after keeping what was done.
     """
+    if options.notify is None or options.dry_run:
+        return _run_study(study, options, console, tell)
+    name = preparing.name_of(study, options)
+    ended: list[Ended] = []
+
+    def noted(end: Ended) -> None:
+        ended.append(end)
+        tell(end)
+
+    return notice.notified(
+        options.notify,
+        name,
+        options.output / name / "report.html",
+        lambda: _run_study(study, options, console, noted),
+        lambda: ended[-1].complete,
+        lambda line: console.print(line, highlight=False, soft_wrap=True),
+    )
+
+
+def _run_study(study: Study, options: RunOptions, console: Console, tell: Callable[[Ended], None]) -> int:
     bound = Bound(options.for_, options.budget)
     study = preparing.chosen(study, options)
     found = datasets.find(study.baseline.dataset, options.data_dir)
@@ -127,7 +147,8 @@ class _Command(Course):
             written = self.write(agenda, runs, examining.sections(answers))
         logged = logged and self._fill_stages(agenda, runs)
         self._say_the_end(agenda, delivered)
-        self.tell(Ended(self.study.name, agenda.results, self.prepared.facts(runs), self.folder, self.store.uri))
+        facts = self.prepared.facts(runs)
+        self.tell(Ended(self.study.name, agenda.results, facts, self.folder, self.store.uri, agenda.over))
         settled = all(answer.settled for answer in answers)
         return 0 if logged and written and settled and not agenda.failed else 1
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sweeps import notice
 from sweeps.decisions import rules
 from sweeps.decisions.samplers import SAMPLERS
 from sweeps.decisions.stopping import BEHIND, RULES, check
@@ -54,6 +55,7 @@ class RunOptions:
     tracking_uri: str | None = None
     address: str | None = None
     fresh: bool = False
+    notify: str | None = None
 
     @property
     def machines(self) -> Machines:
@@ -66,6 +68,8 @@ class RunOptions:
             if value is not None and value < low:
                 raise UserError(f"--{name.replace('_', '-')} is {value}, but must be at least {low}")
         check(self.grid_rule)
+        if self.notify is not None:
+            notice.check(self.notify)
 
 
 EXAMPLES = (
@@ -167,6 +171,8 @@ def _parser(description: str, stages: Sequence[str]) -> Parser:
     _add_machines(parser)
     parser.begin("files and services")
     parser.add_places()
+    told = "a command to run at the end, which finds study, status and report in its environment, or an https address"
+    parser.add_flag("--notify", f"{told} to post them to", metavar="WHAT")
     return parser
 
 

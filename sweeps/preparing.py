@@ -78,6 +78,11 @@ class Loaded:
     weights: Mapping[str, bytes]
 
 
+def name_of(study: Study, options: RunOptions) -> str:
+    """Return the name under which a study runs."""
+    return f"{study.name}{QUICK}" if options.quick else study.name
+
+
 def chosen(study: Study, options: RunOptions) -> Study:
     """Return what the options make of the study.
 
@@ -86,7 +91,7 @@ def chosen(study: Study, options: RunOptions) -> Study:
     """
     study = study.only(options.stages) if options.stages else study
     if options.quick:
-        study = replace(study, name=f"{study.name}{QUICK}").changed(study.quick)
+        study = replace(study, name=name_of(study, options)).changed(study.quick)
         study = study.searching(**study.quick_search) if study.open_ended else study
     if options.quick or options.weights is not None:
         study = study.starting_from(options.weights)

@@ -35,6 +35,7 @@ class Ended:
     facts: Facts
     folder: Path
     uri: str
+    complete: bool  # whether every stage is decided
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,11 @@ class Results:
 
     status: int
     ended: Ended = field(repr=False)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every stage is decided; else the same call goes on."""
+        return self.ended.complete
 
     def frame(self) -> pd.DataFrame:
         """Return a row for each trial of each decided stage; what is not known is missing.

@@ -7,7 +7,7 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +18,7 @@ from sweeps.tracking.origin import in_notebook
 from sweeps.tracking.store import Store
 from trainables.errors import UserError
 
+PASSING = ("--for", "--budget", "--notify")  # the last one may hold a secret
 PACKAGES = ("torch", "torchvision", "ray", "mlflow", "numpy")
 
 
@@ -59,12 +60,26 @@ class Source:
 
 
 def command() -> str:
-    """Return the command of this process, to be copied; empty in a notebook, which has none."""
+    """Return the command of this process, to be copied; empty in a notebook, which has none.
+
+    It is without flags that change nothing in what comes out: where it was to end, and who was told.
+    """
     if in_notebook() or not sys.argv[0]:
         return ""
     program = Path(sys.argv[0])
     near = os.path.relpath(program) if program.exists() else str(program)
-    return shlex.join(["python", near, *sys.argv[1:]])
+    return shlex.join(["python", near, *_without(PASSING, sys.argv[1:])])
+
+
+def _without(flags: Collection[str], arguments: Iterable[str]) -> Iterator[str]:
+    """Go through arguments, leaving out these flags, and their values."""
+    left = iter(arguments)
+    for each in left:
+        name, _, value = each.partition("=")
+        if name not in flags:
+            yield each
+        elif not value:
+            next(left, None)
 
 
 def _version(package: str) -> str:

@@ -370,7 +370,8 @@ def epochs_of(bench: Bench) -> list[int]:
 def test_a_command_ends_at_its_budget_and_the_same_one_goes_on_to_the_same_numbers(tmp_path, images):
     three = study(images, (0.001, 0.05, 0.02), epochs=4).only(("lr",))
     bench = Bench(tmp_path / "in_parts")
-    status, said = bench.run(three, budget=5)
+    note = {"notify": f"echo $CNN_SWEEPS_STATUS $CNN_SWEEPS_REPORT >> {tmp_path}/told"}
+    status, said = bench.run(three, budget=5, **note)
     assert status == 0
     assert "the budget (5 epochs) is spent; what is under way ends with its epoch" in said
     trained = epochs_of(bench)
@@ -380,7 +381,9 @@ def test_a_command_ends_at_its_budget_and_the_same_one_goes_on_to_the_same_numbe
     assert (status, epochs_of(bench)) == (0, trained)
     assert "the same command goes on from here" in said
     assert "nothing to run" not in said
-    assert bench.run(three)[0] == 0
+    assert bench.run(three, **note)[0] == 0
+    report = bench.folder / "results" / "small" / "report.html"
+    assert (tmp_path / "told").read_text() == f"unfinished {report}\ncomplete {report}\n"
     whole = Bench(tmp_path / "at_once")
     whole.run(three)
     same = ("lr", "status", "epochs", "final train loss", "best test acc %", "validation acc %", "key")

@@ -102,6 +102,7 @@ def test_every_flag_is_read(monkeypatch):
         ),
         (["--dataset", "x"], "error: unknown data set 'x'; known: cifar10, .*, cifar100, svhn, stl10, folder:PATH\n"),
         (["--for", "2x"], "error: --for: '2x' is not a time above 0, such as 90s, 45m, 1h30m or 2d\n"),
+        (["--notify", "http://x.org/a?b"], "error: --notify is 'http://x.org/…', but must be https://, or http:// on"),
         (["--budget", "0"], "error: --budget is 0, but must be at least 1"),
         (["--epochs", "0"], "error: --epochs is 0, but must be at least 1"),
         (["--seeds", "-1"], "error: --seeds is -1, but must be at least 1"),

@@ -44,7 +44,7 @@ def results(tmp_path) -> Results:
         (tmp_path / name).write_bytes(name.encode())
     (tmp_path / "report.html").write_text('<html lang="en"><p>5 > 4</p></html>')
     facts = Facts(("x", "y"), (3, 8, 8), BY, {"a": "run a", "b": "run b", "d": "run d"})
-    return Results(1, Ended("study", decided, facts, tmp_path, "sqlite:///there"))
+    return Results(1, Ended("study", decided, facts, tmp_path, "sqlite:///there", True))
 
 
 def test_a_frame_has_a_row_for_each_trial_and_what_is_not_known_is_missing(results):
@@ -71,7 +71,7 @@ def test_winners_are_told_by_stage_and_the_best_of_them_alone(results):
 
 
 def test_nothing_has_no_winner_and_an_empty_frame(tmp_path):
-    none = Results(1, Ended("study", (), Facts((), (3, 8, 8), BY, {}), tmp_path, ""))
+    none = Results(1, Ended("study", (), Facts((), (3, 8, 8), BY, {}), tmp_path, "", False))
     assert (none.winner, none.winners, none.figures) == (None, {}, {})
     assert list(none.frame().columns) == list(COLUMNS)
     assert len(none.frame()) == 0
@@ -81,7 +81,7 @@ def test_a_field_that_a_network_does_not_have_is_missing(tmp_path):
     stage = Stage("depth", {"model.conv_layers": (1,)})
     resnet = Outcome(Cell("resnet", (), Trial("cifar10", ResNet(), Training())), "a", Status.FAILED, History({}))
     decided = [StageResult(stage, (resnet, outcome("model.conv_layers", 1, "b", 0.5)))]
-    frame = Results(0, Ended("study", decided, Facts(("x", "y"), (3, 8, 8), BY, {}), tmp_path, "")).frame()
+    frame = Results(0, Ended("study", decided, Facts(("x", "y"), (3, 8, 8), BY, {}), tmp_path, "", False)).frame()
     assert frame["model.conv_layers"].fillna(0).tolist() == [0, 1]
 
 
