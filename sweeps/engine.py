@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from sweeps import examining, notice, preparing
+from sweeps import examining, notice, planned, preparing
 from sweeps.course import Course
 from sweeps.decisions.agenda import Agenda
-from sweeps.decisions.planning import PlannedStage, plan_study
 from sweeps.decisions.records import StageResult, stage_winners
 from sweeps.execution import memory
 from sweeps.execution.background import Background
@@ -22,13 +21,15 @@ from sweeps.execution.bound import Bound
 from sweeps.execution.machines import Machines
 from sweeps.execution.memory import Demand
 from sweeps.execution.shared_data import SharedData
-from sweeps.execution.sharing import Sharing, largest, share_out
+from sweeps.execution.sharing import Sharing
 from sweeps.interruption import held, tidy
+from sweeps.notice import Notice
 from sweeps.options import RunOptions
 from sweeps.preparing import Loaded
 from sweeps.reporting import results
+from sweeps.reporting.feed import Feed
 from sweeps.reporting.live import Live
-from sweeps.reporting.plan_tables import print_headline, print_plan
+from sweeps.reporting.plan_tables import print_headline
 from sweeps.reporting.stage_report import report_on
 from sweeps.results import Ended
 from sweeps.study import Study
@@ -42,7 +43,6 @@ from sweeps.tracking.models import best_of, log_best
 from sweeps.tracking.spool import locked
 from sweeps.tracking.store import Store, StoredTrial
 from sweeps.tracking.tracker import deliver
-from trainables import datasets
 from trainables.errors import UserError
 from trainables.footprint import Images
 
@@ -58,46 +58,39 @@ def run_study(
     That is 0, or 1 where trials or analyses failed, or something could not be kept. Raises UserError, before anything
     starts, for what the user can mend; KeyboardInterrupt after keeping what was done.
     """
-    if options.notify is None or options.dry_run:
-        return _run_study(study, options, console, tell)
+    feed = Feed(lambda line: print(line, end="", flush=True) if options.json else None)
     name = preparing.name_of(study, options)
-    ended: list[Ended] = []
 
-    def noted(end: Ended) -> None:
-        ended.append(end)
-        tell(end)
+    def say(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
 
-    return notice.notified(
-        options.notify,
-        name,
-        options.output / name / "report.html",
-        lambda: _run_study(study, options, console, noted),
-        lambda: ended[-1].complete,
-        lambda line: console.print(line, highlight=False, soft_wrap=True),
-    )
+    def ended(end: Notice) -> None:
+        feed.tell("end", **end.form)
+        if options.notify is not None:
+            notice.send(options.notify, end, say)
+
+    if options.dry_run:
+        return planned.show(preparing.chosen(study, options), options, console)
+    report = options.output / name / "report.html"
+    return notice.at_the_end(name, report, ended, lambda: _run(study, options, console, tell, feed))
 
 
-def _run_study(study: Study, options: RunOptions, console: Console, tell: Callable[[Ended], None]) -> int:
+def _run(
+    study: Study, options: RunOptions, console: Console, tell: Callable[[Ended], None], feed: Feed
+) -> tuple[int, bool]:
+    """Return the exit status, and whether every stage is decided."""
     bound = Bound(options.for_, options.budget)
     study = preparing.chosen(study, options)
-    found = datasets.find(study.baseline.dataset, options.data_dir)
-    images = Images.expected(found)
-    planned = plan_study(study, images.shape, images.classes)
-    demand = memory.demand(study.baseline.dataset, planned, images, options.seeds, options.machines.here())
-    if options.dry_run:
-        sharing = _sharing(options.machines.here(), options, planned, images)
-        print_plan(study, planned, options.seeds, options.early_stopping, sharing.words, demand.words, console)
-        for line in (*sharing.warnings, *demand.warnings):
-            console.print(f"warning: {line}", highlight=False, soft_wrap=True)
-        return 0
-    demand.check_data()
+    plan = planned.plan(study, options)
+    plan.demand.check_data()
     options.machines.check()
     store = Store(resolve_uri(options.tracking_uri))
-    print_headline(study, planned, options.seeds, options.early_stopping, demand.words, console)
+    print_headline(study, plan.stages, options.seeds, options.early_stopping, plan.demand.words, console)
     with busy(console, f"reading {study.baseline.dataset}"):
-        prepared, loaded = preparing.to_run(study, planned, options, console, found)
+        prepared, loaded = preparing.to_run(study, plan.stages, options, console, plan.data)
     ray = Background(partial(_ray_here, options.machines))
-    command = _Command(prepared, store, console, loaded, tell, ray, bound)
+    command = _Command(prepared, store, console, loaded, tell, ray, bound, feed)
+    feed.begin(study, plan.stages, options.seeds, command.folder / "report.html", store.uri)
     with tidy(), locked(command.spool / "driver.lock"), _ahead(command), ExitStack() as leased:
         with busy(console, "opening MLflow"):
             lease = Lease(store, study.name, command.say)
@@ -114,20 +107,24 @@ class _Command(Course):
     tell: Callable[[Ended], None]
     ray: Background  # of this machine
     bound: Bound
+    feed: Feed
 
     @property
     def spool(self) -> Path:
         """The folder of what MLflow does not have yet."""
         return self.folder / ".spool"
 
-    def finish(self, lease: Lease) -> int:
-        """Run what MLflow does not have yet, write what came of it, and return the exit status."""
+    def finish(self, lease: Lease) -> tuple[int, bool]:
+        """Run what MLflow does not have yet, write what came of it, and return the exit status, and whether every stage
+        is decided.
+        """
         with busy(self.console, "asking MLflow what is done already"):
             agenda, runs = self._agenda()
             demand = self.demand(self.options.machines.here())
             if not (agenda.over or demand.machines.address):
                 demand.check()
             parents = self._stage_runs()
+        self.feed.tell("stored", trials=len(agenda.reused))
         delivered, program = True, None
         answers: list[Answer] = []
         with ExitStack() as connection:
@@ -150,7 +147,7 @@ class _Command(Course):
         facts = self.prepared.facts(runs)
         self.tell(Ended(self.study.name, agenda.results, facts, self.folder, self.store.uri, agenda.over))
         settled = all(answer.settled for answer in answers)
-        return 0 if logged and written and settled and not agenda.failed else 1
+        return 0 if logged and written and settled and not agenda.failed else 1, agenda.over
 
     def _agenda(self) -> tuple[Agenda, dict[str, str]]:
         """Return what is to be done after what MLflow has, and the runs there, by key."""
@@ -176,6 +173,7 @@ class _Command(Course):
         return parents
 
     def _decided(self, result: StageResult) -> None:
+        self.feed.decided(result)
         shown = report_on(result)
         for table in shown.on_screen(self.prepared.facts({})):
             self.console.print(table.to_rich())
@@ -202,7 +200,7 @@ class _Command(Course):
             machines = self._machines(connection)
         if agenda.reused:
             self.say(f"{len(agenda.reused)} trials are done already and not run again")
-        sharing = _sharing(machines, self.options, self.prepared.planned, self.prepared.known.images)
+        sharing = planned.sharing(machines, self.options, self.prepared.planned, self.prepared.known.images)
         self.say(f"trials run {sharing.words}")
         self.warn(sharing.warnings, ())
         tracker = tracker_actor.start(self.store.uri, self.study.name, self.spool, self._data_set())
@@ -210,7 +208,7 @@ class _Command(Course):
         tags = _tags(self.study, sharing)
         self.source.begin(f"trials run {sharing.words}", tags.get("git_commit", ""))
         try:
-            with Display(agenda, self.console) as display:
+            with Display(agenda, self.console, self.feed) as display:
                 scheduler.execute(agenda, *self._material, tracker, display, sharing.resources, tags, parents)
         finally:
             handover = tracker.abandon() if lease.lost else tracker.end(self.say)
@@ -337,11 +335,6 @@ def _begin_to_end(command: _Command, agenda: Agenda, runs: Mapping[str, str]) ->
     program = ending.exporting(command.store, runs[best_of(won).key])
     ending.get_ready(len(command.prepared.jobs))
     return program
-
-
-def _sharing(machines: Machines, options: RunOptions, planned: Sequence[PlannedStage], images: Images) -> Sharing:
-    need = partial(largest, planned, images, options.seeds)
-    return share_out(machines, need, all_of_them=options.num_gpus is None)
 
 
 def _tags(study: Study, sharing: Sharing) -> dict[str, str]:

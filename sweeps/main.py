@@ -26,7 +26,7 @@ def status(study: Study, arguments: Sequence[str]) -> int:
     def command() -> int:
         description = sys.modules["__main__"].__doc__ or study.name
         options = parse(arguments, description=description, stages=[stage.name for stage in study.stages])
-        console = terminal.console()
+        console = terminal.console(aside=options.json)
         with terminal.busy(console, f"{study.name}: planning"):
             from sweeps.engine import run_study
 

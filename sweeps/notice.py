@@ -89,21 +89,30 @@ def check(to: str) -> None:
         raise UserError(f"--notify is {_shown(to)!r}, but must be https://, or http:// on this machine, or a command")
 
 
-def notified(
-    to: str, study: str, report: Path, run: Callable[[], int], complete: Callable[[], bool], say: Callable[[str], None]
-) -> int:
+def at_the_end(study: str, report: Path, tell: Callable[[Notice], None], run: Callable[[], tuple[int, bool]]) -> int:
     """Run a study's command, tell of its end, and return its exit status, or raise what it raises.
 
-    That telling fails is a line.
+    `run` returns the status, and whether all was done that there was to do.
     """
     try:
-        status = run()
+        status, complete = run()
     except BaseException as error:
-        _tell(to, _of_error(study, report, error), say)
+        tell(_of_error(study, report, error))
         raise
-    ended = Status.FAILED if status else Status.COMPLETE if complete() else Status.UNFINISHED
-    _tell(to, Notice(study, ended, status, _there(report)), say)
+    ended = Status.FAILED if status else Status.COMPLETE if complete else Status.UNFINISHED
+    tell(Notice(study, ended, status, _there(report)))
     return status
+
+
+def send(to: str, notice: Notice, say: Callable[[str], None]) -> None:
+    """Send a notice to a command or an address. That it fails is a line."""
+    try:
+        if _is_address(to):
+            _post(to, notice)
+        else:
+            _call(to, notice)
+    except (OSError, ValueError) as error:
+        say(f"warning: --notify: {_shown(to)}: {error}")
 
 
 def _of_error(study: str, report: Path, error: BaseException) -> Notice:
@@ -116,16 +125,6 @@ def _of_error(study: str, report: Path, error: BaseException) -> Notice:
 
 def _there(report: Path) -> str:
     return str(report.absolute()) if report.exists() else ""
-
-
-def _tell(to: str, notice: Notice, say: Callable[[str], None]) -> None:
-    try:
-        if _is_address(to):
-            _post(to, notice)
-        else:
-            _call(to, notice)
-    except (OSError, ValueError) as error:
-        say(f"warning: --notify: {_shown(to)}: {error}")
 
 
 def _call(command: str, notice: Notice) -> None:

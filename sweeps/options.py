@@ -56,6 +56,7 @@ class RunOptions:
     address: str | None = None
     fresh: bool = False
     notify: str | None = None
+    json: bool = False
 
     @property
     def machines(self) -> Machines:
@@ -173,6 +174,8 @@ def _parser(description: str, stages: Sequence[str]) -> Parser:
     parser.add_places()
     told = "a command to run at the end, which finds study, status and report in its environment, or an https address"
     parser.add_flag("--notify", f"{told} to post them to", metavar="WHAT")
+    lines = "for programs: the plan, or a line for each event, as JSON on standard output; all else on standard error"
+    parser.add_flag("--json", lines, action="store_true")
     return parser
 
 

@@ -74,8 +74,11 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() or character == "\n" else " " for character in text)
 
 
-def console() -> Console:
-    """Return the console that commands print to. It shows text as it stands: "[/]" in a name is not markup."""
+def console(*, aside: bool = False) -> Console:
+    """Return the console that commands print to: `aside`, on standard error, where standard output is a program's.
+
+    It shows text as it stands: "[/]" in a name is not markup.
+    """
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
@@ -85,7 +88,7 @@ def console() -> Console:
                 yield Segment(text if control else printable(text), style, control)
 
     # in a notebook lines, too: a panel's are drawn by a thread of its own, whose output no cell shows
-    shown = Plain(markup=False, emoji=False, force_jupyter=False)
+    shown = Plain(stderr=aside, markup=False, emoji=False, force_jupyter=False)
     if not shown.width:  # COLUMNS=0
         shown.width = 80
     return shown

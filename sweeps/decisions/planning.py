@@ -95,6 +95,11 @@ def distinct(planned: Sequence[PlannedStage]) -> Iterator[tuple[Cell, Layers]]:
             yield cell, layers
 
 
+def in_all(planned: Sequence[PlannedStage]) -> int:
+    """Return how many trials there are at most: those shown, those to be drawn, and those to recheck."""
+    return sum(1 for _ in distinct(planned)) + sum(entry.to_draw + len(entry.to_recheck) for entry in planned)
+
+
 def _start_in_words(stage: AnyStage) -> str:
     return "its own base" if isinstance(stage.start, Trial) else "the baseline"
 

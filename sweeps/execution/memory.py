@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from sweeps.decisions.labels import counted
-from sweeps.decisions.planning import PlannedStage, distinct
+from sweeps.decisions.planning import PlannedStage, in_all
 from sweeps.execution.machines import Machines
 from sweeps.execution.sharing import gigabytes, trials_of
 from trainables import memory
@@ -126,7 +126,7 @@ def _largest(planned: Sequence[PlannedStage], images: Images, seeds: int, mapped
 
     They are as many as the study has.
     """
-    most = sum(1 for _ in distinct(planned)) + sum(entry.to_draw + len(entry.to_recheck) for entry in planned)
+    most = in_all(planned)
     stages: dict[Trial, str] = {}
     for entry in planned:
         for trial in islice(trials_of(entry, images), DRAWN if entry.to_draw else None):

@@ -21,6 +21,7 @@ from sweeps.decisions.labels import counted, span
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Task
 from sweeps.decisions.status import Status
+from sweeps.reporting.feed import Feed
 from sweeps.reporting.progress import Progress, Running
 from trainables.history import Record
 
@@ -34,8 +35,8 @@ WORDS = {Status.DONE: "done", Status.CENSORED: "stopped early", Status.FAILED: "
 class Display:
     """Follows the trials. Its methods only note what happened; the panel is drawn by a thread of its own."""
 
-    def __init__(self, agenda: Agenda, console: Console) -> None:
-        self.agenda, self.console = agenda, console
+    def __init__(self, agenda: Agenda, console: Console, feed: Feed | None = None) -> None:
+        self.agenda, self.console, self.feed = agenda, console, feed or Feed()
         self.spoken = time.monotonic()
         self.running: dict[str, tuple[Task, int, Record | None]] = {}  # key → epochs done, its newest record
         self.progress = Progress(agenda)
@@ -57,7 +58,9 @@ class Display:
         """Note that a worker has taken up a trial."""
         self.progress.begin()
         self._workers.pop(task.key, None)
-        self.running.setdefault(task.key, (task, task.known.history.epochs if task.known else 0, None))
+        known = task.known.history.epochs if task.known else 0
+        self.running.setdefault(task.key, (task, known, None))
+        self.feed.started(task, self.running[task.key][1])
         question = next((each.question for each in self.agenda.study.all_stages if each.name == task.stage), "")
         if question and task.stage not in self._announced:
             self._say(Text.assemble((f"{task.stage}: ", "bold"), question))
@@ -71,21 +74,25 @@ class Display:
         """Note that a trial has trained an epoch: its number, and the record of one replicate."""
         self.running[task.key] = (task, epoch, record)
         self.progress.note(task)
+        self.feed.epoch(task, epoch, record)
         if not self.console.is_interactive and time.monotonic() - self.spoken > QUIET_SECONDS:
             self._say(self._summary())
 
     def noted(self, task: Task, note: str) -> None:
         """Say what the user is to know of how a trial is trained."""
+        self.feed.tell("warning", key=task.key, text=note)
         self._say(Text.assemble(("warning", "yellow"), f": {task.name}: {note}"))
 
     def restarted(self, task: Task, reason: str, often: int, at_most: int) -> None:
         """Note that a trial starts again."""
+        self.feed.tell("restarted", key=task.key, reason=reason, times=often)
         again = f"{reason}; it starts again from its last snapshot ({often} of at most {at_most})"
         self._say(Text.assemble(f"{task.name}: ", (again, "yellow")))
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         """Note a trial's end."""
         self.running.pop(task.key, None)
+        self.feed.ended(outcome)
         word = WORDS[outcome.status]
         rest = describe(outcome).removeprefix(word)
         if task.drawn and outcome.status == Status.DONE:  # a search runs its best twice, and ranks the second run
@@ -95,9 +102,11 @@ class Display:
     def laid_aside(self, task: Task) -> None:
         """Note that a trial waits until others have come as far, or for another command."""
         self.running.pop(task.key, None)
+        self.feed.tell("paused", key=task.key)
 
     def closed(self, reason: str) -> None:
         """Note that no trial begins any more, nor any further epoch."""
+        self.feed.tell("closed", reason=reason)
         self._say(Text.assemble((reason, "yellow"), "; what is under way ends with its epoch"))
 
     def _say(self, line: Text) -> None:
@@ -149,9 +158,10 @@ class Display:
         return Text(f"best so far {100 * best.score:.1f} % ({best.cell.label})" if best else "")
 
     def _left(self) -> Text:
-        """Say what another command would go on with."""
+        """Tell what another command would go on with."""
         left, how = of_study(self.agenda), "about" if searches(self.agenda) else "at most"
         seconds = self.progress.seconds_left({})
+        self.feed.tell("left", trials=left.trials, epochs=round(left.work), seconds=seconds)
         time_left = "" if seconds is None else f", {how} {span(seconds)}"
         of = f"{counted(left.trials, 'trial')} with {how} {counted(round(left.work), 'epoch')}{time_left}"
         return Text(f"left: {of}; the same command goes on from here")

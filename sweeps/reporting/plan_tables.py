@@ -11,9 +11,10 @@ from rich.text import Text
 
 from analysis.report import Column, Table
 from sweeps.decisions.labels import counted
-from sweeps.decisions.planning import PlannedStage, distinct
+from sweeps.decisions.planning import PlannedStage, distinct, in_all
 from sweeps.decisions.stages import Search
 from sweeps.decisions.study import Study
+from sweeps.reporting.feed import VERSION
 from trainables.plan import Layer, flops, parameters
 
 MOST_ROWS, FIRST, LAST = 20, 10, 5  # of a table in a terminal: of a longer one its first and its last
@@ -62,6 +63,32 @@ def print_headline(
         highlight=False,
     )
     console.print(f"Memory: {memory}.", highlight=False, soft_wrap=True)
+
+
+def plan_data(
+    study: Study,
+    planned: Sequence[PlannedStage],
+    seeds: int,
+    early_stopping: bool,
+    where: str,
+    memory: str,
+    warnings: Sequence[str],
+) -> dict[str, Any]:
+    """Return what print_plan() prints as plain data, for `--dry-run --json`, with a version as the feed's."""
+    return {
+        "version": VERSION,
+        "study": study.name,
+        "question": study.question,
+        "dataset": study.baseline.dataset,
+        "epochs": study.baseline.training.epochs,
+        "seeds": seeds,
+        "early_stopping": early_stopping,
+        "trials": in_all(planned),
+        "where": where,
+        "memory": memory,
+        "warnings": list(warnings),
+        "stages": as_data(planned),
+    }
 
 
 def as_data(planned: Sequence[PlannedStage]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from sweeps import notice
-from sweeps.notice import Notice, Status, check, notified
+from sweeps.notice import Notice, Status, at_the_end, check, send
 from trainables.errors import UserError
 
 WRITE = 'printf "%s|" "$CNN_SWEEPS_STUDY" $CNN_SWEEPS_STATUS $CNN_SWEEPS_EXIT_STATUS "$CNN_SWEEPS_REPORT" '
@@ -37,7 +37,9 @@ def told(tmp_path):
             (tmp_path / "report.html").write_text("")
         said = []
         try:
-            found = notified(to, "part a", tmp_path / "report.html", run, lambda: complete, said.append)
+            found = at_the_end(
+                "part a", tmp_path / "report.html", lambda end: send(to, end, said.append), lambda: (run(), complete)
+            )
         except BaseException as raised:
             found = type(raised)
         return found, (tmp_path / "told").read_text().split("|")[:-1], said

@@ -280,3 +280,9 @@ def in_a_terminal(command: list[str], folder: Path) -> bytes:
     os.close(ours)
     assert process.wait() == 0
     return shown
+
+
+def test_aside_is_standard_error(capsys):
+    console(aside=True).print("[bold]as it stands")
+    console().print("asked for")
+    assert capsys.readouterr() == ("asked for\n", "[bold]as it stands\n")
