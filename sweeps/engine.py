@@ -48,6 +48,8 @@ from trainables.footprint import Images
 
 if TYPE_CHECKING:
     from sweeps.execution.answers import Answer
+    from sweeps.reporting.board import Board
+    from sweeps.reporting.display import Display
 
 
 def run_study(
@@ -208,7 +210,7 @@ class _Command(Course):
         tags = _tags(self.study, sharing)
         self.source.begin(f"trials run {sharing.words}", tags.get("git_commit", ""))
         try:
-            with Display(agenda, self.console, self.feed) as display:
+            with Display(agenda, self.console, self.feed) as display, self._board(display, sharing):
                 scheduler.execute(agenda, *self._material, tracker, display, sharing.resources, tags, parents)
         finally:
             handover = tracker.abandon() if lease.lost else tracker.end(self.say)
@@ -220,6 +222,11 @@ class _Command(Course):
             return False
         runs.update(self._runs_of(agenda.tasks.keys() - runs.keys()))
         return True
+
+    def _board(self, display: Display, sharing: Sharing) -> Board:
+        from sweeps.reporting.board import Board
+
+        return Board(display, self.folder, f"trials run {sharing.words}", sharing.resources.get("gpu", 0.0))
 
     def _machines(self, connection: ExitStack) -> Machines:
         """Connect to Ray, have the data there, and return the machines, with their GPUs counted.

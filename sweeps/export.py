@@ -28,6 +28,7 @@ from trainables.errors import UserError
 
 PACKED = {".gz", ".jpg", ".npz", ".png", ".safetensors", ".zip"}  # what gets no smaller
 LOCKS = {".lock"}
+OF_THE_MOMENT = {"live.json", ".live.json"}  # of a command that ran here
 RUN = "MLflow run"  # the column of a stage's table
 
 
@@ -57,7 +58,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
         files = {"mlflow.db": Path(folder) / "mlflow.db"}
         files |= copy_store(database, study, _runs_in(results), files["mlflow.db"])
         found = files_below(results.resolve(), f"results/{study}")
-        files |= {place: path for place, path in found if path.suffix not in LOCKS}
+        files |= {place: path for place, path in found if path.suffix not in LOCKS and path.name not in OF_THE_MOMENT}
         size = _pack(archive, study, files)
     say = partial(console.print, highlight=False, soft_wrap=True)
     say(f"{target}: {len(files)} files, {size / 1e6:,.1f} MB; unpacked, it is a folder {study}")

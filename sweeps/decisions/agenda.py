@@ -273,6 +273,11 @@ def to_come(agenda: Agenda) -> list[Trial]:
     return agenda._foreseen[1]
 
 
+def open_stages(agenda: Agenda) -> list[str]:
+    """Return the names of the stages that are under way. Another thread may ask."""
+    return [name for name in list(agenda._runs) if name not in agenda._results]
+
+
 def under_way(agenda: Agenda) -> list[StageResult]:
     """Return what the open stages have come to so far, in the study's order: trials that have ended, and no winner."""
     so_far = [run.so_far() for run in agenda._under_way()]

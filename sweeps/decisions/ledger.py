@@ -54,6 +54,10 @@ class Ledger:
         waits = self.alone if alone else self.queue
         return waits.pop(0) if waits else None
 
+    def name(self, outcome: Outcome) -> str:
+        """Return what a trial is called: with its stage where it was run here."""
+        return self.tasks[outcome.key].name if outcome.key in self.tasks else outcome.cell.label
+
     def cuts(self, key: str, epoch: int) -> bool:
         """Tell whether a trial that would run on after an epoch waits for another command, since it is closed."""
         if self.closed and epoch < self.tasks[key].cell.trial.training.epochs:

@@ -106,7 +106,7 @@ class Dispatcher:
                 self.display.noted(self.agenda.tasks[key], note)
         self.bound.trained += progress.trained
         newest = self.histories.add(key, progress)
-        self.display.progressed(self.agenda.tasks[key], progress.epoch, newest)
+        self.display.progressed(self.agenda.tasks[key], progress.epoch, newest, progress.usage)
 
     def lost(self, key: str, failure: Failure | None = None) -> None:
         """Note that a trial lost its process, and that Tune starts it again; `failure` is why, where it said so."""

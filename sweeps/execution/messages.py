@@ -20,6 +20,7 @@ from trainables.config import Trial
 from trainables.gpu_errors import out_of_memory
 from trainables.history import Record
 from trainables.marks import Marks
+from trainables.memory import Usage
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ class Progress:
     kept: bool = True  # whether the Tracker has been sent a snapshot of it
     marks: Mapping[int, Marks] = field(default_factory=dict)  # by seed, of the chosen epochs: with the last epoch alone
     notes: tuple[str, ...] = ()  # what the user is to know of how it is trained, a line each
+    usage: Usage | None = None  # of the worker
 
     @property
     def trained(self) -> int:

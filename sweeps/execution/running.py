@@ -29,6 +29,7 @@ from trainables.group import Observer
 from trainables.history import Epoch, History
 from trainables.kept import Kept
 from trainables.marks import Marks
+from trainables.memory import usage
 from trainables.pretrained import check, parse
 from trainables.replicate import Replicate, Weights
 from trainables.train import train
@@ -125,7 +126,8 @@ class Running:
         score = epoch.mean("val_score")
         ended = epoch.number == last
         marks = self._marks() if ended else {}
-        return Progress(epoch.number, score, ended, earlier, self._unreported(), kept, marks, self._notes())
+        here = usage(self.order.device)
+        return Progress(epoch.number, score, ended, earlier, self._unreported(), kept, marks, self._notes(), here)
 
     def _keep(self, epoch: Epoch) -> bool:
         """Hand an epoch to the Tracker, with the figures that are due, and return whether a snapshot went along."""

@@ -24,6 +24,7 @@ from sweeps.decisions.status import Status
 from sweeps.reporting.feed import Feed
 from sweeps.reporting.progress import Progress, Running
 from trainables.history import Record
+from trainables.memory import Usage
 
 QUIET_SECONDS = 30.0  # without a terminal: the longest time without a line
 FAR = 1000.0  # a loss that has no use for decimals
@@ -42,7 +43,11 @@ class Display:
         self.progress = Progress(agenda)
         self.live = Live(get_renderable=self._panel, console=console, refresh_per_second=2, transient=True)
         self._announced: set[str] = set()  # stages whose question was said
-        self._workers: dict[str, int] = {}  # by key, how many train a trial, where that is several
+        self._aside: dict[str, tuple[int, Record | None]] = {}  # likewise, where trials are that wait
+        self.workers: dict[str, int] = {}  # by key, how many train a trial, where that is several
+        self.usage: dict[str, Usage] = {}  # by key, where a trial runs, and what it takes there
+        self.warnings: list[str] = []
+        self.closing: str | None = None  # why nothing more begins
 
     def __enter__(self) -> Display:
         if self.console.is_interactive:
@@ -57,9 +62,10 @@ class Display:
     def started(self, task: Task) -> None:
         """Note that a worker has taken up a trial."""
         self.progress.begin()
-        self._workers.pop(task.key, None)
+        self.workers.pop(task.key, None)
         known = task.known.history.epochs if task.known else 0
-        self.running.setdefault(task.key, (task, known, None))
+        epoch, record = self._aside.pop(task.key, (known, None))
+        self.running.setdefault(task.key, (task, epoch, record))
         self.feed.started(task, self.running[task.key][1])
         question = next((each.question for each in self.agenda.study.all_stages if each.name == task.stage), "")
         if question and task.stage not in self._announced:
@@ -68,10 +74,12 @@ class Display:
 
     def shared(self, task: Task, workers: int) -> None:
         """Note that so many workers train a trial from its next epoch on."""
-        self._workers[task.key] = workers
+        self.workers[task.key] = workers
 
-    def progressed(self, task: Task, epoch: int, record: Record) -> None:
-        """Note that a trial has trained an epoch: its number, and the record of one replicate."""
+    def progressed(self, task: Task, epoch: int, record: Record, usage: Usage | None = None) -> None:
+        """Note that a trial has trained an epoch: its number, and the record of one replicate; and where."""
+        if usage:
+            self.usage[task.key] = usage
         self.running[task.key] = (task, epoch, record)
         self.progress.note(task)
         self.feed.epoch(task, epoch, record)
@@ -80,6 +88,7 @@ class Display:
 
     def noted(self, task: Task, note: str) -> None:
         """Say what the user is to know of how a trial is trained."""
+        self.warnings.append(f"{task.name}: {note}")
         self.feed.tell("warning", key=task.key, text=note)
         self._say(Text.assemble(("warning", "yellow"), f": {task.name}: {note}"))
 
@@ -101,11 +110,14 @@ class Display:
 
     def laid_aside(self, task: Task) -> None:
         """Note that a trial waits until others have come as far, or for another command."""
-        self.running.pop(task.key, None)
+        if task.key in self.running:
+            _, epoch, record = self.running.pop(task.key)
+            self._aside[task.key] = epoch, record
         self.feed.tell("paused", key=task.key)
 
     def closed(self, reason: str) -> None:
         """Note that no trial begins any more, nor any further epoch."""
+        self.closing = reason
         self.feed.tell("closed", reason=reason)
         self._say(Text.assemble((reason, "yellow"), "; what is under way ends with its epoch"))
 
@@ -120,9 +132,9 @@ class Display:
             table.add_column(column, justify="right", style="dim")
         for task, epoch, record in list(self.running.values()):
             numbers = _numbers(record) if record else ()
-            together = f" ({workers} workers)" if (workers := self._workers.get(task.key)) else ""
+            together = f" ({workers} workers)" if (workers := self.workers.get(task.key)) else ""
             table.add_row(task.name + together, f"{epoch}/{task.cell.trial.training.epochs}", *numbers)
-        count = self.progress.count(self._under_way())
+        count = self.progress.count(self.under_way())
         width = max(1, min(WIDEST_BAR, self.console.width // 4))
         bar = ProgressBar(1.0, count.share, width, style="bright_black", complete_style="green", finished_style="green")
         head = Table.grid(padding=(0, 2, 0, 0))
@@ -131,11 +143,12 @@ class Display:
         return Group(head, _joined(self._stage(), *self._counts(), self._best()), table)
 
     def _summary(self) -> Text:
-        count = self.progress.count(self._under_way())
+        count = self.progress.count(self.under_way())
         done = Text(f"{count.done} of {counted(count.total, 'trial')}")
         return _joined(self._stage(), done, *self._counts(), self._rate(), self._time_left(), self._best())
 
-    def _under_way(self) -> Running:
+    def under_way(self) -> Running:
+        """Return the trials under way, and the epochs that they have run."""
         return {key: (task, epoch) for key, (task, epoch, _) in list(self.running.items())}
 
     def _stage(self) -> Text:
@@ -155,7 +168,7 @@ class Display:
 
     def _best(self) -> Text:
         best = self.agenda.ledger.best
-        return Text(f"best so far {100 * best.score:.1f} % ({best.cell.label})" if best else "")
+        return Text(f"best so far {100 * best.score:.1f} % ({self.agenda.ledger.name(best)})" if best else "")
 
     def _left(self) -> Text:
         """Tell what another command would go on with."""
@@ -168,7 +181,7 @@ class Display:
 
     def _time_left(self) -> Text:
         """Say how long the rest takes: with a search about, else at most, as trials may stop early."""
-        seconds = self.progress.seconds_left(self._under_way())
+        seconds = self.progress.seconds_left(self.under_way())
         how = "about" if searches(self.agenda) else "at most"
         return Text("" if seconds is None else f"{how} {span(seconds)} left")
 

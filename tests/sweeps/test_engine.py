@@ -374,6 +374,9 @@ def test_a_command_ends_at_its_budget_and_the_same_one_goes_on_to_the_same_numbe
     status, said = bench.run(three, budget=5, **note)
     assert status == 0
     assert "the budget (5 epochs) is spent; what is under way ends with its epoch" in said
+    live = json.loads((bench.folder / "results" / "small" / "live.json").read_text())
+    assert (live["over"], live["closed"]) == (True, "the budget (5 epochs) is spent")
+    assert live["trials"]["total"] == 3
     trained = epochs_of(bench)
     assert 5 <= sum(trained) <= 6  # exact where Ray passes epochs on one by one
     assert f"with at most {3 * 4 - sum(trained)} epochs, at most" in said

@@ -1,4 +1,5 @@
 import os
+import platform
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,15 @@ def test_a_container_s_limit_counts_where_there_is_one(name, text, expected, tmp
 def test_it_is_what_the_kernel_says():
     kilobytes = int(Path("/proc/meminfo").read_text().split()[1])
     assert memory.total() <= PHYSICAL == pytest.approx(1024 * kilobytes, rel=0.01)
+
+
+def test_a_process_tells_where_it_runs_and_what_it_takes(monkeypatch):
+    before = memory.usage("cpu")
+    held = bytearray(b"x" * 100_000_000)
+    after = memory.usage("cpu")
+    assert after.host == platform.node()
+    assert 90_000_000 < after.memory - before.memory < 150_000_000
+    assert after.gpu_memory is None
+    del held
+    monkeypatch.setattr(memory.Path, "read_text", lambda _: (_ for _ in ()).throw(FileNotFoundError()))
+    assert memory.usage("cpu").memory is None

@@ -79,8 +79,8 @@ def test_a_trial_from_its_order_to_its_outcome(dispatcher):
     task = dispatcher.agenda.tasks[order.key]
     assert dispatcher.display.calls == [
         ("started", task),
-        ("progressed", task, 1, record(0.5)),
-        ("progressed", task, 2, record(0.6)),
+        ("progressed", task, 1, record(0.5), None),
+        ("progressed", task, 2, record(0.6), None),
         ("ended", task, outcome),
     ]
 

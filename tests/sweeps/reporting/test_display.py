@@ -91,7 +91,7 @@ def test_the_summary_counts_and_names_the_best(watched):
     watched.display.progressed(second, 1, record(0.9))
     summary = watched.display._summary().plain
     assert summary.startswith("lr · 1 of 2 trials · 1 done · 1 running · 1 restart · 1,000 images/s · at most ")
-    assert summary.endswith("best so far 70.0 % (0.1)")  # of the trials that ran in full
+    assert summary.endswith("best so far 70.0 % (lr: 0.1)")  # of the trials that ran in full
     watched.end(second, 0.3)
     assert watched.display._summary().plain.startswith("2 of 2 trials · 1 done · 1 stopped early · 1 restart · ")
 
@@ -257,3 +257,12 @@ def test_where_nothing_was_trained_nobody_knows_how_long_the_rest_takes(watched)
     watched.agenda.close()
     watched.display.__exit__()
     assert watched.lines() == ["left: 2 trials with at most 8 epochs; the same command goes on from here"]
+
+
+def test_a_trial_that_waited_goes_on_where_it_was(watched):
+    task = watched.start()
+    watched.display.progressed(task, 3, record(0.5))
+    watched.display.laid_aside(task)
+    assert watched.display.running == {}
+    watched.display.started(task)
+    assert watched.display.running == {task.key: (task, 3, record(0.5))}

@@ -1,12 +1,19 @@
-"""The report as a reader has it: at three widths, in light and dark, on paper. Skipped where there is no Chromium."""
+"""The report as a reader has it: at three widths, in light and dark, on paper; and the page that shows it live. Skipped
+where there is no Chromium.
+"""
 
+import json
+import re
+import time
 from dataclasses import replace
 
 import pytest
 
 from sweeps.reporting import results
+from sweeps.reporting.serving import serve
 from sweeps.study import Claim
-from tests.browser import measured, pages
+from tests.browser import measured, pages, shown
+from tests.sweeps.reporting.live_state import STATE
 from tests.sweeps.reporting.materials import STUDY, material, over
 
 A4 = (595, 842)  # points
@@ -65,3 +72,24 @@ def test_on_paper_it_takes_a_page_for_each_stage_and_three_more_at_most(report, 
     found = pages(report, tmp_path)
     assert 2 <= len(found) <= len(STUDY.stages) + 3
     assert set(found) == {A4}
+
+
+@pytest.mark.parametrize(
+    ("over", "line"), [(False, "running: 3 of 10 trials done, about 2 min left"), (True, "ended ")]
+)
+def test_the_live_page_shows_what_runs_and_the_report_and_takes_names_for_text(over, line, report, tmp_path):
+    running = [STATE["running"][0] | {"trial": "lr: <img src=x onerror=alert(1)>"}, STATE["running"][1]]
+    state = STATE | {"written": time.time(), "over": over, "running": running}
+    (tmp_path / "live.json").write_text(json.dumps(state))
+    (tmp_path / "report.html").write_bytes(report.read_bytes())
+    with serve(tmp_path, "127.0.0.1", 0) as address:
+        page = shown(address, width=1000, seconds=5)
+    assert re.search(r'id="line"[^>]*>([^<]*)<', page)[1].startswith(line)
+    rows = [re.findall(r"<td>([^<]*)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", page)]
+    shows = [
+        ["lr: &lt;img src=x onerror=alert(1)&gt;", "2/15", "1.500", "65.4 %", "1,234", "1.5 GB", "", "node1"],
+        ["lr: 0.3", "0/15", "", "", "", "", "", ""],
+    ]
+    assert [row for row in rows if row] == ([] if over else shows)
+    assert ("warning: lr: 0.1: steps are not captured" in page) is not over
+    assert f'src="report.html?{(tmp_path / "report.html").stat().st_mtime}' in page
