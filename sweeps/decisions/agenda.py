@@ -252,16 +252,10 @@ def searches(agenda: Agenda) -> list[tuple[Search, StageRun | None]]:
     return [(each, agenda._runs.get(each.name)) for each in found if each.name not in agenda._results]
 
 
-def expected(agenda: Agenda) -> list[Trial]:
-    """Return the trials still ahead of those given out, without those that searches will draw.
-
-    They are those that wait, and for stages that are not open yet their trials from the baseline, each once.
-    """
-    return [task.cell.trial for task in agenda.ledger.ahead] + to_come(agenda)
-
-
 def to_come(agenda: Agenda) -> list[Trial]:
-    """Return the part of expected() that is of stages that are not open yet; the same list as long as it is so."""
+    """Return the trials of stages that are not open yet, from the baseline, each once; without those that searches will
+    draw. It is the same list as long as it is so.
+    """
     now = len(agenda.tasks), len(agenda._runs), len(agenda._results)
     if now != agenda._foreseen[0]:
         found: dict[str, Trial] = {}

@@ -4,6 +4,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from sweeps.decisions.agenda import Agenda, to_come
 from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.records import Terms
 from sweeps.decisions.stages import Cell
@@ -51,3 +52,8 @@ def terms(seeds=(0,), images=1000, image_shape=(3, 32, 32), early_stopping=True,
     return Terms(
         seeds, {}, Yardstick("accuracy", images), image_shape, classes=10, early_stopping=early_stopping, rule=rule
     )
+
+
+def expected(agenda: Agenda) -> list[Trial]:
+    """Return the trials still ahead of those given out, without those that searches will draw."""
+    return [task.cell.trial for task in agenda.ledger.ahead] + to_come(agenda)

@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.decisions.agenda import Agenda, expected, keep_failures, searches, under_way
+from sweeps.decisions.agenda import Agenda, keep_failures, searches, under_way
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.records import Drawn, Known
 from sweeps.study import Choice, Search, Space, Stage, Study
-from tests.sweeps.outcomes import history, terms
+from tests.sweeps.outcomes import expected, history, terms
 from trainables.config import CNN, Training, Trial
 
 BASE = Trial(model=CNN(conv_layers=2, channels=(4, 8)), training=Training(epochs=2))

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.decisions.agenda import Agenda, expected
+from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.planning import plan_study
 from sweeps.decisions.recheck import final_winner
 from sweeps.decisions.records import Known
 from sweeps.decisions.stages import FINAL, RECHECK, Cell
 from sweeps.study import Choice, Search, Space, Stage, Study
-from tests.sweeps.outcomes import draws, history, record, terms
+from tests.sweeps.outcomes import draws, expected, history, record, terms
 from trainables.config import CNN, Training, Trial
 from trainables.history import History
 from trainables.marks import Marks, Right

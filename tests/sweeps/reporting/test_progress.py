@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.decisions.agenda import Agenda, expected, to_come
+from sweeps.decisions.agenda import Agenda, to_come
 from sweeps.decisions.records import Known, Task
 from sweeps.decisions.status import Status
 from sweeps.reporting import progress
 from sweeps.reporting.progress import Progress
 from sweeps.study import Choice, Search, Space, Stage, Study
-from tests.sweeps.outcomes import history, terms
+from tests.sweeps.outcomes import expected, history, terms
 from trainables.config import CNN, Training, Trial
 from trainables.plan import effort, plan
 
