@@ -60,7 +60,7 @@ def run_study(
     That is 0, or 1 where trials or analyses failed, or something could not be kept. Raises UserError, before anything
     starts, for what the user can mend; KeyboardInterrupt after keeping what was done.
     """
-    feed = Feed(lambda line: print(line, end="", flush=True) if options.json else None)
+    feed = Feed(partial(print, end="", flush=True) if options.json else None)
     name = preparing.name_of(study, options)
 
     def say(line: str) -> None:
