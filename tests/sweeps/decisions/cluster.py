@@ -67,7 +67,7 @@ class Cluster:
             if not at_work:
                 assert self.agenda.over, "nothing to run, yet not over"
             for task, so_far in list(at_work):
-                if self.epochs == break_after:
+                if self.epochs >= break_after:  # an epoch of several seeds counts for each
                     return
                 if self.step(task, so_far):
                     at_work.remove((task, so_far))
