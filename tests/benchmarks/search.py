@@ -33,9 +33,9 @@ intervals (over repetitions; the tables are what they are). The second table has
 had it ended when it had spent a part of what plain Tune spends to its end, in epochs and in processor seconds; before
 any trial has ended that is a median network.
 
-The race's laps were chosen on cifar10 and digits. ASHA's rungs were so too, at first; as fashion_mnist did not bear that
-out, others were taken, by all three (sweeps/decisions/README.md). So of ASHA no table tells what it knew nothing of. The
-other rules' numbers are their papers' or a guess.
+The race's laps were chosen on cifar10 and digits. ASHA's rungs were so too, at first; as fashion_mnist did not bear
+that out, others were taken, by all three (sweeps/decisions/README.md). So of ASHA no table tells what it knew nothing
+of. The other rules' numbers are their papers' or a guess.
 """
 
 from __future__ import annotations
