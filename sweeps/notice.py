@@ -7,7 +7,6 @@ is posted as a JSON object: study, status, exit_status, report and text.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import re
@@ -80,9 +79,11 @@ def check(to: str) -> None:
         raise UserError("--notify is empty, but must be a command or an address")
     if not _is_address(to):
         return
+    from sweeps.reporting.serving import is_loopback  # with it comes http.server
+
     try:
         parts = urlsplit(to)
-        safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or ""))
+        safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
     except ValueError:  # brackets enclose no address
         safe = False
     if not (safe and parts.hostname):
@@ -173,13 +174,6 @@ def _post(address: str, notice: Notice) -> None:
 
 def _is_address(to: str) -> bool:
     return re.match(r"[a-z][a-z0-9+.-]*://", to, re.IGNORECASE) is not None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return False
 
 
 def _shown(to: str) -> str:

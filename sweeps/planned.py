@@ -15,7 +15,7 @@ from sweeps.execution.machines import Machines
 from sweeps.execution.memory import Demand
 from sweeps.execution.sharing import Sharing, largest, share_out
 from sweeps.options import RunOptions
-from sweeps.reporting.plan_tables import plan_data, print_plan
+from sweeps.reporting.plan_tables import Outline, plan_data, print_plan
 from sweeps.study import Study
 from trainables import datasets
 from trainables.footprint import Images
@@ -43,12 +43,12 @@ def show(study: Study, options: RunOptions, console: Console) -> int:
     """Print the plan, for people or for programs, and return the exit status."""
     made = plan(study, options)
     shared = sharing(options.machines.here(), options, made.stages, made.images)
-    how = (study, made.stages, options.seeds, options.early_stopping, shared.words, made.demand.words)
+    outline = Outline(study, made.stages, options.seeds, options.early_stopping, shared.words, made.demand.words)
     warnings = (*shared.warnings, *made.demand.warnings)
     if options.json:
-        print(json.dumps(plan_data(*how, warnings)))
+        print(json.dumps(plan_data(outline, warnings)))
         return 0
-    print_plan(*how, console)
+    print_plan(outline, console)
     for line in warnings:
         console.print(f"warning: {line}", highlight=False, soft_wrap=True)
     return 0

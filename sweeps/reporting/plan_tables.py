@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.text import Text
@@ -20,16 +20,20 @@ from trainables.plan import Layer, flops, parameters
 MOST_ROWS, FIRST, LAST = 20, 10, 5  # of a table in a terminal: of a longer one its first and its last
 
 
-def print_plan(
-    study: Study,
-    planned: Sequence[PlannedStage],
-    seeds: int,
-    early_stopping: bool,
-    where: str,
-    memory: str,
-    console: Console,
-) -> None:
-    """Print every stage's trials and what each of them builds; `where` says on what they would run."""
+class Outline(NamedTuple):
+    """A plan, and how it would run: `where` says on what, `memory` how much of it that takes."""
+
+    study: Study
+    planned: Sequence[PlannedStage]
+    seeds: int
+    early_stopping: bool
+    where: str
+    memory: str
+
+
+def print_plan(outline: Outline, console: Console) -> None:
+    """Print every stage's trials and what each of them builds."""
+    study, planned, seeds, early_stopping, where, memory = outline
     print_headline(study, planned, seeds, early_stopping, memory, console)
     console.print(f"Trials run {where}.", highlight=False, soft_wrap=True)
     reachable = len({trial.key({}) for entry in planned if entry.cells for trial in entry.reachable})
@@ -65,29 +69,22 @@ def print_headline(
     console.print(f"Memory: {memory}.", highlight=False, soft_wrap=True)
 
 
-def plan_data(
-    study: Study,
-    planned: Sequence[PlannedStage],
-    seeds: int,
-    early_stopping: bool,
-    where: str,
-    memory: str,
-    warnings: Sequence[str],
-) -> dict[str, Any]:
+def plan_data(outline: Outline, warnings: Sequence[str]) -> dict[str, Any]:
     """Return what print_plan() prints as plain data, for `--dry-run --json`, with a version as the feed's."""
+    study = outline.study
     return {
         "version": VERSION,
         "study": study.name,
         "question": study.question,
         "dataset": study.baseline.dataset,
         "epochs": study.baseline.training.epochs,
-        "seeds": seeds,
-        "early_stopping": early_stopping,
-        "trials": in_all(planned),
-        "where": where,
-        "memory": memory,
+        "seeds": outline.seeds,
+        "early_stopping": outline.early_stopping,
+        "trials": in_all(outline.planned),
+        "where": outline.where,
+        "memory": outline.memory,
         "warnings": list(warnings),
-        "stages": as_data(planned),
+        "stages": as_data(outline.planned),
     }
 
 

@@ -23,7 +23,7 @@ LOCAL = ("localhost", "127.0.0.1", "::1")
 @contextmanager
 def serve(folder: Path, host: str, port: int) -> Iterator[str]:
     """Serve a study's page meanwhile; yield its address. Raises UserError where that address cannot be had."""
-    handler = type("Handler", (_Handler,), {"folder": folder, "only_local": _is_loopback(host)})
+    handler = type("Handler", (_Handler,), {"folder": folder, "only_local": is_loopback(host)})
     try:
         server = ThreadingHTTPServer((host, port), handler)
     except OSError as error:
@@ -75,7 +75,8 @@ class _Handler(BaseHTTPRequestHandler):
         return name.removesuffix(f":{self.server.server_port}").strip("[]") in LOCAL  # type: ignore[attr-defined]
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether an address, or a name, is this machine's own, which no other reaches."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:  # a name

@@ -38,7 +38,7 @@ from sweeps.execution.machines import Machines
 from sweeps.reporting import album, results
 from sweeps.reporting.display import Display
 from sweeps.reporting.material import DataSummary
-from sweeps.reporting.plan_tables import as_data, print_plan
+from sweeps.reporting.plan_tables import Outline, as_data, print_plan
 from sweeps.reporting.stage_report import report_on
 from sweeps.reporting.tables import Facts
 from sweeps.study import Choice, Search, Space, Stage, Study, Whole
@@ -208,7 +208,7 @@ def planning(trials: int) -> Run:
     def run() -> None:
         planned = plan_study(study(trials), SHAPE, 2)
         memory.demand("shapes", planned, images, 1, Machines(num_cpus=2, num_gpus=0))
-        print_plan(study(trials), planned, 1, True, "here", "little", console)
+        print_plan(Outline(study(trials), planned, 1, True, "here", "little"), console)
         as_data(planned)
 
     return run

@@ -4,7 +4,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from sweeps.decisions.planning import plan_study
-from sweeps.reporting.plan_tables import as_data, print_plan, shapes
+from sweeps.reporting.plan_tables import Outline, as_data, print_plan, shapes
 from sweeps.study import Choice, Search, Space, Stage, Study, Whole
 from trainables.config import CNN, Training, Trial
 from trainables.plan import plan
@@ -18,7 +18,8 @@ SEARCH = Study("hunt", BASE, (Search("find", SPACE, trials=5, sampler="random"),
 def printed(study, seeds=2, early_stopping=True):
     text = io.StringIO()
     planned = plan_study(study, (3, 32, 32), 10)
-    print_plan(study, planned, seeds, early_stopping, "on the CPU", "at most 3.0 GB", Console(file=text, width=200))
+    outline = Outline(study, planned, seeds, early_stopping, "on the CPU", "at most 3.0 GB")
+    print_plan(outline, Console(file=text, width=200))
     return text.getvalue()
 
 
