@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import threading
 import time
@@ -17,6 +16,7 @@ from typing import Any
 from sweeps.decisions.agenda import open_stages
 from sweeps.decisions.records import Task
 from sweeps.reporting.display import Display
+from sweeps.reporting.feed import finite
 from trainables.history import Record
 
 VERSION = 1
@@ -62,7 +62,7 @@ class Board:
             "ended": {status.value: number for status, number in list(ledger.counts.items()) if number},
             "waiting": len(ledger.queue) + len(ledger.alone),
             "paused": len(ledger.waiting),
-            "seconds_left": _finite(display.progress.seconds_left(running)),
+            "seconds_left": finite(display.progress.seconds_left(running)),
             "best": {"trial": ledger.name(best), "validation": best.score} if best else None,
             "running": [self._trial(*each) for each in list(display.running.values())],
             "restarts": [
@@ -83,9 +83,9 @@ class Board:
             "epochs": task.cell.trial.training.epochs,
             "seeds": len(task.seeds),
             "workers": self.display.workers.get(task.key, 1),
-            "train_loss": _finite(record.train_loss) if record else None,
-            "validation": _finite(record.val_score) if record else None,
-            "images_per_second": _finite(record.images_per_second) if record else None,
+            "train_loss": finite(record.train_loss) if record else None,
+            "validation": finite(record.val_score) if record else None,
+            "images_per_second": finite(record.images_per_second) if record else None,
             "host": usage.host if usage else None,
             "memory": usage.memory if usage else None,
             "gpu": self.gpu,
@@ -101,7 +101,3 @@ class Board:
         with contextlib.suppress(OSError):  # a disk that is full is said where the report is written
             draft.write_text(json.dumps(self.state()))
             draft.replace(self.file)  # not forced to the disk: after a power cut nothing runs
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

@@ -50,6 +50,8 @@ class Feed:
 
     def begin(self, study: Study, planned: Sequence[PlannedStage], seeds: int, report: Path, uri: str) -> None:
         """Tell what is to run, and where its results are."""
+        if not self._write:  # counting the trials takes a moment
+            return
         about = {"version": VERSION, "study": study.name, "dataset": study.baseline.dataset}
         about |= {"stages": [entry.stage.name for entry in planned], "trials": in_all(planned)}
         about |= {"epochs": study.baseline.training.epochs, "seeds": seeds}
@@ -64,7 +66,7 @@ class Feed:
         """Tell of an epoch, with the record of the trial's first seed."""
         numbers = {"train_loss": record.train_loss, "validation": record.val_score}
         numbers |= {"images_per_second": record.images_per_second}
-        known = {name: _finite(number) for name, number in numbers.items()}
+        known = {name: finite(number) for name, number in numbers.items()}
         self.tell("epoch", key=task.key, epoch=epoch, seed=task.seeds[0], **known)
 
     def ended(self, outcome: Outcome) -> None:
@@ -88,8 +90,9 @@ def _scores(outcome: Outcome) -> dict[str, dict[str, float | int | None] | None]
 
 
 def _measured(score: Measured) -> dict[str, float | int | None]:
-    return {name: _finite(value) for name, value in asdict(score).items()}
+    return {name: finite(value) for name, value in asdict(score).items()}
 
 
-def _finite(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
+    """Return a number as JSON has it, which knows none that is not finite."""
     return value if value is not None and math.isfinite(value) else None

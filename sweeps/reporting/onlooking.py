@@ -14,11 +14,11 @@ from rich.text import Text
 
 from sweeps.decisions.labels import counted, span
 from sweeps.reporting.board import FILE
+from sweeps.reporting.display import WORDS
 from trainables.files import LARGEST_JSON, read
 
 SILENT = 15.0  # seconds without a sign of life, after which a command is taken to be gone
 REPORT = "report.html"
-WORDS = {"done": "done", "censored": "stopped early", "failed": "failed"}
 
 
 @dataclass(frozen=True)

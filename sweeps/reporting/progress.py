@@ -30,10 +30,10 @@ class Progress:
         self.agenda = agenda
         self.began: float | None = None  # when the first trial was taken up
         self.worked = 0.0  # the work of the epochs seen so far
-        self._queue: list[Task] = []  # as it was last gone through
-        self._from_its_end = [0.0]  # the work of no trial of it, of its last one, of its last two, …
-        self._to_come: list[Trial] = []  # likewise, as it was, and its work in all
-        self._in_all = 0.0
+        # Each pair is one value: several threads ask. The queue as last gone through, and the work of none of its trials,
+        # of its last one, of its last two, …
+        self._seen: tuple[list[Task], list[float]] = [], [0.0]
+        self._to_come: tuple[list[Trial], float] = [], 0.0  # likewise, as it was, and its work in all
 
     def begin(self) -> None:
         """Note that a trial has been taken up: from the first on the pace is measured."""
@@ -80,19 +80,21 @@ class Progress:
 
     def _queued(self) -> float:
         """Return the work of the queue. Mostly it has lost its first trials since: then that is known."""
-        queue = list(self.agenda.ledger.queue)
-        known = self._queue[len(self._queue) - len(queue) :]
+        queue, (seen, from_its_end) = list(self.agenda.ledger.queue), self._seen
+        known = seen[len(seen) - len(queue) :]
         if not queue or len(known) < len(queue) or known[0] is not queue[0] or known[-1] is not queue[-1]:
             work = (self._whole(task.cell.trial) for task in reversed(queue))
-            self._queue, self._from_its_end = queue, list(itertools.accumulate(work, initial=0.0))
-        return self._from_its_end[len(queue)]
+            from_its_end = list(itertools.accumulate(work, initial=0.0))
+            self._seen = queue, from_its_end
+        return from_its_end[len(queue)]
 
     def _beyond(self) -> float:
         """Return the work of stages that are not open yet."""
-        beyond = to_come(self.agenda)
-        if beyond is not self._to_come:
-            self._to_come, self._in_all = beyond, sum(map(self._whole, beyond))
-        return self._in_all
+        beyond, (seen, in_all) = to_come(self.agenda), self._to_come
+        if beyond is not seen:
+            in_all = sum(map(self._whole, beyond))
+            self._to_come = beyond, in_all
+        return in_all
 
     def _whole(self, trial: Trial) -> float:
         return self.work(trial) * trial.training.epochs
