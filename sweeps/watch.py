@@ -55,7 +55,7 @@ def _folder(output: Path, study: str) -> Path:
     for name in (study, f"{study}{QUICK}"):
         if name in known:
             return output / name
-    raise UserError(f"{output} has no study {study!r}{suggest(study, known)}")
+    raise UserError(f"{output} has no study {study!r}{suggest(study, known) if known else ''}")
 
 
 def _parser() -> Parser:

@@ -30,8 +30,8 @@ class Progress:
         self.agenda = agenda
         self.began: float | None = None  # when the first trial was taken up
         self.worked = 0.0  # the work of the epochs seen so far
-        # Each pair is one value: several threads ask. The queue as last gone through, and the work of none of its trials,
-        # of its last one, of its last two, …
+        # Each pair is one value: several threads ask. The queue as last gone through, and the work of none of its
+        # trials, of its last one, of its last two, …
         self._seen: tuple[list[Task], list[float]] = [], [0.0]
         self._to_come: tuple[list[Trial], float] = [], 0.0  # likewise, as it was, and its work in all
 
