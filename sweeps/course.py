@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from sweeps import examining, preparing
+from sweeps.decisions.acts import Act, Steered
 from sweeps.decisions.agenda import Agenda, keep_failures
 from sweeps.decisions.records import Decision, Drawn, Known, Terms
 from sweeps.interruption import held
@@ -21,6 +22,7 @@ from sweeps.reporting.album import Album
 from sweeps.sources import Source
 from sweeps.study import Study
 from sweeps.terminal import busy
+from sweeps.tracking.acts import taken
 from sweeps.tracking.connection import resolve_uri
 from sweeps.tracking.store import Store, StoredTrial, lost
 from trainables.errors import UserError
@@ -36,10 +38,12 @@ def write_report(study: Study, options: RunOptions, console: Console) -> int:
 
     Raises UserError for what the user can mend.
     """
-    store, study = Store(resolve_uri(options.tracking_uri)), preparing.chosen(study, options)
-    with busy(console, f"asking MLflow for the data of {study.name}"):
-        prepared = preparing.to_report(study, options, store, console)
-    return Course(prepared, store, console).rewrite()
+    store, name = Store(resolve_uri(options.tracking_uri)), preparing.name_of(study, options)
+    with busy(console, f"asking MLflow for the data of {name}"):
+        acts = taken(store, name, console.print)
+        options = preparing.steered(study, options, Steered.of(acts))
+        prepared = preparing.to_report(preparing.chosen(study, options), options, store, console)
+    return Course(prepared, store, console, acts).rewrite()
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class Course:
     prepared: Prepared
     store: Store
     console: Console
+    acts: list[Act]  # that others have asked for, and that were carried out
 
     @cached_property
     def source(self) -> Source:
@@ -109,7 +114,8 @@ class Course:
             stored = self.stored()
             if not stored.known:  # an empty report would take the place of one that is there
                 raise UserError(f"{self.store.uri} has no trial of {self.study.name} on this data")
-            agenda = Agenda(self.study, self.terms, lambda _: None, stored.known, stored.drawn, stored.decided)
+            earlier = stored.known, stored.drawn, stored.decided
+            agenda = Agenda(self.study, self.terms, lambda _: None, *earlier, steered=Steered.of(self.acts))
             keep_failures(agenda)
             trials = examining.winners(self.store, agenda) if self.prepared.jobs else {}
             asked = examining.questions(agenda, self.prepared.jobs, trials)
@@ -138,7 +144,8 @@ class Course:
         try:
             with held():
                 facts, summary = self.prepared.facts(runs), self.prepared.known.summary
-                results.write(self.folder, agenda, facts, summary, findings, self.source.known, self.album)
+                source = replace(self.source.known, acts=tuple(self.acts))
+                results.write(self.folder, agenda, facts, summary, findings, source, self.album)
         except OSError as error:
             self.say(
                 f"warning: the results cannot be written to {self.folder}: {error.strerror}; once they can, the same "

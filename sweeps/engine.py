@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 
 from sweeps import examining, notice, planned, preparing
 from sweeps.course import Course
+from sweeps.decisions.acts import Steered
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.records import StageResult, stage_winners
 from sweeps.execution import memory
@@ -38,6 +39,7 @@ from sweeps.tracking import origin, stage_runs, views
 from sweeps.tracking.connection import resolve_uri
 from sweeps.tracking.findings import advice
 from sweeps.tracking.finished import note_winners
+from sweeps.tracking.helm import Helm
 from sweeps.tracking.lease import Lease
 from sweeps.tracking.models import best_of, log_best
 from sweeps.tracking.spool import locked
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
     from sweeps.execution.answers import Answer
     from sweeps.reporting.board import Board
     from sweeps.reporting.display import Display
+
+Parents = Mapping[str, Mapping[str, str]]  # by stage, the tags that make runs children of its own
 
 
 def run_study(
@@ -73,15 +77,41 @@ def run_study(
 
     if options.dry_run:
         return planned.show(preparing.chosen(study, options), options, console)
-    report = options.output / name / "report.html"
-    return notice.at_the_end(name, report, ended, lambda: _run(study, options, console, tell, feed))
+    bound = Bound(options.for_, options.budget)
+
+    def run() -> tuple[int, bool]:
+        steered, now = Steered(), options
+        while True:  # until nobody has asked for another plan meanwhile
+            try:
+                return _run(study, steered, now, console, tell, bound, feed)
+            except Again as again:
+                steered, now = again.steered, replace(options, fresh=False)
+
+    return notice.at_the_end(name, options.output / name / "report.html", ended, run)
+
+
+class Again(Exception):
+    """Another plan holds from now on: the command begins again with it."""
+
+    def __init__(self, steered: Steered) -> None:
+        super().__init__()
+        self.steered = steered
 
 
 def _run(
-    study: Study, options: RunOptions, console: Console, tell: Callable[[Ended], None], feed: Feed
+    study: Study,
+    steered: Steered,
+    options: RunOptions,
+    console: Console,
+    tell: Callable[[Ended], None],
+    bound: Bound,
+    feed: Feed,
 ) -> tuple[int, bool]:
-    """Return the exit status, and whether every stage is decided."""
-    bound = Bound(options.for_, options.budget)
+    """Return the exit status, and whether every stage is decided.
+
+    Raises Again where others have asked, or had asked in earlier commands, for more than `steered` has.
+    """
+    options = preparing.steered(study, options, steered)
     study = preparing.chosen(study, options)
     plan = planned.plan(study, options)
     plan.demand.check_data()
@@ -91,14 +121,24 @@ def _run(
     with busy(console, f"reading {study.baseline.dataset}"):
         prepared, loaded = preparing.to_run(study, plan.stages, options, console, plan.data)
     ray = Background(partial(_ray_here, options.machines))
-    command = _Command(prepared, store, console, loaded, tell, ray, bound, feed)
+    command = _Command(prepared, store, console, [], loaded, tell, ray, bound, feed)
     feed.begin(study, plan.stages, options.seeds, command.folder / "report.html", store.uri)
     with tidy(), locked(command.spool / "driver.lock"), _ahead(command), ExitStack() as leased:
         with busy(console, "opening MLflow"):
             lease = Lease(store, study.name, command.say)
             leased.enter_context(lease.held())
+            helm = leased.enter_context(Helm(store, study.name, command.acts, command.say, fresh=options.fresh))
             command.warn(*deliver(store, command.spool))
-        return command.finish(lease)
+        if helm.steered.plan != steered.plan:
+            raise Again(helm.steered)
+        return command.finish(Reins(lease, helm))
+
+
+class Reins(NamedTuple):
+    """What a command holds while it runs a study: that nobody else does, and what others ask of it."""
+
+    lease: Lease
+    helm: Helm
 
 
 @dataclass(frozen=True)
@@ -116,7 +156,7 @@ class _Command(Course):
         """The folder of what MLflow does not have yet."""
         return self.folder / ".spool"
 
-    def finish(self, lease: Lease) -> tuple[int, bool]:
+    def finish(self, reins: Reins) -> tuple[int, bool]:
         """Run what MLflow does not have yet, write what came of it, and return the exit status, and whether every stage
         is decided.
         """
@@ -132,7 +172,7 @@ class _Command(Course):
         with ExitStack() as connection:
             try:
                 if not agenda.over:
-                    delivered = self._execute(agenda, runs, parents, connection, lease)
+                    delivered = self._execute(agenda, runs, parents, connection, reins)
                     program = _begin_to_end(self, agenda, runs) if delivered and agenda.over else None
             finally:
                 with busy(self.console, "writing the report"):
@@ -157,7 +197,7 @@ class _Command(Course):
         runs = stored.runs
         live = Live(lambda: self.write(agenda, runs))
         earlier = stored.known, stored.drawn, stored.decided
-        agenda = Agenda(self.study, self.terms, self._decided, *earlier, live.trial_ended)
+        agenda = Agenda(self.study, self.terms, self._decided, *earlier, live.trial_ended, Steered.of(self.acts))
         return agenda, runs
 
     def demand(self, machines: Machines) -> Demand:
@@ -183,16 +223,11 @@ class _Command(Course):
             self.console.print(line, highlight=False)
 
     def _execute(
-        self,
-        agenda: Agenda,
-        runs: dict[str, str],
-        parents: Mapping[str, Mapping[str, str]],
-        connection: ExitStack,
-        lease: Lease,
+        self, agenda: Agenda, runs: dict[str, str], parents: Parents, connection: ExitStack, reins: Reins
     ) -> bool:
         """Run on Ray what the agenda holds, and return whether MLflow has got all of it.
 
-        Stays connected to Ray as long as `connection` lasts. Adds the new trials' MLflow runs to `runs`.
+        Stays connected to Ray as long as `connection` lasts. Adds the new trials' MLflow runs to `runs`. Raises Again.
         """
         with busy(self.console, "starting Ray"):
             with held():  # an interrupted import may end as any error, or in half a module
@@ -206,20 +241,24 @@ class _Command(Course):
         self.say(f"trials run {sharing.words}")
         self.warn(sharing.warnings, ())
         tracker = tracker_actor.start(self.store.uri, self.study.name, self.spool, self._data_set())
-        lease.when_lost = tracker.stop_delivering
+        reins.lease.when_lost = tracker.stop_delivering
         tags = _tags(self.study, sharing)
         self.source.begin(f"trials run {sharing.words}", tags.get("git_commit", ""))
         try:
             with Display(agenda, self.console, self.feed) as display, self._board(display, sharing):
-                scheduler.execute(agenda, *self._material, tracker, display, sharing.resources, tags, parents)
+                running = agenda, *self._material, tracker, display, sharing.resources, tags, parents
+                again = scheduler.execute(*running, reins.helm)
         finally:
-            handover = tracker.abandon() if lease.lost else tracker.end(self.say)
+            handover = tracker.abandon() if reins.lease.lost else tracker.end(self.say)
             self.warn(handover.left, handover.problems)
             runs.update(handover.runs)
-            if not (lease.lost or handover.left):
+            if not (reins.lease.lost or handover.left):
                 self.source.end(agenda.restarts)
         if handover.left:
             return False
+        if again:
+            raise Again(reins.helm.steered)
+        reins.helm.close()
         runs.update(self._runs_of(agenda.tasks.keys() - runs.keys()))
         return True
 

@@ -145,6 +145,10 @@ class Parser(argparse.ArgumentParser):
             ("--output", "results", "where results go"),
         ):
             self.add_flag(name, f"{text} (default: %(default)s)", default=Path(default), type=folder, metavar="DIR")
+        self.add_tracking()
+
+    def add_tracking(self) -> None:
+        """Add the flag that says which MLflow keeps the studies."""
         mlflow = "MLflow (default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)"
         self.add_flag("--tracking-uri", mlflow, metavar="URI")
 

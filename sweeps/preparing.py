@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from sweeps import checks
+from sweeps.decisions.acts import Steered
 from sweeps.decisions.planning import PlannedStage, plan_study
 from sweeps.decisions.records import Terms
+from sweeps.decisions.stages import Search
 from sweeps.execution.shared_data import SharedData
 from sweeps.options import QUICK, RunOptions
 from sweeps.reporting import results
@@ -101,6 +104,20 @@ def chosen(study: Study, options: RunOptions) -> Study:
     how = _given({"trials": options.num_trials, "sampler": options.sampler, "rule": options.rule})
     study = study.searching(**how) if how else study
     return study if options.early_stopping or not study.open_ended else study.searching(rule="none", race=False)
+
+
+def steered(study: Study, options: RunOptions, by: Steered) -> RunOptions:
+    """Return the options with what acts have set beyond them."""
+    now = chosen(study, options)
+    searches = [stage.trials for stage in now.stages if isinstance(stage, Search)]
+    has = {
+        "seeds": options.seeds,
+        "epochs": now.baseline.training.epochs,
+        "num_trials": max(searches, default=math.inf),
+    }
+    asked = {"seeds": by.seeds, "epochs": by.epochs, "num_trials": by.trials}
+    more: dict[str, Any] = {name: number for name, number in asked.items() if number > has[name]}
+    return replace(options, **more)
 
 
 def to_run(

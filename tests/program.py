@@ -1,11 +1,14 @@
-"""A program as somebody else may write it, with nothing but Python: it plans a study, runs it, and reads what came out.
+"""A program as somebody else may write it, with nothing but Python: it plans, runs and steers a study, and reads what
+came out.
 
 python tests/program.py sweeps/simple_cnn.py --quick
+python tests/program.py --drop "activation: none" sweeps/simple_cnn.py --quick
 """
 
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 
 def plan(command):
@@ -19,20 +22,27 @@ def run(command):
         yield from map(json.loads, study.stdout)
 
 
+def steer(command, study, *act):
+    """Ask for an act while the study runs; return the answer."""
+    python, program, *_ = command
+    asked = subprocess.run([python, Path(program).with_name("steer.py"), study, *act], capture_output=True, text=True)
+    return asked.stdout if asked.returncode == 0 else asked.stderr
+
+
 def main(arguments):
-    command = [sys.executable, *arguments]
+    drop = arguments[1] if arguments[0] == "--drop" else None
+    command = [sys.executable, *arguments[2 if drop else 0 :]]
     planned = plan(command)
     assert planned["version"] == 1
     print(f"{planned['study']}: {planned['trials']} trials")
-    names = {}
     for event in run(command):
         match event:
-            case {"event": "started", "key": key, "trial": trial}:
-                names[key] = trial
-            case {"event": "ended", "key": key, "status": "done", "validation": {"mean": mean}}:
-                print(f"{names[key]}: {100 * mean:.1f} %")
-            case {"event": "ended", "key": key, "status": status}:
-                print(f"{names[key]}: {status}")
+            case {"event": "stored"} if drop:
+                print(steer(command, planned["study"], "drop", drop, "--reason", "not wanted"), end="")
+            case {"event": "ended", "trial": trial, "status": "done", "validation": {"mean": mean}}:
+                print(f"{trial}: {100 * mean:.1f} %")
+            case {"event": "ended", "trial": trial, "status": status}:
+                print(f"{trial}: {status}")
             case {"event": "decided", "stage": stage, "winner": {"value": value}}:
                 print(f"{stage}: {value} wins")
             case {"event": "end", "status": status, "report": report}:

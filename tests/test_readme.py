@@ -28,7 +28,9 @@ COMMANDS = sorted(
 )
 # files that a reader is told to write, and commands that are no study's
 TO_WRITE = {"sweeps/depth.py", "sweeps/dropout.py", "sweeps/x.py"}
-OTHERS = {f"sweeps/{name}.py" for name in ("part_b", "analyse", "evaluate", "export", "report", "sync", "watch")}
+OTHERS = {
+    f"sweeps/{name}.py" for name in ("part_b", "analyse", "evaluate", "export", "report", "steer", "sync", "watch")
+}
 
 
 @pytest.mark.parametrize("block", BLOCKS)

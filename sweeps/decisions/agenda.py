@@ -9,26 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from sweeps.decisions.acts import Steered
 from sweeps.decisions.grid_run import GridRun
 from sweeps.decisions.ledger import Ledger, Waiting
-from sweeps.decisions.opening import opening
+from sweeps.decisions.opening import Opening, opening
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Decision, Drawn, Known, OnStage, StageResult, Task, Terms
 from sweeps.decisions.search_run import SearchRun
+from sweeps.decisions.search_run import tasks as drawn
 from sweeps.decisions.stage_run import StageRun
 from sweeps.decisions.stages import AnyStage, Search
 from sweeps.decisions.status import Status
 from sweeps.decisions.study import Study
 from sweeps.decisions.urgency import Urgency
 from trainables.config import Trial
+from trainables.errors import UserError
 from trainables.history import History
+
+SHORTEST = 4  # characters of a key that name a trial
 
 
 class Agenda:
     """The trials of a study, and what has come of them. The ones with the longest way behind them come first.
 
     `known` is what the store has of trials by key; `drawn` is what earlier runs of its searches drew, `decided` what
-    earlier runs decided, by stage. `on_stage` is called once for each stage as it is decided, `on_end` as trials end.
+    earlier runs decided, by stage; `steered` is what was asked of them. `on_stage` is called once for each stage as it
+    is decided, `on_end` as trials end.
     """
 
     def __init__(
@@ -40,9 +46,10 @@ class Agenda:
         drawn: Mapping[str, Sequence[Drawn]] | None = None,
         decided: Mapping[str, Sequence[Decision]] | None = None,
         on_end: Callable[[], None] | None = None,
+        steered: Steered | None = None,
     ) -> None:
-        self.study, self.terms = study, terms
-        self.ledger = Ledger(terms, known or {})
+        self.study, self.terms, self._steered = study, terms, steered or Steered()
+        self.ledger = Ledger(terms, known or {}, dropped=dict(self._steered.dropped))
         self.urgency = Urgency(study, terms)
         self._on_stage, self._drawn, self._decided = on_stage, drawn or {}, decided or {}
         self._runs: dict[str, StageRun] = {}  # the stages that are or were open, by name, in the order of opening
@@ -134,7 +141,7 @@ class Agenda:
         self.ledger.running.discard(key)
         outcome = self.ledger.outcome(task.cell, key, history, task.seeds, reason)
         self.ledger.note(outcome)
-        self._run_of(key).ended(key, history, reason)
+        self._run_of(key).ended(key, history, outcome.reason)
         self.urgency.learn(task.cell.trial, history)
         self._news = True
         return outcome
@@ -145,12 +152,14 @@ class Agenda:
 
     def waits(self, key: str) -> bool:
         """Tell whether a trial that was not to go on for now is to do so later."""
-        return key in self.ledger.cut or self._run_of(key).waits(key)
+        return key not in self.ledger.dropped and (key in self.ledger.cut or self._run_of(key).waits(key))
 
     def lay_aside(self, key: str, history: History) -> None:
         """Keep a trial that waits until next() gives it out again, or let_go() ends it."""
         self.ledger.running.discard(key)
         self.ledger.waiting[key] = Waiting(self.tasks[key], history)
+        if not self.ledger.closed:
+            open_again(self)  # it was, while this trial came to the end of its epoch
 
     def let_go(self) -> list[str]:
         """End the trials that wait and are not to run on after all; return their keys. Then comes advance()."""
@@ -195,7 +204,7 @@ class Agenda:
             if isinstance(found, StageResult):
                 self._decide(found)
             elif found:
-                self._runs[stage.name] = self._begin(found.stage, found.start, found.before)
+                self._runs[stage.name] = _begin(self, found)
             else:
                 continue
             return True
@@ -205,14 +214,6 @@ class Agenda:
         """Tell whether a stage may not be open beside those that are, as one of them is a search."""
         under_way = (each for each in self.study.stages if each.name in self._runs and each.name not in self._results)
         return any(stage.open_ended or each.open_ended for each in under_way)
-
-    def _begin(self, stage: AnyStage, start: Trial, before: StageResult | None) -> StageRun:
-        if isinstance(stage, Search):
-            earlier = self._drawn.get(stage.name, ()), self._decided.get(stage.name, ())
-            return SearchRun(stage, start, self.ledger, *earlier)
-        run = GridRun(stage, start, self.ledger, before, self._decided.get(stage.name, ()))
-        self.urgency.opened(stage.name, run.cells, self.ledger)
-        return run
 
     def _decide_next(self) -> bool:
         for name, run in self._runs.items():
@@ -235,6 +236,45 @@ def keep_failures(agenda: Agenda) -> None:
             known = ledger.known[task.key]
             agenda.finish(task.key, known.history, reason=known.reason or "unknown")
         agenda.advance()
+
+
+def open_again(agenda: Agenda) -> None:
+    """Give trials out again after close(), first those that were under way."""
+    ledger = agenda.ledger
+    ledger.closed = False
+    for key in [key for key in ledger.cut if key in ledger.waiting]:
+        ledger.cut.discard(key)
+        del ledger.waiting[key]
+        agenda.put_back(key)
+
+
+def called(agenda: Agenda, name: str) -> list[Task]:
+    """Return the trials of this name, or whose key begins so; of searches also those that earlier runs drew."""
+    searched = (task for run in agenda._runs.values() if isinstance(run, SearchRun) for task in drawn(run))
+    known = {task.key: task for task in searched} | dict(agenda.tasks)
+    is_key = len(name) >= SHORTEST
+    return [task for task in known.values() if name == task.name or (is_key and task.key.startswith(name))]
+
+
+def drop(agenda: Agenda, task: Task, why: str) -> Outcome | None:
+    """Have a trial run no more, and never be ranked. Return what it has come to; None where it is under way, and ends
+    with its epoch.
+
+    Raises UserError where it has ended already. One that a search may still run on, or confirm, has not.
+    """
+    ledger, key = agenda.ledger, task.key
+    before, waiting = ledger.outcomes.get(key), ledger.waiting.get(key)
+    if key in ledger.dropped or task.stage in agenda._results or (before and not task.drawn):
+        raise UserError(f"{task.name} {'is dropped' if key in ledger.dropped else 'has ended'} already")
+    ledger.dropped[key] = why
+    if key in ledger.running:
+        return None
+    ledger.take_out(key)
+    ledger.tasks.setdefault(key, task)
+    reached = waiting or before or task.known
+    outcome = agenda.finish(key, reached.history if reached else History({}))
+    agenda.advance()
+    return outcome
 
 
 def threads(agenda: Agenda, after: int) -> int:
@@ -277,3 +317,14 @@ def under_way(agenda: Agenda) -> list[StageResult]:
     so_far = [run.so_far() for run in agenda._under_way()]
     order = [stage.name for stage in agenda.study.all_stages]
     return sorted(so_far, key=lambda result: order.index(result.stage.name))
+
+
+def _begin(agenda: Agenda, found: Opening) -> StageRun:
+    """Open a stage."""
+    stage, decided = found.stage, agenda._decided.get(found.stage.name, ())
+    if isinstance(stage, Search):
+        asked = agenda._steered.first.get(stage.name, ())
+        return SearchRun(stage, found.start, agenda.ledger, agenda._drawn.get(stage.name, ()), decided, asked)
+    run = GridRun(stage, found.start, agenda.ledger, found.before, decided)
+    agenda.urgency.opened(stage.name, run.cells, agenda.ledger)
+    return run

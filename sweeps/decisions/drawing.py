@@ -81,8 +81,9 @@ class Drawing:
     end(): what is known of the others is kept, as a sampler is told of all of them at each draw.
     """
 
-    def __init__(self, stage: Search, start: Trial, terms: Terms) -> None:
+    def __init__(self, stage: Search, start: Trial, terms: Terms, asked: Iterable[Mapping[str, Any]] = ()) -> None:
         self.stage, self.start, self.terms = stage, start, terms
+        self.asked = list(asked)  # points that somebody has asked for
         self.sampler = Sampler(stage.space, stage.sampler, stage.objectives, first=stage.first)
         self.draws: dict[str, Draw] = {}  # by key, in the order drawn
         self.unbuildable: list[tuple[Told, str]] = []  # what was drawn and never trained, and why
@@ -138,6 +139,15 @@ class Drawing:
     def within_first(self, ranked: Iterable[Draw]) -> list[Draw]:
         """Return the trials in their order, last those that break a bound."""
         return sorted(ranked, key=lambda draw: self.broken(draw) is not None)
+
+    def missing(self) -> list[Mapping[str, Any]]:
+        """Return the points that were asked for and have not been drawn yet."""
+        return [values for values in self.asked if not self.wrong_with(values)]
+
+    def wrong_with(self, values: Mapping[str, Any]) -> str | None:
+        """Return in words why a point cannot be drawn; None where it can."""
+        found = self._trial(values)
+        return found if isinstance(found, str) else None
 
     def new(self, wanted: Iterable[Mapping[str, Any]] = ()) -> Draw | None:
         """Draw a trial that can be built and was not drawn before. None where the space seems to hold no more.

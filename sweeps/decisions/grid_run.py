@@ -102,7 +102,9 @@ class GridRun:
         elif key in ledger.outcomes or key in ledger.tasks:
             return
         known = ledger.known.get(key)
-        if known and not ledger.wants(cell.trial, known):
+        if key in ledger.dropped:
+            ledger.note(ledger.outcome(cell, key, known.history if known else History({}), ledger.terms.seeds))
+        elif known and not ledger.wants(cell.trial, known):
             ledger.note(ledger.outcome(cell, key, known.history, ledger.terms.seeds))
             ledger.reused.append(key)
         else:

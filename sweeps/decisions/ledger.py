@@ -38,7 +38,8 @@ class Ledger:
     running: set[str] = field(default_factory=set)  # keys of those given out, until they come back
     waiting: dict[str, Waiting] = field(default_factory=dict)  # by key, those to be run on later
     closed: bool = False  # whether nothing more is given out
-    cut: set[str] = field(default_factory=set)  # keys of those that wait for another command since then
+    cut: set[str] = field(default_factory=set)  # keys of those that wait since then, until it is opened again
+    dropped: dict[str, str] = field(default_factory=dict)  # by key, who has asked that it is run no more, and why
     reused: list[str] = field(default_factory=list)  # keys that the store had
     restarts: dict[str, list[str]] = field(default_factory=dict)  # why each was needed
     counts: Counter[Status] = field(default_factory=Counter)  # of the outcomes, as they were noted
@@ -54,12 +55,22 @@ class Ledger:
         waits = self.alone if alone else self.queue
         return waits.pop(0) if waits else None
 
+    def take_out(self, key: str) -> None:
+        """Have a trial wait no more, be it to be given out or to be run on."""
+        self.queue = [task for task in self.queue if task.key != key]
+        self.alone = [task for task in self.alone if task.key != key]
+        self.waiting.pop(key, None)
+
     def name(self, outcome: Outcome) -> str:
         """Return what a trial is called: with its stage where it was run here."""
         return self.tasks[outcome.key].name if outcome.key in self.tasks else outcome.cell.label
 
     def cuts(self, key: str, epoch: int) -> bool:
-        """Tell whether a trial that would run on after an epoch waits for another command, since it is closed."""
+        """Tell whether a trial that would run on after an epoch does not: it was dropped; or it waits, since it is
+        closed.
+        """
+        if key in self.dropped:
+            return True
         if self.closed and epoch < self.tasks[key].cell.trial.training.epochs:
             self.cut.add(key)
         return key in self.cut
@@ -89,9 +100,13 @@ class Ledger:
     def outcome(
         self, cell: Cell, key: str, history: History, seeds: tuple[int, ...], reason: str | None = None
     ) -> Outcome:
-        """Return what a trial came to: failed where there is a `reason`, done where it ran in full, else censored."""
+        """Return what a trial came to: dropped, where somebody asked for that; failed where there is a `reason`, done
+        where it ran in full, else censored.
+        """
         full = history.covers(seeds, cell.trial.training.epochs)
         status = Status.FAILED if reason else Status.DONE if full else Status.CENSORED
+        if key in self.dropped:
+            status, reason = Status.DROPPED, self.dropped[key]
         seen = history.cut(seeds, cell.trial.training.epochs)
         return Outcome(cell, key, status, seen, reason, tuple(self.restarts.get(key, ())))
 

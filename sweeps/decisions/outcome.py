@@ -23,7 +23,7 @@ class Outcome:
     key: str
     status: Status
     history: History
-    reason: str | None = None  # of a failure
+    reason: str | None = None  # of a failure, or of a drop
     restarts: tuple[str, ...] = ()  # why each was needed
 
     def chosen(self, metric: str) -> np.ndarray:

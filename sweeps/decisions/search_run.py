@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from sweeps.decisions import rules
 from sweeps.decisions.confirmation import Confirmation
 from sweeps.decisions.drawing import SCREENING, Draw, Drawing
+from sweeps.decisions.labels import counted
 from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Decision, Drawn, StageResult, Task
@@ -21,13 +22,14 @@ from sweeps.decisions.stages import Search
 from sweeps.decisions.told import Told
 from sweeps.decisions.winner import BEST
 from trainables.config import Trial
+from trainables.errors import UserError
 from trainables.history import History
 
 
 class SearchRun:
     """The trials of a search, each drawn when a worker takes it.
 
-    `earlier` are those that earlier runs drew, `decided` what these decided.
+    `earlier` are those that earlier runs drew, `decided` what these decided; `asked` are points to be drawn next.
     """
 
     judges: ClassVar[bool] = True
@@ -39,12 +41,13 @@ class SearchRun:
         ledger: Ledger,
         earlier: Sequence[Drawn] = (),
         decided: Sequence[Decision] = (),
+        asked: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.stage, self.ledger = stage, ledger
         # of the confirmation: a score of the seed that chose would be too high
         first = len(SCREENING)
         self.seeds = tuple(range(first, first + max(stage.seeds, len(ledger.terms.seeds))))
-        self.drawing = Drawing(stage, start, ledger.terms)
+        self.drawing = Drawing(stage, start, ledger.terms, asked)
         # a search may have had more trials in earlier runs than it is to have now
         trials = max([stage.trials, *(drawn.number + 1 for drawn in earlier)])
         self.screening = Screening(rules.make(stage.rule, start.training.epochs, trials, stage.space), self.draws)
@@ -92,10 +95,8 @@ class SearchRun:
         draw, seeds = self._waiting.pop(0)
         self.drawing.begin(draw)
         self.ledger.outcomes.pop(draw.key, None)  # it may have been paused before
-        known = self.ledger.known.get(draw.key)
-        task = Task(self.stage.name, draw.cell, draw.key, known, seeds, drawn=draw.drawn)
-        self.ledger.tasks[draw.key] = task
-        return task
+        self.ledger.tasks[draw.key] = _task(self, draw, seeds)
+        return self.ledger.tasks[draw.key]
 
     def ready(self) -> int:
         """Return how many trials next() could give out now; fewer where the space holds no more."""
@@ -123,6 +124,7 @@ class SearchRun:
         """Take a trial's end or pause; one that was called due meanwhile is run on."""
         draw = self.draws[key]
         self.drawing.end(draw, history, reason)
+        self._waiting = [each for each in self._waiting if not (reason and each[0] is draw)]
         if why := self.drawing.broken(draw):
             self.screening.beyond(draw, why)
         self.screening.something_happened()
@@ -190,6 +192,7 @@ class SearchRun:
             draw = self.drawing.recall(drawn, self.ledger.known.get(drawn.key))
             if draw is None:
                 continue
+            draw.reason = self.ledger.dropped.get(draw.key, draw.reason)
             if draw.reason:
                 rule.first(draw.number, draw.values)
                 rule.drop(draw.number)
@@ -216,7 +219,7 @@ class SearchRun:
         if not self.drawing.left:
             return None
         given = len(self.draws) < len(self.stage.first)
-        draw = self.drawing.new(() if given else self.screening.rule.wants())
+        draw = self.drawing.new(() if given else (*self.drawing.missing(), *self.screening.rule.wants()))
         if draw:
             self.screening.begin(draw)
             return draw
@@ -229,3 +232,28 @@ class SearchResult(StageResult):
     """What a search came to, with its own course."""
 
     search: SearchRun
+
+
+def ask(run: SearchRun, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Have a search draw a point next: these values, and the others as the best trial so far has them. Return it.
+
+    Raises UserError where it is outside the space or a bound, was drawn already, or no trial is left to be drawn.
+    """
+    stage, drawing = run.stage, run.drawing
+    if run.confirmation or not drawing.left:
+        raise UserError(f"all {counted(len(run.draws), 'trial')} of {stage.name} are drawn: `add 1` first")
+    best = next((draw.values for draw in run.ranking() if not draw.reason), {})
+    point = stage.space.changed(best, values)
+    if wrong := drawing.wrong_with(point):
+        raise UserError(f"{stage.name} cannot draw that: {wrong}")
+    drawing.asked.append(point)
+    return point
+
+
+def tasks(run: SearchRun) -> list[Task]:
+    """Return the trials that a search has drawn so far, as they are screened."""
+    return [_task(run, draw, SCREENING) for draw in run.draws.values()]
+
+
+def _task(run: SearchRun, draw: Draw, seeds: tuple[int, ...]) -> Task:
+    return Task(run.stage.name, draw.cell, draw.key, run.ledger.known.get(draw.key), seeds, drawn=draw.drawn)

@@ -106,6 +106,22 @@ class Space:
                 drawn |= self._split(path, point[path], parts)
         return drawn
 
+    def changed(self, point: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a point with other values for some fields, without those fields that it has for other values alone.
+
+        Fields may be named by their last part. Raises UserError for one that there is not, or for the result where it
+        is outside the space.
+        """
+        fields = {path.rpartition(".")[2]: path for path in self.fields} | {path: path for path in self.fields}
+        for name in values:
+            if name not in fields:
+                raise UserError(f"the search space has no field {name!r}{suggest(name, fields)}")
+        given = {fields[name]: value for name, value in values.items()}
+        both = {**point, **given}
+        changed = {path: value for path, value in both.items() if path in given or self.parts(path, both)}
+        self.flat(changed)
+        return changed
+
     @property
     def size(self) -> int | None:
         """The number of points, None where a real number is drawn."""

@@ -10,5 +10,6 @@ class Status(StrEnum):
     DONE = "done"  # it ran in full
     CENSORED = "censored"  # it was stopped early, so that its later epochs are unknown
     FAILED = "failed"
+    DROPPED = "dropped"  # somebody has asked that it is run no more: it is never ranked
     INTERRUPTED = "interrupted"  # the command ended before it did
     SUPERSEDED = "superseded"  # set aside: it counts as nothing any more

@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweeps.decisions.agenda import Agenda, threads
+from sweeps.decisions.agenda import Agenda, drop, threads
 from sweeps.decisions.outcome import Outcome
+from sweeps.decisions.records import Task
 from sweeps.decisions.status import Status
 from sweeps.execution.bound import Bound
 from sweeps.execution.helpers import Helpers
@@ -74,6 +75,13 @@ class Dispatcher:
         if not ledger.closed and (reached := self.bound.reached(under_way)):
             self.agenda.close()
             self.display.closed(reached)
+
+    def drop(self, task: Task, why: str) -> bool:
+        """Have a trial run no more, as somebody asks; return whether it has ended now. Raises UserError."""
+        outcome = drop(self.agenda, task, why)
+        if outcome:
+            self._told(outcome)
+        return outcome is not None
 
     def started(self, key: str, actor: Any) -> None:
         """Note that a worker has taken up a trial."""

@@ -22,9 +22,11 @@ from sweeps.execution.dispatcher import RESTARTS, Dispatcher
 from sweeps.execution.early_stopping import EarlyStopping
 from sweeps.execution.messages import Failure, Help, Order, Place, Progress, message
 from sweeps.execution.shared_data import SharedData
+from sweeps.execution.steering import Steering
 from sweeps.execution.tracker_actor import TrackerActor
 from sweeps.execution.worker import Worker
 from sweeps.reporting.display import Display
+from sweeps.tracking.helm import Helm
 from trainables.footprint import Images
 
 TUNE_SETTINGS = {
@@ -50,33 +52,35 @@ def execute(
     resources: Mapping[str, float],
     tags: Mapping[str, str],
     parents: Mapping[str, Mapping[str, str]],
-) -> None:
+    helm: Helm,
+) -> bool:
     """Run the agenda's trials until every stage is decided, or what is under way at the `bound` has ended its epoch.
 
-    A trial whose process was lost, or that hung, starts again from its last snapshot, RESTARTS times at most. One that
-    finds no room on a GPU runs once more, with a GPU to itself.
+    What comes to the `helm` meanwhile is carried out. Returns whether that asks for another plan, to begin again with.
 
-    `images` are those of the data, `weights` files of pretrained weights by name, `resources` is what one trial takes,
-    `tags` are those that all MLflow runs share, `parents` those of a stage's, by the stage's name.
+    A trial whose process was lost, or that hung, starts again from its last snapshot, RESTARTS times at most. One that
+    finds no room on a GPU runs once more, with a GPU to itself. `images` are those of the data, `weights` files of
+    pretrained weights by name, `resources` is what one trial takes, `tags` are those that all MLflow runs share,
+    `parents` those of a stage's, by the stage's name.
     """
     os.environ.update({name: value for name, value in TUNE_SETTINGS.items() if name not in os.environ})
     send_no_variables()
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say of its own files concerns nobody
-    dispatcher = Dispatcher(
-        agenda, tracker, display, tags, resources.get("gpu", 0.0), images, _most_cores(), parents, bound
-    )
+    gpu = resources.get("gpu", 0.0)
+    dispatcher = Dispatcher(agenda, tracker, display, tags, gpu, images, _most_cores(), parents, bound)
     trainable = tune.with_resources(
         tune.with_parameters(
             Worker, data=data.reference(), weights=dict(weights), watch=agenda.study.watch, tracker=tracker
         ),
         lambda config: tune.PlacementGroupFactory([{"CPU": Place.of(config).cores, "GPU": Place.of(config).gpu}]),
     )
-    stopping = EarlyStopping(agenda)
+    stopping, steering = EarlyStopping(agenda), Steering(dispatcher, helm)
     try:
         with interruption.held():
-            _fit_all(trainable, stopping, dispatcher)
+            _fit_all(trainable, stopping, steering)
     finally:
         dispatcher.interrupted()
+    return steering.again
 
 
 def send_no_variables() -> None:
@@ -96,17 +100,20 @@ def _most_cores() -> int:
     return max(1, *(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]))
 
 
-def _fit_all(trainable: Any, stopping: EarlyStopping, dispatcher: Dispatcher) -> None:
-    while not dispatcher.agenda.at_rest:
+def _fit_all(trainable: Any, stopping: EarlyStopping, steering: Steering) -> None:
+    agenda = steering.agenda
+    while not agenda.at_rest:
         try:
-            _fit(trainable, stopping, dispatcher)
+            _fit(trainable, stopping, steering)
         except RuntimeError as error:  # by Ray's memory monitor, where a cluster has it on, all of Tune's run ends
             if not isinstance(error.__cause__, ray.exceptions.RayError):
                 raise
-            dispatcher.crashed(error.__cause__)
+            steering.dispatcher.crashed(error.__cause__)
+        steering.wait()
 
 
-def _fit(trainable: Any, stopping: EarlyStopping, dispatcher: Dispatcher) -> None:
+def _fit(trainable: Any, stopping: EarlyStopping, steering: Steering) -> None:
+    dispatcher = steering.dispatcher
     places = Places(dispatcher)
     with tempfile.TemporaryDirectory(prefix="cnn-sweeps-", dir=os.environ.get("RAY_TMPDIR")) as scratch:
         tuner = tune.Tuner(
@@ -122,7 +129,7 @@ def _fit(trainable: Any, stopping: EarlyStopping, dispatcher: Dispatcher) -> Non
                 name=dispatcher.agenda.study.name,
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[Listener(dispatcher, places, stopping)],
+                callbacks=[Listener(steering, places, stopping)],
                 failure_config=tune.FailureConfig(max_failures=RESTARTS),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
@@ -165,8 +172,9 @@ class Places(Searcher):
 class Listener(tune.Callback):
     """Hands what Tune reports on to the dispatcher, and gives each worker that starts the trial that is next then."""
 
-    def __init__(self, dispatcher: Dispatcher, places: Places, stopping: EarlyStopping) -> None:
-        self.dispatcher, self.places, self.stopping = dispatcher, places, stopping
+    def __init__(self, steering: Steering, places: Places, stopping: EarlyStopping) -> None:
+        self.steering, self.places, self.stopping = steering, places, stopping
+        self.dispatcher = steering.dispatcher
 
     def on_trial_start(self, trial: Any, **_: Any) -> None:
         """Give a worker its trial; one that starts again has the same."""
@@ -180,6 +188,7 @@ class Listener(tune.Callback):
     def on_step_begin(self, **_: Any) -> None:
         """Stop where that was asked for, as nothing breaks off halfway between two steps; look for what hangs."""
         interruption.check()
+        self.steering.heed()
         self.dispatcher.close_at_bound()
         self.dispatcher.watchdog.kill_what_hangs()
 

@@ -1,4 +1,6 @@
-"""What stages decided, a line each, in results/<study>/<stage>-decisions.jsonl: kept from one start to the next."""
+"""What stages decided, a line each, in results/<study>/<stage>-decisions.jsonl: kept from one start to the next. And
+what others have asked for while it ran, in acts.jsonl: kept in MLflow.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from sweeps.decisions.acts import Act
 from sweeps.decisions.records import Decision
 from trainables.files import parsed, write_whole
 
@@ -16,6 +19,12 @@ def write(folder: Path, decisions: Mapping[str, Sequence[Decision]]) -> None:
     """Write each stage's decisions. Raises OSError."""
     for stage, made in decisions.items():
         write_whole(_place(folder, stage), "".join(json.dumps(each) + "\n" for each in made).encode())
+
+
+def write_acts(folder: Path, acts: Sequence[Act]) -> None:
+    """Write what was asked for and carried out; no file where that is nothing. Raises OSError."""
+    if acts:
+        write_whole(folder / "acts.jsonl", "".join(act.to_json() + "\n" for act in acts).encode())
 
 
 def read(folder: Path, stages: Iterable[str], say: Callable[[str], None]) -> dict[str, list[Decision]]:

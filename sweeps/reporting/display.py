@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.decisions.acts import Act
 from sweeps.decisions.agenda import Agenda, searches
 from sweeps.decisions.ahead import is_screened, of_study
 from sweeps.decisions.labels import counted, span
@@ -29,8 +30,8 @@ from trainables.memory import Usage
 QUIET_SECONDS = 30.0  # without a terminal: the longest time without a line
 FAR = 1000.0  # a loss that has no use for decimals
 WIDEST_BAR = 30  # columns
-COLOURS = {Status.DONE: "green", Status.CENSORED: "yellow", Status.FAILED: "red"}
-WORDS = {Status.DONE: "done", Status.CENSORED: "stopped early", Status.FAILED: "failed"}
+COLOURS = {Status.DONE: "green", Status.CENSORED: "yellow", Status.FAILED: "red", Status.DROPPED: "yellow"}
+WORDS = {Status.DONE: "done", Status.CENSORED: "stopped early", Status.FAILED: "failed", Status.DROPPED: "dropped"}
 
 
 class Display:
@@ -48,6 +49,7 @@ class Display:
         self.usage: dict[str, Usage] = {}  # by key, where a trial runs, and what it takes there
         self.warnings: list[str] = []
         self.closing: str | None = None  # why nothing more begins
+        self.goes_on = False  # whether this command begins again then
 
     def __enter__(self) -> Display:
         if self.console.is_interactive:
@@ -56,7 +58,7 @@ class Display:
 
     def __exit__(self, *exception: object) -> None:
         self.live.stop()
-        if self.agenda.ledger.closed and not self.agenda.over:
+        if self.agenda.ledger.closed and not (self.agenda.over or self.goes_on):
             self._say(self._left())
 
     def started(self, task: Task) -> None:
@@ -101,7 +103,7 @@ class Display:
     def ended(self, task: Task, outcome: Outcome) -> None:
         """Note a trial's end."""
         self.running.pop(task.key, None)
-        self.feed.ended(outcome)
+        self.feed.ended(task, outcome)
         word = WORDS[outcome.status]
         rest = describe(outcome).removeprefix(word)
         if task.drawn and outcome.status == Status.DONE:  # a search runs its best twice, and ranks the second run
@@ -117,9 +119,28 @@ class Display:
 
     def closed(self, reason: str) -> None:
         """Note that no trial begins any more, nor any further epoch."""
+        self._close(reason)
+        self._say(Text.assemble((reason, "yellow"), "; what is under way ends with its epoch"))
+
+    def steered(self, act: Act, answer: str, *, goes_on: bool = False) -> None:
+        """Note that something that somebody asked for is done: so trials may begin no more, or begin again. `goes_on`:
+        this command does, by another plan.
+        """
+        self.goes_on = goes_on
+        if self.agenda.ledger.closed and self.closing is None:
+            self._close(f"{act.asked} ({act.by})")
+        elif not self.agenda.ledger.closed:
+            self.closing = None
+        self.feed.tell("act", act=act.what, argument=act.argument, user=act.user, reason=act.reason, answer=answer)
+        self._say(Text.assemble((act.asked, "yellow"), f" ({act.by}): {answer}"))
+
+    def rested(self, seconds: float) -> None:
+        """Note that for so long nothing was to be run."""
+        self.progress.rest(seconds)
+
+    def _close(self, reason: str) -> None:
         self.closing = reason
         self.feed.tell("closed", reason=reason)
-        self._say(Text.assemble((reason, "yellow"), "; what is under way ends with its epoch"))
 
     def _say(self, line: Text) -> None:
         self.spoken = time.monotonic()
@@ -197,8 +218,8 @@ def _numbers(record: Record) -> tuple[str, ...]:
 
 def describe(outcome: Outcome) -> str:
     """Say in a line what a trial came to."""
-    if outcome.status == Status.FAILED:
-        return f"failed: {outcome.reason}"
+    if outcome.status in (Status.FAILED, Status.DROPPED):
+        return f"{WORDS[outcome.status]}: {outcome.reason}"
     found = f"validation {100 * outcome.score:.1f} %, test {100 * float(outcome.chosen('test_score').mean()):.1f} %"
     epochs = outcome.history.epochs
     if outcome.status == Status.CENSORED:

@@ -10,10 +10,11 @@ Every event has `event`; those of a trial have its `key`. Scores are fractions, 
     restarted  reason, times
     warning    text
     paused     it goes on later, in this command or in another
-    ended      status (done, censored, failed), epochs, validation, test, reason; validation and test, at the chosen
-               epochs, have mean, sd and n, or are null
+    ended      trial, status (done, censored, failed, dropped), epochs, validation, test, reason; validation and test,
+               at the chosen epochs, have mean, sd and n, or are null
     decided    stage, winner (value, key, validation, test; null where there is none), may_be_best, skipped (why)
-    closed     reason: nothing more begins, as `--for` or `--budget` asks
+    closed     reason: nothing more begins, as `--for`, `--budget` or an act asks
+    act        act, argument, user, reason, answer: what somebody asked for with `steer.py` is done
     left       trials, epochs, seconds: for the same command to go on with
     end        study, status (complete, unfinished, failed, refused, interrupted, crashed), exit_status, report, text
 """
@@ -69,9 +70,9 @@ class Feed:
         known = {name: finite(number) for name, number in numbers.items()}
         self.tell("epoch", key=task.key, epoch=epoch, seed=task.seeds[0], **known)
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, task: Task, outcome: Outcome) -> None:
         """Tell of a trial's end."""
-        about = {"status": outcome.status.value, "epochs": outcome.history.epochs}
+        about = {"trial": task.name, "status": outcome.status.value, "epochs": outcome.history.epochs}
         self.tell("ended", key=outcome.key, **about, **_scores(outcome), reason=outcome.reason)
 
     def decided(self, result: StageResult) -> None:

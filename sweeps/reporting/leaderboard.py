@@ -93,6 +93,8 @@ def _status(search: SearchRun, draw: Draw) -> str:
         status = "confirmed"
     elif out:
         status = f"let go after epoch {out} of confirmation"
+    elif draw.key in search.ledger.dropped:
+        status = "dropped"
     else:
         status = "stopped early" if draw.state == Status.CENSORED else draw.state.value
     return f"{status}, {BEYOND}" if search.drawing.broken(draw) else status
@@ -168,10 +170,12 @@ def account(search: SearchRun) -> list[str]:
     spent = sum(len(records) for draw in draws for records in draw.history.records.values())
     full = sum(draw.epochs for draw in draws)
     states = [draw.state for draw in draws]
-    paused, failed = states.count(Status.CENSORED), states.count(Status.FAILED)
+    dropped = len(search.draws.keys() & search.ledger.dropped.keys())
+    paused, failed = states.count(Status.CENSORED), states.count(Status.FAILED) - dropped
     running = states.count(Status.RUNNING)
     ended = (
         f"{states.count(Status.DONE)} ran in full, {paused} were stopped early ({search.stage.rule}), {failed} failed"
+        + (f", {dropped} dropped" if dropped else "")
         + (f", {running} {'runs' if running == 1 else 'run'} now" if running else "")
     )
     return [

@@ -39,6 +39,11 @@ class Progress:
         """Note that a trial has been taken up: from the first on the pace is measured."""
         self.began = self.began or time.monotonic()
 
+    def rest(self, seconds: float) -> None:
+        """Note that for so long nothing was to be run: that is no part of the pace."""
+        if self.began is not None:
+            self.began += seconds
+
     def note(self, task: Task) -> None:
         """Count an epoch of a trial."""
         self.worked += self.work(task.cell.trial) * len(task.seeds)

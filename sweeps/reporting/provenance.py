@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
+from sweeps.decisions.acts import Act
 from trainables.files import parsed
 
 
@@ -21,6 +22,7 @@ class Provenance:
     commit: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     restarts: Mapping[str, Sequence[str]] = field(default_factory=dict)  # why each was needed, by the trial's key
+    acts: Sequence[Act] = ()  # that others have asked for while it ran; they are kept elsewhere
 
     @property
     def date(self) -> str:
@@ -34,7 +36,7 @@ class Provenance:
 
     def to_json(self) -> str:
         """Return it as JSON."""
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(replace(self, acts=())))
 
     @classmethod
     def from_json(cls, text: str) -> Provenance:

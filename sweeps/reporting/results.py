@@ -75,6 +75,7 @@ def write(
     material = Material(agenda, facts, data, source or Provenance(), findings)
     album = album or Album(folder)
     decision_files.write(folder, agenda.decisions)
+    decision_files.write_acts(folder, material.source.acts)
     for result in material.results:
         _write_files(folder, result, material)
     write_page(folder / "report.html", page(material, album))

@@ -46,7 +46,8 @@ def setup_chapter(material: Material, album: Album) -> Chapter:
         Words(legend(material), "note"),
     ]
     runs = _runs(material)
-    return Chapter("Setup", (*blocks, *([runs] if runs.rows else [])))
+    tables = [table for table in (runs, _acts(material)) if table.rows]
+    return Chapter("Setup", (*blocks, *tables))
 
 
 def about_data(material: Material) -> str:
@@ -140,6 +141,11 @@ def _runs(material: Material) -> Table:
         "versions": ", ".join(f"{name} {version}" for name, version in source.versions.items()),
     }
     return Table("Runs", (Column("what"), Column("value")), tuple((k, v) for k, v in rows.items() if v))
+
+
+def _acts(material: Material) -> Table:
+    rows = tuple((act.asked, act.by, act.answer) for act in material.source.acts)
+    return Table("What was asked for while it ran", (Column("act"), Column("by"), Column("answer")), rows)
 
 
 def _samples(material: Material, album: Album) -> list[Picture]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PAIR = ("validation", "train")
 LEADERS = 8
+UNRANKED = (Status.FAILED, Status.DROPPED)
 MOST_CURVES = 10  # of more trials the LEADERS are drawn
 
 
@@ -100,7 +101,7 @@ class StageFigures:
 
         history, (solid, dashed) = outcome.history, metrics
         return Curve(
-            outcome.cell.label + (" (failed)" if outcome.status == Status.FAILED else ""),
+            outcome.cell.label + (f" ({outcome.status})" if outcome.status in UNRANKED else ""),
             history.curve(solid),
             outcome.status == Status.CENSORED,
             history.curve(dashed) if dashed else None,

@@ -63,7 +63,7 @@ class StageReport:
         lines += self._course()
         lines += self._verdict(terms)
         lines += self._effects(terms)
-        lines += self._stopped()
+        lines += [*self._stopped(), *self._dropped()]
         again = [f"{o.cell.named} ({'; '.join(o.restarts)})" for o in result.outcomes if o.restarts]
         if again:
             lines.append(f"Restarted from the last snapshot: {', '.join(again)}.")
@@ -76,7 +76,8 @@ class StageReport:
         says, leaves = self._verdict_in_two(terms) if decided else ([], [])
         effects = self._effects(terms)
         failed = failures([outcome for outcome in self.result.outcomes if outcome.status == Status.FAILED])
-        return [*self._course(), *says, *effects[1:]], [*leaves, *effects[:1], *self._stopped(), *failed]
+        left = [*leaves, *effects[:1], *self._stopped(), *self._dropped(), *failed]
+        return [*self._course(), *says, *effects[1:]], left
 
     def table(self, facts: Facts) -> Table:
         """Return the whole table, for the CSV."""
@@ -148,6 +149,10 @@ class StageReport:
                 "(--no-early-stopping runs them)."
             )
         ]
+
+    def _dropped(self) -> list[str]:
+        dropped = [each for each in self.result.outcomes if each.status == Status.DROPPED]
+        return [f"Dropped, and not ranked: {each.cell.named} ({each.reason})." for each in dropped]
 
 
 class RecheckReport(StageReport):

@@ -75,6 +75,8 @@ def _missing(outcome: Outcome, known: dict[str, np.ndarray]) -> str | None:
     """Return why a trial is not ranked; None where it is."""
     if outcome.status == Status.FAILED:
         return "failed"
+    if outcome.status == Status.DROPPED:
+        return "was dropped"
     if outcome.status != Status.DONE:
         return f"was stopped at epoch {outcome.history.epochs}"
     return None if outcome.key in known else "has no record of what it made of each image"

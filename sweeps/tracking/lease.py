@@ -137,6 +137,12 @@ class Lease:
         self._store.client.set_experiment_tag(self._experiment, TAG, json.dumps(asdict(self._own)))
 
 
+def is_held(store: Store, experiment: str) -> bool:
+    """Tell whether a command seems to hold the lease on an experiment; one of another machine may be dead."""
+    text = store.client.get_experiment(experiment).tags.get(TAG)
+    return text is not None and not _dead_here(claim(text))
+
+
 def claim(text: str) -> Claim:
     """Return what the tag says.
 

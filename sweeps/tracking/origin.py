@@ -24,7 +24,7 @@ def tags() -> dict[str, str]:
     describe = ("git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     git = subprocess.run(describe, capture_output=True, text=True, check=False)
     commit, changed, _ = git.stdout.strip().partition("-dirty")
-    known = {"mlflow.user": _user()}
+    known = {"mlflow.user": user()}
     if git.returncode == 0:
         dirty = "true" if changed else "false"
         known |= {"git_commit": commit, "mlflow.source.git.commit": commit, "mlflow.source.git.dirty": dirty}
@@ -74,7 +74,7 @@ def _source() -> dict[str, str]:
     return {"mlflow.source.name": sys.argv[0] or "python", "mlflow.source.type": "LOCAL"}
 
 
-def _user() -> str:
+def user() -> str:
     """Return the user's name; "" where this machine does not know it, as in some containers."""
     try:
         return getpass.getuser()

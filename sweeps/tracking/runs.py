@@ -24,6 +24,7 @@ MLFLOW_STATUS = {
     Status.DONE: "FINISHED",
     Status.CENSORED: "KILLED",
     Status.FAILED: "FAILED",
+    Status.DROPPED: "KILLED",
     Status.INTERRUPTED: "KILLED",
 }
 

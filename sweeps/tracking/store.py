@@ -39,6 +39,7 @@ COMPLETENESS = {
     Status.FAILED: 0,
     Status.RUNNING: 1,
     Status.INTERRUPTED: 1,
+    Status.DROPPED: 1,
     Status.CENSORED: 2,
     Status.DONE: 3,
 }
@@ -92,7 +93,7 @@ class Store(Connection):
         """
         wanted = None if keys is None else set(keys)
         with self.readable():
-            names = {number: name for number, name in self._experiments().items() if study in (None, name)}
+            names = {number: name for number, name in self.experiments().items() if study in (None, name)}
             best = self._best_runs(wanted, list(names)) if names else {}
             curves = dict.fromkeys(best, NOT_ASKED) if wanted is None else self._all_curves(best)
         return {key: _stored(run, names[run.info.experiment_id], curves[key]) for key, run in best.items()}
@@ -103,7 +104,7 @@ class Store(Connection):
         Raises UserError, naming what there is, where there is no such run or study, or nothing of it is done.
         """
         with self.readable():
-            experiments = self._experiments()
+            experiments = self.experiments()
         if re.fullmatch("[0-9a-f]{32}", what):
             runs = [self._run(what)]
         elif what in experiments.values():
@@ -121,7 +122,7 @@ class Store(Connection):
     def drawn(self, study: str) -> dict[str, list[Drawn]]:
         """Return what a study's searches have drawn, by stage. What cannot be read is left out, and said."""
         with self.readable():
-            numbers = [number for number, name in self._experiments().items() if name == study]
+            numbers = [number for number, name in self.experiments().items() if name == study]
             runs = self._best_runs(None, numbers).values() if numbers else ()
         by_stage: dict[str, list[Drawn]] = {}
         for run in runs:
@@ -197,7 +198,7 @@ class Store(Connection):
     def supersede(self, keys: Iterable[str]) -> None:
         """Set aside the runs of these trials: they stay to be seen, tagged `superseded`, and count as nothing."""
         with self.readable():
-            while runs := self._best_runs(set(keys), list(self._experiments())):
+            while runs := self._best_runs(set(keys), list(self.experiments())):
                 for run in runs.values():
                     self.client.set_tag(run.info.run_id, "status", Status.SUPERSEDED.value)
 
@@ -229,7 +230,7 @@ class Store(Connection):
             )
         return known.experiment_id
 
-    def _experiments(self) -> dict[str, str]:
+    def experiments(self) -> dict[str, str]:
         """Return the experiments: id → name."""
         return {each.experiment_id: each.name for each in pages(self.client.search_experiments)}
 

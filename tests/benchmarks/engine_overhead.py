@@ -14,6 +14,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import ray
@@ -24,6 +25,7 @@ from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.records import Task, Terms
 from sweeps.execution import scheduler, tracker_actor
+from sweeps.execution.bound import Bound
 from sweeps.execution.shared_data import SharedData
 from sweeps.reporting.display import Display
 from sweeps.study import Stage, Study
@@ -82,7 +84,8 @@ def ours(count: int, folder: Path) -> float:
     tracker = tracker_actor.start(f"sqlite:///{folder / 'mlflow.db'}", study.name, folder / "spool", data_set)
     with TimedDisplay(agenda, Console(file=io.StringIO())) as display:
         display.clock = clock
-        scheduler.execute(agenda, SharedData(data), Images.of(data), {}, tracker, display, {"cpu": 1}, {}, {})
+        trained = Bound(), SharedData(data), Images.of(data), {}
+        scheduler.execute(agenda, *trained, tracker, display, {"cpu": 1}, {}, {}, SimpleNamespace(asked=list))
     begin = time.perf_counter()
     assert tracker.ask(Tracker.drain, 60.0) == []
     print(

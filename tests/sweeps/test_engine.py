@@ -19,6 +19,7 @@ from rich.console import Console
 
 from sweeps import analyse, engine, evaluate
 from sweeps.course import write_report
+from sweeps.decisions.acts import Act
 from sweeps.engine import run_study
 from sweeps.execution import hosts, memory, scheduler
 from sweeps.execution.cluster import connect
@@ -26,6 +27,7 @@ from sweeps.execution.machines import Machines
 from sweeps.execution.shared_data import SharedData
 from sweeps.options import RunOptions
 from sweeps.study import Choice, Search, Space, Stage, Study, Watch
+from sweeps.tracking import acts, helm
 from sweeps.tracking.store import Store
 from trainables.checkpoint import load
 from trainables.config import CNN, Training, Trial
@@ -393,6 +395,37 @@ def test_a_command_ends_at_its_budget_and_the_same_one_goes_on_to_the_same_numbe
     assert [[row[name] for name in same] for row in bench.rows("lr")] == [
         [row[name] for name in same] for row in whole.rows("lr")
     ]
+
+
+def test_a_study_is_steered_while_it_runs_and_a_later_command_keeps_to_it(tmp_path, images, monkeypatch):
+    monkeypatch.setattr(helm, "PERIOD", 0.1)
+    three, bench = study(images, (0.001, 0.05, 0.02), epochs=4).only(("lr",)), Bench(tmp_path)
+    asked = [Act("pause", "", "jo"), Act("drop", "lr: 0.02", "jo", "too slow"), Act("seeds", "2", "jo"),
+             Act("resume", "", "jo")]  # fmt: skip
+    store = Store(bench.uri)
+    beginning = scheduler.execute
+
+    def beginning_steered(*arguments):
+        for number, act in enumerate(asked if len(begun) == 0 else ()):
+            acts.write(store, store.experiment_id("small"), replace(act, time=float(number)))
+        begun.append(1)
+        return beginning(*arguments)
+
+    begun: list[int] = []
+    monkeypatch.setattr(scheduler, "execute", beginning_steered)
+    status, said = bench.run(three)
+    assert (status, len(begun)) == (0, 2)
+    assert "drop lr: 0.02 (jo, 1970-01-01 00:00 UTC: too slow): lr: 0.02 is dropped" in said
+    rows = {row["lr"]: row for row in bench.rows("lr")}
+    assert {name: row["status"] for name, row in rows.items()} == {"0.001": "done", "0.05": "done", "0.02": "dropped"}
+    trained = store.trials([rows[name]["key"] for name in ("0.001", "0.05")])
+    assert [len(each.curves["seeds"]) for each in trained.values()] == [2, 2]
+    page = (bench.folder / "results" / "small" / "report.html").read_text()
+    assert "Dropped, and not ranked: lr = 0.02 (jo, 1970-01-01 00:00 UTC: too slow)." in page
+    lines = (bench.folder / "results" / "small" / "acts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["what"] for line in lines] == ["pause", "drop", "seeds", "resume"]
+    assert bench.run(three)[1].count("nothing to run: all 2 trials are done already") == 1
+    assert bench.rows("lr") == list(rows.values())
 
 
 def test_fresh_sets_earlier_runs_aside_and_gets_the_same_numbers(tmp_path, images):

@@ -5,8 +5,10 @@ import pytest
 from rich.console import Console
 
 from sweeps import preparing
+from sweeps.decisions.acts import Steered
 from sweeps.decisions.planning import plan_study
 from sweeps.options import RunOptions
+from sweeps.study import Choice, Search, Space
 from sweeps.tracking import notes
 from tests.sweeps.folders import study_on
 from trainables.errors import UserError
@@ -114,3 +116,17 @@ def test_published_numbers_are_left_out_where_the_data_is_a_part_only(place):
     place.keep(part)
     place.report()
     assert "cifar10 (a part: 2 + 1 images): published numbers are left out" in place.text.getvalue()
+
+
+def test_what_acts_have_set_is_added_to_the_options_and_never_less(place):
+    search = Search("find", Space({"training.lr": Choice((0.1, 0.2))}), trials=12)
+    study = replace(place.study, stages=(search,))
+    by = Steered(seeds=3, epochs=40, trials=20)
+    more = preparing.steered(study, place.options, by)
+    assert (more.seeds, more.epochs, more.num_trials) == (3, 40, 20)
+    assert replace(more, seeds=1, epochs=None, num_trials=None) == place.options
+    asked = replace(place.options, seeds=4, epochs=50, num_trials=30)
+    assert preparing.steered(study, asked, by) == asked
+    grid = preparing.steered(place.study, place.options, by)  # it has no search by now
+    assert grid.num_trials is None
+    assert preparing.steered(study, place.options, Steered()) == place.options

@@ -46,6 +46,44 @@ def test_size_is_counted_without_going_through_the_points():
     assert REAL.size is None
 
 
+DRAWN = {
+    "model.conv_layers": 2,
+    "model.channels": (16, 64),
+    "model.fc_layers": 1,
+    "model.pooling": "max",
+    "model.pool_size": 2,
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "changed"),
+    [
+        ({"pool_size": 3}, {"model.pool_size": 3}),
+        ({"model.pooling": "none", "stride": (1, 2)}, {"model.pooling": "none", "model.stride": (1, 2)}),
+        ({"conv_layers": 1, "channels": (32,)}, {"model.conv_layers": 1, "model.channels": (32,)}),
+    ],
+)
+def test_a_point_with_other_values_leaves_out_what_they_leave_no_use_for(values, changed):
+    expected = DRAWN | changed
+    if "model.pool_size" not in changed:  # it is drawn of two layers that pool
+        del expected["model.pool_size"]
+    assert SPACE.changed(DRAWN, values) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"depth": 3}, "the search space has no field 'depth'"),
+        ({"pooling": "none"}, "model.stride is missing, but must be given where model.pooling is none"),
+        ({"conv_layers": 1}, "model.channels is 16-64, but must be a tuple of 1"),
+        ({"stride": (1, 2)}, "model.stride is 1-2, but must be left out"),
+    ],
+)
+def test_values_that_make_no_point_are_refused(values, said):
+    with pytest.raises(UserError, match=said):
+        SPACE.changed(DRAWN, values)
+
+
 def test_real_numbers_are_found_in_tuples_and_under_conditions():
     space = Space({
         "n": Whole(1, 2),

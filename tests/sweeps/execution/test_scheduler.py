@@ -67,7 +67,8 @@ def with_order(last_result=None):
 
 
 def listening(dispatcher):
-    return Listener(dispatcher, Places(dispatcher), dispatcher)
+    steering = SimpleNamespace(dispatcher=dispatcher, heed=lambda: dispatcher.heed())
+    return Listener(steering, Places(dispatcher), dispatcher)
 
 
 def test_tune_is_asked_for_as_many_places_as_trials_are_ready_and_hears_of_the_end_at_last():
@@ -181,10 +182,10 @@ def test_only_progress_is_an_epoch():
     assert dispatcher.calls == [("progressed", ORDER.key, PROGRESS)]
 
 
-def test_the_bound_and_the_watchdog_are_looked_at_with_every_step():
+def test_acts_the_bound_and_the_watchdog_are_looked_at_with_every_step():
     dispatcher = Told()
     listening(dispatcher).on_step_begin(iteration=1, trials=[])
-    assert dispatcher.calls == [("close_at_bound",), ("kill_what_hangs",)]
+    assert dispatcher.calls == [("heed",), ("close_at_bound",), ("kill_what_hangs",)]
 
 
 def test_a_request_to_stop_is_heard_between_two_steps():

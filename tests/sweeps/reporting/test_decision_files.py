@@ -1,3 +1,5 @@
+from sweeps.decisions.acts import Act
+from sweeps.reporting import decision_files
 from sweeps.reporting.decision_files import MOST_BYTES, read, write
 
 MADE = {
@@ -48,3 +50,11 @@ def test_what_cannot_be_read_at_all_is_said_and_begun_anew(tmp_path):
     assert read(tmp_path, ["find"], said.append) == {}
     why = ["it has 268,435,457 bytes, but may have 268,435,456 at most", f"[Errno 21] Is a directory: '{place}'"]
     assert said == [f"warning: {place} cannot be read, and is begun anew: {each}" for each in why]
+
+
+def test_what_was_asked_for_is_a_line_each_and_no_file_where_that_is_nothing(tmp_path):
+    decision_files.write_acts(tmp_path, [])
+    assert not list(tmp_path.iterdir())
+    acts = [Act("stop", "", "maria").answered("it ends", {}), Act("drop", "abcd", "jo").answered("dropped", {})]
+    decision_files.write_acts(tmp_path, acts)
+    assert [Act.from_json(line) for line in (tmp_path / "acts.jsonl").read_text().splitlines()] == acts

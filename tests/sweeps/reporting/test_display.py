@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.acts import Act
+from sweeps.decisions.agenda import Agenda, open_again
 from sweeps.decisions.labels import span
 from sweeps.decisions.status import Status
 from sweeps.reporting import display
@@ -233,6 +234,29 @@ def test_an_outcome_in_a_line():
         f"stopped early after 2 of {done.cell.trial.training.epochs} epochs: validation 65.0 %, test 50.0 %"
     )
     assert describe(outcome("a", [0.5], status="failed")) == "failed: it broke"
+    assert describe(replace(done, status=Status.DROPPED, reason="maria")) == "dropped: maria"
+
+
+def test_what_somebody_asked_for_is_a_line_with_its_answer(watched):
+    watched.display.steered(Act("drop", "lr: 0.1", "maria", "too slow", time=0.0), "lr: 0.1 is dropped")
+    assert watched.lines() == ["drop lr: 0.1 (maria, 1970-01-01 00:00 UTC: too slow): lr: 0.1 is dropped"]
+
+
+def test_an_act_that_closes_the_agenda_is_why_until_one_opens_it_and_what_goes_on_leaves_nothing(watched):
+    watched.agenda.close()
+    watched.display.steered(Act("pause", "", "maria", time=0.0), "it waits")
+    assert watched.display.closing == "pause (maria, 1970-01-01 00:00 UTC)"
+    open_again(watched.agenda)
+    watched.display.steered(Act("resume", "", "maria", time=0.0), "it goes on")
+    assert watched.display.closing is None
+    watched.agenda.close()
+    watched.display.steered(Act("seeds", "3", "maria", time=0.0), "3 seeds", goes_on=True)
+    before = watched.lines()
+    watched.display.__exit__()
+    assert watched.lines() == before
+    watched.display.steered(Act("stop", "", "maria", time=0.0), "it ends")
+    watched.display.__exit__()
+    assert watched.lines()[-1].startswith("left: ")
 
 
 def test_at_its_bound_a_command_says_which_and_what_is_left(watched):

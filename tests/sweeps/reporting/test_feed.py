@@ -85,6 +85,7 @@ def test_a_trial_from_its_start_to_its_stage_s_decision(feed, lines):
         {
             "event": "ended",
             "key": first.key,
+            "trial": "lr: 0.1",
             "status": "done",
             "epochs": 2,
             "validation": validation,
@@ -94,6 +95,7 @@ def test_a_trial_from_its_start_to_its_stage_s_decision(feed, lines):
         {
             "event": "ended",
             "key": second.key,
+            "trial": "lr: 0.2",
             "status": "failed",
             "epochs": 0,
             "validation": None,

@@ -142,3 +142,16 @@ def test_the_time_left_is_right_as_the_queue_changes(clock):
         end(agenda, task, FULL)
         assert counted.seconds_left({}) == by_hand()
     assert [each.model.channels for each in expected(agenda)] == [8]  # the stage is open, and 4 is known
+
+
+def test_a_rest_is_no_part_of_the_pace(clock):
+    agenda = agenda_of(LR)
+    pace, task = Progress(agenda), agenda.next()
+    pace.rest(5.0)  # before the first trial there is none
+    pace.begin()
+    clock.now += 10
+    pace.note(task)
+    before = pace.seconds_left({})
+    clock.now += 290
+    pace.rest(290.0)
+    assert pace.seconds_left({}) == before

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from analysis.page import Beside, Folded, Pictures
+from sweeps.decisions.acts import Act
 from sweeps.decisions.agenda import Agenda
 from sweeps.reporting.album import Album
 from sweeps.reporting.material import DataSummary
@@ -67,6 +68,13 @@ def test_what_is_stored_of_the_runs_is_told_and_nothing_else(tmp_path):
         "versions": "torch 2.11, ray 2.60",
     }
     assert dict(setup_chapter(material(), Album(tmp_path)).blocks[-1].rows) == {"trials": "4 ended"}
+
+
+def test_what_others_asked_for_has_a_table(tmp_path):
+    act = Act("seeds", "3", "maria", time=0.0).answered("each trial has 3 seeds", {"seeds": 3})
+    table = setup_chapter(material(source=Provenance(acts=(act,))), Album(tmp_path)).blocks[-1]
+    assert table.title == "What was asked for while it ran"
+    assert table.rows == (("seeds 3", "maria, 1970-01-01 00:00 UTC", "each trial has 3 seeds"),)
 
 
 def test_samples_of_the_data_are_one_picture_and_a_rate_that_moves_another(tmp_path, tiny):

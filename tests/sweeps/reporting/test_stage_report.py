@@ -6,7 +6,9 @@ import pytest
 
 from sweeps.decisions.records import StageResult
 from sweeps.decisions.stages import FINAL, Cell, Recheck, Swap
+from sweeps.decisions.status import Status
 from sweeps.decisions.winner import choose
+from sweeps.reporting.short_tables import short_table
 from sweeps.reporting.stage_report import ON_SCREEN, RecheckReport, SearchReport, StageReport, report_on
 from sweeps.reporting.tables import Facts
 from sweeps.study import Published, Stage
@@ -46,6 +48,16 @@ def test_the_words_name_the_winner_what_was_stopped_and_every_failure():
         "Not compared: 1, as no results per image were kept (--fresh trains again).",
         "Failed: 3: it broke.",
     ]
+
+
+def test_what_was_dropped_is_shown_with_who_did_it_and_why_and_is_not_ranked():
+    dropped = replace(outcome("2", [0.9]), status=Status.DROPPED, reason="maria, 2026-11-27 07:00 UTC: too slow")
+    shown = result(FULL, dropped)
+    line = "Dropped, and not ranked: 2 (maria, 2026-11-27 07:00 UTC: too slow)."
+    assert report_on(shown).words(TERMS)[-1] == line
+    assert line in report_on(shown).in_two(TERMS)[1]
+    assert shown.winner.outcome == FULL
+    assert short_table(shown, seen_by()).rows[1][0] == "2 (dropped)"
 
 
 def test_the_words_begin_with_the_stage_s_note_and_tell_of_restarts():

@@ -68,11 +68,13 @@ def test_what_was_stopped_failed_or_never_run_tests_nothing():
     outcomes = THREE.outcomes
     stopped = replace(outcomes[0], status=Status.CENSORED)
     failed = replace(outcomes[0], status=Status.FAILED)
+    dropped = replace(outcomes[0], status=Status.DROPPED)
     old = Outcome(CELLS[0], "old", Status.DONE, history([0.5], [0.6]))
     claim = Claim("depth", 3, (1,), source="R9.1")
     for missing, why in (
         (stopped, "conv_layers = 1 was stopped at epoch 1"),
         (failed, "conv_layers = 1 failed"),
+        (dropped, "conv_layers = 1 was dropped"),
         (old, "conv_layers = 1 has no record of what it made of each image"),
     ):
         verdict = ruling(claim, result(missing, *outcomes[1:]))

@@ -147,3 +147,15 @@ def test_in_a_command_too_where_trials_train(store, said):
         study()
     assert signal.getsignal(signal.SIGTERM) == command
     store.client.delete_experiment_tag(store.experiment_id("study"), TAG)
+
+
+def test_others_see_whether_it_is_held(store, said):
+    number = store.experiment_id("study")
+    assert not lease.is_held(store, number)
+    with Lease(store, "study", said.append).held():
+        assert lease.is_held(store, number)
+    put(store)  # on another machine nobody can see whether its process lives
+    assert lease.is_held(store, number)
+    put(store, place=lease._place(), pid=2**22)
+    assert not lease.is_held(store, number)
+    store.client.delete_experiment_tag(number, TAG)
