@@ -77,7 +77,7 @@ def run_study(
 
     if options.dry_run:
         return planned.show(preparing.chosen(study, options), options, console)
-    bound = Bound(options.for_, options.budget)
+    bound = Bound(options.for_, options.budget, options.until if isinstance(options.until, float) else None)
 
     def run() -> tuple[int, bool]:
         steered, now = Steered(), options

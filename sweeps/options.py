@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from sweeps import notice
 from sweeps.decisions import rules
 from sweeps.decisions.samplers import SAMPLERS
+from sweeps.decisions.seeding import FIRST
 from sweeps.decisions.stopping import BEHIND, RULES, check
 from sweeps.execution.machines import Machines
 from trainables.errors import UserError, nearest, suggest
@@ -25,6 +26,7 @@ NARROWEST, WIDEST = 20, 100  # columns of a help text
 # the least that a number may be
 LEAST = {"num_gpus": 0, "trials_per_gpu": 1, "num_cpus": 1, "epochs": 1, "seeds": 1, "num_trials": 1, "budget": 1}
 UNITS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}  # of a time, in seconds
+UNTIL_DECIDED = "decided"
 QUICK = "_quick"  # ends the name under which --quick runs a study
 
 
@@ -44,6 +46,7 @@ class RunOptions:
     stages: tuple[str, ...] = ()
     for_: float | None = None  # seconds
     budget: int | None = None  # epochs, each with one seed
+    until: float | str | None = None  # a validation score, 0..1, or UNTIL_DECIDED
     early_stopping: bool = True
     grid_rule: str = BEHIND
     num_trials: int | None = None
@@ -69,6 +72,10 @@ class RunOptions:
             if value is not None and value < low:
                 raise UserError(f"--{name.replace('_', '-')} is {value}, but must be at least {low}")
         check(self.grid_rule)
+        if self.until == UNTIL_DECIDED and self.seeds <= FIRST:
+            raise UserError(
+                f"--until decided needs --seeds, above {FIRST}: how many each of the trials may have that may be best"
+            )
         if self.notify is not None:
             notice.check(self.notify)
 
@@ -202,6 +209,11 @@ def _add_extent(parser: Parser, stages: Sequence[str]) -> None:
     ends = "end after this time, such as 45m or 1h30m; what is left, the same command goes on with"
     parser.add_flag("--for", ends, type=seconds, dest="for_", metavar="TIME")
     parser.add_number("--budget", "end after N epochs, each of one trial with one seed, likewise")
+    enough = (
+        "end once a trial's validation score, of several seeds, has its interval above this fraction; or `decided`: "
+        "after the first three seeds only those trials of a grid get more that may be best, until its stage is decided"
+    )
+    parser.add_flag("--until", enough, type=score_or_decided, metavar="WHAT")
     parser.add_flag("--fresh", "ignore earlier trials and train everything again", action="store_true")
 
 
@@ -257,6 +269,17 @@ def seconds(text: str) -> float:
     if not total:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time above 0, such as 90s, 45m, 1h30m or 2d")
     return total
+
+
+def score_or_decided(text: str) -> float | str:
+    """Return the score that is enough, 0..1, or `decided`."""
+    try:
+        score = float(text)
+    except ValueError:
+        score = -1.0
+    if text != UNTIL_DECIDED and not 0 < score < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a fraction between 0 and 1 nor {UNTIL_DECIDED!r}")
+    return UNTIL_DECIDED if text == UNTIL_DECIDED else score
 
 
 def listed(text: str) -> tuple[str, ...]:

@@ -15,9 +15,10 @@ from sweeps import checks
 from sweeps.decisions.acts import Steered
 from sweeps.decisions.planning import PlannedStage, plan_study
 from sweeps.decisions.records import Terms
+from sweeps.decisions.seeding import CONTESTED, DECIDED
 from sweeps.decisions.stages import Search
 from sweeps.execution.shared_data import SharedData
-from sweeps.options import QUICK, RunOptions
+from sweeps.options import QUICK, UNTIL_DECIDED, RunOptions
 from sweeps.reporting import results
 from sweeps.reporting.known_data import KnownData
 from sweeps.reporting.tables import Facts
@@ -60,6 +61,7 @@ class Prepared:
             early_stopping=self.options.early_stopping,
             rule=self.options.grid_rule,
             winner=self.study.winner,
+            seeding=_seeding(self.planned, self.options),
         )
 
     @cached_property
@@ -133,6 +135,7 @@ def to_run(
     if any(trial.training.vary_split for stage in planned for trial in stage.reachable):
         data.check_can_be_split_again()
     study = _as_read(study, data.name, console)
+    _seeding(planned, options)
     weights = checks.weights(planned, data, options.data_dir, console)
     return Prepared(study, planned, jobs, KnownData.of(data, weights), options), Loaded(SharedData(data), weights)
 
@@ -191,6 +194,21 @@ def keep(prepared: Prepared, store: Store, run_id: str, say: Callable[[str], Non
             notes.write_data(store, study.name, study.baseline.dataset, run_id, content)
     except UserError as error:
         say(f"warning: what a report needs of the data is not kept: {error}")
+
+
+def _seeding(planned: Sequence[PlannedStage], options: RunOptions) -> str | None:
+    """Return how trials get their seeds one by one: until stages are decided, or where the command has a bound, so that
+    it goes to what would decide most. None: all at once. Raises UserError.
+    """
+    decided = options.until == UNTIL_DECIDED
+    if any(trial.training.vary_split for stage in planned for trial in stage.reachable):
+        if decided:
+            raise UserError(
+                "--until decided compares trials on the same images, but with vary_split each seed has its own"
+            )
+        return None
+    bounded = options.for_ is not None or options.budget is not None
+    return DECIDED if decided else CONTESTED if bounded else None
 
 
 def _as_read(study: Study, name: str, console: Console) -> Study:

@@ -14,14 +14,26 @@ ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "cluster.yaml").read_text()
 
 
-def on_own_machines() -> dict[str, Any]:
-    """Return the file as its last paragraph says: that form in the place of what stands between the two lines."""
+def forms() -> dict[str, dict[str, Any]]:
+    """Return the file as it is, and as its last paragraphs say: a form of theirs in the place of what stands between
+    the two lines, and of any entry of the same name.
+    """
     before, _, after = re.split(r"^# ----.*\n", TEXT, flags=re.MULTILINE)
-    form = "".join(re.findall(r"^#   (.*\n)", after, flags=re.MULTILINE))
-    return yaml.safe_load(before + form + after)
+    written = "".join(re.findall(r"^#   (.*\n)", after, flags=re.MULTILINE))
+    others = [yaml.safe_load(f"cluster_name: {form}") for form in written.split("cluster_name: ")[1:]]
+    rest = yaml.safe_load(before + after)
+    return {each["provider"]["type"]: each for each in (yaml.safe_load(TEXT), *(rest | form for form in others))}
 
 
-FORMS = {"aws": yaml.safe_load(TEXT), "local": on_own_machines()}
+FORMS = forms()
+SPOT = {
+    "aws": ("InstanceMarketOptions", {"MarketType": "spot"}),
+    "gcp": ("scheduling", {"preemptible": True, "onHostMaintenance": "TERMINATE"}),
+}
+
+
+def test_there_is_a_form_for_two_clouds_and_for_machines_of_one_s_own():
+    assert FORMS.keys() == {"aws", "gcp", "local"}
 
 
 @pytest.fixture(params=FORMS)
@@ -35,12 +47,13 @@ def test_ray_understands_it(config):
 
 
 def test_the_head_trains_nothing_and_workers_are_on_spot():
-    head, worker = (FORMS["aws"]["available_node_types"][name] for name in ("head", "worker"))
-    assert FORMS["aws"]["head_node_type"] == "head"
-    assert head["resources"] == {"CPU": 0, "GPU": 0}
-    assert "InstanceMarketOptions" not in head["node_config"]
-    assert worker["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
-    assert worker["max_workers"] == FORMS["aws"]["max_workers"]
+    for cloud, (field, spot) in SPOT.items():
+        head, worker = (FORMS[cloud]["available_node_types"][name] for name in ("head", "worker"))
+        assert FORMS[cloud]["head_node_type"] == "head"
+        assert head["resources"] == {"CPU": 0, "GPU": 0}
+        assert field not in head["node_config"]
+        assert worker["node_config"][field] == spot
+        assert (worker["min_workers"], worker["max_workers"]) == (0, FORMS[cloud]["max_workers"])
 
 
 def test_ray_opens_no_port_to_the_world_but_that_of_ssh(config):
@@ -48,7 +61,7 @@ def test_ray_opens_no_port_to_the_world_but_that_of_ssh(config):
         "security_group" not in config["provider"]
     )  # Ray's own group lets in ssh, and the cluster's machines among themselves
     for node in config.get("available_node_types", {}).values():
-        assert not {"SecurityGroupIds", "NetworkInterfaces"} & set(node["node_config"])
+        assert not {"SecurityGroupIds", "NetworkInterfaces", "networkInterfaces"} & set(node["node_config"])
 
 
 def test_every_machine_asks_for_the_token(config):

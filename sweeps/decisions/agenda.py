@@ -6,15 +6,18 @@ is open by itself: it may draw a trial of another stage, and would pause it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from sweeps.decisions.acts import Steered
+from sweeps.decisions.certainty import margin
 from sweeps.decisions.grid_run import GridRun
 from sweeps.decisions.ledger import Ledger, Waiting
 from sweeps.decisions.opening import Opening, opening
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Decision, Drawn, Known, OnStage, StageResult, Task, Terms
+from sweeps.decisions.scatter import spread
 from sweeps.decisions.search_run import SearchRun
 from sweeps.decisions.search_run import tasks as drawn
 from sweeps.decisions.stage_run import StageRun
@@ -27,6 +30,7 @@ from trainables.errors import UserError
 from trainables.history import History
 
 SHORTEST = 4  # characters of a key that name a trial
+OTHERS = 100  # trials that are asked how seeds scatter
 
 
 class Agenda:
@@ -305,6 +309,21 @@ def to_come(agenda: Agenda) -> list[Trial]:
         there = (trial for key, trial in found.items() if not (key in agenda.tasks or key in agenda.outcomes))
         agenda._foreseen = now, list(there)
     return agenda._foreseen[1]
+
+
+def certainty(agenda: Agenda, outcome: Outcome) -> float | None:
+    """Return half the width of the 95 % interval of a trial's validation score, 0..1; None where it has one seed, or
+    what it makes of each image was not kept.
+
+    How much seeds scatter is told by the study's other trials with several seeds too, up to OTHERS of them.
+    """
+    by, own = agenda.terms.yardstick, agenda.terms.yardstick.sample(outcome, "val")
+    if own is None or len(own) < 2:
+        return None
+    several = (each for key, each in agenda.outcomes.items() if key != outcome.key and len(each.history.seeds) > 1)
+    full = itertools.islice((each for each in several if each.status == Status.DONE), OTHERS)
+    samples = (by.sample(each, "val") for each in full)
+    return margin(own, [spread(sample) for sample in samples if sample is not None])
 
 
 def open_stages(agenda: Agenda) -> list[str]:

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from statistics import fmean
 from typing import NamedTuple
 
-from sweeps.decisions.agenda import Agenda, searches, to_come
+from sweeps.decisions.agenda import Agenda, searches, to_come, under_way
 from sweeps.decisions.confirmation import Confirmation
 from sweeps.decisions.drawing import SCREENING
 from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.race import epochs_of_race
-from sweeps.decisions.records import Task
+from sweeps.decisions.records import StageResult, Task
 from sweeps.decisions.search_run import SearchRun
 from sweeps.decisions.stage_run import StageRun
 from sweeps.decisions.stages import Search
+from sweeps.decisions.status import Status
 from trainables.config import Trial
 from trainables.history import History
 
@@ -62,6 +63,8 @@ def of_study(agenda: Agenda) -> Ahead:
     trials = len(ledger.ahead) + len(beyond) + sum(each.trials for each in found)
     epochs = sum(_left(task, ledger) for task in ledger.ahead if not task.drawn)  # a search's are in its own estimate
     epochs += len(agenda.terms.seeds) * sum(trial.training.epochs for trial in beyond)
+    if agenda.terms.seeding:
+        epochs += sum(_seeds_left(each, agenda) for each in under_way(agenda))
     return Ahead(trials, epochs + sum(each.work for each in found))
 
 
@@ -69,7 +72,17 @@ def _left(task: Task, ledger: Ledger) -> int:
     """Return the epochs that a trial has left, each with one seed."""
     laid_aside = ledger.waiting.get(task.key)
     reached = laid_aside.history if laid_aside else task.known.history if task.known else History({})
-    return sum(task.cell.trial.training.epochs - len(reached.records.get(seed, ())) for seed in task.seeds)
+    seeds = ledger.terms.seeds if ledger.terms.seeding else task.seeds
+    return sum(task.cell.trial.training.epochs - len(reached.records.get(seed, ())) for seed in seeds)
+
+
+def _seeds_left(result: StageResult, agenda: Agenda) -> int:
+    """Return the epochs that a stage's trials take at most that have ended with some of their seeds."""
+    if result.stage.open_ended:
+        return 0
+    full = [each for each in result.outcomes if each.status == Status.DONE]
+    seeds = len(agenda.terms.seeds)
+    return sum(each.cell.trial.training.epochs * (seeds - len(each.history.seeds)) for each in full)
 
 
 def is_screened(seeds: tuple[int, ...]) -> bool:

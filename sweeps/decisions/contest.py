@@ -60,12 +60,17 @@ class Contest:
 
 
 def hold(
-    ranked: Sequence[Outcome], by: Yardstick, part: str = "val", before: Mapping[str, Spread] | None = None
+    ranked: Sequence[Outcome],
+    by: Yardstick,
+    part: str = "val",
+    before: Mapping[str, Spread] | None = None,
+    looks: int = 1,
 ) -> Contest:
     """Compare trials on a part of the data; how those `before` them scatter tells more of the seeds.
 
     It does not where seeds have validation images of their own (`vary_split`); nothing is told where only some do. Of
-    very many the MOST best are compared, with intervals that hold for all.
+    very many the MOST best are compared, with intervals that hold for all. These hold for so many `looks` at once, each
+    of them at more seeds, which counts as so many times the rivals.
     """
     entered = {each.key: each for each in ranked}
     beyond = max(0, len(entered) - MOST)
@@ -78,7 +83,7 @@ def hold(
     left_out = tuple(each for each in ranked if each.key not in known)
     if not known:
         return Contest((), left_out, None, also, beyond=beyond)
-    taken, count = list(known.values()), len(known) + beyond
+    taken, count = list(known.values()), (len(known) + beyond - 1) * looks + 1
     splits = {_split_of(outcome, part) for outcome in compared}
     if splits == {None}:
         spreads = also | {key: spread(sample) for key, sample in known.items()}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from sweeps.decisions.judge import Judge
 from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Decision, StageResult, Task
+from sweeps.decisions.seeding import Seeding
 from sweeps.decisions.stages import Cell, Recheck, Stage
 from sweeps.decisions.status import Status
 from sweeps.decisions.stopping import ASHA, Behind
@@ -33,6 +35,8 @@ class GridRun:
         self.cells = [(cell, ledger.terms.key(cell.trial)) for cell in stage.cells(start)]
         self.judges = not (ledger.terms.early_stopping and ledger.terms.rule == ASHA)
         self._made_before = decided
+        terms = ledger.terms
+        self._seeding = Seeding(terms.seeds, terms.seeding) if terms.seeding else None
         self._judge = self._appointed()
         for cell, key in self.cells:
             self._note(cell, key)
@@ -82,16 +86,19 @@ class GridRun:
 
     def result(self) -> StageResult | None:
         """Return the outcomes and the winner once all trials have ended."""
-        outcomes = self.ledger.outcomes
+        outcomes, terms = self.ledger.outcomes, self.ledger.terms
         if not all(key in outcomes for _, key in reversed(self.cells)):  # the last ones end last: seen at once
             return None
-        found = tuple(outcomes[key].labelled(cell) for cell, key in self.cells)
-        return StageResult(self.stage, found, self.ledger.terms.choose(found, self.before), start=self.start)
+        found = tuple(self._outcome(cell, key) for cell, key in self.cells)
+        if self._seeding and (further := self._seeding.further(found, terms.yardstick, terms.spreads(self.before))):
+            self._give_seeds(set(further))
+            return self.result() if all(key in outcomes for key in further) else None
+        return StageResult(self.stage, found, terms.choose(found, self.before), start=self.start)
 
     def so_far(self) -> StageResult:
         """Return the outcomes of the trials that have ended."""
         ended = self.ledger.outcomes
-        found = tuple(ended[key].labelled(cell) for cell, key in self.cells if key in ended)
+        found = tuple(self._outcome(cell, key) for cell, key in self.cells if key in ended)
         return StageResult(self.stage, found, start=self.start)
 
     def _note(self, cell: Cell, key: str) -> None:
@@ -104,21 +111,47 @@ class GridRun:
         known = ledger.known.get(key)
         if key in ledger.dropped:
             ledger.note(ledger.outcome(cell, key, known.history if known else History({}), ledger.terms.seeds))
-        elif known and not ledger.wants(cell.trial, known):
-            ledger.note(ledger.outcome(cell, key, known.history, ledger.terms.seeds))
+        elif known and not ledger.wants(cell.trial, known, self._seeds(key)):
+            ledger.note(ledger.outcome(cell, key, known.history, self._seeds(key)))
             ledger.reused.append(key)
         else:
-            ledger.tasks[key] = Task(self.stage.name, cell, key, known, ledger.terms.seeds)
+            ledger.tasks[key] = Task(self.stage.name, cell, key, known, self._seeds(key))
             ledger.queue.append(ledger.tasks[key])
-            if known and self._judge and set(ledger.terms.seeds) <= set(known.history.seeds):
+            if known and self._judge and set(self._seeds(key)) <= set(known.history.seeds):
                 self._take_over(self._judge, key, known.history)
+
+    def _seeds(self, key: str) -> tuple[int, ...]:
+        """Return the seeds that a trial has here by now."""
+        return self._seeding.of(key) if self._seeding else self.ledger.terms.seeds
+
+    def _outcome(self, cell: Cell, key: str) -> Outcome:
+        """Return what a trial came to, with the seeds that it has here: another stage may have given it more."""
+        outcome = self.ledger.outcomes[key].labelled(cell)
+        if self._seeding and outcome.status == Status.DONE:
+            return replace(outcome, history=outcome.history.cut(self._seeds(key), cell.trial.training.epochs))
+        return outcome
+
+    def _give_seeds(self, keys: Collection[str]) -> None:
+        """Have these trials run on with one more seed, unless it is known already."""
+        ledger = self.ledger
+        for cell, key in self.cells:
+            if key not in keys or ledger.outcomes[key].history.covers(self._seeds(key), cell.trial.training.epochs):
+                continue
+            ran, known = ledger.outcomes[key].history, ledger.known.get(key)
+            ledger.forget(key)
+            if known and not ledger.wants(cell.trial, known, self._seeds(key)):
+                ledger.note(ledger.outcome(cell, key, known.history, self._seeds(key)))
+                continue
+            known = replace(known, history=max(known.history, ran, key=lambda each: each.count)) if known else None
+            ledger.tasks[key] = Task(self.stage.name, cell, key, known, self._seeds(key))
+            ledger.queue.append(ledger.tasks[key])
 
     def _was_only_screened(self, cell: Cell, key: str) -> bool:
         """Tell whether a search has run the trial, with fewer seeds or epochs than are asked for here."""
-        task, terms = self.ledger.tasks.get(key), self.ledger.terms
+        task = self.ledger.tasks.get(key)
         if task is None or task.drawn is None:
             return False
-        return not self.ledger.outcomes[key].history.covers(terms.seeds, cell.trial.training.epochs)
+        return not self.ledger.outcomes[key].history.covers(self._seeds(key), cell.trial.training.epochs)
 
     def _appointed(self) -> Judge | None:
         """Return who says which trial stops early; None where all run in full, or Ray's ASHA decides.
@@ -147,5 +180,5 @@ class GridRun:
                 self._take_over(judge, key, self.ledger.outcomes[key].history)
 
     def _take_over(self, judge: Judge, key: str, history: History) -> None:
-        seen = history.cut(self.ledger.terms.seeds, judge.rule.epochs)
+        seen = history.cut(self._seeds(key), judge.rule.epochs)
         judge.take_over(key, [float(score) for score in seen.curve("val_score").mean(axis=0)])

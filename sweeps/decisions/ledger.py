@@ -110,9 +110,11 @@ class Ledger:
         seen = history.cut(seeds, cell.trial.training.epochs)
         return Outcome(cell, key, status, seen, reason, tuple(self.restarts.get(key, ())))
 
-    def wants(self, trial: Trial, known: Known) -> bool:
-        """Tell whether a trial that the store has must still run: with early stopping, what was stopped stays so."""
-        if known.history.covers(self.terms.seeds, trial.training.epochs):
+    def wants(self, trial: Trial, known: Known, seeds: tuple[int, ...]) -> bool:
+        """Tell whether a trial that the store has must still run with these seeds: with early stopping, what was
+        stopped stays so.
+        """
+        if known.history.covers(seeds, trial.training.epochs):
             return False
-        stopped = known.status == Status.CENSORED and set(self.terms.seeds) <= set(known.history.seeds)
+        stopped = known.status == Status.CENSORED and set(seeds) <= set(known.history.seeds)
         return not (self.terms.early_stopping and stopped)

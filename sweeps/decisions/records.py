@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweeps.decisions.contest import Contest
+from sweeps.decisions.labels import counted
 from sweeps.decisions.outcome import Outcome, Yardstick
+from sweeps.decisions.scatter import Spread
+from sweeps.decisions.seeding import FIRST
 from sweeps.decisions.stages import AnyStage, Cell
 from sweeps.decisions.status import Status
 from sweeps.decisions.stopping import BEHIND
@@ -30,7 +33,14 @@ class Terms:
     early_stopping: bool = True
     rule: str = BEHIND  # by which a grid's trials stop early
     winner: str = BEST  # the rule by which winners are chosen
+    seeding: str | None = None  # how a grid's trials get their seeds one by one (seeding.py); None: all at once
     _keys: dict[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    @property
+    def seeds_in_words(self) -> str:
+        """How many seeds a trial has."""
+        fewest, most = min(FIRST, len(self.seeds)) if self.seeding else len(self.seeds), len(self.seeds)
+        return counted(most, "seed") if fewest == most else f"{fewest} to {counted(most, 'seed')}"
 
     def flops(self, outcome: Outcome) -> int:
         """Return what a trial's network takes for an image, forward."""
@@ -39,8 +49,11 @@ class Terms:
 
     def choose(self, outcomes: Sequence[Outcome], before: StageResult | None) -> Winner | None:
         """Return the winner of a stage that starts from the winner of the one `before`; see winner.choose()."""
-        spreads = before.winner.contest.spreads if before and before.winner else None
-        return choose(outcomes, self.yardstick, rule=self.winner, cost=self.flops, before=spreads)
+        return choose(outcomes, self.yardstick, rule=self.winner, cost=self.flops, before=self.spreads(before))
+
+    def spreads(self, before: StageResult | None) -> Mapping[str, Spread] | None:
+        """Return how the trials of the stage `before` scatter, and those that lead to it."""
+        return before.winner.contest.spreads if before and before.winner else None
 
     def key(self, trial: Trial) -> str:
         """Return a trial's key. It is worked out once: the agenda, the report and the panel ask for it."""

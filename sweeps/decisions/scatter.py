@@ -52,14 +52,33 @@ class Scatter:
 
     def of_pairs(self) -> np.ndarray:
         """Return what seeds add to the variance of each difference, (K, K)."""
-        return _sums(self.added / self.seeds)
+        return _sums(self.of_each())
+
+    def of_each(self) -> np.ndarray:
+        """Return what seeds add to the variance of each score, (K,)."""
+        return self.added / self.seeds
 
     def doubt_of_pairs(self) -> np.ndarray:
         """Return half the variance of that, (K, K)."""
+        return _sums(self._borrowed) ** 2 * self._doubt_of_pool + _sums(self._doubt_of_own)
+
+    def doubt_of_each(self) -> np.ndarray:
+        """Return half the variance of what of_each() returns, (K,)."""
+        return self._borrowed**2 * self._doubt_of_pool + self._doubt_of_own
+
+    @property
+    def _borrowed(self) -> np.ndarray:
+        """The share of the pool in a score's variance, (K,)."""
+        return np.where(self.own > 0, 0, 1 / self.seeds)
+
+    @property
+    def _doubt_of_pool(self) -> float:
+        return self.pooled**2 / self.freedom + self.unlike / self.trials / 2
+
+    @property
+    def _doubt_of_own(self) -> np.ndarray:
         own = (self.own / self.seeds) ** 2 / np.maximum(self.seeds - 2, 0.5)
-        borrowed = np.where(self.own > 0, 0, 1 / self.seeds)
-        pool = self.pooled**2 / self.freedom + self.unlike / self.trials / 2
-        return _sums(borrowed) ** 2 * pool + _sums(own + borrowed**2 * self.unlike / 2)
+        return own + self._borrowed**2 * self.unlike / 2
 
 
 def scatter(spreads: Sequence[Spread], also: Sequence[Spread]) -> Scatter | None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweeps.decisions.agenda import Agenda, drop, threads
+from sweeps.decisions.agenda import Agenda, certainty, drop, threads
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Task
 from sweeps.decisions.status import Status
@@ -221,6 +221,8 @@ class Dispatcher:
 
     def _told(self, outcome: Outcome, files: Mapping[str, bytes] | None = None) -> None:
         """Tell Tracker and display what a trial came to."""
+        if self.bound.score is not None and outcome.status == Status.DONE and outcome.score > self.bound.score:
+            self.bound.take(self.agenda.tasks[outcome.key].name, outcome.score, certainty(self.agenda, outcome))
         scores = summary(outcome, self.agenda.terms.yardstick.metric)
         self.tracker.call(Tracker.finish, outcome.key, outcome.status, outcome.reason, files, scores)
         self.display.ended(self.agenda.tasks[outcome.key], outcome)

@@ -51,10 +51,8 @@ def learned_chapter(material: Material) -> Chapter | None:
 
 def limits_chapter(material: Material) -> Chapter:
     """Return what the study leaves open, and what it would cost to decide that."""
-    seeds, results = len(material.terms.seeds), material.agenda.results
-    lines = [
-        f"{'One seed' if seeds == 1 else f'{seeds} seeds'} per trial and one data set: the findings hold for these."
-    ]
+    seeds, results = material.terms.seeds_in_words, material.agenda.results
+    lines = [f"{'One seed' if seeds == '1 seed' else seeds} per trial and one data set: the findings hold for these."]
     if any(each.start and each.stage.name != material.agenda.study.stages[0].name for each in results):
         lines.append("Factors were varied one at a time, so interactions between them are not seen.")
     stopped = [each for result in results for each in result.outcomes if each.status == Status.CENSORED]

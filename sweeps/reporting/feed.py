@@ -13,7 +13,7 @@ Every event has `event`; those of a trial have its `key`. Scores are fractions, 
     ended      trial, status (done, censored, failed, dropped), epochs, validation, test, reason; validation and test,
                at the chosen epochs, have mean, sd and n, or are null
     decided    stage, winner (value, key, validation, test; null where there is none), may_be_best, skipped (why)
-    closed     reason: nothing more begins, as `--for`, `--budget` or an act asks
+    closed     reason: nothing more begins, as a bound (`--for`, `--budget`, `--until`) or an act asks
     act        act, argument, user, reason, answer: what somebody asked for with `steer.py` is done
     left       trials, epochs, seconds: for the same command to go on with
     end        study, status (complete, unfinished, failed, refused, interrupted, crashed), exit_status, report, text

@@ -10,6 +10,7 @@ import numpy as np
 from analysis.page import Beside, Block, Chapter, Folded, Heading, Picture, Pictures, Words
 from analysis.report import Column, Table
 from sweeps.decisions.labels import label
+from sweeps.decisions.seeding import FIRST
 from sweeps.reporting.album import Album
 from sweeps.reporting.material import SAMPLES, Material
 from trainables.config import Training, Trial
@@ -62,15 +63,17 @@ def about_data(material: Material) -> str:
 
 def protocol(material: Material) -> str:
     """Return how trials are run and winners chosen."""
-    seeds = len(material.terms.seeds)
+    seeds = material.terms.seeds_in_words
     stopping = (
         "trials that fall behind are stopped early" if material.terms.early_stopping else "all trials run in full"
     )
     text = (
-        f"{'One seed' if seeds == 1 else f'{seeds} seeds'} per trial; {stopping}. Winners are chosen on validation, at "
+        f"{'One seed' if seeds == '1 seed' else seeds} per trial; {stopping}. Winners are chosen on validation, at "
         "the epoch where the centred three-epoch mean of the validation score is highest. Test scores are reported at "
         "that epoch and decide nothing."
     )
+    if material.terms.seeding:
+        text += f" More than {FIRST} seeds have those trials between which a stage was not decided."
     return text + about_splits(material)
 
 

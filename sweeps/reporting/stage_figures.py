@@ -41,7 +41,7 @@ class StageFigures:
         if not any(outcome.history.epochs for outcome in self._drawn):
             return []
         scored = self.material.facts.yardstick.metric
-        spread = self.shown.spread(len(self.material.terms.seeds))
+        spread = self.shown.spread(self.material.terms.seeds_in_words)
         how = "solid, training {} dashed; " + f"{spread}."
         score, loss = f"Validation {scored} {how.format(scored)}", f"Validation loss {how.format('loss')}"
         return [

@@ -118,9 +118,9 @@ class StageReport:
             if found and found.part == "test" and found.epoch is not None
         ]
 
-    def spread(self, seeds: int) -> str:
-        """Say what the curves are means of, where trials have so many seeds."""
-        return f"mean of {seeds} seeds, band ± 1 sd" if seeds > 1 else "1 seed"
+    def spread(self, seeds: str) -> str:
+        """Say what the curves are means of, where trials have so many seeds: `3 seeds`."""
+        return seeds if seeds == "1 seed" else f"mean of {seeds}, band ± 1 sd"
 
     def files(self) -> dict[str, bytes]:
         """Return what is kept beside the table: file name → content."""
@@ -208,7 +208,7 @@ class SearchReport(StageReport):
         """Return the same with a short leaderboard."""
         return search_tables(self.search, self.result.contest, ON_SCREEN)
 
-    def spread(self, seeds: int) -> str:  # noqa: ARG002
+    def spread(self, seeds: str) -> str:  # noqa: ARG002
         """Say what the curves are means of."""
         return f"{len(self.search.seeds)} seeds (mean, band ± 1 sd) of those confirmed, 1 of the others"
 

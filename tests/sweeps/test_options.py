@@ -69,6 +69,8 @@ def test_every_flag_is_read(monkeypatch):
         "1.5h",
         "--budget",
         "500",
+        "--until",
+        "0.9",
     )
     assert options == RunOptions(
         num_gpus=2,
@@ -81,6 +83,7 @@ def test_every_flag_is_read(monkeypatch):
         address="ray://head:1",
         for_=5400.0,
         budget=500,
+        until=0.9,
     )
 
 
@@ -93,6 +96,9 @@ def test_every_flag_is_read(monkeypatch):
         (["--lr=0.1"], "error: unknown argument '--lr=0.1'; --help shows what there is\n"),
         (["--epochs", "ten"], "error: --epochs: 'ten' is not a whole number"),
         (["--epochs"], "error: --epochs: expected one argument"),
+        (["--until", "90"], "error: --until: '90' is neither a fraction between 0 and 1 nor 'decided'\n"),
+        (["--until", "decidd"], "error: --until: 'decidd' is neither a fraction between 0 and 1 nor 'decided'\n"),
+        (["--until", "decided", "--seeds", "3"], "error: --until decided needs --seeds, above 3: how many each of "),
         (["--grid-rule", "behnd"], "error: --grid-rule: 'behnd' is not known; did you mean 'behind'?"),
         (["--grid-rule", "x"], "error: --grid-rule: 'x' is not known; known: behind, asha\n"),
         (["--sampler", "x"], "error: --sampler: 'x' is not known; known: tpe, random, gp, cma-es, nsga2, grid\n"),

@@ -7,6 +7,7 @@ from rich.console import Console
 from sweeps import preparing
 from sweeps.decisions.acts import Steered
 from sweeps.decisions.planning import plan_study
+from sweeps.decisions.seeding import CONTESTED, DECIDED
 from sweeps.options import RunOptions
 from sweeps.study import Choice, Search, Space
 from sweeps.tracking import notes
@@ -130,3 +131,28 @@ def test_what_acts_have_set_is_added_to_the_options_and_never_less(place):
     grid = preparing.steered(place.study, place.options, by)  # it has no search by now
     assert grid.num_trials is None
     assert preparing.steered(study, place.options, Steered()) == place.options
+
+
+@pytest.mark.parametrize(
+    ("options", "how"),
+    [
+        ({}, None),
+        ({"budget": 9}, CONTESTED),
+        ({"for_": 60.0}, CONTESTED),
+        ({"until": 0.9}, None),
+        ({"until": "decided"}, DECIDED),
+        ({"until": "decided", "budget": 9}, DECIDED),
+    ],
+)
+def test_seeds_are_given_one_by_one_where_the_command_has_a_bound_or_is_to_decide(options, how, place):
+    place.options = replace(place.options, seeds=5, **options)
+    assert place.run().terms.seeding == how
+
+
+def test_where_each_seed_has_its_own_images_seeds_are_given_at_once(place):
+    place.study = place.study.changed({"training.vary_split": True})
+    place.options = replace(place.options, seeds=5, budget=9)
+    assert place.run().terms.seeding is None
+    place.options = replace(place.options, until="decided")
+    with pytest.raises(UserError, match="--until decided compares trials on the same images"):
+        place.run()

@@ -64,7 +64,7 @@ def test_what_was_stopped_early_stays_so_and_all_else_that_is_missing_is_run(
     replicates, status, early_stopping, wanted
 ):
     ledger = Ledger(terms((0, 1), early_stopping=early_stopping))
-    assert ledger.wants(TRIAL, Known(Status(status), history(*replicates), "run")) is wanted
+    assert ledger.wants(TRIAL, Known(Status(status), history(*replicates), "run"), (0, 1)) is wanted
 
 
 def test_outcomes_are_counted_as_they_are_noted_and_the_best_of_those_in_full_is_known():

@@ -30,3 +30,15 @@ def test_the_time_counts_from_the_beginning(clock):
 def test_what_is_under_way_belongs_to_the_budget(trained, under_way, reached):
     spent = Bound(epochs=10, trained=trained)
     assert spent.reached(under_way) == ("the budget (10 epochs) is spent" if reached else None)
+
+
+def test_a_score_is_enough_once_its_interval_lies_above():
+    enough = Bound(score=0.9)
+    for score, margin in ((0.95, 0.06), (0.95, 0.05), (0.89, 0.001), (0.99, None)):
+        enough.take("lr: 0.1", score, margin)
+        assert enough.reached(0) is None
+    enough.take("lr: 0.2", 0.95, 0.04)
+    assert enough.reached(0) == "lr: 0.2 has 95.0 [91.0, 99.0] % on validation, above the 90 % of --until"
+    unlimited = Bound()
+    unlimited.take("lr: 0.2", 0.95, 0.04)
+    assert unlimited.reached(0) is None

@@ -1,8 +1,10 @@
 """What the dispatcher makes of trials that train, end, hang, die or find no room on a GPU; without Ray and GPU."""
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import ray
 
@@ -16,6 +18,7 @@ from sweeps.study import Stage, Study
 from tests.sweeps.outcomes import history, record, terms
 from trainables.config import CNN, Training, Trial
 from trainables.footprint import Images
+from trainables.marks import Marks, Right
 
 STUDY = Study(
     "s", Trial(model=CNN(conv_layers=1), training=Training(epochs=2)), (Stage("lr", {"training.lr": (0.1, 0.2)}),)
@@ -453,3 +456,30 @@ def test_a_trial_that_is_lost_at_the_bound_is_under_way_until_it_is_put_back(dis
     dispatcher.agenda.put_back(order.key)
     assert dispatcher.agenda.at_rest
     assert dispatcher.agenda.next() is None
+
+
+def test_a_score_that_is_surely_above_the_one_wanted_is_enough():
+    agenda = Agenda(STUDY, terms((0, 1), images=100, early_stopping=False), lambda _: None)
+    dispatcher = Dispatcher(agenda, TrackerActor(Notes()), Notes(), {}, 0.25, Images((3, 32, 32), 10, 100))
+    dispatcher.bound = Bound(score=0.5)
+    right = [np.arange(100) < number for number in (90, 91)]
+    order = begin(dispatcher)
+    records = {seed: NewRecords(0, (record(0.6), record(0.9 + seed / 100))) for seed in (0, 1)}
+    marks = {seed: Marks(2, Right.of(right[seed]), Right.of(right[seed])) for seed in (0, 1)}
+    dispatcher.progressed(order.key, Progress(2, 0.9, True, (), records, marks=marks))
+    dispatcher.close_at_bound()
+    assert not agenda.ledger.closed
+    dispatcher.ended(order.key, None)
+    dispatcher.close_at_bound()
+    assert agenda.ledger.closed
+    [said] = [each[1] for each in dispatcher.display.calls if each[0] == "closed"]
+    assert re.fullmatch(r"lr: 0\.1 has 90\.5 \[[78]\d\.\d, 9\d\.\d\] % on validation, above the 50 % of --until", said)
+
+
+def test_of_one_seed_no_score_is_sure(dispatcher):
+    dispatcher.bound = Bound(score=0.1)
+    order = begin(dispatcher)
+    train(dispatcher, order, 0.5, 0.6)
+    dispatcher.ended(order.key, None)
+    dispatcher.close_at_bound()
+    assert not dispatcher.agenda.ledger.closed

@@ -93,7 +93,7 @@ def test_references_are_the_published_test_scores_whose_epoch_is_known():
 
 def test_curves_say_what_they_are_means_of():
     shown = report_on(result(FULL))
-    assert (shown.spread(1), shown.spread(3)) == ("1 seed", "mean of 3 seeds, band ± 1 sd")
+    assert (shown.spread("1 seed"), shown.spread("3 seeds")) == ("1 seed", "mean of 3 seeds, band ± 1 sd")
 
 
 def test_a_grid_has_no_files_beside_its_table():

@@ -1,0 +1,163 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.ahead import of_study
+from sweeps.decisions.outcome import Yardstick
+from sweeps.decisions.records import Known
+from sweeps.decisions.seeding import CONTESTED, DECIDED, FIRST, Seeding, contested
+from sweeps.decisions.status import Status
+from sweeps.study import Stage, Study
+from tests.sweeps.outcomes import draws, marked, record, terms
+from trainables.config import CNN, Training, Trial
+from trainables.history import History
+from trainables.marks import Marks, Right
+
+BY = Yardstick("accuracy", 2000)
+SEEDS = tuple(range(6))
+STUDY = Study(
+    "s", Trial(model=CNN(conv_layers=1), training=Training(epochs=1)), (Stage("lr", {"training.lr": (0.1, 0.2, 0.3)}),)
+)
+
+
+def trial(label, score, seeds, number=0, status="done"):
+    return replace(marked(label, *draws(score, seeds, number=number), status=status), key=label)
+
+
+def test_trials_that_may_be_best_get_one_more_seed_and_those_behind_none():
+    seeding = Seeding(SEEDS, DECIDED)
+    outcomes = [trial("a", 0.75, 3), trial("b", 0.75, 3, number=1), trial("c", 0.55, 3, number=2)]
+    assert [seeding.of(each.key) for each in outcomes] == [(0, 1, 2)] * 3
+    assert seeding.further(outcomes, BY) == ["a", "b"]
+    assert [seeding.of(each.key) for each in outcomes] == [(0, 1, 2, 3), (0, 1, 2, 3), (0, 1, 2)]
+
+
+def test_one_that_is_told_to_be_best_ends_it():
+    outcomes = [trial("a", 0.75, 3), trial("b", 0.55, 3, number=1), trial("c", 0.56, 3, number=2)]
+    assert Seeding(SEEDS, DECIDED).further(outcomes, BY) == []
+    rest = Seeding(SEEDS, CONTESTED)  # then come the others' seeds, after those that decide
+    assert rest.further(outcomes, BY) == ["a", "b", "c"]
+
+
+def test_equals_that_are_told_within_a_point_are_one():
+    rng = np.random.default_rng(0)
+    hard = rng.random(200_000) < 0.9
+    seen = [np.where(rng.random(200_000) < 0.002, ~hard, hard) for _ in range(6)]
+    outcomes = [replace(marked(name, *seen[at : at + 3]), key=name) for name, at in (("a", 0), ("b", 3))]
+    assert contested(outcomes, Yardstick("accuracy", 200_000), None, looks=4) == ()
+
+
+def test_what_was_stopped_or_failed_gets_no_more_and_nobody_more_than_there_are():
+    seeding = Seeding(SEEDS[:4], DECIDED)
+    outcomes = [trial("a", 0.75, 3), trial("b", 0.75, 3, number=1)]
+    others = [trial("c", 0.75, 3, number=2, status="censored"), trial("d", 0.75, 3, number=3, status="failed")]
+    assert seeding.further([*outcomes, *others], BY) == ["a", "b"]
+    outcomes = [trial("a", 0.75, 4), trial("b", 0.75, 4, number=1)]
+    assert seeding.further([*outcomes, *others], BY) == []
+
+
+def test_where_nothing_is_told_all_get_the_next():
+    plain = [
+        replace(each, history=History(each.history.records)) for each in (trial("a", 0.75, 3), trial("b", 0.55, 3))
+    ]
+    assert Seeding(SEEDS, DECIDED).further(plain, BY) == ["a", "b"]
+
+
+def test_more_looks_need_a_clearer_lead():
+    outcomes = [trial("a", 0.700, 3), trial("b", 0.668, 3, number=1)]
+    assert contested(outcomes, BY, None, looks=1) == ()
+    assert [each.key for each in contested(outcomes, BY, None, looks=40)] == ["a", "b"]
+
+
+class Scene:
+    """A stage of three trials of one epoch, whose scores are made up by trial and seed."""
+
+    def __init__(self, how, scores, known=None, seeds=SEEDS):
+        self.scores, self.ran, self.terms = scores, [], replace(terms(seeds, images=2000), seeding=how)
+        self.known = dict(known or {})
+        self.agenda = Agenda(STUDY, self.terms, lambda _: None, known)
+
+    def history(self, lr, seeds):
+        at = {0.1: 0, 0.2: 1, 0.3: 2}[lr]
+        rights = draws(self.scores[lr], 6, number=at)
+        records = {seed: (record(float(rights[seed].mean())),) for seed in seeds}
+        return History(records, {seed: Marks(1, Right.of(rights[seed]), Right.of(rights[seed])) for seed in seeds})
+
+    def run(self, most=100):
+        while most and (task := self.agenda.next()):
+            most -= 1
+            lr = task.cell.trial.training.lr
+            self.ran.append((lr, task.seeds))
+            outcome = self.agenda.finish(task.key, self.history(lr, task.seeds))
+            self.known[task.key] = Known(outcome.status, outcome.history, "run")
+            self.agenda.advance()
+        return self
+
+    @property
+    def seeds(self):
+        return {each.cell.label: len(each.history.seeds) for each in self.agenda.results[0].outcomes}
+
+
+UNEQUAL = {0.1: 0.75, 0.2: 0.75, 0.3: 0.55}
+
+
+def test_a_stage_spends_its_seeds_where_it_is_not_decided_and_is_decided_as_it_stands_then():
+    scene = Scene(DECIDED, UNEQUAL).run()
+    assert sorted(scene.ran[:3]) == [(lr, (0, 1, 2)) for lr in (0.1, 0.2, 0.3)]
+    assert scene.ran[3:5] == [(0.1, (0, 1, 2, 3)), (0.2, (0, 1, 2, 3))]
+    assert scene.seeds == {"0.1": 6, "0.2": 6, "0.3": 3}
+    assert not scene.agenda.failed
+    assert scene.agenda.over
+
+
+def test_with_a_bound_the_others_get_theirs_at_last():
+    scene = Scene(CONTESTED, UNEQUAL).run()
+    assert scene.seeds == {"0.1": 6, "0.2": 6, "0.3": 6}
+    assert [lr for lr, _ in scene.ran[-3:]] == [0.3] * 3
+
+
+def test_the_next_command_takes_the_same_way_and_runs_nothing_again():
+    scene = Scene(DECIDED, UNEQUAL).run()
+    again = Scene(DECIDED, UNEQUAL, scene.known).run()
+    assert (again.ran, again.seeds) == ([], scene.seeds)
+    labels = {outcome.key: float(outcome.cell.label) for outcome in scene.agenda.results[0].outcomes}
+    whole = {key: replace(each, history=scene.history(labels[key], SEEDS)) for key, each in scene.known.items()}
+    assert Scene(DECIDED, UNEQUAL, whole).run().seeds == scene.seeds  # more than it asks for changes nothing
+
+
+@pytest.mark.parametrize("after", range(1, 9))
+def test_one_that_broke_off_goes_on_where_it_was(after):
+    scene = Scene(DECIDED, UNEQUAL).run(most=after)
+    again = Scene(DECIDED, UNEQUAL, scene.known).run()
+    whole = Scene(DECIDED, UNEQUAL).run()
+    assert again.seeds == whole.seeds == {"0.1": 6, "0.2": 6, "0.3": 3}
+    assert sorted(scene.ran + again.ran) == sorted(whole.ran)
+
+
+def test_what_is_left_is_at_most_all_seeds_of_those_that_may_get_them():
+    scene = Scene(DECIDED, UNEQUAL)
+    assert of_study(scene.agenda).work == 3 * 6
+    scene.run(most=2)
+    scene.agenda.close()
+    assert of_study(scene.agenda).work == 6 + 2 * 3
+
+
+def test_fewer_seeds_than_all_get_at_first_are_given_at_once():
+    scene = Scene(CONTESTED, UNEQUAL, seeds=(0, 1)).run()
+    assert [seeds for _, seeds in scene.ran] == [(0, 1)] * 3
+    assert scene.terms.seeds_in_words == "2 seeds"
+    assert replace(terms(SEEDS), seeding=DECIDED).seeds_in_words == f"{FIRST} to 6 seeds"
+
+
+@pytest.mark.parametrize("how", [DECIDED, CONTESTED])
+def test_a_trial_that_fails_with_a_later_seed_is_failed_and_the_stage_decided_without_it(how):
+    scene = Scene(how, UNEQUAL).run(most=3)
+    task = scene.agenda.next()
+    scene.agenda.finish(task.key, scene.history(task.cell.trial.training.lr, (0, 1, 2)), reason="it broke")
+    scene.agenda.advance()
+    scene.run()
+    [result] = scene.agenda.results
+    assert scene.agenda.outcomes[task.key].status == Status.FAILED
+    assert result.winner.outcome.key != task.key
