@@ -16,6 +16,7 @@ from sweeps.course import Course
 from sweeps.decisions.acts import Steered
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.records import StageResult, stage_winners
+from sweeps.decisions.shares import Claim
 from sweeps.execution import memory
 from sweeps.execution.background import Background
 from sweeps.execution.bound import Bound
@@ -243,11 +244,12 @@ class _Command(Course):
         tracker = tracker_actor.start(self.store.uri, self.study.name, self.spool, self._data_set())
         reins.lease.when_lost = tracker.stop_delivering
         tags = _tags(self.study, sharing)
+        claim = Claim(self.study.name, origin.user(), self.options.priority, self.options.share)
+        means = scheduler.Means(*self._material, sharing.resources, tags, parents, self.bound, claim)
         self.source.begin(f"trials run {sharing.words}", tags.get("git_commit", ""))
         try:
             with Display(agenda, self.console, self.feed) as display, self._board(display, sharing):
-                running = agenda, *self._material, tracker, display, sharing.resources, tags, parents
-                again = scheduler.execute(*running, reins.helm)
+                again = scheduler.execute(agenda, means, tracker, display, reins.helm)
         finally:
             handover = tracker.abandon() if reins.lease.lost else tracker.end(self.say)
             self.warn(handover.left, handover.problems)
@@ -286,9 +288,9 @@ class _Command(Course):
         return {key: trial.run_id for key, trial in self.store.trials(keys).items()}
 
     @property
-    def _material(self) -> tuple[Bound, SharedData, Images, Mapping[str, bytes]]:
-        """How long trials are trained, and on what."""
-        return self.bound, self.loaded.data, self.prepared.known.images, self.loaded.weights
+    def _material(self) -> tuple[SharedData, Images, Mapping[str, bytes]]:
+        """What trials are trained on, and start from."""
+        return self.loaded.data, self.prepared.known.images, self.loaded.weights
 
     def _data_set(self) -> dict[str, str]:
         """Return the data set as MLflow is to have it."""

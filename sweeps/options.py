@@ -18,6 +18,7 @@ from sweeps import notice
 from sweeps.decisions import rules
 from sweeps.decisions.samplers import SAMPLERS
 from sweeps.decisions.seeding import FIRST
+from sweeps.decisions.shares import HIGHEST, LOWEST
 from sweeps.decisions.stopping import BEHIND, RULES, check
 from sweeps.execution.machines import Machines
 from trainables.errors import UserError, nearest, suggest
@@ -57,6 +58,8 @@ class RunOptions:
     output: Path = Path("results")
     tracking_uri: str | None = None
     address: str | None = None
+    priority: int = 0
+    share: float | None = None  # of a cluster, 0..1
     fresh: bool = False
     notify: str | None = None
     json: bool = False
@@ -71,6 +74,8 @@ class RunOptions:
             value = getattr(self, name)
             if value is not None and value < low:
                 raise UserError(f"--{name.replace('_', '-')} is {value}, but must be at least {low}")
+        if not LOWEST <= self.priority <= HIGHEST:
+            raise UserError(f"--priority is {self.priority}, but must be {LOWEST}..{HIGHEST}")
         check(self.grid_rule)
         if self.until == UNTIL_DECIDED and self.seeds <= FIRST:
             raise UserError(
@@ -235,6 +240,12 @@ def _add_machines(parser: Parser) -> None:
     parser.add_number("--num-cpus", "CPU cores to use, one trial on each (default: all)")
     address = "a Ray cluster (default: $RAY_ADDRESS, else this machine)"
     parser.add_flag("--address", address, metavar="ADDR", default=os.environ.get("RAY_ADDRESS"))
+    first = "on a cluster, studies of higher priority take first what they want, and others give way between epochs"
+    parser.add_number("--priority", f"{first} (default: %(default)s)", default=0)
+    entitled = (
+        "part of the cluster's GPUs, or cores, that the study gets at least while others of its priority want them"
+    )
+    parser.add_flag("--share", f"{entitled}, such as 0.75 (default: as much as each)", type=part, metavar="PART")
 
 
 def one_of(names: Iterable[str]) -> Callable[[str], str]:
@@ -280,6 +291,17 @@ def score_or_decided(text: str) -> float | str:
     if text != UNTIL_DECIDED and not 0 < score < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a fraction between 0 and 1 nor {UNTIL_DECIDED!r}")
     return UNTIL_DECIDED if text == UNTIL_DECIDED else score
+
+
+def part(text: str) -> float:
+    """Return a part of a whole, above 0 and at most 1."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a part of a whole, such as 0.75")
+    return found
 
 
 def listed(text: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from sweeps.tracking.origin import in_notebook
 from sweeps.tracking.store import Store
 from trainables.errors import UserError
 
-PASSING = ("--for", "--budget", "--notify")  # the last one may hold a secret
+PASSING = ("--for", "--budget", "--priority", "--share", "--notify")  # the last one may hold a secret
 PACKAGES = ("torch", "torchvision", "ray", "mlflow", "numpy")
 
 

@@ -17,6 +17,8 @@ from sweeps.execution.messages import Failure, Help, Order, Place, Progress
 from sweeps.execution.orders import order
 from sweeps.execution.sharing import gigabytes
 from sweeps.execution.tracker_actor import TrackerActor
+from sweeps.execution.traffic import Lane
+from sweeps.execution.unsaved import Unsaved
 from sweeps.execution.watchdog import Watchdog
 from sweeps.reporting.display import Display
 from sweeps.tracking.summary import summary
@@ -27,7 +29,7 @@ RESTARTS = 2  # of a trial whose process or node was lost, or that hung
 
 
 @dataclass
-class Dispatcher:
+class Dispatcher(Unsaved):
     """Tells the agenda, the Tracker and the display how each trial fares, and counts restarts. Nothing here waits."""
 
     agenda: Agenda
@@ -39,6 +41,7 @@ class Dispatcher:
     cores: int = 1  # of the machine that has most
     parents: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by stage, the tags of its MLflow runs
     bound: Bound = field(default_factory=Bound)
+    lane: Lane | None = None  # on a cluster that others may use
     histories: Histories = field(default_factory=Histories)
     watchdog: Watchdog = field(default_factory=Watchdog)
     noted: set[str] = field(default_factory=set)  # what workers had to say: others have the same, and it is said once
@@ -49,7 +52,7 @@ class Dispatcher:
 
     def place(self, asked: Collection[Place]) -> Place | None:
         """Return a place to ask for beside those `asked` for already; None where they are enough."""
-        if self.agenda.ledger.closed:
+        if self.agenda.ledger.closed or self.is_crowded(len(asked)):
             return None
         if self.agenda.ready(alone=True) > sum(each.alone for each in asked):
             return Place(1.0, alone=True)
@@ -57,6 +60,10 @@ class Dispatcher:
         if self.agenda.ready() + (not self.gpu and self.helpers.wanted()) > others:
             return Place(self.gpu, cores=1 if self.gpu else min(self.cores, threads(self.agenda, others)))
         return None
+
+    def is_crowded(self, more: int = 0) -> bool:
+        """Tell whether others want the room that so many more trials would take."""
+        return self.lane is not None and self.lane.is_full(len(self.watchdog.under_way()) + more)
 
     def next(self, place: Place) -> Order | Help | None:
         """Return the trial for a worker, or the part that it has in another one's; None where there is nothing to do
@@ -78,8 +85,7 @@ class Dispatcher:
 
     def drop(self, task: Task, why: str) -> bool:
         """Have a trial run no more, as somebody asks; return whether it has ended now. Raises UserError."""
-        outcome = drop(self.agenda, task, why)
-        if outcome:
+        if outcome := drop(self.agenda, task, why):
             self._told(outcome)
         return outcome is not None
 
@@ -112,6 +118,8 @@ class Dispatcher:
             if note not in self.noted:
                 self.noted.add(note)
                 self.display.noted(self.agenda.tasks[key], note)
+        if progress.last:  # whoever was to give way has come to the end
+            self.agenda.ledger.cut.discard(key)
         self.bound.trained += progress.trained
         newest = self.histories.add(key, progress)
         self.display.progressed(self.agenda.tasks[key], progress.epoch, newest, progress.usage)
@@ -164,7 +172,11 @@ class Dispatcher:
         elif not failure and self.agenda.waits(key):
             self._lay_aside(key)
         elif failure:
-            self._ended(key, failure.reason + (self._estimated(key) if failure.out_of_memory else ""), failure)
+            self._ended(
+                key,
+                failure.reason + (_estimate(self.agenda.tasks[key], self.images) if failure.out_of_memory else ""),
+                failure,
+            )
         else:
             self._ended(key)
 
@@ -172,15 +184,6 @@ class Dispatcher:
         """Note for the store what was under way; after an ordinary end nothing is."""
         for key in self.histories.keys() - self.agenda.outcomes.keys():
             self.tracker.call(Tracker.finish, key, Status.INTERRUPTED)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Hold nothing for Tune's own snapshot of the experiment, which is never restored."""
-        return {}
-
-    def _estimated(self, key: str) -> str:
-        task = self.agenda.tasks[key]
-        size = footprint(task.cell.trial, self.images, len(task.seeds)).total
-        return f"; it was estimated to take {gigabytes(size)} at most"
 
     def _again(self, key: str, reason: str) -> None:
         often = self.agenda.ledger.restarted(key, reason)
@@ -226,3 +229,8 @@ class Dispatcher:
         scores = summary(outcome, self.agenda.terms.yardstick.metric)
         self.tracker.call(Tracker.finish, outcome.key, outcome.status, outcome.reason, files, scores)
         self.display.ended(self.agenda.tasks[outcome.key], outcome)
+
+
+def _estimate(task: Task, images: Images) -> str:
+    size = footprint(task.cell.trial, images, len(task.seeds)).total
+    return f"; it was estimated to take {gigabytes(size)} at most"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 
 from sweeps.decisions.agenda import Agenda
 from sweeps.execution.messages import Order, Progress, message
+from sweeps.execution.unsaved import Unsaved
 
 # Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020. Half of a stage's trials go on at each
 # rung: a stage has few trials, so that the paper's factor of 4 would leave most without an end. Even so it is a toss
@@ -22,18 +24,26 @@ def grace_period(epochs: int) -> int:
     return max(1, round(epochs / 4))
 
 
-class EarlyStopping(FIFOScheduler):
+class EarlyStopping(Unsaved, FIFOScheduler):
     """Tune's scheduler: each stage decides by its own rule, or ASHA does within a grid where that is asked for.
 
     ASHA compares a trial only with trials that differ from it in the stage's factor. A trial whose process was lost may
     report epochs again: it counts once, and is stopped where it was to be stopped.
     """
 
-    def __init__(self, agenda: Agenda) -> None:
+    def __init__(self, agenda: Agenda, crowded: Callable[[], bool] = lambda: False) -> None:
         super().__init__()
-        self.agenda = agenda
+        self.agenda, self.crowded = agenda, crowded  # whether others want the place of a worker that has nothing to run
         self.stages: dict[str, AsyncHyperBandScheduler] = {}
         self.stopped: dict[str, int] = {}  # by key, the epoch after which ASHA has a trial stop
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """Return the trial that is next to get a worker. A worker without one, of which Tune keeps one, is ended where
+        others want its place: Tune has no setting for that, and calls this with every step.
+        """
+        if self.crowded():
+            tune_controller._cleanup_cached_actors(force_all=True)
+        return super().choose_trial_to_run(tune_controller)
 
     def begin(self, trial: Any) -> None:
         """Give a trial of Tune's to its stage's rungs, now that it is known which one it is."""
@@ -59,10 +69,6 @@ class EarlyStopping(FIFOScheduler):
         order = Order.of(trial.config)
         if order and (rungs := self._rungs(order)):
             rungs.on_trial_complete(None, _Counted(order.key), result)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Hold nothing for Tune's own snapshot of the experiment, which is never restored."""
-        return {}
 
     def _goes_on(self, order: Order, news: Progress, result: dict[str, Any]) -> bool:
         if not all(self.agenda.goes_on(order.key, *score) for score in news.scores()):

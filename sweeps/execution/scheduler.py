@@ -6,6 +6,8 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from ray.tune.search import Searcher
 
 from sweeps import interruption
 from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.shares import Claim
 from sweeps.execution import local_ray
 from sweeps.execution.bound import Bound
 from sweeps.execution.dispatcher import RESTARTS, Dispatcher
@@ -24,6 +27,7 @@ from sweeps.execution.messages import Failure, Help, Order, Place, Progress, mes
 from sweeps.execution.shared_data import SharedData
 from sweeps.execution.steering import Steering
 from sweeps.execution.tracker_actor import TrackerActor
+from sweeps.execution.traffic import Lane
 from sweeps.execution.worker import Worker
 from sweeps.reporting.display import Display
 from sweeps.tracking.helm import Helm
@@ -41,42 +45,56 @@ TUNE_SETTINGS = {
 }
 
 
-def execute(
-    agenda: Agenda,
-    bound: Bound,
-    data: SharedData,
-    images: Images,
-    weights: Mapping[str, bytes],
-    tracker: TrackerActor,
-    display: Display,
-    resources: Mapping[str, float],
-    tags: Mapping[str, str],
-    parents: Mapping[str, Mapping[str, str]],
-    helm: Helm,
-) -> bool:
-    """Run the agenda's trials until every stage is decided, or what is under way at the `bound` has ended its epoch.
+@dataclass(frozen=True)
+class Means:
+    """On what trials are trained, with what, and for how long."""
+
+    data: SharedData
+    images: Images  # of the data
+    weights: Mapping[str, bytes]  # files of pretrained weights by name
+    resources: Mapping[str, float]  # that one trial takes
+    tags: Mapping[str, str]  # that all MLflow runs share
+    parents: Mapping[str, Mapping[str, str]]  # by a stage's name, the tags that make runs children of its own
+    bound: Bound
+    claim: Claim  # with the user's priority and share of a cluster
+
+    @property
+    def gpu(self) -> float:
+        """A trial's share of a GPU; 0: the CPU."""
+        return self.resources.get("gpu", 0.0)
+
+    def lane(self) -> Lane | None:
+        """Return the command's lane on a cluster; None on a Ray of its own."""
+        return (
+            None if local_ray.here() else Lane(replace(self.claim, kind="GPU" if self.gpu else "CPU"), self.gpu or 1.0)
+        )
+
+
+def execute(agenda: Agenda, means: Means, tracker: TrackerActor, display: Display, helm: Helm) -> bool:
+    """Run the agenda's trials until every stage is decided, or what is under way at the bound has ended its epoch.
 
     What comes to the `helm` meanwhile is carried out. Returns whether that asks for another plan, to begin again with.
 
     A trial whose process was lost, or that hung, starts again from its last snapshot, RESTARTS times at most. One that
-    finds no room on a GPU runs once more, with a GPU to itself. `images` are those of the data, `weights` files of
-    pretrained weights by name, `resources` is what one trial takes, `tags` are those that all MLflow runs share,
-    `parents` those of a stage's, by the stage's name.
+    finds no room on a GPU runs once more, with a GPU to itself.
     """
     os.environ.update({name: value for name, value in TUNE_SETTINGS.items() if name not in os.environ})
     send_no_variables()
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it has to say of its own files concerns nobody
-    gpu = resources.get("gpu", 0.0)
-    dispatcher = Dispatcher(agenda, tracker, display, tags, gpu, images, _most_cores(), parents, bound)
+    lane, cores = means.lane(), _most_cores()
+    dispatcher = Dispatcher(
+        agenda, tracker, display, means.tags, means.gpu, means.images, cores, means.parents, means.bound, lane
+    )
     trainable = tune.with_resources(
         tune.with_parameters(
-            Worker, data=data.reference(), weights=dict(weights), watch=agenda.study.watch, tracker=tracker
+            Worker, data=means.data.reference(), weights=dict(means.weights), watch=agenda.study.watch, tracker=tracker
         ),
         lambda config: tune.PlacementGroupFactory([{"CPU": Place.of(config).cores, "GPU": Place.of(config).gpu}]),
     )
-    stopping, steering = EarlyStopping(agenda), Steering(dispatcher, helm)
+    stopping, steering = EarlyStopping(agenda, dispatcher.is_crowded), Steering(dispatcher, helm)
     try:
-        with interruption.held():
+        with interruption.held(), lane or nullcontext():
+            display.others = lambda: lane.others if lane else []
             _fit_all(trainable, stopping, steering)
     finally:
         dispatcher.interrupted()
@@ -190,6 +208,8 @@ class Listener(tune.Callback):
         interruption.check()
         self.steering.heed()
         self.dispatcher.close_at_bound()
+        if self.dispatcher.lane:
+            self.dispatcher.lane.keep(self.dispatcher.agenda, self.dispatcher.watchdog.under_way())
         self.dispatcher.watchdog.kill_what_hangs()
 
     def on_trial_recover(self, trial: Any, **_: Any) -> None:

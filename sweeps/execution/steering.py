@@ -12,6 +12,7 @@ from sweeps.decisions.labels import counted
 from sweeps.decisions.records import Task
 from sweeps.decisions.search_run import SearchRun, ask
 from sweeps.execution.dispatcher import Dispatcher
+from sweeps.execution.unsaved import Unsaved
 from sweeps.tracking.helm import Helm
 from trainables.errors import UserError, suggest
 
@@ -20,7 +21,7 @@ PAUSE = 0.2  # seconds between two looks while nothing runs
 Done = tuple[str, dict[str, Any]]  # the answer, and what the act has set
 
 
-class Steering:
+class Steering(Unsaved):
     """Takes acts up between two steps of Tune's. What is asked for before has been done before what comes after.
 
     What changes the plan closes the agenda: `again` tells the command to begin again, with what the helm has by then.
@@ -56,10 +57,6 @@ class Steering:
                 break
             time.sleep(PAUSE)
         self.dispatcher.display.rested(time.monotonic() - began)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Hold nothing for Tune's own snapshot of the experiment, which is never restored."""
-        return {}
 
     def _stop(self, _: Act) -> Done:
         self._refuse(self.stopped, "it ends already")

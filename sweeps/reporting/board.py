@@ -72,6 +72,7 @@ class Board:
             ][-MOST:],
             "warnings": display.warnings[-MOST:],
             "closed": display.closing,
+            "traffic": display.others(),
         }
 
     def _trial(self, task: Task, epoch: int, record: Record | None) -> dict[str, Any]:

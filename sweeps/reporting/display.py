@@ -7,6 +7,7 @@ started again, failed.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console, Group
@@ -50,6 +51,7 @@ class Display:
         self.warnings: list[str] = []
         self.closing: str | None = None  # why nothing more begins
         self.goes_on = False  # whether this command begins again then
+        self.others: Callable[[], list[dict[str, Any]]] = list  # what studies on the same cluster want and may have
 
     def __enter__(self) -> Display:
         if self.console.is_interactive:

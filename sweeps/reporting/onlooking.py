@@ -19,6 +19,7 @@ from trainables.files import LARGEST_JSON, read
 
 SILENT = 15.0  # seconds without a sign of life, after which a command is taken to be gone
 REPORT = "report.html"
+UNITS = {"GPU": "GPUs", "CPU": "cores"}
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def in_words(sight: Sight) -> list[Text | Table | str]:
     """Return what a terminal shows of it."""
     shown: list[Text | Table | str] = [Text.assemble((sight.study, "bold"), f": {sight.line}")]
     if sight.state and sight.runs:
-        shown += [_about(sight.state), _running(sight.state["running"])]
+        shown += [_about(sight.state), _running(sight.state["running"]), *_traffic(sight.state.get("traffic", []))]
         shown += [f"warning: {line}" for line in sight.state["warnings"]]
         shown += [f"started again: {line}" for line in sight.state["restarts"]]
     return shown
@@ -101,6 +102,18 @@ def _running(trials: list[Mapping[str, Any]]) -> Table:
             each["host"] or "",
         )
     return table
+
+
+def _traffic(claims: list[Mapping[str, Any]]) -> list[str]:
+    """Tell who has how much of the cluster, where several want it."""
+    if len(claims) < 2:
+        return []
+    return [
+        f"{each['study']} ({each['user']}): {each['has']:g} of {each['wants']:g} {UNITS[each['kind']]} that it wants"
+        + (f", priority {each['priority']}" if each["priority"] else "")
+        + (f", share {each['share']:g}" if each["share"] is not None else "")
+        for each in claims
+    ]
 
 
 def _number(value: float | None, form: str) -> str:

@@ -24,6 +24,7 @@ from rich.console import Console
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.outcome import Outcome, Yardstick
 from sweeps.decisions.records import Task, Terms
+from sweeps.decisions.shares import Claim
 from sweeps.execution import scheduler, tracker_actor
 from sweeps.execution.bound import Bound
 from sweeps.execution.shared_data import SharedData
@@ -84,8 +85,9 @@ def ours(count: int, folder: Path) -> float:
     tracker = tracker_actor.start(f"sqlite:///{folder / 'mlflow.db'}", study.name, folder / "spool", data_set)
     with TimedDisplay(agenda, Console(file=io.StringIO())) as display:
         display.clock = clock
-        trained = Bound(), SharedData(data), Images.of(data), {}
-        scheduler.execute(agenda, *trained, tracker, display, {"cpu": 1}, {}, {}, SimpleNamespace(asked=list))
+        trained = SharedData(data), Images.of(data), {}
+        means = scheduler.Means(*trained, {"cpu": 1}, {}, {}, Bound(), Claim(study.name))
+        scheduler.execute(agenda, means, tracker, display, SimpleNamespace(asked=list))
     begin = time.perf_counter()
     assert tracker.ask(Tracker.drain, 60.0) == []
     print(

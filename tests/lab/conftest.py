@@ -9,5 +9,6 @@ from tests.lab.hosts import Lab, cluster
 
 @pytest.fixture(scope="module")
 def lab(request, tmp_path_factory) -> Iterator[Lab]:
-    with cluster(tmp_path_factory.mktemp("lab"), workers=getattr(request.module, "WORKERS", 2)) as lab:
+    workers, cores = (getattr(request.module, name, default) for name, default in (("WORKERS", 2), ("CORES", 1)))
+    with cluster(tmp_path_factory.mktemp("lab"), workers, cores) as lab:
         yield lab

@@ -11,13 +11,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.test_cluster_yaml import on_own_machines
+from tests.test_cluster_yaml import FORMS
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT.parent / "shared" / "lab" / "lab"
@@ -109,14 +110,14 @@ class Lab:
 
 
 @contextmanager
-def cluster(folder: Path, workers: int = 2) -> Iterator[Lab]:
+def cluster(folder: Path, workers: int = 2, cores: int = 1) -> Iterator[Lab]:
     """Bring the cluster up as the README says, with the tunnel to dashboard and MLflow; at the end all of it goes."""
     lab = Lab(folder, workers)
-    config = on_own_machines()
+    config = deepcopy(FORMS["local"])
     config["provider"] |= {"head_ip": HEAD, "worker_ips": [*lab.workers.values()]}
     config["auth"] = {"ssh_user": "root", "ssh_private_key": str(folder / "key")}
     config["setup_commands"] = config["head_setup_commands"] = []  # the machines of the lab see what is installed here
-    for role, more in (("head", ""), ("worker", " --num-cpus=1")):
+    for role, more in (("head", ""), ("worker", f" --num-cpus={cores}")):
         name = f"{role}_start_ray_commands"
         config[name] = [
             each.replace("ray start", f"ray start --object-store-memory=200000000{more}") for each in config[name]

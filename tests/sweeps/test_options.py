@@ -71,6 +71,10 @@ def test_every_flag_is_read(monkeypatch):
         "500",
         "--until",
         "0.9",
+        "--priority",
+        "-1",
+        "--share",
+        "0.5",
     )
     assert options == RunOptions(
         num_gpus=2,
@@ -84,6 +88,8 @@ def test_every_flag_is_read(monkeypatch):
         for_=5400.0,
         budget=500,
         until=0.9,
+        priority=-1,
+        share=0.5,
     )
 
 
@@ -99,6 +105,9 @@ def test_every_flag_is_read(monkeypatch):
         (["--until", "90"], "error: --until: '90' is neither a fraction between 0 and 1 nor 'decided'\n"),
         (["--until", "decidd"], "error: --until: 'decidd' is neither a fraction between 0 and 1 nor 'decided'\n"),
         (["--until", "decided", "--seeds", "3"], "error: --until decided needs --seeds, above 3: how many each of "),
+        (["--priority", "101"], "error: --priority is 101, but must be -100..100\n"),
+        (["--share", "75"], "error: --share: '75' is not a part of a whole, such as 0.75\n"),
+        (["--share", "half"], "error: --share: 'half' is not a part of a whole, such as 0.75\n"),
         (["--grid-rule", "behnd"], "error: --grid-rule: 'behnd' is not known; did you mean 'behind'?"),
         (["--grid-rule", "x"], "error: --grid-rule: 'x' is not known; known: behind, asha\n"),
         (["--sampler", "x"], "error: --sampler: 'x' is not known; known: tpe, random, gp, cma-es, nsga2, grid\n"),

@@ -1,6 +1,8 @@
+import inspect
 from types import SimpleNamespace
 
 import pytest
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.schedulers import TrialScheduler
 
 from sweeps.decisions.agenda import Agenda
@@ -187,3 +189,17 @@ def test_once_closed_every_trial_stops_with_its_epoch_whoever_decides(rule):
     assert trials.report(second, 1, 0.5) == STOP
     assert trials.report(first, 2, 0.5, kept=False) == GO_ON  # its snapshot is to come
     assert told(first) == 1
+
+
+def test_a_worker_that_is_kept_for_the_next_trial_is_let_go_where_others_want_its_place():
+    ended = []
+    tune_s = SimpleNamespace(get_trials=list, _cleanup_cached_actors=lambda force_all: ended.append(force_all))
+    agenda = Trials(Stage("lr", {"training.lr": (0.1, 0.2)})).agenda
+    EarlyStopping(agenda).choose_trial_to_run(tune_s)
+    assert ended == []
+    EarlyStopping(agenda, lambda: True).choose_trial_to_run(tune_s)
+    assert ended == [True]
+
+
+def test_tune_has_what_that_needs():
+    assert inspect.signature(TuneController._cleanup_cached_actors).parameters.keys() == {"self", "force_all"}

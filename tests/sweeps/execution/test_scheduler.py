@@ -30,6 +30,7 @@ class Told:
     def __init__(self, *orders):
         self.calls, self.orders, self.at_rest = [], list(orders), False
         self.agenda = self.watchdog = self
+        self.lane = None
 
     def place(self, asked):
         return PLACE if len(self.orders) > len(asked) else None

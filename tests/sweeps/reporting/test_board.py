@@ -78,6 +78,7 @@ def test_a_state_has_all_that_a_command_knows_of_itself(display, looked):
         "restarts": ["lr: 0.2: its process was lost"],
         "warnings": ["lr: 0.2: steps are not captured"],
         "closed": "the budget (9 epochs) is spent",
+        "traffic": [],
     }
 
 

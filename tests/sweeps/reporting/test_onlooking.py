@@ -62,3 +62,23 @@ def test_a_terminal_shows_what_runs_where():
 
 def test_of_one_that_does_not_run_nothing_is_shown_as_running():
     assert shown(Sight("s", STATE | {"over": True}, None, 1001)) == ["s: ended 1 s ago: 3 of 10 trials done"]
+
+
+def test_where_several_studies_share_a_cluster_it_shows_who_has_what():
+    alone = {
+        "study": "s",
+        "user": "jo",
+        "kind": "CPU",
+        "has": 3.0,
+        "wants": 6.0,
+        "priority": 0,
+        "share": 0.75,
+        "may": 3.0,
+    }
+    other = {**alone, "study": "t", "has": 0.5, "kind": "GPU", "priority": -1, "share": None}
+    assert "cores" not in "".join(shown(Sight("s", STATE | {"traffic": [alone]}, None, 1001)))
+    lines = shown(Sight("s", STATE | {"traffic": [alone, other]}, None, 1001))
+    assert lines[5:7] == [
+        "s (jo): 3 of 6 cores that it wants, share 0.75",
+        "t (jo): 0.5 of 6 GPUs that it wants, priority -1",
+    ]
