@@ -165,4 +165,4 @@ class Course:
 
 def _known(trial: StoredTrial) -> Known:
     history = History.from_dict(trial.curves) if trial.curves else History({})
-    return Known(trial.status, history, trial.run_id, trial.reason)
+    return Known(trial.status, history, trial.run_id, trial.reason, trial.experiment)

@@ -71,6 +71,7 @@ class Known:
     history: History
     run_id: str
     reason: str | None = None  # of a failure
+    study: str = ""  # whose run it is; empty where that is not known
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from functools import partial
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from analysis.page import Beside, Block, Chapter, Folded, Heading, Picture, Pictures, Words
 from analysis.report import Column, Table
-from sweeps.decisions.labels import label
+from sweeps.decisions.labels import counted, label
 from sweeps.decisions.seeding import FIRST
 from sweeps.reporting.album import Album
 from sweeps.reporting.material import SAMPLES, Material
@@ -137,6 +138,7 @@ def _runs(material: Material) -> Table:
     source = material.source
     rows = {
         "trials": f"{material.ended} ended" if material.ended else "",
+        "from other studies": taken(material),
         "time": source.time,
         "hardware": source.machine,
         "command": source.command,
@@ -144,6 +146,14 @@ def _runs(material: Material) -> Table:
         "versions": ", ".join(f"{name} {version}" for name, version in source.versions.items()),
     }
     return Table("Runs", (Column("what"), Column("value")), tuple((k, v) for k, v in rows.items() if v))
+
+
+def taken(material: Material) -> str:
+    """Return how many trials have their runs in which other studies, where they had been trained already."""
+    known, own = material.agenda.ledger.known, material.agenda.study.name
+    keys = dict.fromkeys(each.key for result in material.results for each in result.outcomes)
+    studies = Counter(known[key].study for key in keys if key in known and known[key].study not in ("", own))
+    return ", ".join(f"{counted(number, 'trial')} of {study}" for study, number in sorted(studies.items()))
 
 
 def _acts(material: Material) -> Table:

@@ -32,16 +32,15 @@ def running(lab: Lab, study: str) -> int:
 def test_a_study_of_lower_priority_gives_way_between_epochs_and_goes_on_later(lab):
     lab.submit(f"{LONG} --priority -1 {PLACE}", name="first")
     until(lambda: running(lab, "wide") == 4)
-    lab.submit(f"python sweeps/blocks.py --quick --epochs 40 --stages blocks {PLACE}", name="second")
-    until(lambda: running(lab, "blocks_quick") == 3)  # all that it has
-    until(lambda: running(lab, "wide") == 1)
+    lab.submit(f"python tests/lab/wide.py --quick --epochs 20 {PLACE}", name="second")
+    until(lambda: running(lab, "wide_quick") == 4)
+    assert running(lab, "wide") == 0
     seen = {each["study"]: (each["priority"], each["may"]) for each in live(lab, "wide")["traffic"]}
-    assert seen == {"wide": (-1, 1.0), "blocks_quick": (0, 3.0)}
+    assert seen == {"wide": (-1, 0.0), "wide_quick": (0, 4.0)}
     assert lab.ended("second")[0] == 0
     until(lambda: running(lab, "wide") == 4)
     lab.operator("ray job stop first")
     runs = {run["name"]: run for run in lab.told("wide")}
-    assert len(runs) == 6
     begun = [run["steps"] for run in runs.values() if run["steps"]]
     assert len(begun) >= 4
     assert all(steps == list(range(1, len(steps) + 1)) for steps in begun)  # none was lost, none came twice
@@ -52,8 +51,11 @@ def test_two_studies_have_their_shares_and_the_whole_when_they_are_alone(lab):
     until(lambda: running(lab, "wide") == 4)
     lab.submit(f"python tests/lab/wide.py --quick --epochs 400 --share 0.25 {PLACE}", name="second")
     until(lambda: (running(lab, "wide"), running(lab, "wide_quick")) == (3, 1))
-    seen = lab.head(f"cd {ROOT}; python sweeps/watch.py wide --output /root/results --once")
-    assert "wide (root): 3 of 6 cores that it wants, share 0.75" in seen
-    assert "wide_quick (root): 1 of 6 cores that it wants, share 0.25" in seen
+    watch = f"cd {ROOT}; python sweeps/watch.py wide --output /root/results --once"
+    told = (
+        "wide (root): 3 of 6 cores that it wants, share 0.75",
+        "wide_quick (root): 1 of 6 cores that it wants, share 0.25",
+    )
+    until(lambda: all(line in lab.head(watch) for line in told))  # reports are two seconds old
     lab.operator("ray job stop first")
     until(lambda: running(lab, "wide_quick") == 4)

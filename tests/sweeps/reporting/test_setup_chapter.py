@@ -5,10 +5,12 @@ import pytest
 from analysis.page import Beside, Folded, Pictures
 from sweeps.decisions.acts import Act
 from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.records import Known
+from sweeps.decisions.status import Status
 from sweeps.reporting.album import Album
 from sweeps.reporting.material import DataSummary
 from sweeps.reporting.provenance import Provenance
-from sweeps.reporting.setup_chapter import about_data, legend, protocol, setup_chapter
+from sweeps.reporting.setup_chapter import about_data, legend, protocol, setup_chapter, taken
 from sweeps.study import Stage
 from tests.sweeps.outcomes import record
 from tests.sweeps.reporting.materials import STUDY, TERMS, material, over
@@ -68,6 +70,17 @@ def test_what_is_stored_of_the_runs_is_told_and_nothing_else(tmp_path):
         "versions": "torch 2.11, ray 2.60",
     }
     assert dict(setup_chapter(material(), Album(tmp_path)).blocks[-1].rows) == {"trials": "4 ended"}
+
+
+def test_trials_that_other_studies_had_trained_are_told_by_study():
+    found = material()
+    ledger, keys = found.agenda.ledger, [each.key for each in found.results[0].outcomes]
+    ledger.known = {key: Known(Status.DONE, History({}), "run", study="depth") for key in keys}
+    assert taken(found) == f"{len(keys)} trials of depth"
+    ledger.known = ledger.known | {keys[0]: Known(Status.DONE, History({}), "run", study=found.agenda.study.name)}
+    assert taken(found) == f"{len(keys) - 1} trial{'s' * (len(keys) > 2)} of depth"
+    ledger.known = {keys[0]: Known(Status.DONE, History({}), "run")}
+    assert taken(found) == ""
 
 
 def test_what_others_asked_for_has_a_table(tmp_path):
