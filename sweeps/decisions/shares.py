@@ -57,13 +57,9 @@ def _fill(left: float, entitled: Sequence[float], wants: Sequence[float]) -> lis
     open_ = [at for at, wanted in enumerate(wants) if wanted > ENOUGH]
     while open_ and left > ENOUGH:
         whole = sum(entitled[at] for at in open_)
-        parts = {at: left * entitled[at] / whole for at in open_}
-        satisfied = [at for at in open_ if may[at] + parts[at] >= wants[at] - ENOUGH]
-        for at in satisfied or open_:
-            granted = min(parts[at], wants[at] - may[at])
-            may[at] += granted
-            left -= granted
-        if not satisfied:
-            break
-        open_ = [at for at in open_ if at not in satisfied]
+        parts = {at: min(left * entitled[at] / whole, wants[at] - may[at]) for at in open_}
+        for at, part in parts.items():
+            may[at] += part
+        left -= sum(parts.values())
+        open_ = [at for at in open_ if wants[at] - may[at] > ENOUGH]
     return may

@@ -69,18 +69,20 @@ def test_more_looks_need_a_clearer_lead():
     outcomes = [trial("a", 0.700, 3), trial("b", 0.668, 3, number=1)]
     assert contested(outcomes, BY, None, looks=1) == ()
     assert [each.key for each in contested(outcomes, BY, None, looks=40)] == ["a", "b"]
+    assert Seeding(range(FIRST + 1), DECIDED).further(outcomes, BY) == []
+    assert Seeding(range(FIRST + 39), DECIDED).further(outcomes, BY) == ["a", "b"]
 
 
 class Scene:
-    """A stage of three trials of one epoch, whose scores are made up by trial and seed."""
+    """A study of trials of one epoch, whose scores are made up by their learning rate and seed."""
 
-    def __init__(self, how, scores, known=None, seeds=SEEDS):
+    def __init__(self, how, scores, known=None, seeds=SEEDS, study=STUDY):
         self.scores, self.ran, self.terms = scores, [], replace(terms(seeds, images=2000), seeding=how)
         self.known = dict(known or {})
-        self.agenda = Agenda(STUDY, self.terms, lambda _: None, known)
+        self.agenda = Agenda(study, self.terms, lambda _: None, known)
 
     def history(self, lr, seeds):
-        at = {0.1: 0, 0.2: 1, 0.3: 2}[lr]
+        at = list(self.scores).index(lr)
         rights = draws(self.scores[lr], 6, number=at)
         records = {seed: (record(float(rights[seed].mean())),) for seed in seeds}
         return History(records, {seed: Marks(1, Right.of(rights[seed]), Right.of(rights[seed])) for seed in seeds})
@@ -134,6 +136,19 @@ def test_one_that_broke_off_goes_on_where_it_was(after):
     whole = Scene(DECIDED, UNEQUAL).run()
     assert again.seeds == whole.seeds == {"0.1": 6, "0.2": 6, "0.3": 3}
     assert sorted(scene.ran + again.ran) == sorted(whole.ran)
+
+
+def test_a_stage_counts_the_seeds_that_it_has_given_itself():
+    rates = (
+        Stage("lr", {"training.lr": (0.1, 0.2)}),
+        Stage("again", {"training.lr": (0.1, 0.3)}, start=STUDY.baseline),
+    )
+    scene = Scene(DECIDED, UNEQUAL, study=replace(STUDY, stages=rates)).run()
+    first, again = (
+        {each.cell.label: len(each.history.seeds) for each in result.outcomes} for result in scene.agenda.results
+    )
+    assert first == {"0.1": 6, "0.2": 6}
+    assert again == {"0.1": 3, "0.3": 3}  # decided with as many
 
 
 def test_what_is_left_is_at_most_all_seeds_of_those_that_may_get_them():

@@ -22,6 +22,7 @@ def claim(wants, share=None, priority=0):
         ([claim(12), claim(0)], [12, 0]),
         ([claim(1), claim(12, share=0.5), claim(12)], [1, 22 / 3, 11 / 3]),  # 0.25, 0.5 and 0.25; then 2 to 1
         ([claim(12, share=1), claim(12, share=0.5)], [8, 4]),  # more than the whole is scaled
+        ([claim(12, share=0.75), claim(12, share=0.25), claim(12)], [7.2, 2.4, 2.4]),
         ([claim(12, share=1), claim(12)], [6, 6]),  # a share of all leaves the others no less than that
         ([claim(10, priority=1), claim(12)], [10, 2]),
         ([claim(12, priority=1), claim(12)], [12, 0]),

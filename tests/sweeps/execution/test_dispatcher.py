@@ -483,3 +483,11 @@ def test_of_one_seed_no_score_is_sure(dispatcher):
     dispatcher.ended(order.key, None)
     dispatcher.close_at_bound()
     assert not dispatcher.agenda.ledger.closed
+
+
+def test_who_is_to_give_way_with_its_last_epoch_ends_as_always(dispatcher):
+    order = begin(dispatcher)
+    dispatcher.agenda.ledger.cut.add(order.key)
+    train(dispatcher, order, 0.5, 0.6)
+    dispatcher.ended(order.key, None)
+    assert dispatcher.agenda.outcomes[order.key].status == Status.DONE

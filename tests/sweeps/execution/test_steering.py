@@ -8,6 +8,7 @@ import pytest
 
 from sweeps.decisions.acts import Act, Steered
 from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.records import Known
 from sweeps.decisions.status import Status
 from sweeps.execution.bound import Bound
 from sweeps.execution.dispatcher import Dispatcher
@@ -237,6 +238,10 @@ def test_one_that_comes_during_a_pause_waits_for_its_end_and_after_a_stop_for_th
     stopped.ask("stop")
     assert stopped.ask("seeds", "2") == "each trial has 2 seeds when it goes on"
     assert not stopped.steering.again
+    both = Scene(GRID)
+    both.ask("seeds", "2")
+    both.ask("stop")
+    assert not both.steering.again
 
 
 @pytest.mark.parametrize(
@@ -305,3 +310,33 @@ def test_a_search_s_trial_that_waits_to_run_on_is_dropped_and_neither_runs_on_no
     confirmed = {scene.begin(), scene.begin()}
     assert confirmed == {keys[1], keys[2]}
     assert scene.agenda.ready() == 0
+
+
+def test_one_that_waits_to_be_confirmed_is_dropped_before_it_begins():
+    scene = Scene(Study("s", BASE, (search(4, rule="none"),)))
+    keys = [scene.begin() for _ in range(4)]
+    for key, score in zip(keys, (0.9, 0.6, 0.5, 0.4), strict=True):
+        scene.train(key, 8, score)
+    assert scene.agenda.ready() == 2  # the best two
+    scene.ask("drop", name(scene, keys[0]))
+    assert scene.begin() == keys[1]
+    again = Scene(Study("s", BASE, (search(4, rule="none"),)), steered=Steered(dropped={keys[0]: "maria"}))
+    drawn = [again.begin() for _ in range(4)]
+    assert drawn == keys  # it is drawn as before, and ends with its first epoch
+    assert not again.train(keys[0], 1, 0.9)
+    assert again.status(keys[0]) == Status.DROPPED
+
+
+def test_a_search_that_goes_on_remembers_whom_somebody_dropped():
+    study = Study("s", BASE, (search(4, rule="none", confirm=1, seeds=1),))
+    scene = Scene(study)
+    keys = [scene.begin() for _ in range(4)]
+    for key, score in zip(keys, (0.9, 0.6, 0.5, 0.4), strict=True):
+        scene.train(key, 8, score)
+    tasks = scene.agenda.tasks
+    known = {key: Known(Status.DONE, scene.dispatcher.histories.of(key), "run") for key in keys}
+    drawn = {"find": [tasks[key].drawn for key in keys]}
+    again = Agenda(
+        study, terms(early_stopping=False), lambda _: None, known, drawn, steered=Steered(dropped={keys[0]: "jo"})
+    )
+    assert again.next().key == keys[1]
