@@ -4,7 +4,7 @@ python -m tests.benchmarks.step [--against DIR] [--nets a4 c ...] [--rounds N]
 One process a checkout, each on one thread and prepared as a worker's is; they take turns, a burst of steps at a time,
 and the ratio is the median over rounds. Validation and test are left out. Nets: R0's at batch 4 and 64 (a4, a), a wide
 one (b), without pooling (c: 11 M parameters in the first FC layer), one convolution without pooling (d), blocks with
-batch norm (e), ResNet-18 at 32×32 (f), and R1's at batch 8, as a step of its 64 images takes a minute and 19 GB (r1).
+batch norm (e), ResNet-18 at 32×32 (f), and R1's of 28 M parameters (r1).
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ def prepared(net: str):
     import torch
 
     from sweeps.part_a import BASELINE
+    from sweeps.wide_cnn import STUDY as R1
     from trainables.config import CNN, ResNet, Training, Trial
     from trainables.datasets import Dataset, Split
     from trainables.replicate import replicate
@@ -77,17 +78,11 @@ def prepared(net: str):
             training=Training(lr=0.01),
         ),
         "f": Trial(model=ResNet(18), training=Training(lr=0.01)),
+        "r1": R1.baseline,
     }
-    if net == "r1":
-        from sweeps.wide_cnn import STUDY
-
-        trial, size = STUDY.baseline.with_values({"training.batch_size": 8}), 224
-    else:
-        trial, size = trials[net], 32
-    trial = trial.with_values({"training.epochs": 100_000})
+    trial = trials[net].with_values({"training.epochs": 100_000})
     rng = np.random.default_rng(0)
-    images = 64 if size > 100 else 4096
-    part = Split(rng.integers(0, 256, (images, size, size, 3), dtype=np.uint8), rng.integers(0, 10, images))
+    part = Split(rng.integers(0, 256, (4096, 32, 32, 3), dtype=np.uint8), rng.integers(0, 10, 4096))
     few = Split(part.images[:4], part.labels[:4])
     mean, sd = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
     data = Dataset("noise", tuple("abcdefghij"), part, few, few, "", mean, sd)
