@@ -18,7 +18,7 @@ from sweeps.tracking.origin import in_notebook
 from sweeps.tracking.store import Store
 from trainables.errors import UserError
 
-PASSING = ("--for", "--budget", "--priority", "--share", "--notify")  # the last one may hold a secret
+PASSING = ("--priority", "--share", "--notify")  # the last one may hold a secret
 PACKAGES = ("torch", "torchvision", "ray", "mlflow", "numpy")
 
 
@@ -62,7 +62,8 @@ class Source:
 def command() -> str:
     """Return the command of this process, to be copied; empty in a notebook, which has none.
 
-    It is without flags that change nothing in what comes out: where it was to end, and who was told.
+    It is without flags that change nothing in what comes out: when it had its turn, and who was told. Where it was to
+    end tells which trials had all their seeds.
     """
     if in_notebook() or not sys.argv[0]:
         return ""

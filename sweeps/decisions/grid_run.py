@@ -8,7 +8,7 @@ from dataclasses import replace
 from sweeps.decisions.judge import Judge
 from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.outcome import Outcome
-from sweeps.decisions.records import Decision, StageResult, Task
+from sweeps.decisions.records import Decision, Known, StageResult, Task
 from sweeps.decisions.seeding import Seeding
 from sweeps.decisions.stages import Cell, Recheck, Stage
 from sweeps.decisions.status import Status
@@ -142,8 +142,8 @@ class GridRun:
             if known and not ledger.wants(cell.trial, known, self._seeds(key)):
                 ledger.note(ledger.outcome(cell, key, known.history, self._seeds(key)))
                 continue
-            known = replace(known, history=max(known.history, ran, key=lambda each: each.count)) if known else None
-            ledger.tasks[key] = Task(self.stage.name, cell, key, known, self._seeds(key))
+            so_far = Known(Status.INTERRUPTED, ran, known.run_id if known else "")
+            ledger.tasks[key] = Task(self.stage.name, cell, key, so_far, self._seeds(key))
             ledger.queue.append(ledger.tasks[key])
 
     def _was_only_screened(self, cell: Cell, key: str) -> bool:

@@ -69,7 +69,7 @@ class Known:
 
     status: Status
     history: History
-    run_id: str
+    run_id: str  # empty where it ran in this command alone
     reason: str | None = None  # of a failure
     study: str = ""  # whose run it is; empty where that is not known
 

@@ -13,7 +13,7 @@ def order(task: Task, device: str, tags: Mapping[str, str]) -> Order:
     """Return the order for a task that trains on this kind of device; `tags` are those that all runs of the command
     share.
     """
-    run_id = task.known.run_id if task.known else None
+    run_id = (task.known.run_id or None) if task.known else None
     entry = Entry(task.name, params(task.cell.trial), _tags(task) | dict(tags), run_id)
     return Order(task.key, task.stage, task.cell.trial, tuple(task.seeds), device, entry)
 

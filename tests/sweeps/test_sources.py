@@ -58,8 +58,10 @@ def test_a_command_is_as_it_was_typed_from_this_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "my study.py"), "--stages", "a b"])
     assert command() == "python 'my study.py' --stages 'a b'"
-    passing = ["--for", "2h", "--notify=https://x.org/secret", "--seeds", "3", "--budget", "9"]
+    passing = ["--priority", "-1", "--notify=https://x.org/secret", "--seeds", "3", "--share", "0.5"]
     monkeypatch.setattr(sys, "argv", ["part_a.py", *passing, "--notify", "mail me", "--fresh"])
     assert command() == "python part_a.py --seeds 3 --fresh"
+    monkeypatch.setattr(sys, "argv", ["part_a.py", "--for", "2h", "--budget", "9", "--until", "decided"])
+    assert command() == "python part_a.py --for 2h --budget 9 --until decided"
     monkeypatch.setattr(sources, "in_notebook", lambda: True)
     assert command() == ""

@@ -157,6 +157,9 @@ def test_what_is_left_is_at_most_all_seeds_of_those_that_may_get_them():
     scene.run(most=2)
     scene.agenda.close()
     assert of_study(scene.agenda).work == 6 + 2 * 3
+    scene = Scene(DECIDED, UNEQUAL).run(most=3)  # by now two wait for their fourth seed
+    assert [len(task.seeds) for task in scene.agenda.ledger.queue] == [4, 4]
+    assert of_study(scene.agenda).work == 2 * 3 + 3  # the third may come to be one of them
 
 
 def test_fewer_seeds_than_all_get_at_first_are_given_at_once():
