@@ -164,7 +164,7 @@ class Tracker:
         files: Mapping[str, bytes] | None = None,
         scores: Mapping[str, float] | None = None,
     ) -> None:
-        """End a trial as done, censored, failed or interrupted, adding last files and its summary.
+        """End a trial as done, censored, failed, dropped or interrupted, adding last files and its summary.
 
         MLflow shows it as ended when it has everything else. A trial that was not started, its worker being lost
         before, has no run to end. Where the disk is full it is delivered all the same.

@@ -203,6 +203,7 @@ def test_running_trials_send_only_files_that_changed(
         (Status.DONE, "FINISHED"),
         (Status.CENSORED, "KILLED"),
         (Status.FAILED, "FAILED"),
+        (Status.DROPPED, "KILLED"),
         (Status.INTERRUPTED, "KILLED"),
     ],
 )
@@ -214,7 +215,7 @@ def test_statuses(tracker: Callable[..., Tracker], store: Store, status: Status,
     assert run_of(store).info.status == shown
     stored = store.trials([KEY])[KEY]
     assert (stored.status, stored.reason, stored.curves) == (status, "because", None)
-    with pytest.raises(ValueError, match="must be one of done, censored, failed, interrupted"):
+    with pytest.raises(ValueError, match="must be one of done, censored, failed, dropped, interrupted"):
         writer.finish(KEY, Status.RUNNING)
 
 
