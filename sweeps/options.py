@@ -248,6 +248,14 @@ def _add_machines(parser: Parser) -> None:
     parser.add_flag("--share", f"{entitled}, such as 0.75 (default: as much as each)", type=part, metavar="PART")
 
 
+def known_study(named: str, known: Sequence[str], where: object) -> str:
+    """Return which of the `known` studies is named, or else that name's with `--quick`. Raises UserError."""
+    for name in (named, f"{named}{QUICK}"):
+        if name in known:
+            return name
+    raise UserError(f"{where} has no study {named!r}{suggest(named, known) if known else ''}")
+
+
 def one_of(names: Iterable[str]) -> Callable[[str], str]:
     """Return what reads an argument that is one of these names."""
     known = list(names)

@@ -19,14 +19,14 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from sweeps.decisions.acts import Act
-from sweeps.options import QUICK, Parser
+from sweeps.decisions.acts import ACTS, Act
+from sweeps.options import Parser, known_study
 from sweeps.terminal import busy
 from sweeps.tracking import acts, lease
 from sweeps.tracking.connection import resolve_uri
 from sweeps.tracking.origin import user
 from sweeps.tracking.store import Store
-from trainables.errors import UserError, suggest
+from trainables.errors import UserError
 
 WAITS = 90.0  # seconds for an answer; a command that starts, or starts again, takes some
 LOOKS_EVERY = 0.5
@@ -54,10 +54,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
 def _experiment(store: Store, study: str) -> tuple[str, str]:
     """Return a study's name, with --quick it has one of its own, and the id of its experiment."""
     names = {name: number for number, name in store.experiments().items()}
-    for name in (study, f"{study}{QUICK}"):
-        if name in names:
-            return name, names[name]
-    raise UserError(f"{store.uri} has no study {study!r}{suggest(study, sorted(names))}")
+    name = known_study(study, sorted(names), store.uri)
+    return name, names[name]
 
 
 def _answer(store: Store, experiment: str, act: Act) -> Act:
@@ -80,7 +78,7 @@ def _answer(store: Store, experiment: str, act: Act) -> Act:
 def _parser() -> Parser:
     parser = Parser(__doc__ or "", "%(prog)s STUDY ACT [...] [flags]")
     parser.add_argument("study", metavar="STUDY", help="a study's name")
-    parser.add_argument("act", metavar="ACT", help="stop, pause, resume, drop, add, seeds, epochs or first")
+    parser.add_argument("act", metavar="ACT", help=", ".join(ACTS))
     parser.add_argument("argument", metavar="...", nargs="*", help="a trial, a number, or fields with their values")
     parser.add_flag("--reason", "why, for the report", default="", metavar="TEXT")
     parser.add_tracking()

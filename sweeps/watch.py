@@ -17,8 +17,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweeps.options import QUICK, Parser
-from trainables.errors import UserError, suggest
+from sweeps.options import Parser, known_study
+from trainables.errors import UserError
 
 PORT = 8787
 HOST = "127.0.0.1"
@@ -52,10 +52,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
 def _folder(output: Path, study: str) -> Path:
     """Return a study's folder of results; with `--quick` it has a name of its own."""
     known = sorted(each.parent.name for each in output.glob("*/plan.json"))
-    for name in (study, f"{study}{QUICK}"):
-        if name in known:
-            return output / name
-    raise UserError(f"{output} has no study {study!r}{suggest(study, known) if known else ''}")
+    return output / known_study(study, known, output)
 
 
 def _parser() -> Parser:

@@ -25,7 +25,7 @@ ACTS = {  # each with what its argument is
     "epochs": NUMBER,
     "first": VALUES,
 }
-MOST_CHARACTERS = 1000  # of an argument, and of a reason
+MOST_CHARACTERS = 300  # of an argument, and of a reason: with the answer, which may repeat it, a tag holds them
 MOST = 1_000_000  # that a number may be
 LATEST = 1e11  # seconds since 1970: later years than dates have are damage
 COUNTS = ("seeds", "epochs", "trials")  # what acts raise
@@ -82,7 +82,7 @@ class Act:
 
     def to_json(self) -> str:
         """Return it as JSON."""
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Act:

@@ -133,7 +133,7 @@ class GridRun:
 
     def _give_seeds(self, keys: Collection[str]) -> None:
         """Have these trials run on with one more seed, unless it is known already."""
-        ledger = self.ledger
+        ledger, again = self.ledger, set[str]()
         for cell, key in self.cells:
             if key not in keys or ledger.outcomes[key].history.covers(self._seeds(key), cell.trial.training.epochs):
                 continue
@@ -145,6 +145,8 @@ class GridRun:
             so_far = Known(Status.INTERRUPTED, ran, known.run_id if known else "")
             ledger.tasks[key] = Task(self.stage.name, cell, key, so_far, self._seeds(key))
             ledger.queue.append(ledger.tasks[key])
+            again.add(key)
+        ledger.reused = [key for key in ledger.reused if key not in again]
 
     def _was_only_screened(self, cell: Cell, key: str) -> bool:
         """Tell whether a search has run the trial, with fewer seeds or epochs than are asked for here."""

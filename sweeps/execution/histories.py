@@ -47,9 +47,6 @@ class Histories:
         records = {seed: tuple(records) for seed, records in self._records.get(key, {}).items()}
         return History(records, dict(self._marks.get(key, {})))
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._records
-
     def keys(self) -> set[str]:
         """Return the keys of the trials that were started."""
         return set(self._records)

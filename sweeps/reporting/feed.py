@@ -3,7 +3,8 @@
 This is a contract. VERSION is raised where an event or an entry goes, or means something else; others may be added.
 Every event has `event`; those of a trial have its `key`. Scores are fractions, 0..1, or mAP; what is not known is null.
 
-    begin      version, study, dataset, stages, trials (also those to be drawn), epochs, seeds, report, mlflow
+    begin      version, study, dataset, stages, trials (also those to be drawn), epochs, seeds, report, mlflow; told
+               again where an act has changed the plan
     stored     trials: how many are done already
     started    trial, stage, value, epochs, seeds, known (the epochs that it has already)
     epoch      epoch, seed, train_loss, validation, images_per_second: of its first seed

@@ -16,8 +16,8 @@ from sweeps.tracking import acts
 from sweeps.tracking.store import Store
 
 PERIOD = 1.5  # seconds between two looks
-BEFORE = "not done: it was asked before this command began"
-AFTER = "not done: no trial runs any more"
+BEFORE = "not done: the command that runs it was about to begin; ask again"
+AFTER = "not done: no trial runs now"
 
 log = logging.getLogger(__name__)
 

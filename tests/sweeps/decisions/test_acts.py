@@ -24,7 +24,7 @@ def taken(what, argument="", **effect):
         ("add", "-3", "add is '-3', but must be"),
         ("epochs", "1000001", "epochs is '1000001', but must be"),
         ("drop", "a\nb", "drop: what is after it must be printable"),
-        ("drop", "x" * (MOST_CHARACTERS + 1), "and at most 1,000 characters"),
+        ("drop", "x" * (MOST_CHARACTERS + 1), "and at most 300 characters"),
     ],
 )
 def test_what_is_no_act_is_refused_in_a_line(what, argument, said):

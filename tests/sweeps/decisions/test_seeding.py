@@ -136,6 +136,8 @@ def test_one_that_broke_off_goes_on_where_it_was(after):
     whole = Scene(DECIDED, UNEQUAL).run()
     assert again.seeds == whole.seeds == {"0.1": 6, "0.2": 6, "0.3": 3}
     assert sorted(scene.ran + again.ran) == sorted(whole.ran)
+    begun = {task.key for task in again.agenda.tasks.values()}
+    assert begun.isdisjoint(again.agenda.reused)  # what goes on with one more seed is not taken as it was
 
 
 def test_a_stage_counts_the_seeds_that_it_has_given_itself():
