@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,9 @@ from rich.console import Console
 from sweeps import examining, preparing
 from sweeps.decisions.acts import Act, Steered
 from sweeps.decisions.agenda import Agenda, keep_failures
+from sweeps.decisions.others import Other, learns
 from sweeps.decisions.records import Decision, Drawn, Known, Terms
+from sweeps.decisions.stages import Search
 from sweeps.interruption import held
 from sweeps.options import RunOptions
 from sweeps.preparing import Prepared
@@ -24,9 +26,9 @@ from sweeps.study import Study
 from sweeps.terminal import busy
 from sweeps.tracking.acts import taken
 from sweeps.tracking.connection import resolve_uri
-from sweeps.tracking.store import Store, StoredTrial, lost
+from sweeps.tracking.elsewhere import inside
+from sweeps.tracking.store import Store, StoredTrial, known, lost
 from trainables.errors import UserError
-from trainables.history import History
 
 if TYPE_CHECKING:
     from analysis.report import Section
@@ -53,6 +55,11 @@ class Stored:
     known: Mapping[str, Known]  # by key
     drawn: Mapping[str, Sequence[Drawn]]  # by a search's name
     decided: Mapping[str, Sequence[Decision]]  # likewise
+
+    @property
+    def earlier(self) -> tuple[Mapping[str, Known], Mapping[str, Sequence[Drawn]], Mapping[str, Sequence[Decision]]]:
+        """All three, as an Agenda takes them."""
+        return self.known, self.drawn, self.decided
 
     @property
     def runs(self) -> dict[str, str]:
@@ -114,8 +121,7 @@ class Course:
             stored = self.stored()
             if not stored.known:  # an empty report would take the place of one that is there
                 raise UserError(f"{self.store.uri} has no trial of {self.study.name} on this data")
-            earlier = stored.known, stored.drawn, stored.decided
-            agenda = Agenda(self.study, self.terms, lambda _: None, *earlier, steered=Steered.of(self.acts))
+            agenda = Agenda(self.study, self.terms, lambda _: None, *stored.earlier, steered=Steered.of(self.acts))
             keep_failures(agenda)
             trials = examining.winners(self.store, agenda) if self.prepared.jobs else {}
             asked = examining.questions(agenda, self.prepared.jobs, trials)
@@ -134,7 +140,21 @@ class Course:
             self.store.patiently(lambda: self.store.supersede(trials), self.say)
             trials, drawn, decided = {}, {}, {}
         self.warn(lost(trials.values()), ())
-        return Stored({key: _known(trial) for key, trial in trials.items()}, drawn, decided)
+        return Stored({key: known(trial) for key, trial in trials.items()}, drawn, decided)
+
+    def others(self, drawn: Mapping[str, Sequence[Drawn]]) -> dict[str, Sequence[Other]]:
+        """Return the stored trials that searches may learn from besides those that they have `drawn`, by stage.
+
+        A search learns where its start is known beforehand; one that has all its trials, or begins afresh, does not.
+        """
+        found: dict[str, Sequence[Other]] = {}
+        for stage in () if self.options.fresh else self.study.stages:
+            has = drawn.get(stage.name, ())
+            if isinstance(stage, Search) and not self.study.parent(stage) and len(has) < stage.trials and learns(stage):
+                own, start = {each.key for each in has}, self.study.base(stage)
+                look = partial(inside, self.store, stage.space, start, self.terms.key, own)
+                found[stage.name] = self.store.patiently(look, self.say)
+        return found
 
     def write(self, agenda: Agenda, runs: Mapping[str, str], findings: Sequence[Section] = ()) -> bool:
         """Write tables, figures and report.
@@ -161,8 +181,3 @@ class Course:
         if drawn:  # of a search its own runs alone count: it goes on where it stood
             stored |= self.store.trials({each.key for draws in drawn.values() for each in draws}, self.study.name)
         return drawn, stored
-
-
-def _known(trial: StoredTrial) -> Known:
-    history = History.from_dict(trial.curves) if trial.curves else History({})
-    return Known(trial.status, history, trial.run_id, trial.reason, trial.experiment)

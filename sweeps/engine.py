@@ -197,8 +197,8 @@ class _Command(Course):
         stored = self.stored()
         runs = stored.runs
         live = Live(lambda: self.write(agenda, runs))
-        earlier = stored.known, stored.drawn, stored.decided
-        agenda = Agenda(self.study, self.terms, self._decided, *earlier, live.trial_ended, Steered.of(self.acts))
+        steered, others = Steered.of(self.acts), self.others(stored.drawn)
+        agenda = Agenda(self.study, self.terms, self._decided, *stored.earlier, live.trial_ended, steered, others)
         return agenda, runs
 
     def demand(self, machines: Machines) -> Demand:

@@ -15,10 +15,11 @@ from sweeps.decisions.certainty import margin
 from sweeps.decisions.grid_run import GridRun
 from sweeps.decisions.ledger import Ledger, Waiting
 from sweeps.decisions.opening import Opening, opening
+from sweeps.decisions.others import Other
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Decision, Drawn, Known, OnStage, StageResult, Task, Terms
 from sweeps.decisions.scatter import spread
-from sweeps.decisions.search_run import SearchRun
+from sweeps.decisions.search_run import SearchRun, teach
 from sweeps.decisions.search_run import tasks as drawn
 from sweeps.decisions.stage_run import StageRun
 from sweeps.decisions.stages import AnyStage, Search
@@ -37,8 +38,8 @@ class Agenda:
     """The trials of a study, and what has come of them. The ones with the longest way behind them come first.
 
     `known` is what the store has of trials by key; `drawn` is what earlier runs of its searches drew, `decided` what
-    earlier runs decided, by stage; `steered` is what was asked of them. `on_stage` is called once for each stage as it
-    is decided, `on_end` as trials end.
+    earlier runs decided, and `others` what its searches may learn from besides, by stage; `steered` is what was asked
+    of them. `on_stage` is called once for each stage as it is decided, `on_end` as trials end.
     """
 
     def __init__(
@@ -51,11 +52,12 @@ class Agenda:
         decided: Mapping[str, Sequence[Decision]] | None = None,
         on_end: Callable[[], None] | None = None,
         steered: Steered | None = None,
+        others: Mapping[str, Sequence[Other]] | None = None,
     ) -> None:
         self.study, self.terms, self._steered = study, terms, steered or Steered()
         self.ledger = Ledger(terms, known or {}, dropped=dict(self._steered.dropped))
         self.urgency = Urgency(study, terms)
-        self._on_stage, self._drawn, self._decided = on_stage, drawn or {}, decided or {}
+        self._on_stage, self._drawn, self._decided, self._others = on_stage, drawn or {}, decided or {}, others or {}
         self._runs: dict[str, StageRun] = {}  # the stages that are or were open, by name, in the order of opening
         self._results: dict[str, StageResult] = {}  # of the decided ones
         self._foreseen: tuple[tuple[int, ...], list[Trial]] = (), []  # see to_come(): when that was, by what was there
@@ -343,7 +345,9 @@ def _begin(agenda: Agenda, found: Opening) -> StageRun:
     stage, decided = found.stage, agenda._decided.get(found.stage.name, ())
     if isinstance(stage, Search):
         asked = agenda._steered.first.get(stage.name, ())
-        return SearchRun(stage, found.start, agenda.ledger, agenda._drawn.get(stage.name, ()), decided, asked)
+        search = SearchRun(stage, found.start, agenda.ledger, agenda._drawn.get(stage.name, ()), decided, asked)
+        teach(search, agenda._others.get(stage.name, ()))
+        return search
     run = GridRun(stage, found.start, agenda.ledger, found.before, decided)
     agenda.urgency.opened(stage.name, run.cells, agenda.ledger)
     return run

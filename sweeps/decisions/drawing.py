@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,9 +86,10 @@ class Drawing:
         self.asked = list(asked)  # points that somebody has asked for
         self.sampler = Sampler(stage.space, stage.sampler, stage.objectives, first=stage.first)
         self.draws: dict[str, Draw] = {}  # by key, in the order drawn
+        self.lessons: Sequence[Told] = ()  # of others' trials: what the sampler is told before its own (others.py)
         self.unbuildable: list[tuple[Told, str]] = []  # what was drawn and never trained, and why
         self.used_up = False
-        self._points = Points(stage.space, allowed=self._allowed if stage.planned_constraint else None)
+        self._points = Points(stage.space, allowed=self.allows)
         self._at_work: dict[str, Draw] = {}
         self._told: dict[str, Told] = {}  # of the draws, by key
         self._failed: list[Told] = []  # of what was never trained
@@ -152,13 +153,13 @@ class Drawing:
     def new(self, wanted: Iterable[Mapping[str, Any]] = ()) -> Draw | None:
         """Draw a trial that can be built and was not drawn before. None where the space seems to hold no more.
 
-        The points `wanted` are tried first, in order. What the search's bounds forbid is drawn anew, as if nothing had
-        been drawn: no sampler learns of it.
+        The points `wanted` are tried first, in order. What cannot be built, or the search's bounds forbid, is drawn
+        anew, as if nothing had been drawn: no sampler learns of it.
         """
-        first = filter(self._allowed, wanted)
+        first = filter(self.allows, wanted)
         for _ in range(TRIES):
             attempt = self._attempts
-            values = next(first, None) or self.sampler.suggest(self.told, attempt, self._points)
+            values = next(first, None) or self.sampler.suggest((*self.lessons, *self.told), attempt, self._points)
             if values is None:
                 break
             found = self._trial(values)
@@ -171,6 +172,11 @@ class Drawing:
         self.used_up = True
         return None
 
+    def as_told(self, draw: Draw) -> Told:
+        """Return a trial as samplers know it."""
+        over = beyond(self.stage.constraint, draw.costs) if self.stage.constraint else {}
+        return Told(draw.attempt, draw.values, draw.state, dict(draw.scores), self._objectives(draw), over)
+
     def recall(self, drawn: Drawn, known: Known | None) -> Draw | None:
         """Take over a trial that an earlier run drew, with what is known of it.
 
@@ -181,7 +187,7 @@ class Drawing:
             trial = self.start.with_values(drawn.values)
         except UserError:
             return None
-        if known is None or self.terms.key(trial) != drawn.key or not self._allowed(drawn.values):
+        if known is None or self.terms.key(trial) != drawn.key or not self.allows(drawn.values):
             return None
         draw = self._add(drawn.number, drawn.attempt, drawn.values, trial)
         self.end(draw, known.history, known.reason if diverged(known.reason) else None)
@@ -189,7 +195,7 @@ class Drawing:
 
     def _add(self, number: int, attempt: int, values: Mapping[str, Any], trial: Trial) -> Draw:
         cell = Cell(f"#{number}", (number,), trial)
-        draw = Draw(number, attempt, values, cell, self.terms.key(trial), self._planned(trial))
+        draw = Draw(number, attempt, values, cell, self.terms.key(trial), self.planned(trial))
         self.draws[draw.key] = draw
         self._numbers.add(number)
         self._attempts = max(self._attempts, attempt + 1)
@@ -198,15 +204,13 @@ class Drawing:
         return draw
 
     def _note(self, draw: Draw) -> None:
-        over = beyond(self.stage.constraint, draw.costs) if self.stage.constraint else {}
-        scores, objectives = dict(draw.scores), self._objectives(draw)
-        self._told[draw.key] = Told(draw.attempt, draw.values, draw.state, scores, objectives, over)
+        self._told[draw.key] = self.as_told(draw)
 
     def _trial(self, values: Mapping[str, Any]) -> Trial | str:
         """Return a point's trial; in words, what keeps it from being trained: its network, a bound, or its twin."""
         try:
             trial = self.start.with_values(values)
-            costs = self._planned(trial)
+            costs = self.planned(trial)
         except UserError as error:
             return str(error)
         twin = self.draws.get(self.terms.key(trial))
@@ -214,15 +218,16 @@ class Drawing:
             return f"the same network and training as {twin.cell.label}"
         return broken(self.stage.constraint, costs) or trial
 
-    def _planned(self, trial: Trial) -> dict[str, float]:
+    def planned(self, trial: Trial) -> dict[str, float]:
+        """Return what a trial's network costs; see bounds.py. Raises UserError where it cannot be built."""
         return planned_costs(plan_of(trial, self.terms.image_shape, self.terms.classes))
 
-    def _allowed(self, values: Mapping[str, Any]) -> bool:
-        """Tell whether a point keeps within the bounds that the plan knows of; so does what cannot be built at all."""
+    def allows(self, values: Mapping[str, Any]) -> bool:
+        """Tell whether a point can be built, within the bounds that the plan knows of."""
         try:
-            costs = self._planned(self.start.with_values(values))
+            costs = self.planned(self.start.with_values(values))
         except UserError:
-            return True
+            return False
         return broken(self.stage.constraint, costs) is None
 
     def _free_number(self) -> int:

@@ -105,8 +105,13 @@ class ASHA(Books):
     GRACE = 1  # epochs of the lowest rung
     PART = 1.5  # the highest rung is at the epochs divided by this
 
+    @classmethod
+    def rungs(cls, epochs: int) -> tuple[int, ...]:
+        """Return the epochs at which trials may be paused."""
+        return ladder(cls.GRACE, math.ceil(epochs / cls.PART), cls.ETA)
+
     def _rungs(self, number: int) -> tuple[int, ...]:  # noqa: ARG002
-        return ladder(self.GRACE, math.ceil(self.epochs / self.PART), self.ETA)
+        return self.rungs(self.epochs)
 
     def _promotable(self) -> Iterator[Promotion]:
         for low, high in reversed(list(pairwise(self._rungs(0)))):

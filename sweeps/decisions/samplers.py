@@ -32,7 +32,7 @@ SAMPLERS = ("tpe", "random", "gp", "cma-es", "nsga2", "grid")
 FROM_FULL_RUNS = ("gp", "nsga2")  # those that learn from nothing else
 TRIES = 10  # to find a point that was not drawn yet
 GP_TRIES = 3  # likewise of a Gaussian process, which is fitted for each
-AROUND = 1000  # tries around a point that a search's bounds forbid, for one that they allow
+AROUND = 1000  # tries around a point that is not allowed, for one that is
 WALKED = 10_000  # points at most are gone through in order for one, where a sampler other than `grid` finds none
 POPULATION = 16  # of a generation of NSGA-II; Optuna's 50 is most of a search
 

@@ -15,6 +15,7 @@ from sweeps.decisions.confirmation import Confirmation
 from sweeps.decisions.drawing import SCREENING, Draw, Drawing
 from sweeps.decisions.labels import counted
 from sweeps.decisions.ledger import Ledger
+from sweeps.decisions.others import Other, learned, learns, lessons
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Decision, Drawn, StageResult, Task
 from sweeps.decisions.screening import Screening
@@ -248,6 +249,14 @@ def ask(run: SearchRun, values: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f"{stage.name} cannot draw that: {wrong}")
     drawing.asked.append(point)
     return point
+
+
+def teach(run: SearchRun, others: Sequence[Other]) -> None:
+    """Have a search's sampler learn from others' trials, and note from whose."""
+    if learns(run.stage):
+        told = lessons(run.drawing, others)
+        run.drawing.lessons = tuple(told.values())
+        run.screening.decisions += learned(others, told)
 
 
 def tasks(run: SearchRun) -> list[Task]:

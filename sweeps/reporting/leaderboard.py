@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from analysis.report import Column, Measured, Table, Value
+from sweeps.decisions import others
 from sweeps.decisions.bounds import in_words
 from sweeps.decisions.contest import Contest
 from sweeps.decisions.drawing import Draw
@@ -184,6 +185,7 @@ def account(search: SearchRun) -> list[str]:
             f"Screening and confirmation took {spent:,} epochs; running all trials in full with one seed each would "
             f"take {full:,}."
         ),
+        *others.in_words(search.decisions),
         *confirmation(search),
         *bounded(search),
     ]

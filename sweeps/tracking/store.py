@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps.decisions.records import Drawn
+from sweeps.decisions.records import Drawn, Known
 from sweeps.decisions.status import Status
 from sweeps.tracking import snapshot
 from sweeps.tracking.artifacts import Artifacts, Unreadable, folder_of
@@ -26,6 +26,7 @@ from sweeps.tracking.snapshot import WITNESS, StoredCurves, StoredState, Witness
 from sweeps.tracking.spool import check_name
 from trainables.errors import UserError, suggest
 from trainables.files import parsed
+from trainables.history import History
 from trainables.snapshot import CHECKPOINT, CURVES
 
 if TYPE_CHECKING:
@@ -94,9 +95,9 @@ class Store(Connection):
         wanted = None if keys is None else set(keys)
         with self.readable():
             names = {number: name for number, name in self.experiments().items() if study in (None, name)}
-            best = self._best_runs(wanted, list(names)) if names else {}
-            curves = dict.fromkeys(best, NOT_ASKED) if wanted is None else self._all_curves(best)
-        return {key: _stored(run, names[run.info.experiment_id], curves[key]) for key, run in best.items()}
+            best = self.best_runs(wanted, list(names)) if names else {}
+            curves = dict.fromkeys(best, NOT_ASKED) if wanted is None else self.all_curves(best)
+        return {key: stored(run, names[run.info.experiment_id], curves[key]) for key, run in best.items()}
 
     def finished(self, what: str) -> list[StoredTrial]:
         """Return the trials that ran in full, with their curves, of a study (an experiment's name) or a run (its id).
@@ -109,7 +110,7 @@ class Store(Connection):
             runs = [self._run(what)]
         elif what in experiments.values():
             numbers = [number for number, name in experiments.items() if name == what]
-            runs = list(self._best_runs(None, numbers).values())
+            runs = list(self.best_runs(None, numbers).values())
         else:
             known = [name for name in experiments.values() if name != "Default"]
             raise UserError(f"{what!r} is neither a run's id nor a study in {self.uri}{suggest(what, known)}")
@@ -117,13 +118,13 @@ class Store(Connection):
         if not done:
             raise UserError(f"{what} has no trial that ran in full")
         with self.readable():
-            return [_stored(run, experiments[run.info.experiment_id], self._curves(run)) for run in done]
+            return [stored(run, experiments[run.info.experiment_id], self._curves(run)) for run in done]
 
     def drawn(self, study: str) -> dict[str, list[Drawn]]:
         """Return what a study's searches have drawn, by stage. What cannot be read is left out, and said."""
         with self.readable():
             numbers = [number for number, name in self.experiments().items() if name == study]
-            runs = self._best_runs(None, numbers).values() if numbers else ()
+            runs = self.best_runs(None, numbers).values() if numbers else ()
         by_stage: dict[str, list[Drawn]] = {}
         for run in runs:
             if "draw" in run.data.tags:
@@ -198,7 +199,7 @@ class Store(Connection):
     def supersede(self, keys: Iterable[str]) -> None:
         """Set aside the runs of these trials: they stay to be seen, tagged `superseded`, and count as nothing."""
         with self.readable():
-            while runs := self._best_runs(set(keys), list(self.experiments())):
+            while runs := self.best_runs(set(keys), list(self.experiments())):
                 for run in runs.values():
                     self.client.set_tag(run.info.run_id, "status", Status.SUPERSEDED.value)
 
@@ -240,7 +241,7 @@ class Store(Connection):
         except Exception as error:
             raise UserError(f"MLflow at {self.uri} has no run {run_id}: {one_line(error)}") from error
 
-    def _best_runs(self, wanted: set[str] | None, experiments: list[str]) -> dict[str, Run]:
+    def best_runs(self, wanted: set[str] | None, experiments: list[str]) -> dict[str, Run]:
         """Return of each wanted trial (None: of all) the most complete run that counts, the latest of equals."""
         # MLflow's filters know no OR, and no IN for tags: a few keys are asked for one by one, many are picked out of
         # all.
@@ -256,7 +257,8 @@ class Store(Connection):
                     best[key] = run
         return best
 
-    def _all_curves(self, runs: Mapping[str, Run]) -> dict[str, StoredCurves]:
+    def all_curves(self, runs: Mapping[str, Run]) -> dict[str, StoredCurves]:
+        """Return the curves of runs, by key."""
         with ThreadPoolExecutor(8) as pool:
             return dict(zip(runs, pool.map(self._curves, runs.values()), strict=True))
 
@@ -279,12 +281,19 @@ class Store(Connection):
         log.warning("run %s (%s): %s; what its state has is taken, %s", run.info.run_id, _name(run), wrong, how)
 
 
-def _stored(run: Run, experiment: str, curves: StoredCurves) -> StoredTrial:
+def stored(run: Run, experiment: str, curves: StoredCurves) -> StoredTrial:
+    """Return a run as a trial, with its curves."""
     tags = run.data.tags
     status = Status(tags["status"])
     lost = curves.wrong if status in ENDED and curves.form is None else None
     reason = tags.get("failure_reason")
     return StoredTrial(tags["key"], run.info.run_id, experiment, _name(run), status, curves.form, reason, lost)
+
+
+def known(trial: StoredTrial) -> Known:
+    """Return what is known of a stored trial."""
+    history = History.from_dict(trial.curves) if trial.curves else History({})
+    return Known(trial.status, history, trial.run_id, trial.reason, trial.experiment)
 
 
 def _drawn(tags: Mapping[str, str]) -> tuple[str, Drawn]:

@@ -15,20 +15,25 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from sweeps.decisions.agenda import Agenda, searches
+from sweeps.decisions.others import Other
 from sweeps.decisions.outcome import Yardstick
-from sweeps.decisions.records import Task, Terms
+from sweeps.decisions.records import Known, Task, Terms
 from sweeps.decisions.rules import RULES
-from sweeps.decisions.search_run import SearchRun
+from sweeps.decisions.search_run import SearchRun, teach
 from sweeps.study import Choice, Search, Space, Study, Whole
-from tests.benchmarks.simulation import Job, Seen
+from tests.benchmarks.simulation import Job, Seen, simulate
 
 TRIALS, CONFIRMED = 64, 3
+ANOTHER = 1000  # added to the seed of a search of before
 
 
 class Ours:
-    """The product: its agenda with a search, asked and told as the scheduler does it."""
+    """The product: its agenda with a search, asked and told as the scheduler does it.
 
-    def __init__(self, seen: Seen, seed: int, **options: Any) -> None:
+    `taught`: a search of so many trials, with another seed, has left them in the store; what it spent is not counted.
+    """
+
+    def __init__(self, seen: Seen, seed: int, taught: int = 0, **options: Any) -> None:
         self.seen = seen
         stage = Search(
             "search", seen.space, seeds=len(seen.confirming), **{"trials": TRIALS, "confirm": CONFIRMED} | options
@@ -39,6 +44,8 @@ class Ours:
         assert isinstance(run, SearchRun)
         run.drawing.sampler = replace(run.drawing.sampler, seed=seed)
         self.run = run
+        if taught:
+            teach(run, _stored(seen, ANOTHER + seed, taught))
         self._begun: dict[str, Task] = {}  # the task of each trial that has told of the epochs before
 
     def next(self) -> Job | None:
@@ -70,6 +77,14 @@ class Ours:
 
     def _values(self, key: str) -> Mapping[str, Any]:
         return self.run.draws[key].values
+
+
+def _stored(seen: Seen, seed: int, trials: int) -> list[Other]:
+    """Return what a search has left."""
+    before = Ours(seen, seed, trials=trials)
+    simulate(before)
+    draws = before.run.draws.values()
+    return [Other(draw.key, draw.values, Known(draw.state, draw.history, "", draw.reason, "before")) for draw in draws]
 
 
 class Peer(ABC):

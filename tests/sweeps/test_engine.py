@@ -283,7 +283,6 @@ def test_a_search_pauses_promotes_confirms_and_goes_on_longer(tmp_path, images):
         "find",
         space,
         trials=4,
-        sampler="random",
         confirm=1,
         seeds=2,
         first=({"model.channels": 4, "training.lr": 0.05},),
@@ -291,7 +290,8 @@ def test_a_search_pauses_promotes_confirms_and_goes_on_longer(tmp_path, images):
     hunt = Study("small", base, (find,))
     status, said = bench.run(hunt, early_stopping=True)
     assert status == 0, said
-    assert "4 trials drawn by random" in said
+    assert "4 trials drawn by tpe" in said
+    assert "The sampler also learned from what was stored in its space: 1 trial of other." in said
     rows = bench.rows("find")
     assert len(rows) == 4
     assert [row["validation acc %_n"] for row in rows] == ["2", "1", "1", "1"]  # the winner first, with all its seeds

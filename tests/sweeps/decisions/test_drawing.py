@@ -79,8 +79,8 @@ def test_all_points_are_drawn_in_order_until_the_space_is_used_up():
 def test_what_is_wanted_is_drawn_first_except_what_cannot_be_built_or_was_drawn_before():
     found = drawing(image_shape=(3, 5, 5))  # no room for a second layer
     assert found.new(iter([GRID[2], GRID[1], GRID[0]])).values == GRID[1]
-    assert found.unbuildable[0][0].values == GRID[2]
     assert found.new([GRID[1]]).values == GRID[0]  # the sampler's turn
+    assert found.unbuildable == [(Told(1, GRID[1], Status.FAILED, {}), "the same network and training as #0")]
 
 
 def test_no_more_are_left_than_the_search_has_trials():
@@ -91,9 +91,17 @@ def test_no_more_are_left_than_the_search_has_trials():
     assert found.left == 0
 
 
-def test_what_cannot_be_built_is_passed_over_with_the_reason():
+def test_a_sampler_is_not_told_of_what_cannot_be_built():
     """On 5×5 pixels there is no room for a second layer: 5 → 3 → 1 with pooling."""
     found = drawing(Space({"model.conv_layers": Choice((2, 1))}), image_shape=(3, 5, 5))
+    one = found.new()
+    assert (one.number, one.attempt, one.values) == (0, 0, {"model.conv_layers": 1})
+    assert (found.new(), found.unbuildable) == (None, [])
+
+
+def test_a_point_to_try_first_that_cannot_be_built_is_passed_over_with_the_reason():
+    space = Space({"model.conv_layers": Choice((2, 1))})
+    found = drawing(space, image_shape=(3, 5, 5), first=({"model.conv_layers": 2},))
     one = found.new()
     assert (one.number, one.attempt, one.values) == (0, 1, {"model.conv_layers": 1})
     [(told, reason)] = found.unbuildable

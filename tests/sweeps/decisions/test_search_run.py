@@ -79,8 +79,8 @@ def test_freeze_thaw_draws_what_the_model_wants_and_ends_within_its_budget():
     assert cluster.epochs - 2 * 2 * 9 <= rule.budget == 20 + 6 * 2 + 2 * 6
     drawn = list(cluster.search.draws.values())
     assert [rule.points[draw.number] for draw in drawn] == [draw.values for draw in drawn]
-    heights = [quality(draw.cell.trial, 9) for draw in drawn]
-    assert sum(heights[8:]) / 12 > sum(heights[:8]) / 8  # after the first eight it knows better than to draw at random
+    # the highest curve of the space ends at 0.3125; of points at random 1 in 700 comes so near
+    assert max(quality(draw.cell.trial, 9) for draw in drawn) > 0.31
     again = cluster.again(search(20, rule="freeze-thaw"))
     assert again.epochs == 0
     assert again.search.screening.rule.ranking() == rule.ranking()
@@ -149,8 +149,7 @@ def test_decisions_replay():
 def test_what_cannot_be_built_is_never_trained():
     cluster = Cluster(search(), image_shape=(3, 8, 8))  # 8 → 3 → 0: no room for a second layer
     assert {draw.cell.trial.model.conv_layers for draw in cluster.search.draws.values()} == {1}
-    assert cluster.search.drawing.unbuildable
-    assert {each.state for each, _ in cluster.search.drawing.unbuildable} == {"failed"}
+    assert cluster.search.drawing.unbuildable == []
     assert sorted(each.number for each in cluster.search.told) == list(range(len(cluster.search.told)))
 
 

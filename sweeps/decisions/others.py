@@ -1,0 +1,110 @@
+"""What a search's sampler learns from besides the search's own trials: those that others trained in its space. Pure.
+
+They are only told to the sampler. The rule judges the search's own trials by one another, and no run changes hands.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sweeps.decisions.drawing import Draw, Drawing
+from sweeps.decisions.labels import counted, listed
+from sweeps.decisions.outcome import diverged
+from sweeps.decisions.records import Decision, Known
+from sweeps.decisions.rules import ASHA
+from sweeps.decisions.stages import Cell, Search
+from sweeps.decisions.status import Status
+from sweeps.decisions.told import Told
+from trainables.errors import UserError
+
+LEARNED = "learned"  # the decision that says from whom
+UNTAUGHT = ("random", "grid")  # samplers that learn from nothing
+
+
+@dataclass(frozen=True)
+class Other:
+    """A stored trial that a search has not drawn, and the point of the search's space that it is."""
+
+    key: str
+    values: Mapping[str, Any]
+    known: Known
+
+
+def learns(stage: Search) -> bool:
+    """Tell whether a search can learn from others' trials.
+
+    It cannot where it weighs seconds: these may have been taken on another machine.
+    """
+    return stage.sampler not in UNTAUGHT and "seconds" not in (*stage.objectives, *stage.constraint)
+
+
+def lessons(drawing: Drawing, others: Iterable[Other]) -> dict[str, Told]:
+    """Return what the sampler is told of others' trials, by key: each at its point, with the curve of the seed that
+    screens, numbered below 0.
+
+    One that ran in full is told as such. Of the rest each counts up to where successive halving among all of them would
+    have paused it (`standing`): else one that a grid ran for long would seem better than one that this search paused.
+    What has no such curve, is beyond a bound or drawn by the search itself is left out.
+    """
+    draws = {each.key: draw for each in others if (draw := _draw(drawing, each))}
+    paused = standing({key: draw.scores for key, draw in draws.items()}, drawing.start.training.epochs)
+    told = {}
+    for number, (key, draw) in enumerate(draws.items(), start=-len(draws)):
+        known = replace(drawing.as_told(draw), number=number)
+        if known.state == Status.CENSORED:
+            known = replace(known, scores={at: score for at, score in known.scores.items() if at <= paused[key]})
+        told[key] = known
+    return told
+
+
+def standing(curves: Mapping[str, Mapping[int, float]], epochs: int) -> dict[str, int]:
+    """Return up to which epoch each of some curves (best score by epoch) comes by successive halving among them.
+
+    At each rung the best third go on; one that has no score at the next rung stays there.
+    """
+    places: dict[str, int] = {}
+    going = list(curves)
+    for rung in ASHA.rungs(epochs):
+        there = sorted((key for key in going if rung in curves[key]), key=lambda key: -curves[key][rung])
+        places |= dict.fromkeys(there, rung)
+        going = there[: len(there) // ASHA.ETA]
+    return places
+
+
+def learned(others: Iterable[Other], told: Mapping[str, Told]) -> list[Decision]:
+    """Return the decisions that say from whose trials the sampler learns, one for each study."""
+    by_study = defaultdict[str, list[str]](list)
+    for each in others:
+        if each.key in told:
+            by_study[each.known.study].append(each.key)
+    return [{"decision": LEARNED, "study": study, "trials": keys} for study, keys in sorted(by_study.items())]
+
+
+def in_words(decisions: Sequence[Decision]) -> list[str]:
+    """Return a sentence on whose trials the sampler has learned from; none where there are none."""
+    by_study = defaultdict[str, set[str]](set)
+    for each in decisions:
+        if each["decision"] == LEARNED:
+            by_study[each["study"]].update(each["trials"])
+    if not by_study:
+        return []
+    sources = listed([f"{counted(len(keys), 'trial')} of {study}" for study, keys in sorted(by_study.items())])
+    return [f"The sampler also learned from what was stored in its space: {sources}. These are not ranked here."]
+
+
+def _draw(drawing: Drawing, other: Other) -> Draw | None:
+    """Return another's trial as if the search had drawn it; None where nothing is to be learned from it."""
+    try:
+        trial = drawing.start.with_values(other.values)
+        planned = drawing.planned(trial)
+    except UserError:
+        return None
+    if other.key in drawing.draws or drawing.terms.key(trial) != other.key or not drawing.allows(other.values):
+        return None
+    draw = Draw(-1, -1, other.values, Cell("", (), trial), other.key, planned)
+    draw.take(other.known.history)
+    draw.reason = other.known.reason if diverged(other.known.reason) else None
+    return draw if draw.scores or draw.reason else None

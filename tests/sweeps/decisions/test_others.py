@@ -1,0 +1,156 @@
+"""What a search learns from others' trials, without anyone who runs it."""
+
+from dataclasses import replace
+
+import pytest
+
+from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.drawing import Drawing
+from sweeps.decisions.others import Other, in_words, learned, learns, lessons, standing
+from sweeps.decisions.records import Known
+from sweeps.decisions.status import Status
+from sweeps.study import Search, Study
+from tests.sweeps.decisions.cluster import BASE, SPACE, quality, search
+from tests.sweeps.outcomes import history, terms
+from trainables.history import History
+
+TERMS = terms()
+
+
+def point(layers: int, lr: float = 0.01, batch: int = 16) -> dict[str, object]:
+    return {"model.conv_layers": layers, "training.lr": lr, "training.batch_size": batch}
+
+
+def other(values, *scores: float, study="grid", seed=0, status=Status.DONE, reason=None) -> Other:
+    curve = History({seed: history(list(scores)).records[0]}) if scores else History({})
+    return Other(TERMS.key(BASE.with_values(values)), values, Known(status, curve, "run", reason, study))
+
+
+def drawing(**how) -> Drawing:
+    return Drawing(search(sampler="tpe", **how), BASE, TERMS)
+
+
+def test_successive_halving_among_stored_curves_by_hand():
+    # nine epochs: pauses after 1, 2 or 3 (a factor of 3 between 1 and 6), six; the best third go on
+    curves = {
+        "a": dict.fromkeys(range(1, 10), 0.9),
+        "b": {1: 0.8},  # among the best third, but its curve ends there
+        "c": dict.fromkeys(range(1, 10), 0.1),  # ran on in a grid, and yet would have been paused at once
+        **{f"{n}": {1: 0.2 + n / 100, 2: 0.5} for n in range(3)},
+    }
+    places = standing(curves, 9)
+    assert places == {"a": 2, "b": 1, "c": 1, "0": 1, "1": 1, "2": 1}
+    assert standing(curves | {f"x{n}": {1: 0.0} for n in range(4)}, 9)["a"] == 2  # ten: the best three go on to 2
+    assert standing({}, 9) == {}
+
+
+def test_each_trial_is_told_at_its_point_with_the_best_score_so_far_and_below_the_searchs_own_numbers():
+    full = other(point(1), *([0.5, 0.4, 0.6] * 3))
+    short = other(point(2), 0.3, 0.2, study="mine")
+    told = lessons(drawing(), [full, short])
+    assert [each.number for each in told.values()] == [-2, -1]
+    first, second = told[full.key], told[short.key]
+    assert (first.values, first.state, first.objectives) == (full.values, Status.DONE, (0.6,))
+    assert [first.scores[epoch] for epoch in (1, 2, 3, 9)] == [0.5, 0.5, 0.6, 0.6]
+    assert (second.values, second.state, second.objectives) == (short.values, Status.CENSORED, None)
+    assert second.scores == {1: 0.3}  # of two the worse is paused after the first epoch
+
+
+def test_what_is_no_lesson_is_left_out():
+    search_has = drawing()
+    own = search_has.new()
+    cases = [
+        other(point(1), 0.5, seed=3),  # not the seed that screens
+        other(point(2)),  # nothing yet
+        replace(other(point(3), 0.5), key="another start's"),
+        replace(other(point(1), 0.5), key=own.key, values=own.values),
+        other(point(2, batch=32), 0.5, status=Status.FAILED, reason="the disk is full"),  # 0.5 counts
+        other(point(3, batch=32), status=Status.FAILED, reason="Diverged: the training loss became nan"),
+        other(point(4, batch=32), status=Status.FAILED, reason="the disk is full"),
+    ]
+    told = lessons(search_has, cases)
+    assert [(each.values["model.conv_layers"], each.state) for each in told.values()] == [
+        (2, Status.CENSORED),
+        (3, Status.FAILED),
+    ]
+    bounded = drawing(constraint={"parameters": 2000})
+    costly, cheap = other(point(1), 0.5), other(point(3), 0.5)
+    costs = {each.key: bounded.planned(BASE.with_values(each.values))["parameters"] for each in (costly, cheap)}
+    assert costs[cheap.key] < 2000 < costs[costly.key]
+    assert list(lessons(bounded, [costly, cheap])) == [cheap.key]
+
+
+def test_where_the_search_learns_its_draws_follow_from_what_others_found():
+    known = [
+        other(point(layers, lr, batch), *(quality(BASE.with_values(point(layers, lr, batch)), e) for e in range(1, 10)))
+        for layers in (1, 2, 3)
+        for lr in (0.001, 0.02, 0.1)
+        for batch in (16, 64)
+    ]
+
+    def heights(others) -> list[float]:
+        agenda = Agenda(Study("s", BASE, (search(sampler="tpe"),)), TERMS, lambda _: None, others=others)
+        return [quality(agenda.next().cell.trial, 9) for _ in range(12)]
+
+    alone, taught = heights({}), heights({"find": known})
+    assert sum(taught) / 12 > sum(alone) / 12 + 0.015
+    assert heights({"another": known}) == alone
+    assert heights({"find": known}) == taught
+
+
+def test_who_taught_is_a_decision_and_a_sentence():
+    agenda = Agenda(
+        Study("s", BASE, (search(sampler="tpe"),)),
+        TERMS,
+        lambda _: None,
+        others={"find": [other(point(1), 0.5), other(point(2), 0.5, study="mine"), other(point(3), 0.5)]},
+    )
+    made = agenda.decisions["find"]
+    keys = [TERMS.key(BASE.with_values(point(layers))) for layers in (1, 3, 2)]
+    assert made == [
+        {"decision": "learned", "study": "grid", "trials": keys[:2]},
+        {"decision": "learned", "study": "mine", "trials": keys[2:]},
+    ]
+    more = {"decision": "learned", "study": "mine", "trials": [keys[2], "c"]}  # of a later start: one is new
+    [words] = in_words([*made, {"decision": "resumed"}, more])
+    assert words == (
+        "The sampler also learned from what was stored in its space: 2 trials of grid and 2 trials of mine. These are "
+        "not ranked here."
+    )
+    assert in_words([{"decision": "resumed"}]) == []
+    assert learned([other(point(1), 0.5)], {}) == []
+
+
+@pytest.mark.parametrize(
+    ("how", "does"),
+    [
+        ({"sampler": "tpe"}, True),
+        ({"sampler": "cma-es"}, True),
+        ({"sampler": "random"}, False),
+        ({"sampler": "tpe", "rule": "none", "objectives": ("score", "seconds")}, False),
+        ({"sampler": "tpe", "rule": "none", "objectives": ("score", "parameters")}, True),
+        ({"sampler": "tpe", "constraint": {"seconds": 5}}, False),
+        ({"sampler": "tpe", "constraint": {"parameters": 1e6}}, True),
+    ],
+)
+def test_seconds_of_another_machine_teach_nothing_nor_does_chance_learn(how, does):
+    stage = search(**how)
+    assert learns(stage) is does
+    assert isinstance(stage, Search)
+    agenda = Agenda(Study("s", BASE, (stage,)), TERMS, lambda _: None, others={"find": [other(point(1), 0.5)]})
+    assert bool(agenda.decisions) is does
+
+
+def test_the_searchs_own_trials_are_judged_as_without_others():
+    stage = search(sampler="tpe", first=(point(1), point(2), point(3), point(4)), trials=4)
+    best = [other(point(n, 0.1, 64), 0.99, 0.99) for n in (1, 2, 3, 4)]
+
+    def course(others):
+        agenda = Agenda(Study("s", BASE, (stage,)), TERMS, lambda _: None, others=others)
+        return [
+            (task.cell.label, agenda.goes_on(task.key, 1, quality(task.cell.trial, 1)))
+            for task in (agenda.next() for _ in range(4))
+        ]
+
+    assert course({"find": best}) == course({})
+    assert SPACE is stage.space
