@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ from sweeps.reporting.plan_tables import Outline, plan_data, print_plan
 from sweeps.study import Study
 from trainables import datasets
 from trainables.footprint import Images
+
+NOBODY_ELSE = "--priority and --share change nothing where a command has a Ray of its own, as here"
 
 
 class Plan(NamedTuple):
@@ -57,4 +60,7 @@ def show(study: Study, options: RunOptions, console: Console) -> int:
 def sharing(machines: Machines, options: RunOptions, stages: Sequence[PlannedStage], images: Images) -> Sharing:
     """Return how trials share the machines."""
     need = partial(largest, stages, images, options.seeds)
-    return share_out(machines, need, all_of_them=options.num_gpus is None)
+    shared = share_out(machines, need, all_of_them=options.num_gpus is None)
+    if machines.address or not (options.priority or options.share):
+        return shared
+    return replace(shared, warnings=(*shared.warnings, NOBODY_ELSE))

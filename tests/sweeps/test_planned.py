@@ -1,10 +1,12 @@
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from sweeps import planned
+from sweeps.execution.machines import Machines
 from sweeps.options import RunOptions
 from sweeps.study import Stage, Study
 from trainables.config import CNN, Trial
@@ -50,6 +52,18 @@ def test_a_program_gets_the_plan_as_one_document_and_nothing_else(capsys):
         "where": "on the CPU",
         "warnings": [],
     }
+
+
+@pytest.mark.parametrize("how", [{"priority": 1}, {"priority": -1}, {"share": 0.5}])
+def test_who_has_a_ray_alone_is_told_that_sharing_it_changes_nothing(how):
+    made = planned.plan(STUDY, CPU)
+    warned = {
+        address: planned.sharing(
+            Machines(num_gpus=0, num_cpus=2, address=address), options, made.stages, made.images
+        ).warnings
+        for address, options in ((None, replace(CPU, **how)), ("10.0.0.1:6379", replace(CPU, **how)), ("", CPU))
+    }
+    assert warned == {None: (planned.NOBODY_ELSE,), "10.0.0.1:6379": (), "": ()}
 
 
 def test_people_get_the_same_in_words(capsys):
