@@ -16,6 +16,7 @@ from sweeps.reporting.leaderboard import (
     importance_table,
     leaderboard,
     page_tables,
+    second_half,
     what_mattered,
 )
 from tests.sweeps.decisions.test_search_run import Cluster, quality, search
@@ -110,6 +111,29 @@ def test_the_account_adds_up(found):
     assert "27 trials drawn by random" in text
     spent = sum(len(records) for draw in draws for records in draw.history.records.values())
     assert f"took {spent} epochs; running all trials in full with one seed each would take {27 * 9}" in text
+
+
+def test_what_the_second_half_of_the_draws_brought_by_hand(found):
+    def drawn(*scores):
+        return [
+            SimpleNamespace(number=n, scores={1: 0.1, 4: score} if score else {}, reason=None)
+            for n, score in enumerate(scores)
+        ]
+
+    ten = drawn(0.3, 0.5, 0.2, 0.4, 0.1, 0.2, 0.3, 0.56, 0.1, 0.1)
+    assert second_half(ten) == (pytest.approx(0.06), 0.56)
+    assert second_half(drawn(0.3, 0.6, 0.2, 0.4, 0.1, 0.2, 0.3, 0.56, 0.1, 0.1)) == (0.0, 0.6)
+    ten[7].reason = "Diverged: x"  # and now the second half has four
+    assert second_half(ten) is None
+    assert second_half(drawn(0.3, None, 0.2, 0.4, 0.1, 0.2, 0.3, 0.56, 0.1, 0.1)) is None
+
+    [said] = [line for line in account(found) if "second half" in line]
+    gain, best = second_half(list(found.draws.values()))
+    spent = sum(len(records) for draw in found.draws.values() for records in draw.history.records.values())
+    assert (
+        f"by {100 * gain:.1f} points, to {100 * best:.1f} %. As many trials again would take about {spent} ep" in said
+    )
+    assert not any("second half" in line for line in account(Cluster(search(9)).search))
 
 
 def test_a_page_has_scores_in_one_table_and_what_the_best_drew_in_another(found):
