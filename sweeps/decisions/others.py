@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from sweeps.decisions.drawing import Draw, Drawing
 from sweeps.decisions.labels import counted, listed
 from sweeps.decisions.outcome import diverged
@@ -21,6 +23,7 @@ from sweeps.decisions.told import Told
 from trainables.errors import UserError
 
 LEARNED = "learned"  # the decision that says from whom
+MOST = 1000  # others' trials that are told: a draw takes about 0.3 s then, and the driver makes it
 UNTAUGHT = ("random", "grid")  # samplers that learn from nothing
 
 
@@ -47,7 +50,8 @@ def lessons(drawing: Drawing, others: Iterable[Other]) -> dict[str, Told]:
 
     One that ran in full is told as such. Of the rest each counts up to where successive halving among all of them would
     have paused it (`standing`): else one that a grid ran for long would seem better than one that this search paused.
-    What has no such curve, is beyond a bound or drawn by the search itself is left out.
+    What has no such curve, is beyond a bound or drawn by the search itself is left out. Of many, MOST are told, from
+    the best to the worst.
     """
     draws = {each.key: draw for each in others if (draw := _draw(drawing, each))}
     paused = standing({key: draw.scores for key, draw in draws.items()}, drawing.start.training.epochs)
@@ -57,7 +61,7 @@ def lessons(drawing: Drawing, others: Iterable[Other]) -> dict[str, Told]:
         if known.state == Status.CENSORED:
             known = replace(known, scores={at: score for at, score in known.scores.items() if at <= paused[key]})
         told[key] = known
-    return told
+    return _evenly(told)
 
 
 def standing(curves: Mapping[str, Mapping[int, float]], epochs: int) -> dict[str, int]:
@@ -93,6 +97,13 @@ def in_words(decisions: Sequence[Decision]) -> list[str]:
         return []
     sources = listed([f"{counted(len(keys), 'trial')} of {study}" for study, keys in sorted(by_study.items())])
     return [f"The sampler also learned from what was stored in its space: {sources}. These are not ranked here."]
+
+
+def _evenly(told: Mapping[str, Told]) -> dict[str, Told]:
+    """Return MOST of them, in their order, evenly spaced by merit, so that good ones are no more frequent."""
+    ranked = sorted(told, key=lambda key: told[key].merit, reverse=True)
+    kept = {ranked[at] for at in np.linspace(0, len(ranked) - 1, min(MOST, len(ranked))).round().astype(int)}
+    return {key: each for key, each in told.items() if key in kept}
 
 
 def _draw(drawing: Drawing, other: Other) -> Draw | None:

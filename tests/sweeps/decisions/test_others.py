@@ -56,6 +56,17 @@ def test_each_trial_is_told_at_its_point_with_the_best_score_so_far_and_below_th
     assert second.scores == {1: 0.3}  # of two the worse is paused after the first epoch
 
 
+def test_of_many_trials_some_are_told_evenly_from_the_best_to_the_worst(monkeypatch):
+    monkeypatch.setattr("sweeps.decisions.others.MOST", 3)
+    many = [other(point(1, lr), *[score] * 9) for lr, score in ((0.01, 0.3), (0.02, 0.1), (0.03, 0.5), (0.04, 0.2))]
+    many.append(other(point(1, 0.05), *[0.4] * 9))
+    told = lessons(drawing(), many)
+    assert [each.objectives for each in told.values()] == [(0.3,), (0.1,), (0.5,)]  # of .5 .4 .3 .2 .1
+    assert [each["trials"] for each in learned(many, told)] == [[each.key for each in many[:3]]]
+    monkeypatch.setattr("sweeps.decisions.others.MOST", 5)
+    assert len(lessons(drawing(), many)) == 5
+
+
 def test_what_is_no_lesson_is_left_out():
     search_has = drawing()
     own = search_has.new()
