@@ -24,6 +24,7 @@ from trainables.errors import UserError
 
 LEARNED = "learned"  # the decision that says from whom
 MOST = 1000  # others' trials that are told: a draw takes about 0.3 s then, and the driver makes it
+MOST_OF_GP = 200  # likewise of a Gaussian process, whose draws take 0.6 s then (README.md)
 UNTAUGHT = ("random", "grid")  # samplers that learn from nothing
 
 
@@ -50,7 +51,7 @@ def lessons(drawing: Drawing, others: Iterable[Other]) -> dict[str, Told]:
 
     One that ran in full is told as such. Of the rest each counts up to where successive halving among all of them would
     have paused it (`standing`): else one that a grid ran for long would seem better than one that this search paused.
-    What has no such curve, is beyond a bound or drawn by the search itself is left out. Of many, MOST are told, from
+    What has no such curve, is beyond a bound or drawn by the search itself is left out. Of many some are told, from
     the best to the worst.
     """
     draws = {each.key: draw for each in others if (draw := _draw(drawing, each))}
@@ -61,7 +62,7 @@ def lessons(drawing: Drawing, others: Iterable[Other]) -> dict[str, Told]:
         if known.state == Status.CENSORED:
             known = replace(known, scores={at: score for at, score in known.scores.items() if at <= paused[key]})
         told[key] = known
-    return _evenly(told)
+    return _evenly(told, MOST_OF_GP if drawing.sampler.name == "gp" else MOST)
 
 
 def standing(curves: Mapping[str, Mapping[int, float]], epochs: int) -> dict[str, int]:
@@ -99,10 +100,10 @@ def in_words(decisions: Sequence[Decision]) -> list[str]:
     return [f"The sampler also learned from what was stored in its space: {sources}. These are not ranked here."]
 
 
-def _evenly(told: Mapping[str, Told]) -> dict[str, Told]:
-    """Return MOST of them, in their order, evenly spaced by merit, so that good ones are no more frequent."""
+def _evenly(told: Mapping[str, Told], most: int) -> dict[str, Told]:
+    """Return at most so many, in their order, evenly spaced by merit, so that good ones are no more frequent."""
     ranked = sorted(told, key=lambda key: told[key].merit, reverse=True)
-    kept = {ranked[at] for at in np.linspace(0, len(ranked) - 1, min(MOST, len(ranked))).round().astype(int)}
+    kept = {ranked[at] for at in np.linspace(0, len(ranked) - 1, min(most, len(ranked))).round().astype(int)}
     return {key: each for key, each in told.items() if key in kept}
 
 

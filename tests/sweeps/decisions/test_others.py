@@ -27,7 +27,7 @@ def other(values, *scores: float, study="grid", seed=0, status=Status.DONE, reas
 
 
 def drawing(**how) -> Drawing:
-    return Drawing(search(sampler="tpe", **how), BASE, TERMS)
+    return Drawing(search(**{"sampler": "tpe"} | how), BASE, TERMS)
 
 
 def test_successive_halving_among_stored_curves_by_hand():
@@ -65,6 +65,9 @@ def test_of_many_trials_some_are_told_evenly_from_the_best_to_the_worst(monkeypa
     assert [each["trials"] for each in learned(many, told)] == [[each.key for each in many[:3]]]
     monkeypatch.setattr("sweeps.decisions.others.MOST", 5)
     assert len(lessons(drawing(), many)) == 5
+    monkeypatch.setattr("sweeps.decisions.others.MOST_OF_GP", 2)
+    told = lessons(drawing(sampler="gp", rule="none"), many)
+    assert [each.objectives for each in told.values()] == [(0.1,), (0.5,)]
 
 
 def test_what_is_no_lesson_is_left_out():
