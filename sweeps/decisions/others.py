@@ -102,7 +102,7 @@ def in_words(decisions: Sequence[Decision]) -> list[str]:
 
 def _evenly(told: Mapping[str, Told], most: int) -> dict[str, Told]:
     """Return at most so many, in their order, evenly spaced by merit, so that good ones are no more frequent."""
-    ranked = sorted(told, key=lambda key: told[key].merit, reverse=True)
+    ranked = sorted(told, key=lambda key: told[key].merit)
     kept = {ranked[at] for at in np.linspace(0, len(ranked) - 1, min(most, len(ranked))).round().astype(int)}
     return {key: each for key, each in told.items() if key in kept}
 
