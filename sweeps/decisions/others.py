@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sweeps.decisions.bounds import broken
 from sweeps.decisions.drawing import Draw, Drawing
 from sweeps.decisions.labels import counted, listed
 from sweeps.decisions.outcome import diverged
@@ -114,7 +115,9 @@ def _draw(drawing: Drawing, other: Other) -> Draw | None:
         planned = drawing.planned(trial)
     except UserError:
         return None
-    if other.key in drawing.draws or drawing.terms.key(trial) != other.key or not drawing.allows(other.values):
+    if other.key in drawing.draws or drawing.terms.key(trial) != other.key:
+        return None
+    if broken(drawing.stage.constraint, planned):
         return None
     draw = Draw(-1, -1, other.values, Cell("", (), trial), other.key, planned)
     draw.take(other.known.history)

@@ -10,19 +10,18 @@ same one, the best goes first and the others go behind all.
 from __future__ import annotations
 
 import argparse
-import logging
-import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-import optuna
 
 from sweeps.decisions.drawing import Draw
 from sweeps.decisions.search_run import SearchRun
-from tests.benchmarks.contestants import Ours
+from tests.benchmarks.contestants import Ours, quiet
+from tests.benchmarks.search import searched
 from tests.benchmarks.search_tables import Roles, Table, load
-from tests.benchmarks.simulation import Course, Seen, simulate
+from tests.benchmarks.simulation import Seen, simulate
 
 
 class Different(Ours):
@@ -77,10 +76,9 @@ def losses(table: Table, repetition: int, sampler: str) -> tuple[float, ...]:
 
 def confirmed(table: Table, repetition: int, name: str) -> tuple[float, int]:
     """Return the winner's regret, and the epochs."""
-    roles = Roles.of(table, repetition)
     kind, options = CANDIDATES[name]
-    course: Course = simulate(kind(Seen(table, roles), repetition, **options))
-    return 100 * roles.regret(table, course.winner()) / table.lacks, course.epochs
+    found = searched(partial(kind, **options), table, repetition)
+    return found.at()[1], found.course.epochs
 
 
 def main() -> None:
@@ -88,9 +86,7 @@ def main() -> None:
     parser.add_argument("--tables", type=lambda text: text.split(","), default=["cifar10", "fashion_mnist"])
     parser.add_argument("--repetitions", type=int, default=30)
     options = parser.parse_args()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    quiet()
     every = range(options.repetitions)
     for name in options.tables:
         table = load(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -25,6 +27,13 @@ from tests.benchmarks.simulation import Job, Seen, simulate
 
 TRIALS, CONFIRMED = 64, 3
 ANOTHER = 1000  # added to the seed of a search of before
+
+
+def quiet() -> None:
+    """Have Optuna and Ray Tune say nothing of each trial."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 
 
 class Ours:

@@ -24,14 +24,11 @@ digits it foretold 3 to 10 points, with correlations of −0.2 to 0.2.
 from __future__ import annotations
 
 import argparse
-import logging
-import warnings
 
 import numpy as np
-import optuna
 
 from sweeps.reporting.leaderboard import second_half
-from tests.benchmarks.contestants import Ours
+from tests.benchmarks.contestants import Ours, quiet
 from tests.benchmarks.search_tables import Roles, Table, load
 from tests.benchmarks.simulation import Seen, simulate
 
@@ -55,9 +52,7 @@ def main() -> None:
     parser.add_argument("--tables", type=lambda text: text.split(","), default=["cifar10", "fashion_mnist", "digits"])
     parser.add_argument("--repetitions", type=int, default=30)
     options = parser.parse_args()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    quiet()
     for name in options.tables:
         table = load(name)
         for sampler in ("random", "tpe"):

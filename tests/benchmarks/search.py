@@ -42,19 +42,16 @@ from __future__ import annotations
 
 import argparse
 import ast
-import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import optuna
 from scipy.stats import t
 
 from tests.benchmarks import real_curves
-from tests.benchmarks.contestants import CONTESTANTS, PEER, SIMPLE, Build, ours
+from tests.benchmarks.contestants import CONTESTANTS, PEER, SIMPLE, Build, ours, quiet
 from tests.benchmarks.crossings import crossings
 from tests.benchmarks.search_tables import Roles, Table, load
 from tests.benchmarks.simulation import Course, Seen, simulate
@@ -94,9 +91,7 @@ def searched(build: Build, table: Table, repetition: int) -> Searched:
 
 
 def some_searched(name: str, table: str, file: Path, repetitions: Sequence[int]) -> list[Searched]:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    quiet()
     return [searched(builder(name), load(table, file), repetition) for repetition in repetitions]
 
 
