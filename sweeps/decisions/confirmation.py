@@ -13,11 +13,11 @@ from trainables.history import History
 
 
 class Confirmation:
-    """The trials to be confirmed, best first by their screening; in a race, or each in full."""
+    """The trials to be confirmed, the most promising first; in a race, or each in full."""
 
     def __init__(self, candidates: Sequence[Draw], seeds: tuple[int, ...], epochs: int, *, raced: bool) -> None:
         self.candidates, self.seeds, self.epochs, self.raced = candidates, seeds, epochs, raced
-        self.decisions: list[Decision] = []
+        self.decisions: list[Decision] = [{"decision": "confirm", "numbers": [draw.number for draw in candidates]}]
         self._laps: list[Lap[Draw]] = []  # those that were decided
         self._reached: dict[Draw, int] = {}  # by those that are at work, or were
         self._screened = min((len(draw.scores) for draw in candidates), default=0)  # epochs that all have from that

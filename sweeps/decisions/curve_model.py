@@ -109,6 +109,14 @@ class Posterior:
         part = self._part(trials, epoch)
         return part.T @ self.whitened, self._left(trials, part, part, epoch, epoch).clamp_min(0).sqrt()
 
+    def together(self, trials: Tensor, epoch: float) -> tuple[Tensor, Tensor]:
+        """Return what trials are expected to score at an epoch, without noise, and the covariance that is left."""
+        part = self._part(trials, epoch)
+        alike = self.kernel.alike(self.points[trials], self.points[trials])
+        same = (trials[:, None] == trials).to(alike.dtype)
+        at = torch.full_like(alike, epoch)
+        return part.T @ self.whitened, self.kernel.between(alike, same, at, at) - part.T @ part
+
     def moves(self, trials: Tensor, epochs: Sequence[float], last: float) -> Tensor:
         """Return by how much a trial's score at an epoch is going to move what is expected of it at `last`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,7 @@ class Draw:
     history: History = field(default_factory=lambda: History({}))
     running: bool = False
     reason: str | None = None  # of a failure
+    among: int = 0  # see Drawn
 
     @property
     def epochs(self) -> int:
@@ -66,7 +67,7 @@ class Draw:
     @property
     def drawn(self) -> Drawn:
         """What the store is to know of it."""
-        return Drawn(self.key, self.number, self.attempt, self.values)
+        return Drawn(self.key, self.number, self.attempt, self.values, self.among)
 
     def take(self, history: History) -> None:
         """Take over what has been trained."""
@@ -78,11 +79,19 @@ class Draw:
 
 class Drawing:
     """Draws a search's trials, one after another, and knows all that were drawn. A trial at work goes by begin() and
-    end(): what is known of the others is kept, as a sampler is told of all of them at each draw.
+    end(): what is known of the others is kept, as a sampler is told of all of them at each draw. `hinders` says what
+    keeps a trial from being drawn besides: that from there what follows could not be built.
     """
 
-    def __init__(self, stage: Search, start: Trial, terms: Terms, asked: Iterable[Mapping[str, Any]] = ()) -> None:
-        self.stage, self.start, self.terms = stage, start, terms
+    def __init__(
+        self,
+        stage: Search,
+        start: Trial,
+        terms: Terms,
+        asked: Iterable[Mapping[str, Any]] = (),
+        hinders: Callable[[Trial], str | None] = lambda _: None,
+    ) -> None:
+        self.stage, self.start, self.terms, self._hinders = stage, start, terms, hinders
         self.asked = list(asked)  # points that somebody has asked for
         self.sampler = Sampler(stage.space, stage.sampler, stage.objectives, first=stage.first)
         self.draws: dict[str, Draw] = {}  # by key, in the order drawn
@@ -190,6 +199,7 @@ class Drawing:
         if known is None or self.terms.key(trial) != drawn.key or not self.allows(drawn.values):
             return None
         draw = self._add(drawn.number, drawn.attempt, drawn.values, trial)
+        draw.among = drawn.among
         self.end(draw, known.history, known.reason if diverged(known.reason) else None)
         return draw
 
@@ -216,19 +226,20 @@ class Drawing:
         twin = self.draws.get(self.terms.key(trial))
         if twin:
             return f"the same network and training as {twin.cell.label}"
-        return broken(self.stage.constraint, costs) or trial
+        return broken(self.stage.constraint, costs) or self._hinders(trial) or trial
 
     def planned(self, trial: Trial) -> dict[str, float]:
         """Return what a trial's network costs; see bounds.py. Raises UserError where it cannot be built."""
         return planned_costs(plan_of(trial, self.terms.image_shape, self.terms.classes))
 
     def allows(self, values: Mapping[str, Any]) -> bool:
-        """Tell whether a point can be built, within the bounds that the plan knows of."""
+        """Tell whether a point can be built, within the bounds that the plan knows of, and so can what follows."""
         try:
-            costs = self.planned(self.start.with_values(values))
+            trial = self.start.with_values(values)
+            costs = self.planned(trial)
         except UserError:
             return False
-        return broken(self.stage.constraint, costs) is None
+        return broken(self.stage.constraint, costs) is None and self._hinders(trial) is None
 
     def _free_number(self) -> int:
         while self._free in self._numbers:

@@ -82,6 +82,7 @@ class Drawn:
     number: int  # from 0, in the order of the trials run
     attempt: int  # from 0, in the order of the draws: some cannot be built
     values: Mapping[str, Any]
+    among: int = 0  # of how many draws it was chosen to be confirmed; 0: it was not
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ class Task:
         if self.drawn is None:
             return {}
         drawn = self.drawn
-        return {"number": str(drawn.number), "attempt": str(drawn.attempt), "draw": json.dumps(drawn.values)}
+        tags = {"number": str(drawn.number), "attempt": str(drawn.attempt), "draw": json.dumps(drawn.values)}
+        return tags | ({"among": str(drawn.among)} if drawn.among else {})
 
 
 @dataclass(frozen=True)

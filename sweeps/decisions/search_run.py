@@ -1,22 +1,24 @@
 """A search under way: who runs on, and at last the best confirmed in full with several seeds. Pure.
 
 First the screening: trials with one seed, drawn by the sampler and paused or run on by the rule. Then the confirmation:
-the best of them run with all seeds, in a race (see race.py) or all in full, and the winner is the best that has.
+the most promising of them (see candidates.py) run with all seeds, in a race (see race.py) or all in full, and the
+winner is the best that has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sweeps.decisions import rules
+from sweeps.decisions.candidates import candidates
 from sweeps.decisions.confirmation import Confirmation
 from sweeps.decisions.drawing import SCREENING, Draw, Drawing
 from sweeps.decisions.labels import counted
 from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.others import Other, learned, learns, lessons
-from sweeps.decisions.outcome import Outcome
+from sweeps.decisions.outcome import Outcome, diverged
 from sweeps.decisions.records import Decision, Drawn, StageResult, Task
 from sweeps.decisions.screening import Screening
 from sweeps.decisions.stages import Search
@@ -30,7 +32,8 @@ from trainables.history import History
 class SearchRun:
     """The trials of a search, each drawn when a worker takes it.
 
-    `earlier` are those that earlier runs drew, `decided` what these decided; `asked` are points to be drawn next.
+    `earlier` are those that earlier runs drew, `decided` what these decided; `asked` are points to be drawn next,
+    `hinders` as a Drawing has it.
     """
 
     judges: ClassVar[bool] = True
@@ -43,12 +46,13 @@ class SearchRun:
         earlier: Sequence[Drawn] = (),
         decided: Sequence[Decision] = (),
         asked: Sequence[Mapping[str, Any]] = (),
+        hinders: Callable[[Trial], str | None] = lambda _: None,
     ) -> None:
         self.stage, self.ledger = stage, ledger
         # of the confirmation: a score of the seed that chose would be too high
         first = len(SCREENING)
         self.seeds = tuple(range(first, first + max(stage.seeds, len(ledger.terms.seeds))))
-        self.drawing = Drawing(stage, start, ledger.terms, asked)
+        self.drawing = Drawing(stage, start, ledger.terms, asked, hinders)
         # a search may have had more trials in earlier runs than it is to have now
         trials = max([stage.trials, *(drawn.number + 1 for drawn in earlier)])
         self.screening = Screening(rules.make(stage.rule, start.training.epochs, trials, stage.space), self.draws)
@@ -209,9 +213,8 @@ class SearchRun:
         if not self.confirmation:
             if self.drawing.running or self.ready():
                 return
-            best = [d for d in self.ranking() if not d.reason and d.scores and not self.drawing.broken(d)]
             epochs = self.drawing.start.training.epochs
-            self.confirmation = Confirmation(best[: self.stage.confirm], self.seeds, epochs, raced=self.raced)
+            self.confirmation = Confirmation(_to_confirm(self), self.seeds, epochs, raced=self.raced)
         lined_up = [draw for draw, _ in self._waiting]
         self._waiting += [(draw, self.seeds) for draw in self.confirmation.due() if draw not in lined_up]
 
@@ -262,6 +265,22 @@ def teach(run: SearchRun, others: Sequence[Other]) -> None:
 def tasks(run: SearchRun) -> list[Task]:
     """Return the trials that a search has drawn so far, as they are screened."""
     return [_task(run, draw, SCREENING) for draw in run.draws.values()]
+
+
+def _to_confirm(run: SearchRun) -> list[Draw]:
+    """Return the trials to be confirmed, and note it with them: those that were so among as many draws remain so, as
+    other stages may have run them on since. With several objectives no single score tells which these are together.
+    """
+    among, count = len(run.draws), run.stage.confirm
+    chosen = [draw for draw in run.draws.values() if draw.among == among]
+    if len(chosen) != count:
+        chosen = [d for d in run.ranking() if not d.reason and d.scores and not run.drawing.broken(d)]
+        bad = [draw for draw in run.draws.values() if diverged(draw.reason)]
+        several = len(run.stage.objectives) > 1
+        chosen = chosen[:count] if several else candidates(run.stage.space, chosen, bad, count)
+    for draw in chosen:
+        draw.among = among
+    return chosen
 
 
 def _task(run: SearchRun, draw: Draw, seeds: tuple[int, ...]) -> Task:

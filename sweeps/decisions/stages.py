@@ -149,13 +149,13 @@ class Search:
     """A free search of a space, as a stage. It starts where a Stage would.
 
     `trials` trials are drawn by a sampler (see samplers.py), run side by side with one seed, and stopped early by a
-    rule (see rules.py). Then the best `confirm` of them run with `seeds` fresh seeds, and the winner is the best that
-    comes to the end: in a `race` those that are behind after the first epochs are let go (see race.py). Without one all
-    run in full; so they do with several objectives, and where the cheapest that may be best is to win. Points in
-    `first` are tried first. With several objectives (see told.py) all trials run in full. `constraint` are upper
-    bounds, such as `{"parameters": 1e6, "flops": 5e7, "seconds": 60}` (see bounds.py): what is beyond one that the
-    plan knows is never drawn, and what is beyond one that training shows does not win. Raises UserError where the
-    space, a name or a number makes no sense.
+    rule (see rules.py). Then the `confirm` most promising of them (see candidates.py) run with `seeds` fresh seeds, and
+    the winner is the best that comes to the end: in a `race` those that are behind after the first epochs are let go
+    (see race.py). Without one all run in full; so they do with several objectives, and where the cheapest that may be
+    best is to win. Points in `first` are tried first. With several objectives (see told.py) all trials run in full.
+    `constraint` are upper bounds, such as `{"parameters": 1e6, "flops": 5e7, "seconds": 60}` (see bounds.py): what is
+    beyond one that the plan knows is never drawn, and what is beyond one that training shows does not win. Raises
+    UserError where the space, a name or a number makes no sense.
     """
 
     open_ended: ClassVar[bool] = True  # which trials it runs shows only as it runs

@@ -231,7 +231,7 @@ def confirmation(search: SearchRun) -> list[str]:
         f"{draw.cell.label} after epoch {epoch} (standing at {100 * own:.1f} %, the best at {100 * best:.1f} %)"
         for draw, epoch, own, best in (search.confirmation.let_go() if search.confirmation else ())
     ]
-    race = f"Let go in the race of the best {len(candidates)}, with {seeds}: {listed(let_go)}."
+    race = f"Let go in the race of {len(candidates)} candidates, with {seeds}: {listed(let_go)}."
     ranked = "this one is" if let_go and len(confirmed) == 1 else "these are"
     done = f"Confirmed in full with {seeds}: {', '.join(confirmed) or 'none'}. Only {ranked} ranked."
     return [*([race] if let_go else []), done]

@@ -298,13 +298,15 @@ def known(trial: StoredTrial) -> Known:
 
 def _drawn(tags: Mapping[str, str]) -> tuple[str, Drawn]:
     """Return the stage that a run was drawn for, and the draw. Raises ValueError where the tags are damaged."""
-    number, attempt = (tags.get(name, "") for name in ("number", "attempt"))
-    if not (COUNT.fullmatch(number) and COUNT.fullmatch(attempt)):
-        raise ValueError(f"number {number!r:.40} and attempt {attempt!r:.40} must be whole numbers")
+    counts = {name: tags.get(name, "") for name in ("number", "attempt")} | {"among": tags.get("among", "0")}
+    for name, text in counts.items():
+        if not COUNT.fullmatch(text):
+            raise ValueError(f"{name} {text!r:.40} must be a whole number")
     values = parsed(tags["draw"])
     if not isinstance(values, dict):
         raise ValueError(f"draw is {values!r:.40}, but must have entries")
-    return tags.get("stage", ""), Drawn(tags["key"], int(number), int(attempt), values)
+    number, attempt, among = map(int, counts.values())
+    return tags.get("stage", ""), Drawn(tags["key"], number, attempt, values, among)
 
 
 def _name(run: Run) -> str:

@@ -11,13 +11,14 @@ AsyncHyperBandScheduler and OptunaSearch with their defaults, called in the orde
 and no Ray process runs. BOHB (Falkner et al., ICML 2018) is our rule hyperband with sampler tpe. That free workers help
 with another one's seeds, as in the product, is left out for all: processor seconds are what can be compared.
 
-Of a table's seeds one screens. The three trials that the method itself ranks best are then run with the same fresh
-seeds, ours in their race, the peers' and those of `no race` in full, and the best by these is the winner; what that
-takes counts. The winner is judged by the seeds that are left, on the test images at the epochs chosen on validation. Of
-six seeds one screens, three confirm, as in the product, and two judge; where a network has three (what is not among the
-best quarter of the real curves), one confirms and one judges; the modelled tables have no more. The roles rotate over
-the repetitions. Regret is what the winner lacks to the best network, in points of accuracy and in % of what the median
-network lacks to it.
+Of a table's seeds one screens. The three trials that the method itself deems best, ours by its model of the curves
+(sweeps/decisions/candidates.py) and the peers by their ranking, are then run with the same fresh seeds, ours in their
+race, the peers' and those of `no race` in full, and the best by these is the winner; what that takes counts. The winner
+is judged by the seeds that are left, on the test images at the epochs chosen on validation. Of six seeds one screens,
+three confirm, as in the product, and two judge; where a network has three (what is not among the best quarter of the
+real curves), one confirms and one judges; the modelled tables have no more. The roles rotate over the repetitions.
+Regret is what the winner lacks to the best network, in points of accuracy and in % of what the median network lacks to
+it.
 
 Two references are left out. NePS with ifBO (neural-pipeline-search 0.17, ifbo 0.4) installs, but the weights are not
 in the package: it fetches them from figshare.com. BoTorch's LatentKroneckerGP (0.18) installs, but is a model of curves
@@ -25,8 +26,8 @@ and no search.
 
 A median, hyperband or tpe search takes about a second of a core, rule freeze-thaw a quarter of a minute; the rest less.
 Tables hold each network once: two draws whose learning rates are snapped to the same one have equal curves, where in
-the product each would have luck of its own. Samplers that close in on the best so often have two or all three of those
-that are confirmed alike, ours and the peers'.
+the product each would have luck of its own. Samplers that close in on the best so often have two or all three of the
+peers' candidates alike.
 
 Contestants are compared by table and repetition: each has the same seeds there, and the differences have 95 %
 intervals (over repetitions; the tables are what they are). The second table has what the search would have come to,

@@ -75,9 +75,8 @@ class Cluster:
     def started(self, task):
         known = self.store.get(task.key, (History({}), ""))[0]
         if task.tags:
-            self.drawn[task.key] = Drawn(
-                task.key, int(task.tags["number"]), int(task.tags["attempt"]), json.loads(task.tags["draw"])
-            )
+            number, attempt, among = (int(task.tags.get(name, "0")) for name in ("number", "attempt", "among"))
+            self.drawn[task.key] = Drawn(task.key, number, attempt, json.loads(task.tags["draw"]), among)
         so_far = {seed: list(known.records.get(seed, ())) for seed in {*task.seeds, *known.seeds}}
         self.store[task.key] = (known, Status.RUNNING)
         return task, so_far

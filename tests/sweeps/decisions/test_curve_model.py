@@ -65,6 +65,14 @@ def test_what_is_expected_and_its_deviation_are_those_of_the_dense_formula():
     np.testing.assert_allclose(deviation, np.sqrt(np.diag(left)), atol=1e-5)
 
 
+def test_what_trials_have_in_common_at_an_epoch_is_that_of_the_dense_formula():
+    mean, left = posterior().together(torch.tensor([4, 0, 2]), 9)
+    there = [(trial, 9) for trial in (4, 0, 2)]
+    cross = dense(there, KNOWN)
+    np.testing.assert_allclose(mean, cross @ INVERSE @ SCORES, atol=1e-5)
+    np.testing.assert_allclose(left, dense(there, there) - cross @ INVERSE @ cross.T, atol=1e-5)
+
+
 def test_the_likelihood_is_that_of_the_dense_formula():
     _, logarithm = np.linalg.slogdet(INVERSE)
     expected = SCORES @ INVERSE @ SCORES / 2 - logarithm / 2 + PLACE @ PLACE / 2

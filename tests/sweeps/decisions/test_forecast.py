@@ -79,6 +79,24 @@ def test_equal_scores_and_a_single_trial_break_nothing(score):
     assert made(rows=np.zeros((6, 0))).promises([]).tolist() == []
 
 
+def best_of_two(mean, covariance, first: int, second: int) -> float:
+    """Return what the better of two normal values is on average (Clark, Operations Research 1961)."""
+    spread = math.sqrt(covariance[first, first] + covariance[second, second] - 2 * covariance[first, second])
+    z = float(mean[first] - mean[second]) / spread
+    below = (1 + math.erf(z / math.sqrt(2))) / 2
+    density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    return float(mean[first]) * below + float(mean[second]) * (1 - below) + spread * density
+
+
+def test_the_best_together_begin_with_the_best_expected_and_go_on_with_what_raises_the_better_of_both_most():
+    found = made()
+    mean, covariance = found.posterior.together(torch.arange(5), 9)
+    best = int(mean.argmax())
+    second = max(set(range(5)) - {best}, key=lambda row: best_of_two(mean, covariance, best, row))
+    assert found.best_together(2) == [best, second]
+    assert sorted(found.best_together(9)) == list(range(5))  # the sixth has no score
+
+
 def test_scores_above_the_median_set_the_scale_and_those_far_below_are_drawn_in():
     """The median is 0.8; above it are 0.9 and 1, 0.1 and 0.2 away: their root mean square is 0.158."""
     scale = math.sqrt((0.1**2 + 0.2**2) / 2)

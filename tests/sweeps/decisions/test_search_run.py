@@ -23,7 +23,8 @@ def test_a_search_screens_all_confirms_the_best_and_ranks_only_these(rule, width
     outcomes = cluster.result.outcomes
     assert len(outcomes) == 12
     confirmed = [outcome for outcome in outcomes if len(outcome.history.seeds) == 2]
-    assert [outcome.key for outcome in confirmed] == [draw.key for draw in cluster.search.confirmed]
+    assert outcomes[:2] == tuple(sorted(confirmed, key=lambda outcome: -outcome.score))
+    assert {outcome.key for outcome in confirmed} == {draw.key for draw in cluster.search.confirmed}
     assert all(outcome.status == "done" for outcome in confirmed)
     assert cluster.result.winner.outcome is max(confirmed, key=lambda outcome: outcome.score)
     best = max(cluster.search.confirmed, key=lambda draw: quality(draw.cell.trial, 9))
@@ -127,9 +128,26 @@ def test_a_finished_search_runs_nothing_again_and_a_longer_one_goes_on():
     assert longer.search.confirmed
 
 
+def test_who_was_chosen_to_be_confirmed_remains_so_though_others_show_more_since():
+    """A stage that follows has run a trial on with the seed that screened it; with one more draw all are looked at."""
+    first = Cluster(search(10))
+    chosen = {draw.key for draw in first.search.confirmed}
+    other = next(draw for draw in first.search.draws.values() if draw.key not in chosen)
+    whole = History({0: tuple(record(0.99) for _ in range(9))})
+    first.store[other.key] = (whole, Status.DONE)
+    again = first.again(search(10))
+    assert {draw.key for draw in again.search.confirmed} == chosen
+    assert again.epochs == 0
+    more = first.again(search(11))
+    assert other.key in {draw.key for draw in more.search.confirmed}
+    fewer = first.again(search(10, confirm=1))
+    assert [draw.key for draw in fewer.search.confirmed] == [other.key]
+
+
 def test_decisions_replay():
     """Fed with the same events in the same order, a new rule decides the same."""
-    decisions = Cluster(search(20), width=4).search.decisions
+    *decisions, last = Cluster(search(20), width=4).search.decisions
+    assert last["decision"] == "confirm"
     rule, replayed = rules.make("asha", 9, 20), []
     for each in decisions:
         match each["decision"]:
@@ -277,7 +295,7 @@ def test_in_full_the_best_two_of_three_are_confirmed_with_all_seeds():
     ] + [
         {"decision": "note", "number": n, "epoch": 3, "score": score, "runs_on_to": None}
         for n, score in enumerate((0.5, 0.3, 0.7))
-    ]
+    ] + [{"decision": "confirm", "numbers": [2, 0]}]
 
 
 def test_in_a_race_the_one_behind_after_an_epoch_is_let_go():
@@ -309,7 +327,7 @@ def test_in_a_race_the_one_behind_after_an_epoch_is_let_go():
     assert result.winner.outcome is result.outcomes[0]
     assert [each.key for each in result.winner.contest.compared + result.winner.contest.left_out] == [KEYS[0]]
     assert run.value(run.draws[KEYS[2]], "score") == pytest.approx(0.7)
-    assert len(run.decisions) == 3 + 3 + 1
+    assert len(run.decisions) == 3 + 3 + 1 + 1
 
 
 def test_where_the_one_that_is_left_fails_the_one_let_go_runs_on():

@@ -64,7 +64,7 @@ def test_who_was_let_go_in_the_race_is_told_and_not_ranked():
     one = f"{third.cell.label} after epoch 3 (standing at {percent(third, 3)}, the best at {percent(best, 3)})"
     two = f"{second.cell.label} after epoch 5 (standing at {percent(second, 5)}, the best at {percent(best, 5)})"
     assert account(run)[2:] == [
-        f"Let go in the race of the best 3, with 2 seeds: {one} and {two}.",
+        f"Let go in the race of 3 candidates, with 2 seeds: {one} and {two}.",
         f"Confirmed in full with 2 seeds: {best.cell.label}. Only this one is ranked.",
     ]
 

@@ -245,13 +245,15 @@ def test_a_search_s_draws_come_back_by_stage_and_no_one_else_s(store: Store) -> 
 def test_whatever_is_done_to_a_draw_s_tags_it_is_read_or_left_out_with_a_word() -> None:
     tags = {"key": KEY, "stage": "first", "number": "1", "attempt": "3", "draw": '{"lr": 0.1}'}
     assert _drawn(tags) == ("first", Drawn(KEY, 1, 3, {"lr": 0.1}))
-    for name in ("number", "attempt", "draw"):
+    tags["among"] = "8"
+    assert _drawn(tags) == ("first", Drawn(KEY, 1, 3, {"lr": 0.1}, 8))
+    for name in ("number", "attempt", "among", "draw"):
         damage = any_of(tags[name].encode())
         whole, refused = survey(damage, lambda text, name=name: _drawn({**tags, name: text.decode(errors="replace")}))
         assert len(refused) > 20
         assert all(isinstance(draw.values, dict) and 0 <= draw.number < 10**9 for _, draw in whole.values())
     for name in ("number", "attempt"):
-        with pytest.raises(ValueError, match="must be whole numbers"):
+        with pytest.raises(ValueError, match="must be a whole number"):
             _drawn({key: text for key, text in tags.items() if key != name})
 
 
