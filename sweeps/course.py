@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from rich.console import Console
 
 from sweeps import examining, preparing
 from sweeps.decisions.acts import Act, Steered
-from sweeps.decisions.agenda import Agenda, keep_failures
+from sweeps.decisions.agenda import Agenda, LookUp, keep_failures
 from sweeps.decisions.others import Other, learns
 from sweeps.decisions.records import Decision, Drawn, Known, Terms
 from sweeps.decisions.stages import Search
@@ -50,21 +50,28 @@ def write_report(study: Study, options: RunOptions, console: Console) -> int:
 
 @dataclass(frozen=True)
 class Stored:
-    """What earlier commands have left of a study."""
+    """What earlier commands have left of a study; `more` finds what they have left of other trials, by key."""
 
-    known: Mapping[str, Known]  # by key
+    known: dict[str, Known]  # by key
     drawn: Mapping[str, Sequence[Drawn]]  # by a search's name
     decided: Mapping[str, Sequence[Decision]]  # likewise
+    more: LookUp
 
     @property
     def earlier(self) -> tuple[Mapping[str, Known], Mapping[str, Sequence[Drawn]], Mapping[str, Sequence[Decision]]]:
         """All three, as an Agenda takes them."""
         return self.known, self.drawn, self.decided
 
-    @property
+    @cached_property
     def runs(self) -> dict[str, str]:
-        """The trials' runs in MLflow, by key."""
+        """The trials' runs in MLflow, by key; also of those that were looked up since."""
         return {key: entry.run_id for key, entry in self.known.items()}
+
+    def look_up(self, keys: Collection[str]) -> Mapping[str, Known]:
+        """Return what earlier commands have left of more trials, and keep in mind which runs these are."""
+        found = self.more(keys)
+        self.runs.update({key: entry.run_id for key, entry in found.items()})
+        return found
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,8 @@ class Course:
             stored = self.stored()
             if not stored.known:  # an empty report would take the place of one that is there
                 raise UserError(f"{self.store.uri} has no trial of {self.study.name} on this data")
-            agenda = Agenda(self.study, self.terms, lambda _: None, *stored.earlier, steered=Steered.of(self.acts))
+            steered, look_up = Steered.of(self.acts), stored.look_up
+            agenda = Agenda(self.study, self.terms, lambda _: None, *stored.earlier, steered=steered, look_up=look_up)
             keep_failures(agenda)
             trials = examining.winners(self.store, agenda) if self.prepared.jobs else {}
             asked = examining.questions(agenda, self.prepared.jobs, trials)
@@ -140,7 +148,7 @@ class Course:
             self.store.patiently(lambda: self.store.supersede(trials), self.say)
             trials, drawn, decided = {}, {}, {}
         self.warn(lost(trials.values()), ())
-        return Stored({key: known(trial) for key, trial in trials.items()}, drawn, decided)
+        return Stored({key: known(trial) for key, trial in trials.items()}, drawn, decided, self._more)
 
     def others(self, drawn: Mapping[str, Sequence[Drawn]]) -> dict[str, Sequence[Other]]:
         """Return the stored trials that searches may learn from besides those that they have `drawn`, by stage.
@@ -173,6 +181,15 @@ class Course:
             )
             return False
         return True
+
+    def _more(self, keys: Collection[str]) -> dict[str, Known]:
+        """Return what MLflow has of trials that no plan could foresee, as they follow a search. Raises UserError."""
+        trials = self.store.patiently(lambda: self.store.trials(keys), self.say) if keys else {}
+        if self.options.fresh:
+            self.store.patiently(lambda: self.store.supersede(trials), self.say)
+            return {}
+        self.warn(lost(trials.values()), ())
+        return {key: known(trial) for key, trial in trials.items()}
 
     def _stored(self) -> tuple[dict[str, list[Drawn]], dict[str, StoredTrial]]:
         """Return what MLflow has: a search's draws by stage, and trials by key."""

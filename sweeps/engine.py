@@ -38,6 +38,7 @@ from sweeps.study import Study
 from sweeps.terminal import busy
 from sweeps.tracking import origin, stage_runs, views
 from sweeps.tracking.connection import resolve_uri
+from sweeps.tracking.entry import PARENT
 from sweeps.tracking.findings import advice
 from sweeps.tracking.finished import note_winners
 from sweeps.tracking.helm import Helm
@@ -195,11 +196,10 @@ class _Command(Course):
     def _agenda(self) -> tuple[Agenda, dict[str, str]]:
         """Return what is to be done after what MLflow has, and the runs there, by key."""
         stored = self.stored()
-        runs = stored.runs
-        live = Live(lambda: self.write(agenda, runs))
-        steered, others = Steered.of(self.acts), self.others(stored.drawn)
-        agenda = Agenda(self.study, self.terms, self._decided, *stored.earlier, live.trial_ended, steered, others)
-        return agenda, runs
+        live = Live(lambda: self.write(agenda, stored.runs))
+        known = *stored.earlier, live.trial_ended, Steered.of(self.acts), self.others(stored.drawn), stored.look_up
+        agenda = Agenda(self.study, self.terms, self._decided, *known)
+        return agenda, stored.runs
 
     def demand(self, machines: Machines) -> Demand:
         """Return what the study takes of these machines' memory, now that the images are read."""
@@ -212,7 +212,7 @@ class _Command(Course):
         with held():
             parents = stage_runs.parents(self.store, self.study.name, stages, self.say)
             if parents:
-                preparing.keep(self.prepared, self.store, parents[stages[0]][stage_runs.PARENT], self.say)
+                preparing.keep(self.prepared, self.store, parents[stages[0]][PARENT], self.say)
         return parents
 
     def _decided(self, result: StageResult) -> None:

@@ -66,8 +66,8 @@ class Prepared:
 
     @cached_property
     def reachable(self) -> set[str]:
-        """The keys of the trials that grids and the recheck can lead to."""
-        stages = (stage for stage in self.planned if not stage.stage.open_ended)
+        """The keys of the trials that grids and the recheck can lead to; not those that follow a search."""
+        stages = (stage for stage in self.planned if not (stage.stage.open_ended or stage.some))
         return {self.terms.key(trial) for stage in stages for trial in stage.reachable}
 
     def facts(self, runs: Mapping[str, str]) -> Facts:

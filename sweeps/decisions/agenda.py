@@ -6,12 +6,14 @@ is open by itself: it may draw a trial of another stage, and would pause it.
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from sweeps.decisions.acts import Steered
 from sweeps.decisions.certainty import margin
+from sweeps.decisions.following import hindrance
 from sweeps.decisions.grid_run import GridRun
 from sweeps.decisions.ledger import Ledger, Waiting
 from sweeps.decisions.opening import Opening, opening
@@ -22,7 +24,7 @@ from sweeps.decisions.scatter import spread
 from sweeps.decisions.search_run import SearchRun, teach
 from sweeps.decisions.search_run import tasks as drawn
 from sweeps.decisions.stage_run import StageRun
-from sweeps.decisions.stages import AnyStage, Search
+from sweeps.decisions.stages import AnyStage, Search, Stage
 from sweeps.decisions.status import Status
 from sweeps.decisions.study import Study
 from sweeps.decisions.urgency import Urgency
@@ -30,6 +32,7 @@ from trainables.config import Trial
 from trainables.errors import UserError
 from trainables.history import History
 
+LookUp = Callable[[Collection[str]], Mapping[str, Known]]  # of trials, by key
 SHORTEST = 4  # characters of a key that name a trial
 OTHERS = 100  # trials that are asked how seeds scatter
 
@@ -39,7 +42,8 @@ class Agenda:
 
     `known` is what the store has of trials by key; `drawn` is what earlier runs of its searches drew, `decided` what
     earlier runs decided, and `others` what its searches may learn from besides, by stage; `steered` is what was asked
-    of them. `on_stage` is called once for each stage as it is decided, `on_end` as trials end.
+    of them. `on_stage` is called once for each stage as it is decided, `on_end` as trials end. `look_up` tells what the
+    store has of more trials: of stages that follow a search nobody knows them beforehand.
     """
 
     def __init__(
@@ -53,15 +57,16 @@ class Agenda:
         on_end: Callable[[], None] | None = None,
         steered: Steered | None = None,
         others: Mapping[str, Sequence[Other]] | None = None,
+        look_up: LookUp = lambda _: {},
     ) -> None:
         self.study, self.terms, self._steered = study, terms, steered or Steered()
-        self.ledger = Ledger(terms, known or {}, dropped=dict(self._steered.dropped))
+        self.ledger = Ledger(terms, dict(known or {}), dropped=dict(self._steered.dropped))
         self.urgency = Urgency(study, terms)
         self._on_stage, self._drawn, self._decided, self._others = on_stage, drawn or {}, decided or {}, others or {}
         self._runs: dict[str, StageRun] = {}  # the stages that are or were open, by name, in the order of opening
         self._results: dict[str, StageResult] = {}  # of the decided ones
         self._foreseen: tuple[tuple[int, ...], list[Trial]] = (), []  # see to_come(): when that was, by what was there
-        self._on_end, self._news = on_end, False  # whether a trial has ended since on_end was called
+        self._on_end, self._news, self._look_up = on_end, False, look_up  # news: since on_end was called
         self.advance()
 
     def next(self, *, alone: bool = False) -> Task | None:
@@ -130,7 +135,7 @@ class Agenda:
     @property
     def reused(self) -> Sequence[str]:
         """The keys of the trials that the store had."""
-        return self.ledger.reused
+        return list(dict.fromkeys(self.ledger.reused))  # a search's winner may be a grid's trial too
 
     @property
     def failed(self) -> list[Outcome]:
@@ -344,10 +349,19 @@ def _begin(agenda: Agenda, found: Opening) -> StageRun:
     """Open a stage."""
     stage, decided = found.stage, agenda._decided.get(found.stage.name, ())
     if isinstance(stage, Search):
-        asked = agenda._steered.first.get(stage.name, ())
-        search = SearchRun(stage, found.start, agenda.ledger, agenda._drawn.get(stage.name, ()), decided, asked)
+        asked, earlier = agenda._steered.first.get(stage.name, ()), agenda._drawn.get(stage.name, ())
+        search = SearchRun(stage, found.start, agenda.ledger, earlier, decided, asked, _hinders(agenda, stage))
         teach(search, agenda._others.get(stage.name, ()))
         return search
+    if isinstance(stage, Stage) and not agenda.study.is_foreseeable(stage):
+        keys = {agenda.terms.key(cell.trial) for cell in stage.cells(found.start)}
+        agenda.ledger.known |= agenda._look_up(keys - agenda.ledger.known.keys() - agenda.ledger.tasks.keys())
     run = GridRun(stage, found.start, agenda.ledger, found.before, decided)
     agenda.urgency.opened(stage.name, run.cells, agenda.ledger)
     return run
+
+
+def _hinders(agenda: Agenda, search: Search) -> Callable[[Trial], str | None]:
+    """Return what says whether all that follows a search can be built from a trial; it is asked for one repeatedly."""
+    shape, classes = agenda.terms.image_shape, agenda.terms.classes
+    return functools.cache(lambda trial: hindrance(agenda.study, search, trial, shape, classes))

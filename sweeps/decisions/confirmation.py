@@ -17,12 +17,13 @@ class Confirmation:
 
     def __init__(self, candidates: Sequence[Draw], seeds: tuple[int, ...], epochs: int, *, raced: bool) -> None:
         self.candidates, self.seeds, self.epochs, self.raced = candidates, seeds, epochs, raced
-        self.decisions: list[Decision] = [{"decision": "confirm", "numbers": [draw.number for draw in candidates]}]
+        self.decisions: list[Decision] = []
         self._laps: list[Lap[Draw]] = []  # those that were decided
         self._reached: dict[Draw, int] = {}  # by those that are at work, or were
         self._screened = min((len(draw.scores) for draw in candidates), default=0)  # epochs that all have from that
         self._curves: dict[Draw, tuple[History, list[float]]] = {}  # and of what they were made
         self.look()
+        self.decisions.clear()  # what stored trials have decided by now was so in an earlier run
 
     def look(self) -> None:
         """See what the trials have come to, once one of them has ended or paused."""

@@ -6,7 +6,6 @@ The stages share it, so that a trial that several of them have runs once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sweeps.decisions.outcome import Outcome
@@ -30,7 +29,7 @@ class Ledger:
     """The trials, by key."""
 
     terms: Terms
-    known: Mapping[str, Known] = field(default_factory=dict)  # what the store had
+    known: dict[str, Known] = field(default_factory=dict)  # what the store had
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)  # given out, or to be
     queue: list[Task] = field(default_factory=list)  # to be given out, the next one first

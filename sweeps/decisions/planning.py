@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sweeps.decisions import bounds
+from sweeps.decisions.following import hindrance, search_ends
 from sweeps.decisions.space import Row, buildable
 from sweeps.decisions.stages import AnyStage, Cell, Recheck, Search, Stage
 from sweeps.decisions.study import Study
@@ -22,8 +23,8 @@ Winners = tuple[str, ...]  # those that lead to a trial, in words
 class PlannedStage:
     """A stage before anything has run: its cells from the start that is assumed, and all that any winner could lead to.
 
-    The trials that a search could draw are not laid out: it has its `space` in words in their place. A recheck has no
-    cells before all else is decided.
+    The trials that a search could draw are not laid out: it has its `space` in words in their place; and of a stage
+    that follows one only `some` of those that winners could lead to. A recheck has no cells before all else is decided.
     """
 
     stage: AnyStage
@@ -33,6 +34,8 @@ class PlannedStage:
     space: tuple[Row, ...] = ()
     about: str = ""  # of a search: how it draws, and from how much
     to_draw: int = 0  # trials of a search
+    ends: tuple[Trial, ...] = ()  # of a search that others follow: some of where it may end
+    some: bool = False
     # of a recheck: the stages, and the values in words of which it tries one each
     to_recheck: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
@@ -47,6 +50,9 @@ class _Images:
     def build(self, trial: Trial) -> Layers:
         return plan_of(trial, self.shape, self.classes)
 
+    def hindrance(self, study: Study, stage: Search, trial: Trial) -> str | None:
+        return hindrance(study, stage, trial, self.shape, self.classes)
+
     def can_build(self, trial: Trial) -> bool:
         try:
             self.build(trial)
@@ -60,7 +66,8 @@ def plan_study(study: Study, image_shape: tuple[int, int, int], classes: int) ->
 
     Where a stage starts from a winner that is not known yet, its cells are shown for the baseline's own values. Raises
     UserError, naming the stage, the cell and the winners before it, where any trial that some winner could lead to
-    cannot be built. What a recheck could lead to and cannot be built is left out: it will be left out there.
+    cannot be built. What a recheck could lead to and cannot be built is left out: it will be left out there. A search
+    must have points from which all that follows can be built; others it will not draw.
     """
     images = _Images(image_shape, classes)
     ends: dict[str, dict[Trial, Winners]] = {}  # by stage, what may win it
@@ -75,13 +82,17 @@ def plan_study(study: Study, image_shape: tuple[int, int, int], classes: int) ->
         start = assumed[parent] if parent else study.base(stage)
         words = f"the winner of {parent}" if parent else _start_in_words(stage)
         if isinstance(stage, Search):
-            planned.append(_planned_search(stage, words, start, tuple(starts), images))
+            planned.append(_planned_search(study, stage, words, start, tuple(starts), images))
+            if found := planned[-1].ends:
+                ends[stage.name] = dict.fromkeys(found, (stage.name,))
+                assumed[stage.name] = found[0] if images.hindrance(study, stage, start) else start
             continue
         ends[stage.name] = _distinct(_reach(stage, starts, images))
         cells = tuple((cell, _built(stage, cell, (), images)) for cell in stage.cells(start))
         trials = [cell.trial for cell, _ in cells]
         assumed[stage.name] = start if start in trials else trials[-1]
-        planned.append(PlannedStage(stage, words, cells, tuple(ends[stage.name])))
+        some = not study.is_foreseeable(stage)
+        planned.append(PlannedStage(stage, words, cells, tuple(ends[stage.name]), some=some))
     return planned
 
 
@@ -130,7 +141,7 @@ def _distinct(reached: Mapping[Trial, Winners]) -> dict[Trial, Winners]:
 
 
 def _planned_search(
-    stage: Search, words: str, start: Trial, starts: tuple[Trial, ...], images: _Images
+    study: Study, stage: Search, words: str, start: Trial, starts: tuple[Trial, ...], images: _Images
 ) -> PlannedStage:
     stage.check(start)
     found = buildable(stage.space, start, images.shape, images.classes)
@@ -140,7 +151,24 @@ def _planned_search(
     share = f"{100 * found.share:.0f} % of which can be built"
     about = f"{stage.trials} trials by {stage.sampler}, {stage.rule}; {size}, {share}{_bounded(stage, start, images)}"
     space = tuple(stage.space.describe())
-    return PlannedStage(stage, words, reachable=starts, space=space, about=about, to_draw=stage.trials)
+    plan = PlannedStage(stage, words, reachable=starts, space=space, about=about, to_draw=stage.trials)
+    return _followed(plan, study, start, images) if study.after(stage) else plan
+
+
+def _followed(plan: PlannedStage, study: Study, start: Trial, images: _Images) -> PlannedStage:
+    """Return a search's plan with where it may end, as stages start there. Raises UserError where none can."""
+    search = plan.stage
+    assert isinstance(search, Search)  # noqa: S101 (for the type)
+    for number, values in enumerate(search.first, start=1):
+        if images.can_build(trial := start.with_values(values)) and (why := images.hindrance(study, search, trial)):
+            raise UserError(f"search {search.name}: point {number} of those to try first does not do: {why}")
+    found = search_ends(study, search, start, images.shape, images.classes)
+    if not found.trials:
+        raise UserError(
+            f"search {search.name}: no point was found from which all that follows can be built: {found.reason}"
+        )
+    about = f"{plan.about}; from {100 * found.share:.0f} % of these all that follows can be built"
+    return replace(plan, about=about, ends=found.trials)
 
 
 def _bounded(stage: Search, start: Trial, images: _Images) -> str:

@@ -278,6 +278,7 @@ def _to_confirm(run: SearchRun) -> list[Draw]:
         bad = [draw for draw in run.draws.values() if diverged(draw.reason)]
         several = len(run.stage.objectives) > 1
         chosen = chosen[:count] if several else candidates(run.stage.space, chosen, bad, count)
+        run.screening.decisions.append({"decision": "confirm", "numbers": [draw.number for draw in chosen]})
     for draw in chosen:
         draw.among = among
     return chosen

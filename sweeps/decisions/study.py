@@ -32,8 +32,7 @@ class Study:
     """A chain of stages.
 
     Raises UserError where a name could not be a file's, two stages share one, one has that of the recheck, a stage is
-    empty, or a start is not an earlier stage. No stage starts from a search: its winner could be anything, so that
-    nothing after it could be checked beforehand.
+    empty, or a start is not an earlier stage.
     """
 
     name: str
@@ -68,11 +67,6 @@ class Study:
             if isinstance(stage.start, str) and stage.start not in earlier:
                 near = suggest(stage.start, earlier)
                 raise UserError(f"stage {stage.name} starts from {stage.start!r}, which is not an earlier stage{near}")
-            parent = self.parent(stage)
-            if parent and earlier[parent].open_ended:
-                raise UserError(
-                    f"stage {stage.name} starts from {parent}, but must not: no plan can know where a search ends"
-                )
             earlier[stage.name] = stage
         if self.recheck and RECHECK in earlier:
             raise UserError(f"study {self.name} has a stage named {RECHECK!r}, but its own recheck has that name")
@@ -88,7 +82,7 @@ class Study:
     @property
     def lineage(self) -> list[Stage]:
         """The grids that start from the baseline, or from the winner of such a one."""
-        grids = (stage for stage in self.stages if isinstance(stage, Stage))
+        grids = (stage for stage in self.stages if isinstance(stage, Stage) and self.is_foreseeable(stage))
         return [stage for stage in grids if self.base(self.path(stage)[0]) == self.baseline]
 
     @property
@@ -108,6 +102,14 @@ class Study:
         parent = self.parent(stage)
         before = next((each for each in self.stages if each.name == parent), None)
         return (*self.path(before), stage) if before else (stage,)
+
+    def after(self, stage: AnyStage) -> list[Declared]:
+        """Return the stages that start from a stage's winner."""
+        return [each for each in self.stages if self.parent(each) == stage.name]
+
+    def is_foreseeable(self, stage: Declared) -> bool:
+        """Tell whether all starts that a stage could have are known beforehand: none after a search is."""
+        return not any(each.open_ended for each in self.path(stage)[:-1])
 
     def base(self, stage: AnyStage) -> Trial:
         """Return the start of a stage without a parent."""

@@ -14,6 +14,7 @@ from sweeps.decisions.records import Task, Terms
 from sweeps.decisions.stages import AnyStage, Cell, Recheck
 from sweeps.decisions.study import Study
 from trainables.config import Trial
+from trainables.errors import UserError
 from trainables.history import History
 from trainables.plan import effort, plan_of
 
@@ -89,8 +90,16 @@ class Urgency:
 
 
 def _foreseen(stage: AnyStage, base: Trial, terms: Terms) -> dict[str, Trial]:
-    """Return a stage's trials from the baseline, by key; of a recheck only how many there are is known."""
-    trials = stage.foreseen(base) or []
+    """Return a stage's trials from the baseline, by key; of a recheck only how many there are is known.
+
+    None where they cannot be built from there, as they need not be where a search comes before.
+    """
+    try:
+        trials = stage.foreseen(base) or []
+        for trial in trials:
+            plan_of(trial, terms.image_shape, terms.classes)
+    except UserError:
+        return {}
     if isinstance(stage, Recheck):
         return {f"{stage.name} {number}": trial for number, trial in enumerate(trials)}
     return {terms.key(trial): trial for trial in trials}

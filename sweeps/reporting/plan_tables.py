@@ -36,7 +36,8 @@ def print_plan(outline: Outline, console: Console) -> None:
     study, planned, seeds, early_stopping, where, memory = outline
     print_headline(study, planned, seeds, early_stopping, memory, console)
     console.print(f"Trials run {where}.", highlight=False, soft_wrap=True)
-    reachable = len({trial.key({}) for entry in planned if entry.cells for trial in entry.reachable})
+    laid_out = [entry for entry in planned if entry.cells and not entry.some]
+    reachable = len({trial.key({}) for entry in laid_out for trial in entry.reachable})
     if reachable:
         console.print(f"All {reachable} trials that any winners could lead to can be built.", highlight=False)
     for stage in planned:

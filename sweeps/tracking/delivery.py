@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING
 from sweeps.decisions.status import Status
 from sweeps.tracking.artifacts import Artifacts, folder_of
 from sweeps.tracking.connection import is_refusal, one_line
+from sweeps.tracking.entry import PARENT, continued
 from sweeps.tracking.origin import data_input
 from sweeps.tracking.runs import MLFLOW_STATUS, Runs, is_ahead
 from sweeps.tracking.sending import Sending
 from sweeps.tracking.shared import Shared, Tracked
 from sweeps.tracking.snapshot import NEWEST, STATES, next_slot, place
 from sweeps.tracking.spool import About, Line, Standing
-from sweeps.tracking.stage_runs import PARENT
 from sweeps.tracking.store import TAG_LENGTH, Store
 from sweeps.tracking.summary import STEP, Values, withdrawn
 from trainables.snapshot import CURVES, STATE
@@ -219,6 +219,7 @@ class Delivery:
                 trial.sent.standing = standing
             return run
         run_id = run.info.run_id
+        tags = continued(run.data.tags, tags)
         if run.info.experiment_id != self.runs.experiment(about.experiment):
             tags.pop(PARENT, None)  # its parent would be in another experiment
         self.sending.send([RunTag(*tag) for tag in tags.items()], lambda some: client.log_batch(run_id, tags=some))

@@ -11,6 +11,8 @@ from sweeps.decisions.dimensions import Choice, Dimension, Real
 from sweeps.decisions.space import Space
 from trainables.config import CNN, Trial
 
+PARENT = "mlflow.parentRunId"
+PLACE = ("stage", "value", PARENT)  # the tags that say where a trial belongs
 BETWEEN = re.compile("(?<=[^e])-")  # a tuple's entries; the dash of 1e-05 is none
 
 
@@ -22,6 +24,15 @@ class Entry:
     params: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     run_id: str | None = None
+
+
+def continued(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags that a run with those of `before` is to have as a trial goes on in it.
+
+    What a search drew stays its own, and among its trials, as it goes on from them; a grid may go on with it too.
+    """
+    stays = "draw" in before and "draw" not in now
+    return {**now, **{name: before[name] for name in PLACE if stays and name in before}}
 
 
 def params(trial: Trial) -> dict[str, str | int | float | bool]:

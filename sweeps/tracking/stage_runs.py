@@ -16,12 +16,12 @@ from pathlib import Path
 from sweeps.decisions.records import StageResult
 from sweeps.tracking import origin, views
 from sweeps.tracking.connection import is_refusal, pages
+from sweeps.tracking.entry import PARENT
 from sweeps.tracking.spool import milliseconds
 from sweeps.tracking.store import Store
 from sweeps.tracking.summary import STEP, summary
 from trainables.errors import UserError
 
-PARENT = "mlflow.parentRunId"
 STAGE = "stage_run"  # the tag: of which stage it is the run
 STAGES = "stages"  # the tag of a trial that several have: their names
 NOTE = "mlflow.note.content"  # the tag: its description

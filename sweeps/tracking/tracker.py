@@ -20,7 +20,7 @@ from pathlib import Path
 from sweeps.decisions.status import Status
 from sweeps.tracking.connection import import_mlflow, is_refusal, one_line
 from sweeps.tracking.delivery import Uploader
-from sweeps.tracking.entry import Entry
+from sweeps.tracking.entry import Entry, continued
 from sweeps.tracking.findings import deliver_findings, findings_in
 from sweeps.tracking.runs import MLFLOW_STATUS
 from sweeps.tracking.shared import Shared, Tracked
@@ -90,8 +90,10 @@ class Tracker:
         with self._shared.lock:
             before = self._shared.trials.get(key)
             run_id = entry.run_id or (before.known_run if before else None)
-            tags, dataset = dict(entry.tags), self.dataset
-            about = About(key, self.experiment, entry.name, params, tags, run_id, now, worker, dataset)
+            dataset = self.dataset
+            # of what was said of it before MLflow may have nothing yet
+            tags = {**before.kept.about.tags, **continued(before.kept.about.tags, entry.tags)} if before else entry.tags
+            about = About(key, self.experiment, entry.name, params, dict(tags), run_id, now, worker, dataset)
             trial = before or Tracked(Spooled(self.spool / key, about, standing), new=run_id is None)
             self._shared.news(trial)
             trial.kept.about, trial.kept.standing, trial.kept.left = about, standing, False

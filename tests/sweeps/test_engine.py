@@ -274,6 +274,26 @@ def test_a_trial_that_fails_is_shown_with_its_reason_and_the_rest_is_kept(tmp_pa
     assert "Traceback" in Path(error).read_text()
 
 
+def test_a_stage_starts_from_a_searchs_winner_and_trains_nothing_that_is_stored(tmp_path, images):
+    """Another study has trained one of its two trials; the search's only point is its winner, and the other trial."""
+    bench = Bench(tmp_path)
+    base = study(images, epochs=2).baseline
+    four = {"model.channels": 4}
+    bench.run(Study("other", base.with_values(four), (Stage("fc", {"model.fc_layers": (2,)}),)))
+    find = Search("find", Space({"model.channels": Choice((2, 4))}), trials=1, confirm=1, seeds=1, first=(four,))
+    fc = Stage("fc", {"model.fc_layers": (1, 2)})  # the baseline has one
+    hunt = Study("small", base, (find, fc))
+    status, said = bench.run(hunt)
+    assert status == 0, said
+    assert "1 trials run, 1 taken from earlier runs" in said
+    assert [row["status"] for row in bench.rows("fc")] == ["done", "done"]
+    [run] = bench.runs().values()
+    assert (run.data.tags["stage"], run.data.tags["among"]) == ("find", "1")
+    report = (tmp_path / "results" / "small" / "report.html").read_bytes()
+    assert "nothing to run: all 2 trials are done already" in bench.run(hunt)[1]
+    assert (tmp_path / "results" / "small" / "report.html").read_bytes() == report
+
+
 def test_a_search_pauses_promotes_confirms_and_goes_on_longer(tmp_path, images):
     bench = Bench(tmp_path)
     space = Space({"model.channels": Choice((2, 3, 4, 6, 8)), "training.lr": Choice((0.001, 0.01, 0.05))})

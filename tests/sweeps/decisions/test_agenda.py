@@ -5,7 +5,7 @@ import pytest
 from sweeps.decisions.agenda import Agenda, keep_failures, searches, under_way
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.records import Drawn, Known
-from sweeps.study import Choice, Search, Space, Stage, Study
+from sweeps.study import Choice, Search, Space, Stage, Study, Whole
 from tests.sweeps.outcomes import expected, history, terms
 from trainables.config import CNN, Training, Trial
 
@@ -154,8 +154,9 @@ FIND = Search(
 BESIDE = Stage("beside", {"training.lr": (0.1, 0.2)}, start=BASE)
 
 
-def agenda_of(*stages, drawn=None, known=None, decided=None, **how):
-    return Agenda(Study("s", BASE, stages), terms(**how), lambda _: None, known, drawn, decided)
+def agenda_of(*stages, drawn=None, known=None, decided=None, look_up=lambda _: {}, **how):
+    study = Study("s", BASE, stages)
+    return Agenda(study, terms(**how), lambda _: None, known, drawn, decided, look_up=look_up)
 
 
 def end(agenda, task, *scores, reason=None):
@@ -343,6 +344,43 @@ def test_a_search_goes_on_from_what_was_drawn_and_stands_alone():
         agenda.advance()
     assert ran == [("find", "#1"), ("beside", "0.1"), ("beside", "0.2")]
     assert [result.stage.name for result in agenda.results] == ["find", "beside"]
+
+
+def searched_and_followed(look_up) -> tuple[Agenda, list]:
+    """A search that draws depths 1 to 3, then kernels of 3 and 7, which three layers cannot have; and what ran."""
+    find = Search("find", Space({"model.conv_layers": Whole(1, 3)}), trials=5, confirm=1, seeds=1, rule="none")
+    agenda = agenda_of(find, Stage("kernel", {"model.kernel": (3, 7)}), look_up=look_up)
+    ran = []
+    while not agenda.over:
+        if task := agenda.next():  # there is none where the search finds that its space is used up
+            ran.append(task)
+            score = 0.1 * task.cell.trial.model.conv_layers
+            agenda.finish(task.key, history([score] * 2, [score] * 2))
+            agenda.advance()
+    return agenda, ran
+
+
+def test_what_follows_a_search_starts_from_its_winner_and_the_search_draws_nothing_that_it_could_not_start_from():
+    _, ran = searched_and_followed(lambda _: {})
+    assert {task.cell.trial.model.conv_layers for task in ran if task.stage == "find"} == {1, 2}
+    assert [task.cell.trial.model for task in ran if task.stage == "kernel"] == [
+        replace(BASE.model, conv_layers=2, kernel=7)
+    ]  # the other one is the winner itself, which has run
+
+
+def test_the_store_is_asked_once_for_what_follows_a_search_and_what_it_has_is_not_run_again():
+    asked = []
+
+    def look_up(keys):
+        asked.append(set(keys))
+        return dict.fromkeys(keys, Known("done", history([0.9, 0.9]), "theirs"))
+
+    agenda, ran = searched_and_followed(look_up)
+    key = BASE.with_values({"model.conv_layers": 2, "model.kernel": 7}).key({})
+    assert asked == [{key}]
+    assert {task.stage for task in ran} == {"find"}
+    assert agenda.reused == [key]
+    assert agenda.results[1].winner.outcome.key == key
 
 
 def test_a_stage_that_is_open_holds_up_a_search():

@@ -100,9 +100,49 @@ def test_of_a_space_without_a_number_of_points_that_is_said():
     assert found.about == "64 trials by tpe, asha; 5,000 points, 100 % of which can be built"
 
 
+def test_a_stage_after_a_search_is_shown_from_where_that_starts_and_reached_from_some_of_where_it_may_end():
+    """A window of 7 does not fit three layers: points with three lead nowhere, one third of those that can be built."""
+    space = Space({"model.conv_layers": Whole(1, 3)})
+    find, kernel = planned(Search("find", space), Stage("kernel", {"model.kernel": (3, 7)}))
+    share = float(re.search(r"built; from (\d+) % of these all that follows can be built$", find.about)[1]) / 100
+    assert abs(share - 2 / 3) < 4 * (2 / 9 / 200) ** 0.5 + 0.005
+    assert {trial.model.conv_layers for trial in find.ends} == {1, 2}
+    assert (find.some, kernel.some, kernel.start) == (False, True, "the winner of find")
+    assert [(cell.trial.model.conv_layers, cell.trial.model.kernel) for cell, _ in kernel.cells] == [(2, 3), (2, 7)]
+    reached = {(trial.model.conv_layers, trial.model.kernel) for trial in kernel.reachable}
+    assert reached == {(layers, kernel) for layers in (1, 2) for kernel in (3, 7)}
+
+
+def test_where_nothing_can_be_built_from_the_start_a_stage_after_a_search_is_shown_from_elsewhere():
+    three = BASE.with_values({"model.conv_layers": 3})
+    space = Space({"model.conv_layers": Whole(1, 3)})
+    _, kernel = planned(Search("find", space), Stage("kernel", {"model.kernel": (3, 7)}), base=three)
+    assert {cell.trial.model.conv_layers for cell, _ in kernel.cells} <= {1, 2}
+
+
+def test_a_search_after_a_search_is_planned_too():
+    space, lr = Space({"model.conv_layers": Whole(1, 3)}), Space({"training.lr": Real(0.1, 1)})
+    first, second = planned(Search("first", space), Search("second", lr))
+    assert set(second.reachable) == set(first.ends)
+
+
 @pytest.mark.parametrize(
     ("stages", "message"),
     [
+        (
+            [Search("find", SPACE), Stage("kernel", {"model.kernel": (3, 40)})],
+            (
+                "search find: no point was found from which all that follows can be built: from there stage kernel, "
+                "40, cannot be built: conv1 cannot be built: .*"
+            ),
+        ),
+        (
+            [
+                Search("find", SPACE, first=({"model.conv_layers": 3, "model.kernel": 3},)),
+                Stage("kernel", {"model.kernel": (3, 7)}),
+            ],
+            ("search find: point 1 of those to try first does not do: from there stage kernel, 7, cannot be built: .*"),
+        ),
         (
             [Stage("kernel", {"model.kernel": (3, 40)})],
             "stage kernel, 40: conv1 cannot be built: its 40×40 window does not fit the 32×32 map padded by 0",

@@ -18,7 +18,7 @@ import pytest
 from sweeps.decisions.status import Status
 from sweeps.tracking import delivery
 from sweeps.tracking.artifacts import Artifacts
-from sweeps.tracking.entry import Entry
+from sweeps.tracking.entry import PARENT, Entry
 from sweeps.tracking.origin import data_set
 from sweeps.tracking.store import Store
 from sweeps.tracking.tracker import Tracker, deliver
@@ -80,6 +80,23 @@ def test_a_given_run_is_continued_and_repeated_epochs_add_nothing(
     stored = store.trials([KEY])[KEY]
     assert (stored.status, stored.reason, stored.experiment) == ("running", None, "study")
     assert points(store, "loss") == [(1, 1.0), (2, 0.5), (3, 0.25)]
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_what_a_search_drew_stays_among_its_trials_where_a_grid_goes_on_with_it(
+    drawn: bool, tracker: Callable[..., Tracker], store: Store
+) -> None:
+    draw = {"number": "3", "attempt": "4", "draw": "{}"} if drawn else {}
+    first = {"stage": "find", "value": "#3", PARENT: "a", "device": "cpu"}
+    second = {"stage": "kernel", "value": "7", PARENT: "b", "device": "gpu"}
+    for tags in (first | draw, second):
+        writer = tracker()
+        writer.start(KEY, Entry("find: #3", {}, tags, None))
+        writer.finish(KEY, Status.DONE)
+        assert writer.drain(20) == []
+    tags = run_of(store).data.tags
+    kept = (first if drawn else second) | draw | {"device": "gpu"}
+    assert {name: tags.get(name) for name in kept} == kept
 
 
 def test_a_mean_that_seeds_added_later_change_is_written_again_and_is_the_newest(

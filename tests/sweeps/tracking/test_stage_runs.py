@@ -15,7 +15,8 @@ from sweeps.decisions.stages import Stage
 from sweeps.decisions.status import Status
 from sweeps.decisions.winner import choose
 from sweeps.tracking import origin, views
-from sweeps.tracking.stage_runs import PARENT, files_of, fill, parents
+from sweeps.tracking.entry import PARENT
+from sweeps.tracking.stage_runs import files_of, fill, parents
 from sweeps.tracking.store import Store
 from sweeps.tracking.tracker import Tracker
 from tests.sweeps.outcomes import outcome
