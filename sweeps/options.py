@@ -216,7 +216,8 @@ def _add_extent(parser: Parser, stages: Sequence[str]) -> None:
     parser.add_number("--budget", "end after N epochs, each of one trial with one seed, likewise")
     enough = (
         "end once a trial's validation score, of several seeds, has its interval above this fraction; or `decided`: "
-        "after the first three seeds only those trials of a grid get more that may be best, until its stage is decided"
+        "after the first three seeds only those trials of a grid, or of a search's candidates, get more that may be "
+        "best, until their stage is decided"
     )
     parser.add_flag("--until", enough, type=score_or_decided, metavar="WHAT")
     parser.add_flag("--fresh", "ignore earlier trials and train everything again", action="store_true")

@@ -21,6 +21,7 @@ from sweeps.decisions.others import Other, learned, learns, lessons
 from sweeps.decisions.outcome import Outcome, diverged
 from sweeps.decisions.records import Decision, Drawn, StageResult, Task
 from sweeps.decisions.screening import Screening
+from sweeps.decisions.seeding import DECIDED, Seeding
 from sweeps.decisions.stages import Search
 from sweeps.decisions.told import Told
 from sweeps.decisions.winner import BEST
@@ -56,10 +57,11 @@ class SearchRun:
         # a search may have had more trials in earlier runs than it is to have now
         trials = max([stage.trials, *(drawn.number + 1 for drawn in earlier)])
         self.screening = Screening(rules.make(stage.rule, start.training.epochs, trials, stage.space), self.draws)
-        self.raced = stage.raced and ledger.terms.winner == BEST  # one by its price is chosen among several in full
+        # one by its price is chosen among several in full, and so are those that are to be told apart
+        self.raced = stage.raced and ledger.terms.winner == BEST and ledger.terms.seeding != DECIDED
         self.confirmation: Confirmation | None = None  # None while trials are screened
         self._waiting: list[tuple[Draw, tuple[int, ...]]] = []  # what is to run next, and its seeds
-        self._recall(earlier)
+        _recall(self, earlier)
         self._made_before = decided if self.draws else ()  # of another search they say nothing
         ledger.reused += [key for key, draw in self.draws.items() if draw.scores]
         self._move_on()
@@ -174,7 +176,8 @@ class SearchRun:
 
     def seeds_of(self, draw: Draw) -> tuple[int, ...]:
         """Return the seeds that a trial is judged by."""
-        return self.seeds if self.confirmation and self.confirmation.takes(draw) else SCREENING
+        taken = self.confirmation and self.confirmation.takes(draw)
+        return self.confirmation.seeds_of(draw) if self.confirmation and taken else SCREENING
 
     def value(self, draw: Draw, objective: str) -> float:
         """Return an objective's value for a trial run in full; see Drawing.value().
@@ -182,41 +185,25 @@ class SearchRun:
         Its score is that of all seeds where it was confirmed with them, else that of the one that it was screened with.
         """
         if objective == "score":
-            return draw.history.cut(self.seeds if self.is_confirmed(draw) else SCREENING, draw.epochs).score()
+            seeds = self.seeds_of(draw) if self.is_confirmed(draw) else SCREENING
+            return draw.history.cut(seeds, draw.epochs).score()
         return self.drawing.value(draw, objective)
 
     def _outcomes(self, draws: Iterable[Draw]) -> list[Outcome]:
         outcome = self.ledger.outcome
         return [outcome(each.cell, each.key, each.history, self.seeds_of(each), each.reason) for each in draws]
 
-    def _recall(self, earlier: Sequence[Drawn]) -> None:
-        rule = self.screening.rule
-        reached: dict[int, Mapping[int, float]] = {}
-        points: dict[int, Mapping[str, Any]] = {}
-        for drawn in sorted(earlier, key=lambda drawn: drawn.number):
-            draw = self.drawing.recall(drawn, self.ledger.known.get(drawn.key))
-            if draw is None:
-                continue
-            draw.reason = self.ledger.dropped.get(draw.key, draw.reason)
-            if draw.reason:
-                rule.first(draw.number, draw.values)
-                rule.drop(draw.number)
-            elif draw.scores:
-                reached[draw.number], points[draw.number] = draw.scores, draw.values
-            else:
-                self.screening.begin(draw)
-                self._waiting.append((draw, SCREENING))
-        rules.resume(rule, reached, points)
-
     def _move_on(self) -> None:
         """When nothing is left to screen, have the best confirmed."""
         if not self.confirmation:
             if self.drawing.running or self.ready():
                 return
-            epochs = self.drawing.start.training.epochs
-            self.confirmation = Confirmation(_to_confirm(self), self.seeds, epochs, raced=self.raced)
-        lined_up = [draw for draw, _ in self._waiting]
-        self._waiting += [(draw, self.seeds) for draw in self.confirmation.due() if draw not in lined_up]
+            self.confirmation = _confirmation(self)
+        while True:
+            lined_up, seeds_of = [draw for draw, _ in self._waiting], self.confirmation.seeds_of
+            self._waiting += [(draw, seeds_of(draw)) for draw in self.confirmation.due() if draw not in lined_up]
+            if self._waiting or self.drawing.running or not _give_seeds(self, self.confirmation):
+                return
 
     def _new(self) -> Draw | None:
         """Draw a new trial where there are not enough; one to run on where the space turns out to hold no more."""
@@ -265,6 +252,41 @@ def teach(run: SearchRun, others: Sequence[Other]) -> None:
 def tasks(run: SearchRun) -> list[Task]:
     """Return the trials that a search has drawn so far, as they are screened."""
     return [_task(run, draw, SCREENING) for draw in run.draws.values()]
+
+
+def _recall(run: SearchRun, earlier: Sequence[Drawn]) -> None:
+    """Take over what earlier runs drew, with how far it has come."""
+    rule = run.screening.rule
+    reached: dict[int, Mapping[int, float]] = {}
+    points: dict[int, Mapping[str, Any]] = {}
+    for drawn in sorted(earlier, key=lambda drawn: drawn.number):
+        draw = run.drawing.recall(drawn, run.ledger.known.get(drawn.key))
+        if draw is None:
+            continue
+        draw.reason = run.ledger.dropped.get(draw.key, draw.reason)
+        if draw.reason:
+            rule.first(draw.number, draw.values)
+            rule.drop(draw.number)
+        elif draw.scores:
+            reached[draw.number], points[draw.number] = draw.scores, draw.values
+        else:
+            run.screening.begin(draw)
+            run._waiting.append((draw, SCREENING))
+    rules.resume(rule, reached, points)
+
+
+def _confirmation(run: SearchRun) -> Confirmation:
+    how = Seeding(run.seeds, DECIDED) if run.ledger.terms.seeding == DECIDED else None
+    epochs = run.drawing.start.training.epochs
+    return Confirmation(_to_confirm(run), run.seeds, epochs, raced=run.raced, seeding=how)
+
+
+def _give_seeds(run: SearchRun, to: Confirmation) -> bool:
+    """Give one more seed to each trial that may be best, where they come one by one; return whether any has got one."""
+    if to.seeding is None:
+        return False
+    outcomes = [run.ledger.outcome(d.cell, d.key, d.history, to.seeds_of(d), d.reason) for d in to.candidates]
+    return bool(to.seeding.further(outcomes, run.ledger.terms.yardstick))
 
 
 def _to_confirm(run: SearchRun) -> list[Draw]:

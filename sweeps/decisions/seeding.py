@@ -1,4 +1,6 @@
-"""How many of its seeds each trial of a grid is given, where they go to what would decide most. Pure.
+"""How many of its seeds each trial is given, where they go to what would decide most. Pure.
+
+The trials are those of a grid, or a search's candidates (confirmation.py), which do not race then.
 
 Every trial first gets FIRST seeds. Then those that may be best get one more at a time, until one is left, or all that
 are left are told within TIE of each other. Who was stopped early, has failed or is behind gets none: more of its seeds

@@ -11,7 +11,7 @@ from sweeps.decisions.bounds import in_words
 from sweeps.decisions.contest import Contest
 from sweeps.decisions.drawing import Draw
 from sweeps.decisions.importance import importance
-from sweeps.decisions.labels import brief, listed
+from sweeps.decisions.labels import brief, counted, listed
 from sweeps.decisions.rules import DRAWING
 from sweeps.decisions.search_run import SearchRun
 from sweeps.decisions.stages import Search
@@ -224,9 +224,9 @@ def outlook(search: SearchRun, spent: int) -> list[str]:
 
 def confirmation(search: SearchRun) -> list[str]:
     """Return who was let go in the race, and who was confirmed."""
-    seeds = f"{len(search.seeds)} seeds" if len(search.seeds) > 1 else "1 seed"
     candidates = search.confirmed or ()
     confirmed = [draw.cell.label for draw in filter(search.is_confirmed, candidates)]
+    seeds = seeds_in_words(search)
     let_go = [
         f"{draw.cell.label} after epoch {epoch} (standing at {100 * own:.1f} %, the best at {100 * best:.1f} %)"
         for draw, epoch, own, best in (search.confirmation.let_go() if search.confirmation else ())
@@ -235,6 +235,13 @@ def confirmation(search: SearchRun) -> list[str]:
     ranked = "this one is" if let_go and len(confirmed) == 1 else "these are"
     done = f"Confirmed in full with {seeds}: {', '.join(confirmed) or 'none'}. Only {ranked} ranked."
     return [*([race] if let_go else []), done]
+
+
+def seeds_in_words(search: SearchRun) -> str:
+    """Return how many seeds those confirmed have: `3 seeds`, or `3 to 7 seeds` where they come one by one."""
+    each = [len(search.seeds_of(draw)) for draw in filter(search.is_confirmed, search.confirmed or ())]
+    fewest, most = min(each, default=len(search.seeds)), max(each, default=len(search.seeds))
+    return counted(most, "seed") if fewest == most else f"{fewest} to {counted(most, 'seed')}"
 
 
 def bounded(search: SearchRun) -> list[str]:

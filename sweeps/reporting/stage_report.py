@@ -14,7 +14,7 @@ from sweeps.decisions.search_run import SearchResult
 from sweeps.decisions.stages import Recheck
 from sweeps.decisions.status import Status
 from sweeps.reporting.effects import effects_sentences, effects_table
-from sweeps.reporting.leaderboard import BEYOND, account, in_full, left_out, page_tables, search_tables
+from sweeps.reporting.leaderboard import BEYOND, account, in_full, left_out, page_tables, search_tables, seeds_in_words
 from sweeps.reporting.material import Material
 from sweeps.reporting.recheck_words import recheck_sentences
 from sweeps.reporting.short_tables import BEST, MOST_ROWS, WORST, best_and_worst, short_table
@@ -210,7 +210,7 @@ class SearchReport(StageReport):
 
     def spread(self, seeds: str) -> str:  # noqa: ARG002
         """Say what the curves are means of."""
-        return f"{len(self.search.seeds)} seeds (mean, band ± 1 sd) of those confirmed, 1 of the others"
+        return f"{seeds_in_words(self.search)} (mean, band ± 1 sd) of those confirmed, 1 of the others"
 
     def short(self, material: Material) -> list[Table]:  # noqa: ARG002
         """Return the leaderboard, what its first trials drew, and the Pareto front."""

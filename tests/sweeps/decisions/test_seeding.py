@@ -9,7 +9,7 @@ from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.records import Known
 from sweeps.decisions.seeding import CONTESTED, DECIDED, FIRST, Seeding, contested
 from sweeps.decisions.status import Status
-from sweeps.study import Stage, Study
+from sweeps.study import Choice, Search, Space, Stage, Study
 from tests.sweeps.outcomes import draws, marked, record, terms
 from trainables.config import CNN, Training, Trial
 from trainables.history import History
@@ -76,10 +76,10 @@ def test_more_looks_need_a_clearer_lead():
 class Scene:
     """A study of trials of one epoch, whose scores are made up by their learning rate and seed."""
 
-    def __init__(self, how, scores, known=None, seeds=SEEDS, study=STUDY):
+    def __init__(self, how, scores, known=None, seeds=SEEDS, study=STUDY, drawn=None):
         self.scores, self.ran, self.terms = scores, [], replace(terms(seeds, images=2000), seeding=how)
         self.known = dict(known or {})
-        self.agenda = Agenda(study, self.terms, lambda _: None, known)
+        self.agenda = Agenda(study, self.terms, lambda _: None, known, drawn)
 
     def history(self, lr, seeds):
         at = list(self.scores).index(lr)
@@ -92,8 +92,10 @@ class Scene:
             most -= 1
             lr = task.cell.trial.training.lr
             self.ran.append((lr, task.seeds))
-            outcome = self.agenda.finish(task.key, self.history(lr, task.seeds))
-            self.known[task.key] = Known(outcome.status, outcome.history, "run")
+            seeds = (0, *task.seeds) if task.drawn else task.seeds  # the one that screened it stays
+            whole = self.history(lr, seeds)
+            outcome = self.agenda.finish(task.key, whole)
+            self.known[task.key] = Known(outcome.status, whole, "run")
             self.agenda.advance()
         return self
 
@@ -181,3 +183,49 @@ def test_a_trial_that_fails_with_a_later_seed_is_failed_and_the_stage_decided_wi
     [result] = scene.agenda.results
     assert scene.agenda.outcomes[task.key].status == Status.FAILED
     assert result.winner.outcome.key != task.key
+
+
+FIND = Search(
+    "find",
+    Space({"training.lr": Choice(tuple(UNEQUAL))}),
+    trials=3,
+    sampler="grid",
+    rule="none",
+    confirm=3,
+    seeds=3,
+)
+FOUND = Study("s", STUDY.baseline, (FIND,))
+
+
+def test_a_search_confirms_without_a_race_with_seeds_that_go_one_by_one_to_those_that_may_be_best():
+    """It screens with seed 0; five are left to confirm."""
+    scene = Scene(DECIDED, UNEQUAL, seeds=SEEDS[:5], study=FOUND).run()
+    assert sorted(scene.ran[:3]) == [(lr, (0,)) for lr in UNEQUAL]
+    assert sorted(scene.ran[3:6]) == [(lr, (1, 2, 3)) for lr in UNEQUAL]
+    assert [sorted(scene.ran[at : at + 2]) for at in (6, 8)] == [
+        [(lr, (1, 2, 3, *more)) for lr in (0.1, 0.2)] for more in ((4,), (4, 5))
+    ]
+    assert len(scene.ran) == 10
+    result = scene.agenda.results[0]
+    assert {each.history.seeds for each in result.outcomes[:2]} == {(1, 2, 3, 4, 5)}
+    assert result.outcomes[2].history.seeds == (1, 2, 3)
+    assert result.winner.outcome is result.outcomes[0]
+    assert len(result.winner.contest.compared) == 3
+
+
+def test_a_search_that_is_decided_at_once_gives_no_more_seeds_and_with_a_bound_it_races():
+    apart = {0.1: 0.95, 0.2: 0.55, 0.3: 0.5}
+    scene = Scene(DECIDED, apart, seeds=SEEDS[:5], study=FOUND).run()
+    assert len(scene.ran) == 6
+    raced = Scene(CONTESTED, apart, seeds=SEEDS[:5], study=FOUND).run()
+    assert raced.ran[3:] == [(lr, (1, 2, 3, 4, 5)) for lr in apart]  # of one epoch there are no laps
+
+
+@pytest.mark.parametrize("after", range(3, 10))
+def test_a_search_that_broke_off_gives_the_same_seeds(after):
+    whole = Scene(DECIDED, UNEQUAL, seeds=SEEDS[:5], study=FOUND).run()
+    scene = Scene(DECIDED, UNEQUAL, seeds=SEEDS[:5], study=FOUND).run(most=after)
+    drawn = {"find": [task.drawn for task in scene.agenda.tasks.values()]}
+    again = Scene(DECIDED, UNEQUAL, scene.known, SEEDS[:5], FOUND, drawn).run()
+    assert sorted(scene.ran + again.ran) == sorted(whole.ran)
+    assert again.agenda.over
