@@ -81,16 +81,17 @@ class Ledger:
 
     def note(self, outcome: Outcome) -> None:
         """Take what a trial came to; it replaces what it came to before. The panel asks for the counts all the time."""
-        if outcome.key in self.outcomes:
-            self.forget(outcome.key)
+        self.forget(outcome.key)
         self.outcomes[outcome.key] = outcome
         self.counts[outcome.status] += 1
         if outcome.status == Status.DONE and (self.best is None or outcome.score > self.best.score):
             self.best = outcome
 
     def forget(self, key: str) -> None:
-        """Take a trial's outcome back: it runs again."""
-        gone = self.outcomes.pop(key)
+        """Take a trial's outcome back, where it has one: it runs again."""
+        gone = self.outcomes.pop(key, None)
+        if gone is None:
+            return
         self.counts[gone.status] -= 1
         if self.best and self.best.key == key:
             full = (outcome for outcome in self.outcomes.values() if outcome.status == Status.DONE)

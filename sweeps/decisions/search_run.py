@@ -101,7 +101,7 @@ class SearchRun:
             return None
         draw, seeds = self._waiting.pop(0)
         self.drawing.begin(draw)
-        self.ledger.outcomes.pop(draw.key, None)  # it may have been paused before
+        self.ledger.forget(draw.key)  # it may have been paused before
         self.ledger.tasks[draw.key] = _task(self, draw, seeds)
         return self.ledger.tasks[draw.key]
 

@@ -21,7 +21,7 @@ from trainables.history import History
 def test_a_search_screens_all_confirms_the_best_and_ranks_only_these(rule, width):
     cluster = Cluster(search(rule=rule), width)
     outcomes = cluster.result.outcomes
-    assert len(outcomes) == 12
+    assert len(outcomes) == cluster.agenda.ledger.counts.total() == 12
     confirmed = [outcome for outcome in outcomes if len(outcome.history.seeds) == 2]
     assert outcomes[:2] == tuple(sorted(confirmed, key=lambda outcome: -outcome.score))
     assert {outcome.key for outcome in confirmed} == {draw.key for draw in cluster.search.confirmed}
@@ -369,7 +369,7 @@ def test_by_asha_trials_pause_and_the_best_third_runs_on():
         task = run.next()
         assert run.draws[task.key].running
         assert run.goes_on(task.key, 1, score) is False
-        run.ledger.outcomes[task.key] = "paused"
+        run.ledger.note(replace(outcome("paused", [score], status="censored"), key=task.key))
         run.ended(task.key, history([score]), None)
         assert run.draws[task.key].state == Status.CENSORED
         assert len(run.decisions) == 2 * n + 2
