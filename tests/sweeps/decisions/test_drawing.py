@@ -28,6 +28,19 @@ def drawing(space=SPACE, base=BASE, image_shape=(3, 32, 32), **how) -> Drawing:
     )
 
 
+def test_what_hinders_a_trial_keeps_it_from_being_drawn_also_as_the_first():
+    def hinders(trial: Trial) -> str | None:
+        return "two do not do" if trial.model.conv_layers == 2 else None
+
+    stage = Search("find", SPACE, trials=10, sampler="grid", rule="none", first=(GRID[2],))
+    found = Drawing(stage, BASE, terms(), hinders=hinders)
+    assert [found.allows(point) for point in GRID] == [True, True, False, False]
+    assert found.wrong_with(GRID[2]) == "two do not do"
+    drawn = [made.values for made in iter(found.new, None)]
+    assert drawn == GRID[:2]
+    assert [why for _, why in found.unbuildable] == ["two do not do"]
+
+
 def draw() -> Draw:
     return Draw(0, 0, {}, Cell("#0", (0,), BASE), "key")
 

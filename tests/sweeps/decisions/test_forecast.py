@@ -97,6 +97,12 @@ def test_the_best_together_begin_with_the_best_expected_and_go_on_with_what_rais
     assert sorted(found.best_together(9)) == list(range(5))  # the sixth has no score
 
 
+def test_where_no_other_can_be_better_each_is_taken_once_all_the_same():
+    """All ran in full, the first one far ahead."""
+    found = made([{9: 0.9}, *({9: 0.1 + row / 1000} for row in range(5))])
+    assert sorted(found.best_together(6)) == list(range(6))
+
+
 def test_scores_above_the_median_set_the_scale_and_those_far_below_are_drawn_in():
     """The median is 0.8; above it are 0.9 and 1, 0.1 and 0.2 away: their root mean square is 0.158."""
     scale = math.sqrt((0.1**2 + 0.2**2) / 2)

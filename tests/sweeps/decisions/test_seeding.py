@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.agenda import Agenda, searches
 from sweeps.decisions.ahead import of_study
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.records import Known
@@ -213,10 +213,23 @@ def test_a_search_confirms_without_a_race_with_seeds_that_go_one_by_one_to_those
     assert len(result.winner.contest.compared) == 3
 
 
+def test_while_a_candidate_runs_no_more_seeds_are_given():
+    scene = Scene(DECIDED, UNEQUAL, seeds=SEEDS[:5], study=FOUND).run(most=3)
+    tasks = [scene.agenda.next() for _ in range(3)]
+    for task in tasks[:2]:
+        scene.agenda.finish(task.key, scene.history(task.cell.trial.training.lr, (0, *task.seeds)))
+        scene.agenda.advance()
+    assert scene.agenda.next() is None
+    scene.agenda.finish(tasks[2].key, scene.history(tasks[2].cell.trial.training.lr, (0, *tasks[2].seeds)))
+    assert scene.agenda.next().seeds == (1, 2, 3, 4)
+
+
 def test_a_search_that_is_decided_at_once_gives_no_more_seeds_and_with_a_bound_it_races():
     apart = {0.1: 0.95, 0.2: 0.55, 0.3: 0.5}
     scene = Scene(DECIDED, apart, seeds=SEEDS[:5], study=FOUND).run()
     assert len(scene.ran) == 6
+    assert not searches(Scene(DECIDED, apart, study=FOUND).agenda)[0][1].raced
+    assert searches(Scene(CONTESTED, apart, study=FOUND).agenda)[0][1].raced
     raced = Scene(CONTESTED, apart, seeds=SEEDS[:5], study=FOUND).run()
     assert raced.ran[3:] == [(lr, (1, 2, 3, 4, 5)) for lr in apart]  # of one epoch there are no laps
 

@@ -5,7 +5,7 @@ import pytest
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.records import Known
 from sweeps.decisions.urgency import Urgency
-from sweeps.study import Stage, Study
+from sweeps.study import Search, Space, Stage, Study, Whole
 from tests.sweeps.outcomes import history, terms
 from trainables.config import CNN, Training, Trial
 from trainables.plan import effort, plan
@@ -82,3 +82,12 @@ def test_the_pace_of_what_is_measured_is_that_of_the_rest():
     urgency.learn(BASE, history())
     assert urgency._epoch(wide) == pytest.approx(12)
     assert urgency._epoch(BASE) == pytest.approx(12 * epoch() / epoch(channels=64))
+
+
+def test_what_cannot_be_built_from_the_baseline_is_not_foreseen():
+    """A search comes before it, whose winner it starts from: a 33×33 window fits no image."""
+    find = Search("find", Space({"model.channels": Whole(4, 8)}))
+    study = Study("s", BASE, (find, Stage("kernel", {"model.kernel": (3, 33)}), POOL))
+    urgency = Urgency(study, terms())
+    assert urgency.foreseen["kernel"] == {}
+    assert len(urgency.foreseen["pool"]) == 2

@@ -82,18 +82,23 @@ def test_a_given_run_is_continued_and_repeated_epochs_add_nothing(
     assert points(store, "loss") == [(1, 1.0), (2, 0.5), (3, 0.25)]
 
 
+@pytest.mark.parametrize("commands", [1, 2])
 @pytest.mark.parametrize("drawn", [True, False])
 def test_what_a_search_drew_stays_among_its_trials_where_a_grid_goes_on_with_it(
-    drawn: bool, tracker: Callable[..., Tracker], store: Store
+    drawn: bool, commands: int, tracker: Callable[..., Tracker], store: Store
 ) -> None:
+    """In a next command, or in the same one, before MLflow has got anything of the first."""
     draw = {"number": "3", "attempt": "4", "draw": "{}"} if drawn else {}
     first = {"stage": "find", "value": "#3", PARENT: "a", "device": "cpu"}
     second = {"stage": "kernel", "value": "7", PARENT: "b", "device": "gpu"}
+    writer = tracker()
     for tags in (first | draw, second):
-        writer = tracker()
         writer.start(KEY, Entry("find: #3", {}, tags, None))
         writer.finish(KEY, Status.DONE)
-        assert writer.drain(20) == []
+        if commands == 2:
+            assert writer.drain(20) == []
+            writer = tracker()
+    assert writer.drain(20) == []
     tags = run_of(store).data.tags
     kept = (first if drawn else second) | draw | {"device": "gpu"}
     assert {name: tags.get(name) for name in kept} == kept

@@ -7,7 +7,7 @@ import pytest
 
 from sweeps import search
 from sweeps.study import Choice, Each, Real, Space, When, Whole
-from sweeps.tracking.entry import Entry, params, point
+from sweeps.tracking.entry import PARENT, Entry, continued, params, point
 from trainables.config import CNN, Training, Trial
 
 
@@ -101,3 +101,12 @@ def test_params_that_somebody_damaged_are_no_point():
     assert point(FORMS, Trial(), whole) is not None
     for name, text in (("conv_layers", "two"), ("conv_layers", "2-3"), ("kernel", "3"), ("weight_decay", "nan")):
         assert point(FORMS, Trial(), whole | {name: text}) is None
+
+
+def test_a_run_that_a_search_drew_stays_where_it_was_unless_another_search_draws_it():
+    drew = {"stage": "find", "value": "#3", PARENT: "a", "draw": "{}", "device": "cpu"}
+    grid = {"stage": "fc", "value": "2", PARENT: "b", "device": "gpu"}
+    assert continued(drew, grid) == {"stage": "find", "value": "#3", PARENT: "a", "device": "gpu"}
+    assert continued(grid, drew) == drew
+    assert continued(drew, grid | {"draw": "[]"}) == grid | {"draw": "[]"}
+    assert continued({"draw": "{}"}, grid) == grid  # of one without a place there is none to keep
