@@ -1,11 +1,12 @@
 """What a study of very many trials costs: a straight line through several sizes, for the command that runs them, for
 the same command again, and for the processor time of each part; and the driver's memory.
 
-    python -m tests.benchmarks.many_trials [--trials 300,1000]
+    python -m tests.benchmarks.many_trials [--trials 300,1000] [--store postgresql+psycopg2://USER@HOST/DATABASE]
 
-The trials are trivial (64 images, one epoch). MLflow is a server on sqlite, as `mlflow server` starts it, on this
-machine. Each command is a process of its own, as a user starts it, so that its seconds have its start in them: a line's
-slope is a trial's cost. Where the machine has other work, processor time tells more than seconds.
+The trials are trivial (64 images, one epoch). MLflow is a server on sqlite, or on another store, which must be empty
+and take one size, as `mlflow server` starts it, on this machine. Each command is a process of its own, as a user starts
+it, so that its seconds have its start in them: a line's slope is a trial's cost. Where the machine has other work,
+processor time tells more than seconds.
 """
 
 import argparse
@@ -62,12 +63,13 @@ def draw(folder: Path) -> None:
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[tuple[int, str]]:
+def serve(folder: Path, backend: str) -> Iterator[tuple[int, str]]:
     """Have MLflow's server meanwhile; yield its process and its address, once it answers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    store = [f"--backend-store-uri=sqlite:///{folder / 'mlflow.db'}", f"--artifacts-destination={folder / 'artifacts'}"]
+    backend = backend or f"sqlite:///{folder / 'mlflow.db'}"
+    store = [f"--backend-store-uri={backend}", f"--artifacts-destination={folder / 'artifacts'}"]
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port), *store]
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -149,13 +151,13 @@ def _highest(process: int) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
-def measure(count: int) -> tuple[Cost, Cost]:
+def measure(count: int, store: str = "") -> tuple[Cost, Cost]:
     """Return what so many trials cost, and what the same command costs again."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         draw(folder / "images")
         (folder / "many.py").write_text(STUDY.format(count=count, folder=folder / "images"))
-        with serve(folder) as (server, address):
+        with serve(folder, store) as (server, address):
             command = [sys.executable, str(folder / "many.py"), "--no-early-stopping", "--tracking-uri", address]
             command += ["--output", str(folder / "results")]
             first = run(command, folder / "first.log", server)
@@ -193,8 +195,12 @@ def fit(what: str, counts: list[int], values: list[float], unit: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--trials", default="300,1000", help="sizes, of several a line is fitted")
-    counts = [int(each) for each in parser.parse_args().trials.split(",")]
-    costs = [measure(count) for count in counts]
+    parser.add_argument(
+        "--store", default="", help="a database of MLflow's; without it a new sqlite file for each size"
+    )
+    options = parser.parse_args()
+    counts = [int(each) for each in options.trials.split(",")]
+    costs = [measure(count, options.store) for count in counts]
     if len(counts) < 2:
         return
     fit("all trials", counts, [first.seconds for first, _ in costs], "s")
