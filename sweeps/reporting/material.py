@@ -14,7 +14,7 @@ from sweeps.decisions.agenda import Agenda, under_way
 from sweeps.decisions.labels import brief, listed
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import StageResult, Terms
-from sweeps.decisions.stages import Search, Stage
+from sweeps.decisions.stages import Cell, Declared, Search, Stage
 from sweeps.reporting import looks
 from sweeps.reporting.provenance import Provenance
 from sweeps.reporting.tables import Facts
@@ -101,13 +101,9 @@ class Material:
         stage = next((each.stage for each in won if isinstance(each.stage, Stage | Search)), None)
         if stage is None:
             return outcome.cell.named
-        if isinstance(stage, Search):
-            drawn = (
-                f"{path.rpartition('.')[2]} = {brief(outcome.cell.trial.get(path))}" for path in stage.space.fields
-            )
-            return f"trial {outcome.cell.label} ({', '.join(drawn)})"
-        path = (results[each.name].winner for each in self.agenda.study.path(stage) if each.name in results)
-        return listed([each.outcome.cell.named for each in path if each and each.outcome.cell.values] or ["the start"])
+        path = ((each, results[each.name].winner) for each in self.agenda.study.path(stage) if each.name in results)
+        steps = [_step(each, winner.outcome.cell) for each, winner in path if winner and winner.outcome.cell.values]
+        return listed(steps or ["the start"])
 
     def layers(self, outcome: Outcome) -> tuple[Layer, ...]:
         """Return the plan of a trial's network."""
@@ -119,6 +115,14 @@ class Material:
         if isinstance(result.stage, Stage) and result.start:
             return [self.terms.key(cell.trial) for cell in result.stage.cells(result.start)]
         return [outcome.key for outcome in result.outcomes]
+
+
+def _step(stage: Declared, cell: Cell) -> str:
+    """Return in words what a stage's winner has: of a search all that it draws."""
+    if not isinstance(stage, Search):
+        return cell.named
+    drawn = (f"{path.rpartition('.')[2]} = {brief(cell.trial.get(path))}" for path in stage.space.fields)
+    return f"trial {cell.label} ({', '.join(drawn)})"
 
 
 def _samples(data: Dataset) -> tuple[tuple[str, np.ndarray], ...]:

@@ -110,14 +110,14 @@ class Lab:
 
 
 @contextmanager
-def cluster(folder: Path, workers: int = 2, cores: int = 1) -> Iterator[Lab]:
+def cluster(folder: Path, workers: int, cores: int, gpus: int) -> Iterator[Lab]:
     """Bring the cluster up as the README says, with the tunnel to dashboard and MLflow; at the end all of it goes."""
     lab = Lab(folder, workers)
     config = deepcopy(FORMS["local"])
     config["provider"] |= {"head_ip": HEAD, "worker_ips": [*lab.workers.values()]}
     config["auth"] = {"ssh_user": "root", "ssh_private_key": str(folder / "key")}
     config["setup_commands"] = config["head_setup_commands"] = []  # the machines of the lab see what is installed here
-    for role, more in (("head", ""), ("worker", f" --num-cpus={cores}")):
+    for role, more in (("head", ""), ("worker", f" --num-cpus={cores} --num-gpus={gpus}")):
         name = f"{role}_start_ray_commands"
         config[name] = [
             each.replace("ray start", f"ray start --object-store-memory=200000000{more}") for each in config[name]

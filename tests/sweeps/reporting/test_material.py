@@ -3,11 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sweeps.decisions.agenda import Agenda
 from sweeps.reporting.material import SAMPLES, DataSummary, percent, seconds
+from sweeps.study import Choice, Search, Space, Stage
 from tests.conftest import with_several_labels
 from tests.sweeps.outcomes import outcome
-from tests.sweeps.reporting.materials import SCORES, material, over, seen
+from tests.sweeps.reporting.materials import SCORES, STUDY, TERMS, material, over, seen
 from trainables.datasets import Split
+from trainables.history import History
 
 
 def test_a_summary_counts_the_images(tiny):
@@ -44,6 +47,20 @@ def test_the_best_is_the_best_winner_and_the_way_to_it_is_in_words():
     first = found.results[0].winner.outcome
     assert found.way(first) == "conv_layers = 3"
     assert material(over(())).best is None
+
+
+def test_the_way_through_a_search_tells_what_it_drew():
+    space = Space({"model.conv_layers": Choice((1, 2)), "model.channels": Choice((4,))})
+    find = Search("find", space, trials=2, sampler="grid", rule="none", confirm=1, seeds=3)
+    study = replace(STUDY, stages=(find, Stage("fc", {"model.fc_layers": (1, 2)})))
+    agenda = Agenda(study, replace(TERMS, seeds=(0,)), lambda _: None)
+    for number, score in enumerate((0.5, 0.7, 0.8)):
+        records = seen(score, number).records
+        whole = History({seed: records[seed % 3] for seed in range(4)})  # the seeds that confirm are there at once
+        agenda.finish(agenda.next().key, whole)
+        agenda.advance()
+    found = material(agenda)
+    assert found.way(found.best) == "trial #1 (conv_layers = 2, channels = 4) and fc_layers = 2"
 
 
 def test_a_trial_of_two_stages_has_ended_once():
