@@ -28,6 +28,7 @@ from sweeps.tracking.acts import taken
 from sweeps.tracking.connection import resolve_uri
 from sweeps.tracking.elsewhere import inside
 from sweeps.tracking.store import Store, StoredTrial, known, lost
+from trainables.config import Trial
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -150,19 +151,16 @@ class Course:
         self.warn(lost(trials.values()), ())
         return Stored({key: known(trial) for key, trial in trials.items()}, drawn, decided, self._more)
 
-    def others(self, drawn: Mapping[str, Sequence[Drawn]]) -> dict[str, Sequence[Other]]:
-        """Return the stored trials that searches may learn from besides those that they have `drawn`, by stage.
+    def others(self, drawn: Mapping[str, Sequence[Drawn]], stage: Search, start: Trial) -> Sequence[Other]:
+        """Return the stored trials that a search from a start may learn from besides those that it has `drawn`.
 
-        A search learns where its start is known beforehand; one that has all its trials, or begins afresh, does not.
+        There are none for one that has all its trials, or begins afresh. Raises UserError.
         """
-        found: dict[str, Sequence[Other]] = {}
-        for stage in () if self.options.fresh else self.study.stages:
-            has = drawn.get(stage.name, ())
-            if isinstance(stage, Search) and not self.study.parent(stage) and len(has) < stage.trials and learns(stage):
-                own, start = {each.key for each in has}, self.study.base(stage)
-                look = partial(inside, self.store, stage.space, start, self.terms.key, own)
-                found[stage.name] = self.store.patiently(look, self.say)
-        return found
+        has = drawn.get(stage.name, ())
+        if self.options.fresh or len(has) >= stage.trials or not learns(stage):
+            return ()
+        look = partial(inside, self.store, stage.space, start, self.terms.key, {each.key for each in has})
+        return self.store.patiently(look, self.say)
 
     def write(self, agenda: Agenda, runs: Mapping[str, str], findings: Sequence[Section] = ()) -> bool:
         """Write tables, figures and report.

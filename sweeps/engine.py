@@ -197,7 +197,8 @@ class _Command(Course):
         """Return what is to be done after what MLflow has, and the runs there, by key."""
         stored = self.stored()
         live = Live(lambda: self.write(agenda, stored.runs))
-        known = *stored.earlier, live.trial_ended, Steered.of(self.acts), self.others(stored.drawn), stored.look_up
+        others = partial(self.others, stored.drawn)
+        known = *stored.earlier, live.trial_ended, Steered.of(self.acts), others, stored.look_up
         agenda = Agenda(self.study, self.terms, self._decided, *known)
         return agenda, stored.runs
 

@@ -33,6 +33,7 @@ from trainables.errors import UserError
 from trainables.history import History
 
 LookUp = Callable[[Collection[str]], Mapping[str, Known]]  # of trials, by key
+Others = Callable[[Search, Trial], Sequence[Other]]  # of a search, and where it starts
 SHORTEST = 4  # characters of a key that name a trial
 OTHERS = 100  # trials that are asked how seeds scatter
 
@@ -41,9 +42,9 @@ class Agenda:
     """The trials of a study, and what has come of them. The ones with the longest way behind them come first.
 
     `known` is what the store has of trials by key; `drawn` is what earlier runs of its searches drew, `decided` what
-    earlier runs decided, and `others` what its searches may learn from besides, by stage; `steered` is what was asked
-    of them. `on_stage` is called once for each stage as it is decided, `on_end` as trials end. `look_up` tells what the
-    store has of more trials: of stages that follow a search nobody knows them beforehand.
+    earlier runs decided, and `others` tells what a search from a start may learn from besides; `steered` is what was
+    asked of them. `on_stage` is called once for each stage as it is decided, `on_end` as trials end. `look_up` tells
+    what the store has of more trials: of stages that follow a search nobody knows them beforehand.
     """
 
     def __init__(
@@ -56,13 +57,13 @@ class Agenda:
         decided: Mapping[str, Sequence[Decision]] | None = None,
         on_end: Callable[[], None] | None = None,
         steered: Steered | None = None,
-        others: Mapping[str, Sequence[Other]] | None = None,
+        others: Others = lambda *_: (),
         look_up: LookUp = lambda _: {},
     ) -> None:
         self.study, self.terms, self._steered = study, terms, steered or Steered()
         self.ledger = Ledger(terms, dict(known or {}), dropped=dict(self._steered.dropped))
         self.urgency = Urgency(study, terms)
-        self._on_stage, self._drawn, self._decided, self._others = on_stage, drawn or {}, decided or {}, others or {}
+        self._on_stage, self._drawn, self._decided, self._others = on_stage, drawn or {}, decided or {}, others
         self._runs: dict[str, StageRun] = {}  # the stages that are or were open, by name, in the order of opening
         self._results: dict[str, StageResult] = {}  # of the decided ones
         self._foreseen: tuple[tuple[int, ...], list[Trial]] = (), []  # see to_come(): when that was, by what was there
@@ -351,7 +352,7 @@ def _begin(agenda: Agenda, found: Opening) -> StageRun:
     if isinstance(stage, Search):
         asked, earlier = agenda._steered.first.get(stage.name, ()), agenda._drawn.get(stage.name, ())
         search = SearchRun(stage, found.start, agenda.ledger, earlier, decided, asked, _hinders(agenda, stage))
-        teach(search, agenda._others.get(stage.name, ()))
+        teach(search, agenda._others(stage, found.start))
         return search
     if isinstance(stage, Stage) and not agenda.study.is_foreseeable(stage):
         keys = {agenda.terms.key(cell.trial) for cell in stage.cells(found.start)}

@@ -12,7 +12,7 @@ from sweeps.course import Course, write_report
 from sweeps.decisions.planning import plan_study
 from sweeps.decisions.records import Drawn
 from sweeps.options import RunOptions
-from sweeps.study import Choice, Search, Space, Stage, Study
+from sweeps.study import Choice, Search, Space
 from tests.sweeps.finished import keep, trained
 from tests.sweeps.folders import study_on
 from trainables import datasets
@@ -46,28 +46,22 @@ def test_the_report_is_the_same_where_the_data_is_gone(store, tiny, tmp_path):
         assert there in from_mlflow.decode()
 
 
-def test_a_search_that_has_trials_to_draw_and_a_known_start_looks_for_others_to_learn_from(monkeypatch):
-    base, own = Trial("shapes", CNN(conv_layers=1)), Trial("shapes", CNN(conv_layers=2))
+def test_a_search_that_has_trials_to_draw_looks_for_others_to_learn_from(monkeypatch):
+    base = Trial("shapes", CNN(conv_layers=1))
     space = Space({"training.lr": Choice((0.01, 0.1))})
-    stages = (
-        Search("first", space, trials=2),
-        Search("own", space, trials=2, start=own),
-        Search("chance", space, trials=2, sampler="random", start=own),
-        Stage("grid", {"training.lr": (0.1,)}, start=base),
-        Search("after", space, trials=2, start="grid"),
-    )
+    first, chance = Search("first", space, trials=2), Search("chance", space, trials=2, sampler="random")
     looked = []
     monkeypatch.setattr("sweeps.course.inside", lambda *asked: looked.append(asked) or ["found"])
-    terms = SimpleNamespace(key=None)
     store = SimpleNamespace(patiently=lambda look, _: look())
 
-    def others(options, drawn):
-        looked.clear()
-        prepared = SimpleNamespace(study=Study("s", base, stages), options=options, terms=terms)
-        return Course(prepared, store, Console(file=io.StringIO()), []).others(drawn)
+    def others(stage, drawn, **options):
+        prepared = SimpleNamespace(options=RunOptions(**options), terms=SimpleNamespace(key=None))
+        return Course(prepared, store, Console(file=io.StringIO()), []).others({"first": drawn}, stage, base)
 
-    assert others(RunOptions(), {"own": [Drawn("k", 0, 0, {})]}) == {"first": ["found"], "own": ["found"]}
-    assert looked == [(store, space, base, None, set()), (store, space, own, None, {"k"})]
-    two = [Drawn(str(number), number, number, {}) for number in range(2)]
-    assert others(RunOptions(), {"first": two}) == {"own": ["found"]}  # the first one has all its trials
-    assert others(RunOptions(fresh=True), {}) == {}
+    one, two = (Drawn(str(number), number, number, {}) for number in range(2))
+    assert others(first, [one]) == ["found"]
+    assert looked == [(store, space, base, None, {"0"})]
+    assert others(first, [one, two]) == ()  # it has all its trials
+    assert others(chance, []) == ()
+    assert others(first, [], fresh=True) == ()
+    assert len(looked) == 1

@@ -9,7 +9,7 @@ from sweeps.decisions.drawing import Drawing
 from sweeps.decisions.others import Other, in_words, learned, learns, lessons, standing
 from sweeps.decisions.records import Known
 from sweeps.decisions.status import Status
-from sweeps.study import Search, Study
+from sweeps.study import Search, Stage, Study
 from tests.sweeps.decisions.cluster import BASE, SPACE, quality, search
 from tests.sweeps.outcomes import history, terms
 from trainables.history import History
@@ -103,13 +103,12 @@ def test_where_the_search_learns_its_draws_follow_from_what_others_found():
     ]
 
     def heights(others) -> list[float]:
-        agenda = Agenda(Study("s", BASE, (search(sampler="tpe"),)), TERMS, lambda _: None, others=others)
+        agenda = Agenda(Study("s", BASE, (search(sampler="tpe"),)), TERMS, lambda _: None, others=lambda *_: others)
         return [quality(agenda.next().cell.trial, 9) for _ in range(12)]
 
-    alone, taught = heights({}), heights({"find": known})
+    alone, taught = heights([]), heights(known)
     assert sum(taught) / 12 > sum(alone) / 12 + 0.015
-    assert heights({"another": known}) == alone
-    assert heights({"find": known}) == taught
+    assert heights(known) == taught
 
 
 def test_who_taught_is_a_decision_and_a_sentence():
@@ -117,7 +116,7 @@ def test_who_taught_is_a_decision_and_a_sentence():
         Study("s", BASE, (search(sampler="tpe"),)),
         TERMS,
         lambda _: None,
-        others={"find": [other(point(1), 0.5), other(point(2), 0.5, study="mine"), other(point(3), 0.5)]},
+        others=lambda *_: [other(point(1), 0.5), other(point(2), 0.5, study="mine"), other(point(3), 0.5)],
     )
     made = agenda.decisions["find"]
     keys = [TERMS.key(BASE.with_values(point(layers))) for layers in (1, 3, 2)]
@@ -151,7 +150,7 @@ def test_seconds_of_another_machine_teach_nothing_nor_does_chance_learn(how, doe
     stage = search(**how)
     assert learns(stage) is does
     assert isinstance(stage, Search)
-    agenda = Agenda(Study("s", BASE, (stage,)), TERMS, lambda _: None, others={"find": [other(point(1), 0.5)]})
+    agenda = Agenda(Study("s", BASE, (stage,)), TERMS, lambda _: None, others=lambda *_: [other(point(1), 0.5)])
     assert bool(agenda.decisions) is does
 
 
@@ -160,11 +159,29 @@ def test_the_searchs_own_trials_are_judged_as_without_others():
     best = [other(point(n, 0.1, 64), 0.99, 0.99) for n in (1, 2, 3, 4)]
 
     def course(others):
-        agenda = Agenda(Study("s", BASE, (stage,)), TERMS, lambda _: None, others=others)
+        agenda = Agenda(Study("s", BASE, (stage,)), TERMS, lambda _: None, others=lambda *_: others)
         return [
             (task.cell.label, agenda.goes_on(task.key, 1, quality(task.cell.trial, 1)))
             for task in (agenda.next() for _ in range(4))
         ]
 
-    assert course({"find": best}) == course({})
+    assert course(best) == course([])
     assert SPACE is stage.space
+
+
+def test_a_search_after_a_stage_learns_once_that_is_decided_by_where_it_starts():
+    asked = []
+
+    def others(stage, start):
+        asked.append((stage.name, start.model.kernel))
+        return [replace(other(point(1), 0.5), key=TERMS.key(start.with_values(point(1))))]
+
+    stages = (Stage("kernel", {"model.kernel": (3, 5)}), search(sampler="tpe"))
+    agenda = Agenda(Study("s", BASE, stages), TERMS, lambda _: None, others=others)
+    assert asked == []
+    for _ in range(2):
+        task = agenda.next()
+        agenda.finish(task.key, history([task.cell.trial.model.kernel / 10] * 9))
+        agenda.advance()
+    assert asked == [("find", 5)]
+    assert [each["decision"] for each in agenda.decisions["find"]] == ["learned"]
