@@ -294,12 +294,14 @@ def _to_confirm(run: SearchRun) -> list[Draw]:
     other stages may have run them on since. With several objectives no single score tells which these are together.
     """
     among, count = len(run.draws), run.stage.confirm
-    chosen = [draw for draw in run.draws.values() if draw.among == among]
-    if len(chosen) != count:
-        chosen = [d for d in run.ranking() if not d.reason and d.scores and not run.drawing.broken(d)]
-        bad = [draw for draw in run.draws.values() if diverged(draw.reason)]
-        several = len(run.stage.objectives) > 1
-        chosen = chosen[:count] if several else candidates(run.stage.space, chosen, bad, count)
+    before = [draw for draw in run.draws.values() if draw.among == among]
+    if len(before) == count:
+        return before
+    ranked = [d for d in run.ranking() if not d.reason and d.scores and not run.drawing.broken(d)]
+    bad = [draw for draw in run.draws.values() if diverged(draw.reason)]
+    several = len(run.stage.objectives) > 1
+    chosen = ranked[:count] if several else candidates(run.stage.space, ranked, bad, count)
+    if set(chosen) != set(before):
         run.screening.decisions.append({"decision": "confirm", "numbers": [draw.number for draw in chosen]})
     for draw in chosen:
         draw.among = among

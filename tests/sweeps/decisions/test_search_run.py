@@ -139,6 +139,8 @@ def test_who_was_chosen_to_be_confirmed_remains_so_though_others_show_more_since
     assert {draw.key for draw in again.search.confirmed} == chosen
     assert again.epochs == 0
     assert "confirm" not in {each["decision"] for each in again.search.decisions}
+    few = Cluster(search(2, confirm=3))
+    assert "confirm" not in {each["decision"] for each in few.again(search(2, confirm=3)).search.decisions}
     more = first.again(search(11))
     assert other.key in {draw.key for draw in more.search.confirmed}
     fewer = first.again(search(10, confirm=1))
