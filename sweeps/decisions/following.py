@@ -43,10 +43,10 @@ def _within(study: Study, stage: Stage, start: Trial, image_shape: Shape, classe
     try:
         cells = stage.cells(start)
     except UserError as error:
-        return f"from there stage {stage.name} cannot be built: {error}"
+        return f"from there stage {stage.name}: {error}"
     for cell in cells:
         if why := unbuildable(cell.trial, {}, image_shape, classes):
-            return f"from there stage {stage.name}, {cell.label}, cannot be built: {why}"
+            return f"from there stage {stage.name}, {cell.label}: {why}"
     trials = dict.fromkeys(cell.trial for cell in cells)
     return next(filter(None, (hindrance(study, stage, trial, image_shape, classes) for trial in trials)), None)
 
