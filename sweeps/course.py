@@ -146,10 +146,8 @@ class Course:
         self.store.patiently(self.source.read, self.say)
         decided = decision_files.read(self.folder, [stage.name for stage in self.study.all_stages], self.say)
         if self.options.fresh:
-            self.store.patiently(lambda: self.store.supersede(trials), self.say)
-            trials, drawn, decided = {}, {}, {}
-        self.warn(lost(trials.values()), ())
-        return Stored({key: known(trial) for key, trial in trials.items()}, drawn, decided, self._more)
+            drawn, decided = {}, {}
+        return Stored(self._taken(trials), drawn, decided, self._more)
 
     def others(self, drawn: Mapping[str, Sequence[Drawn]], stage: Search, start: Trial) -> Sequence[Other]:
         """Return the stored trials that a search from a start may learn from besides those that it has `drawn`.
@@ -182,7 +180,10 @@ class Course:
 
     def _more(self, keys: Collection[str]) -> dict[str, Known]:
         """Return what MLflow has of trials that no plan could foresee, as they follow a search. Raises UserError."""
-        trials = self.store.patiently(lambda: self.store.trials(keys), self.say) if keys else {}
+        return self._taken(self.store.patiently(lambda: self.store.trials(keys), self.say) if keys else {})
+
+    def _taken(self, trials: Mapping[str, StoredTrial]) -> dict[str, Known]:
+        """Return stored trials as an agenda takes them; none where all begins afresh, which sets them aside."""
         if self.options.fresh:
             self.store.patiently(lambda: self.store.supersede(trials), self.say)
             return {}

@@ -218,14 +218,17 @@ class Drawing:
 
     def _trial(self, values: Mapping[str, Any]) -> Trial | str:
         """Return a point's trial; in words, what keeps it from being trained: its network, a bound, or its twin."""
+        found = self._built(values)
+        twin = self.draws.get(self.terms.key(found)) if isinstance(found, Trial) else None
+        return f"the same network and training as {twin.cell.label}" if twin else found
+
+    def _built(self, values: Mapping[str, Any]) -> Trial | str:
+        """Return a point's trial, whether it was drawn or not; else what keeps it from being built, or is forbidden."""
         try:
             trial = self.start.with_values(values)
             costs = self.planned(trial)
         except UserError as error:
             return str(error)
-        twin = self.draws.get(self.terms.key(trial))
-        if twin:
-            return f"the same network and training as {twin.cell.label}"
         return broken(self.stage.constraint, costs) or self._hinders(trial) or trial
 
     def planned(self, trial: Trial) -> dict[str, float]:
@@ -234,12 +237,7 @@ class Drawing:
 
     def allows(self, values: Mapping[str, Any]) -> bool:
         """Tell whether a point can be built, within the bounds that the plan knows of, and so can what follows."""
-        try:
-            trial = self.start.with_values(values)
-            costs = self.planned(trial)
-        except UserError:
-            return False
-        return broken(self.stage.constraint, costs) is None and self._hinders(trial) is None
+        return isinstance(self._built(values), Trial)
 
     def _free_number(self) -> int:
         while self._free in self._numbers:

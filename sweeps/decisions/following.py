@@ -33,7 +33,7 @@ def hindrance(study: Study, stage: AnyStage, trial: Trial, image_shape: Shape, c
 
     Of the grids that follow each trial may win in turn. A search that follows draws what can be built.
     """
-    for following in study.after(stage):
+    for following in study.after(stage.name):
         if isinstance(following, Stage) and (why := _within(study, following, trial, image_shape, classes)):
             return why
     return None

@@ -152,13 +152,11 @@ def _planned_search(
     about = f"{stage.trials} trials by {stage.sampler}, {stage.rule}; {size}, {share}{_bounded(stage, start, images)}"
     space = tuple(stage.space.describe())
     plan = PlannedStage(stage, words, reachable=starts, space=space, about=about, to_draw=stage.trials)
-    return _followed(plan, study, start, images) if study.after(stage) else plan
+    return _followed(plan, stage, study, start, images) if study.after(stage.name) else plan
 
 
-def _followed(plan: PlannedStage, study: Study, start: Trial, images: _Images) -> PlannedStage:
+def _followed(plan: PlannedStage, search: Search, study: Study, start: Trial, images: _Images) -> PlannedStage:
     """Return a search's plan with where it may end, as stages start there. Raises UserError where none can."""
-    search = plan.stage
-    assert isinstance(search, Search)  # noqa: S101 (for the type)
     for number, values in enumerate(search.first, start=1):
         if images.can_build(trial := start.with_values(values)) and (why := images.hindrance(study, search, trial)):
             raise UserError(f"search {search.name}: point {number} of those to try first does not do: {why}")

@@ -283,10 +283,7 @@ def _confirmation(run: SearchRun) -> Confirmation:
 
 def _give_seeds(run: SearchRun, to: Confirmation) -> bool:
     """Give one more seed to each trial that may be best, where they come one by one; return whether any has got one."""
-    if to.seeding is None:
-        return False
-    outcomes = [run.ledger.outcome(d.cell, d.key, d.history, to.seeds_of(d), d.reason) for d in to.candidates]
-    return bool(to.seeding.further(outcomes, run.ledger.terms.yardstick))
+    return bool(to.seeding and to.seeding.further(run._outcomes(to.candidates), run.ledger.terms.yardstick))
 
 
 def _to_confirm(run: SearchRun) -> list[Draw]:

@@ -103,9 +103,9 @@ class Study:
         before = next((each for each in self.stages if each.name == parent), None)
         return (*self.path(before), stage) if before else (stage,)
 
-    def after(self, stage: AnyStage) -> list[Declared]:
-        """Return the stages that start from a stage's winner."""
-        return [each for each in self.stages if self.parent(each) == stage.name]
+    def after(self, name: str) -> list[Declared]:
+        """Return the stages that start from the winner of the one of this name."""
+        return [each for each in self.stages if self.parent(each) == name]
 
     def is_foreseeable(self, stage: Declared) -> bool:
         """Tell whether all starts that a stage could have are known beforehand: none after a search is."""

@@ -81,11 +81,10 @@ class Urgency:
         Each is taken to start from the baseline, as its winner is not known.
         """
         longest = 0.0
-        for stage in self.study.stages:
-            if self.study.parent(stage) == name:
-                trials = self.foreseen[stage.name].values() or [self.study.base(stage)]
-                full = (self._epoch(each) * each.training.epochs * len(self.terms.seeds) for each in trials)
-                longest = max(longest, max(full) + self._behind(stage.name))
+        for stage in self.study.after(name):
+            trials = self.foreseen[stage.name].values() or [self.study.base(stage)]
+            full = (self._epoch(each) * each.training.epochs * len(self.terms.seeds) for each in trials)
+            longest = max(longest, max(full) + self._behind(stage.name))
         return longest
 
 

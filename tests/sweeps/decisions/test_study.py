@@ -78,9 +78,9 @@ def test_what_follows_a_search_is_not_foreseeable_and_not_of_the_lineage():
     after, last = Stage("after", {"model.conv_layers": (1, 2)}), Stage("last", {"model.fc_layers": (1, 2)})
     own = Stage("own", {"model.fc_layers": (1, 2)}, start=BASE)
     study = Study("s", BASE, (FIND, after, last, own), recheck=True)
-    assert study.after(FIND) == [after]
-    assert study.after(after) == [last]
-    assert study.after(last) == []
+    assert study.after("find") == [after]
+    assert study.after("after") == [last]
+    assert study.after("last") == []
     assert [study.is_foreseeable(stage) for stage in study.stages] == [True, False, False, True]
     assert study.lineage == [own]
 
