@@ -13,7 +13,7 @@ from rich.console import Console
 from sweeps import examining, preparing
 from sweeps.decisions.acts import Act, Steered
 from sweeps.decisions.agenda import Agenda, LookUp, keep_failures
-from sweeps.decisions.others import Other, learns
+from sweeps.decisions.others import Other, shares
 from sweeps.decisions.records import Decision, Drawn, Known, Terms
 from sweeps.decisions.stages import Search
 from sweeps.interruption import held
@@ -150,12 +150,12 @@ class Course:
         return Stored(self._taken(trials), drawn, decided, self._more)
 
     def others(self, drawn: Mapping[str, Sequence[Drawn]], stage: Search, start: Trial) -> Sequence[Other]:
-        """Return the stored trials that a search from a start may learn from besides those that it has `drawn`.
+        """Return the stored trials that a search from a start may make use of besides those that it has `drawn`.
 
         There are none for one that has all its trials, or begins afresh. Raises UserError.
         """
         has = drawn.get(stage.name, ())
-        if self.options.fresh or len(has) >= stage.trials or not learns(stage):
+        if self.options.fresh or len(has) >= stage.trials or not shares(stage):
             return ()
         look = partial(inside, self.store, stage.space, start, self.terms.key, {each.key for each in has})
         return self.store.patiently(look, self.say)

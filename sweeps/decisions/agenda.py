@@ -21,7 +21,7 @@ from sweeps.decisions.others import Other
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Decision, Drawn, Known, OnStage, StageResult, Task, Terms
 from sweeps.decisions.scatter import spread
-from sweeps.decisions.search_run import SearchRun, teach
+from sweeps.decisions.search_run import SearchRun, share
 from sweeps.decisions.search_run import tasks as drawn
 from sweeps.decisions.stage_run import StageRun
 from sweeps.decisions.stages import AnyStage, Search, Stage
@@ -135,8 +135,9 @@ class Agenda:
 
     @property
     def reused(self) -> Sequence[str]:
-        """The keys of the trials that the store had."""
-        return list(dict.fromkeys(self.ledger.reused))  # a search's winner may be a grid's trial too
+        """The keys of the trials that the store had, and that were not run on."""
+        found = dict.fromkeys(self.ledger.reused)  # a search's winner may be a grid's trial too
+        return [key for key in found if key not in self.ledger.tasks]
 
     @property
     def failed(self) -> list[Outcome]:
@@ -352,7 +353,7 @@ def _begin(agenda: Agenda, found: Opening) -> StageRun:
     if isinstance(stage, Search):
         asked, earlier = agenda._steered.first.get(stage.name, ()), agenda._drawn.get(stage.name, ())
         search = SearchRun(stage, found.start, agenda.ledger, earlier, decided, asked, _hinders(agenda, stage))
-        teach(search, agenda._others(stage, found.start))
+        share(search, agenda._others(stage, found.start), agenda.study.name)
         return search
     if isinstance(stage, Stage) and not agenda.study.is_foreseeable(stage):
         keys = {agenda.terms.key(cell.trial) for cell in stage.cells(found.start)}

@@ -97,6 +97,14 @@ class Books:
         if last < self.limits[number]:
             self.broken_off.append(number)
 
+    def adopt(self, number: int, scores: Mapping[int, float], values: Mapping[str, Any] = {}) -> None:
+        """Take over a trial that others have run for as long as they liked, at the highest rung that it has come to.
+
+        One that has not come to the first is run on to it.
+        """
+        reached = max((rung for rung in self._rungs(number) if rung in scores), default=max(scores, default=0))
+        self.recall(number, {epoch: score for epoch, score in scores.items() if epoch <= reached}, values)
+
     def _promote(self, promotion: Promotion) -> int:
         number, epoch = promotion
         self.limits[number] = epoch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,7 @@ class Draw:
     running: bool = False
     reason: str | None = None  # of a failure
     among: int = 0  # see Drawn
+    taken: int = 0  # likewise
 
     @property
     def epochs(self) -> int:
@@ -67,7 +68,7 @@ class Draw:
     @property
     def drawn(self) -> Drawn:
         """What the store is to know of it."""
-        return Drawn(self.key, self.number, self.attempt, self.values, self.among)
+        return Drawn(self.key, self.number, self.attempt, self.values, self.among, self.taken)
 
     def take(self, history: History) -> None:
         """Take over what has been trained."""
@@ -95,7 +96,7 @@ class Drawing:
         self.asked = list(asked)  # points that somebody has asked for
         self.sampler = Sampler(stage.space, stage.sampler, stage.objectives, first=stage.first)
         self.draws: dict[str, Draw] = {}  # by key, in the order drawn
-        self.lessons: Sequence[Told] = ()  # of others' trials: what the sampler is told before its own (others.py)
+        self.lessons: Mapping[str, Told] = {}  # of others' trials: what the sampler is told before its own (others.py)
         self.unbuildable: list[tuple[Told, str]] = []  # what was drawn and never trained, and why
         self.used_up = False
         self._points = Points(stage.space, allowed=self.allows)
@@ -168,7 +169,7 @@ class Drawing:
         first = filter(self.allows, wanted)
         for _ in range(TRIES):
             attempt = self._attempts
-            values = next(first, None) or self.sampler.suggest((*self.lessons, *self.told), attempt, self._points)
+            values = next(first, None) or self.sampler.suggest(self._all_told(), attempt, self._points)
             if values is None:
                 break
             found = self._trial(values)
@@ -199,7 +200,7 @@ class Drawing:
         if known is None or self.terms.key(trial) != drawn.key or not self.allows(drawn.values):
             return None
         draw = self._add(drawn.number, drawn.attempt, drawn.values, trial)
-        draw.among = drawn.among
+        draw.among, draw.taken = drawn.among, drawn.taken
         self.end(draw, known.history, known.reason if diverged(known.reason) else None)
         return draw
 
@@ -212,6 +213,10 @@ class Drawing:
         self._points.add(values)
         self._note(draw)
         return draw
+
+    def _all_told(self) -> list[Told]:
+        """Return what the sampler knows: others' trials but those drawn here too, then the search's own."""
+        return [*(told for key, told in self.lessons.items() if key not in self.draws), *self.told]
 
     def _note(self, draw: Draw) -> None:
         self._told[draw.key] = self.as_told(draw)

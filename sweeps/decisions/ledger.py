@@ -40,6 +40,8 @@ class Ledger:
     cut: set[str] = field(default_factory=set)  # keys of those that wait since then, until it is opened again
     dropped: dict[str, str] = field(default_factory=dict)  # by key, who has asked that it is run no more, and why
     reused: list[str] = field(default_factory=list)  # keys that the store had
+    lent: dict[str, Known] = field(default_factory=dict)  # what other studies have of trials that a search may draw
+    taken: list[Task] = field(default_factory=list)  # drawn of these: to be stored as the study's own, not to be run
     restarts: dict[str, list[str]] = field(default_factory=dict)  # why each was needed
     counts: Counter[Status] = field(default_factory=Counter)  # of the outcomes, as they were noted
     best: Outcome | None = None  # of those that ran in full, the first of equals

@@ -1,23 +1,26 @@
-"""What a search's sampler learns from besides the search's own trials: those that others trained in its space. Pure.
+"""What a search has of others' trials in its space: its sampler learns from them, and what it draws itself of them is
+not trained again. Pure.
 
-They are only told to the sampler. The rule judges the search's own trials by one another, and no run changes hands.
+No run changes hands: what the search takes over goes on in a run of its own. The rule judges the search's own trials by
+one another, those taken over among them.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from sweeps.decisions.bounds import broken
-from sweeps.decisions.drawing import Draw, Drawing
+from sweeps.decisions.drawing import SCREENING, Draw, Drawing
 from sweeps.decisions.labels import counted, listed
 from sweeps.decisions.outcome import diverged
 from sweeps.decisions.records import Decision, Known
 from sweeps.decisions.rules import ASHA
+from sweeps.decisions.screening import TAKEN
 from sweeps.decisions.stages import Cell, Search
 from sweeps.decisions.status import Status
 from sweeps.decisions.told import Told
@@ -38,12 +41,28 @@ class Other:
     known: Known
 
 
-def learns(stage: Search) -> bool:
-    """Tell whether a search can learn from others' trials.
+def shares(stage: Search) -> bool:
+    """Tell whether others' trials are of any use to a search.
 
-    It cannot where it weighs seconds: these may have been taken on another machine.
+    They are not where it weighs seconds: these may have been taken on another machine.
     """
-    return stage.sampler not in UNTAUGHT and "seconds" not in (*stage.objectives, *stage.constraint)
+    return "seconds" not in (*stage.objectives, *stage.constraint)
+
+
+def learns(stage: Search) -> bool:
+    """Tell whether a search's sampler can learn from others' trials."""
+    return stage.sampler not in UNTAUGHT and shares(stage)
+
+
+def lent(stage: Search, others: Iterable[Other], study: str, epochs: int) -> dict[str, Known]:
+    """Return what is known of those trials of other studies that a search need not train again where it draws them, by
+    key.
+
+    It takes one over where nobody trains it now, and no other seed would have to be trained along with the one that
+    screens: where that one has run in full, or is the only one.
+    """
+    found = (each for each in others if shares(stage) and each.known.study not in ("", study))
+    return {each.key: each.known for each in found if _can_be_taken(each.known, epochs)}
 
 
 def lessons(drawing: Drawing, others: Iterable[Other]) -> dict[str, Told]:
@@ -90,15 +109,39 @@ def learned(others: Iterable[Other], told: Mapping[str, Told]) -> list[Decision]
 
 
 def in_words(decisions: Sequence[Decision]) -> list[str]:
-    """Return a sentence on whose trials the sampler has learned from; none where there are none."""
-    by_study = defaultdict[str, set[str]](set)
+    """Return a sentence on whose trials the sampler has learned from, and one on whose were taken over; none where
+    there are none.
+    """
+    taught, taken = defaultdict[str, set[str]](set), defaultdict[str, set[int]](set)
     for each in decisions:
         if each["decision"] == LEARNED:
-            by_study[each["study"]].update(each["trials"])
-    if not by_study:
-        return []
-    sources = listed([f"{counted(len(keys), 'trial')} of {study}" for study, keys in sorted(by_study.items())])
-    return [f"The sampler also learned from what was stored in its space: {sources}. These are not ranked here."]
+            taught[each["study"]].update(each["trials"])
+        if each["decision"] == TAKEN:
+            taken[each["study"]].add(each["number"])
+    sentences = []
+    if taught:
+        sources = f"what was stored in its space: {_by_study(taught)}"
+        sentences.append(f"The sampler also learned from {sources}. These are not ranked here.")
+    if taken:
+        sentences.append(
+            f"Taken over from other studies, with {counted(trained_elsewhere(decisions), 'epoch')} that are not "
+            f"counted here: {_by_study(taken)}. They go on in runs of their own."
+        )
+    return sentences
+
+
+def trained_elsewhere(decisions: Sequence[Decision]) -> int:
+    """Return for how many epochs other studies had trained what a search took over from them, over all seeds."""
+    return sum({each["number"]: each["trained"] for each in decisions if each["decision"] == TAKEN}.values())
+
+
+def _by_study(found: Mapping[str, Collection[Any]]) -> str:
+    return listed([f"{counted(len(trials), 'trial')} of {study}" for study, trials in sorted(found.items())])
+
+
+def _can_be_taken(known: Known, epochs: int) -> bool:
+    ended = known.status not in (Status.RUNNING, Status.FAILED)
+    return ended and (known.history.covers(SCREENING, epochs) or known.history.seeds == SCREENING)
 
 
 def _evenly(told: Mapping[str, Told], most: int) -> dict[str, Told]:

@@ -83,6 +83,7 @@ class Drawn:
     attempt: int  # from 0, in the order of the draws: some cannot be built
     values: Mapping[str, Any]
     among: int = 0  # of how many draws it was chosen to be confirmed; 0: it was not
+    taken: int = 0  # after how many epochs it was taken over from another study; 0: it was not
 
 
 @dataclass(frozen=True)
@@ -106,13 +107,18 @@ class Task:
         return f"{self.stage}: {self.cell.label}"
 
     @property
+    def history(self) -> History:
+        """What it goes on from; empty where that is nothing."""
+        return self.known.history if self.known else History({})
+
+    @property
     def tags(self) -> dict[str, str]:
         """What the store is to keep of a search's draw, so that the search can go on from it."""
         if self.drawn is None:
             return {}
         drawn = self.drawn
         tags = {"number": str(drawn.number), "attempt": str(drawn.attempt), "draw": json.dumps(drawn.values)}
-        return tags | ({"among": str(drawn.among)} if drawn.among else {})
+        return tags | {name: str(number) for name in ("among", "taken") if (number := getattr(drawn, name))}
 
 
 @dataclass(frozen=True)

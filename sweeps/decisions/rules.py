@@ -59,6 +59,9 @@ class Rule(Protocol):
     def recall(self, number: int, scores: Mapping[int, float], values: Mapping[str, Any] = {}) -> None:
         """Take over a stored trial with its best score so far after each epoch, and decide nothing. See resume()."""
 
+    def adopt(self, number: int, scores: Mapping[int, float], values: Mapping[str, Any] = {}) -> None:
+        """Likewise take over a trial that this rule has not run, in the course of a search."""
+
 
 def make(name: str, epochs: int, trials: int, space: Space | None = None) -> Rule:
     """Return the rule of this name for a search of this many trials of this many epochs. Raises UserError.

@@ -10,6 +10,8 @@ from sweeps.decisions.records import Decision
 from sweeps.decisions.rules import Rule
 from sweeps.decisions.status import Status
 
+TAKEN = "taken"  # the decision that a trial was drawn which another study has trained
+
 
 class Screening:
     """The trials that are screened, each with one seed; `draws` are those drawn so far, by key."""
@@ -44,6 +46,12 @@ class Screening:
             self._note(draw, draw.epochs, runs_on=False)
             return False
         return len(draw.scores) < self._limits[draw.number]
+
+    def adopt(self, draw: Draw, lender: Mapping[str, Any]) -> None:
+        """Take over a new trial as another study has trained it; `lender` says which one."""
+        self.something_happened()
+        self.rule.adopt(draw.number, draw.scores, draw.values)
+        self._decided(TAKEN, draw, scores=list(draw.scores.values()), **lender)
 
     def beyond(self, draw: Draw, why: str) -> None:
         """Note that a trial is beyond one of the search's bounds, and cannot win."""

@@ -17,7 +17,7 @@ from sweeps.decisions.confirmation import Confirmation
 from sweeps.decisions.drawing import SCREENING, Draw, Drawing
 from sweeps.decisions.labels import counted
 from sweeps.decisions.ledger import Ledger
-from sweeps.decisions.others import Other, learned, learns, lessons
+from sweeps.decisions.others import Other, learned, learns, lent, lessons
 from sweeps.decisions.outcome import Outcome, diverged
 from sweeps.decisions.records import Decision, Drawn, StageResult, Task
 from sweeps.decisions.screening import Screening
@@ -91,11 +91,14 @@ class SearchRun:
     def next(self) -> Task | None:
         """Return the trial to run now; None where there is none before a running trial ends.
 
-        First come those that the rule has run on, then new ones, drawn with all that has been told by now.
+        First come those that the rule has run on, then new ones, drawn with all that has been told by now. What other
+        studies have trained of these is taken over, and only run where the rule wants more of it.
         """
         self.screening.something_happened()
-        if not self._waiting and not self.confirmation and (draw := self.screening.promoted() or self._new()):
-            self._waiting.append((draw, SCREENING))
+        if not self._waiting and not self.confirmation:
+            while (draw := self.screening.promoted() or self._new()) and _take_over(self, draw):
+                pass
+            self._waiting += [(draw, SCREENING)] if draw else []
         self._move_on()
         if not self._waiting:
             return None
@@ -241,17 +244,31 @@ def ask(run: SearchRun, values: Mapping[str, Any]) -> dict[str, Any]:
     return point
 
 
-def teach(run: SearchRun, others: Sequence[Other]) -> None:
-    """Have a search's sampler learn from others' trials, and note from whose."""
+def share(run: SearchRun, others: Sequence[Other], study: str) -> None:
+    """Have a search of a study learn from others' trials, note from whose, and train none of other studies' again."""
+    run.ledger.lent = lent(run.stage, others, study, run.drawing.start.training.epochs)
     if learns(run.stage):
-        told = lessons(run.drawing, others)
-        run.drawing.lessons = tuple(told.values())
-        run.screening.decisions += learned(others, told)
+        run.drawing.lessons = lessons(run.drawing, others)
+        run.screening.decisions += learned(others, run.drawing.lessons)
 
 
 def tasks(run: SearchRun) -> list[Task]:
     """Return the trials that a search has drawn so far, as they are screened."""
     return [_task(run, draw, SCREENING) for draw in run.draws.values()]
+
+
+def _take_over(run: SearchRun, draw: Draw) -> bool:
+    """Take a new draw over as another study has trained it; return False where none has, or this one has it already."""
+    ledger, key = run.ledger, draw.key
+    known = ledger.lent.get(key)
+    if known is None or draw.scores or key in ledger.known or key in ledger.tasks:
+        return False
+    run.drawing.end(draw, known.history, None)
+    draw.taken = len(draw.scores)
+    run.screening.adopt(draw, {"study": known.study, "trained": known.history.count})
+    ledger.reused.append(key)
+    ledger.taken.append(_task(run, draw, SCREENING))
+    return True
 
 
 def _recall(run: SearchRun, earlier: Sequence[Drawn]) -> None:
@@ -267,6 +284,8 @@ def _recall(run: SearchRun, earlier: Sequence[Drawn]) -> None:
         if draw.reason:
             rule.first(draw.number, draw.values)
             rule.drop(draw.number)
+        elif draw.taken and draw.taken == len(draw.scores):  # this search has run none of it
+            rule.adopt(draw.number, draw.scores, draw.values)
         elif draw.scores:
             reached[draw.number], points[draw.number] = draw.scores, draw.values
         else:
@@ -306,4 +325,6 @@ def _to_confirm(run: SearchRun) -> list[Draw]:
 
 
 def _task(run: SearchRun, draw: Draw, seeds: tuple[int, ...]) -> Task:
-    return Task(run.stage.name, draw.cell, draw.key, run.ledger.known.get(draw.key), seeds, drawn=draw.drawn)
+    ledger, key = run.ledger, draw.key
+    known = ledger.known.get(key) or ledger.lent.get(key)
+    return Task(run.stage.name, draw.cell, key, known, seeds, drawn=draw.drawn)

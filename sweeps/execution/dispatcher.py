@@ -14,7 +14,7 @@ from sweeps.execution.bound import Bound
 from sweeps.execution.helpers import Helpers
 from sweeps.execution.histories import Histories
 from sweeps.execution.messages import Failure, Help, Order, Place, Progress
-from sweeps.execution.orders import order
+from sweeps.execution.orders import entry, order
 from sweeps.execution.sharing import gigabytes
 from sweeps.execution.tracker_actor import TrackerActor
 from sweeps.execution.traffic import Lane
@@ -71,8 +71,9 @@ class Dispatcher(Unsaved):
         """
         self._let_go()
         task = self.agenda.next(alone=place.alone)
+        _copy_taken(self)
         if task:
-            return order(task, place.device, {**self.tags, **self.parents.get(task.stage, {})})
+            return order(task, place.device, _tags(self, task))
         return None if place.gpu or self.agenda.ledger.closed else self.helpers.send(place.device)
 
     def close_at_bound(self) -> None:
@@ -172,11 +173,8 @@ class Dispatcher(Unsaved):
         elif not failure and self.agenda.waits(key):
             self._lay_aside(key)
         elif failure:
-            self._ended(
-                key,
-                failure.reason + (_estimate(self.agenda.tasks[key], self.images) if failure.out_of_memory else ""),
-                failure,
-            )
+            more = _estimate(self.agenda.tasks[key], self.images) if failure.out_of_memory else ""
+            self._ended(key, failure.reason + more, failure)
         else:
             self._ended(key)
 
@@ -229,6 +227,20 @@ class Dispatcher(Unsaved):
         scores = summary(outcome, self.agenda.terms.yardstick.metric)
         self.tracker.call(Tracker.finish, outcome.key, outcome.status, outcome.reason, files, scores)
         self.display.ended(self.agenda.tasks[outcome.key], outcome)
+
+
+def _copy_taken(to: Dispatcher) -> None:
+    """Have runs of the study's own for the trials that a search has taken over from other studies."""
+    ledger, metric = to.agenda.ledger, to.agenda.terms.yardstick.metric
+    while ledger.taken:
+        task = ledger.taken.pop(0)
+        outcome = ledger.outcome(task.cell, task.key, task.history, task.seeds)
+        scores = summary(outcome, metric)
+        to.tracker.call(Tracker.copy, task.key, entry(task, _tags(to, task)), outcome.status, scores)
+
+
+def _tags(of: Dispatcher, task: Task) -> Mapping[str, str]:
+    return {**of.tags, **of.parents.get(task.stage, {})}
 
 
 def _estimate(task: Task, images: Images) -> str:

@@ -10,12 +10,20 @@ from sweeps.tracking.entry import Entry, params
 
 
 def order(task: Task, device: str, tags: Mapping[str, str]) -> Order:
-    """Return the order for a task that trains on this kind of device; `tags` are those that all runs of the command
-    share.
+    """Return the order for a task that trains on this kind of device; `tags` as in entry()."""
+    return Order(task.key, task.stage, task.cell.trial, tuple(task.seeds), device, entry(task, tags))
+
+
+def entry(task: Task, tags: Mapping[str, str]) -> Entry:
+    """Return what MLflow is to know of a task; `tags` are those that all runs of the command share.
+
+    A search goes on from another study's trial in a run of its own, which begins as a copy.
     """
-    run_id = (task.known.run_id or None) if task.known else None
-    entry = Entry(task.name, params(task.cell.trial), _tags(task) | dict(tags), run_id)
-    return Order(task.key, task.stage, task.cell.trial, tuple(task.seeds), device, entry)
+    known = task.known
+    found = (known.run_id or None) if known else None
+    copied = known is not None and task.drawn is not None and known.study not in ("", tags["study"])
+    run_id, source = (None, found) if copied else (found, None)
+    return Entry(task.name, params(task.cell.trial), _tags(task) | dict(tags), run_id, source)
 
 
 def _tags(task: Task) -> dict[str, str]:

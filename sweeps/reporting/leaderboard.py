@@ -169,7 +169,7 @@ def in_full(search: SearchRun, names: Sequence[str]) -> list[Told]:
 def account(search: SearchRun) -> list[str]:
     """Return what the search did and cost."""
     draws = list(search.draws.values())
-    spent = sum(len(records) for draw in draws for records in draw.history.records.values())
+    spent = sum(draw.history.count for draw in draws) - others.trained_elsewhere(search.decisions)
     full = sum(draw.epochs for draw in draws)
     states = [draw.state for draw in draws]
     dropped = len(search.draws.keys() & search.ledger.dropped.keys())

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps.decisions.status import Status
+from sweeps.tracking import copying
 from sweeps.tracking.artifacts import Artifacts, folder_of
 from sweeps.tracking.connection import is_refusal, one_line
 from sweeps.tracking.entry import PARENT, continued
@@ -188,7 +189,7 @@ class Delivery:
         from mlflow.entities import Param
 
         trial, client = self.trial, self.store.client
-        run = self._entered(about)
+        run = copying.completed(self.sending, self._entered(about))
         self.sending.answered("run")
         trial.run_id, trial.began, trial.sent.folder = run.info.run_id, run.info.start_time, run.info.artifact_uri
         trial.sent.slot = trial.sent.slot or run.data.tags.get(NEWEST)
@@ -213,6 +214,7 @@ class Delivery:
             self.shared.note(trial, f"run {before}", "was deleted in MLflow; the trial goes on in another run")
         if run is None:
             experiment = self.runs.experiment(about.experiment)
+            tags |= copying.tags(about.source)
             run = client.create_run(experiment, start_time=about.time, tags=tags, run_name=about.name)
             trial.sent.others, standing = False, trial.kept.standing
             if standing.status == Status.RUNNING:  # as a new run is shown

@@ -1,4 +1,4 @@
-"""The stored trials, of any study and anybody, that lie in the space of a search: it may learn from them."""
+"""The stored trials, of any study and anybody, that lie in the space of a search: it may make use of them."""
 
 from __future__ import annotations
 

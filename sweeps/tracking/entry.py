@@ -18,12 +18,16 @@ BETWEEN = re.compile("(?<=[^e])-")  # a tuple's entries; the dash of 1e-05 is no
 
 @dataclass(frozen=True)
 class Entry:
-    """A trial's run: its name, its params, its tags. `run_id` is the run to go on in; None: the one with its key."""
+    """A trial's run: its name, its params, its tags. `run_id` is the run to go on in; None: the one with its key.
+
+    Where a new one is begun, it begins as a copy of the run `source`, where that is given.
+    """
 
     name: str
     params: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     run_id: str | None = None
+    source: str | None = None
 
 
 def continued(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:

@@ -52,6 +52,7 @@ class About:
     time: int  # of the start, in milliseconds
     worker: str = ""
     dataset: Mapping[str, str] = field(default_factory=dict)  # that it is trained on: see origin.data_set()
+    source: str | None = None  # the run that a new one begins as a copy of
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ def _about_and_standing(form: Mapping[str, Any]) -> tuple[About, Standing]:
         raise ValueError(f"it has another form: {error!s:.100}") from error
     check_texts("about", {"name": about.name, "worker": about.worker, "experiment": about.experiment})
     check_name(about.experiment)
-    optional = {"run_id": about.run_id, "reason": standing.reason}
+    optional = {"run_id": about.run_id, "reason": standing.reason, "source": about.source}
     check_texts("about", {name: text for name, text in optional.items() if text is not None})
     check_texts("params", about.params)
     check_texts("tags", about.tags)

@@ -298,15 +298,16 @@ def known(trial: StoredTrial) -> Known:
 
 def _drawn(tags: Mapping[str, str]) -> tuple[str, Drawn]:
     """Return the stage that a run was drawn for, and the draw. Raises ValueError where the tags are damaged."""
-    counts = {name: tags.get(name, "") for name in ("number", "attempt")} | {"among": tags.get("among", "0")}
+    counts = {name: tags.get(name, "") for name in ("number", "attempt")}
+    counts |= {name: tags.get(name, "0") for name in ("among", "taken")}
     for name, text in counts.items():
         if not COUNT.fullmatch(text):
             raise ValueError(f"{name} {text!r:.40} must be a whole number")
     values = parsed(tags["draw"])
     if not isinstance(values, dict):
         raise ValueError(f"draw is {values!r:.40}, but must have entries")
-    number, attempt, among = map(int, counts.values())
-    return tags.get("stage", ""), Drawn(tags["key"], number, attempt, values, among)
+    number, attempt, among, taken = map(int, counts.values())
+    return tags.get("stage", ""), Drawn(tags["key"], number, attempt, values, among, taken)
 
 
 def _name(run: Run) -> str:

@@ -74,7 +74,8 @@ class Tracker:
         self._shared = Shared()
         self._spool_lock = lock(self.spool / LOCK, self.PATIENCE)
         self._closed = False
-        self._take_over()
+        # in the middle of a study they are its own: Ray has started its Tracker again
+        _take_over(self.spool, self._shared, inherited=not experiment)
         self._uploader = Uploader(self.store, self._shared, self.spool)
 
     def start(self, key: str, entry: Entry, worker: str = "") -> None:
@@ -93,12 +94,25 @@ class Tracker:
             dataset = self.dataset
             # of what was said of it before MLflow may have nothing yet
             tags = {**before.kept.about.tags, **continued(before.kept.about.tags, entry.tags)} if before else entry.tags
-            about = About(key, self.experiment, entry.name, params, dict(tags), run_id, now, worker, dataset)
+            about = About(
+                key, self.experiment, entry.name, params, dict(tags), run_id, now, worker, dataset, entry.source
+            )
             trial = before or Tracked(Spooled(self.spool / key, about, standing), new=run_id is None)
             self._shared.news(trial)
             trial.kept.about, trial.kept.standing, trial.kept.left = about, standing, False
             trial.retry_due, trial.inherited = 0.0, False
             trial.kept.save()
+
+    def copy(self, key: str, entry: Entry, status: Status, scores: Mapping[str, float]) -> None:
+        """Have a run for a trial that nobody is to train, as another run, the entry's source, has all of it.
+
+        Where a worker has taken the trial up by now, that has seen to it.
+        """
+        with self._shared.lock:
+            trial = self._shared.trials.get(key)
+            if trial is None or not trial.kept.running:
+                self.start(key, entry)
+                self.finish(key, status, scores=scores)
 
     def epoch(
         self, key: str, step: int, metrics: Mapping[str, float], files: Mapping[str, bytes], worker: str = ""
@@ -134,23 +148,28 @@ class Tracker:
     def state(self, key: str) -> bytes:
         """Return what a started trial needs to go on: its newest state that is whole, from the spool, else from MLflow.
 
-        Empty where it has none, and where it was started without a run to continue and has sent no state since. Damage
-        is noted, also in the run. Raises OSError where MLflow is away; the call can be repeated.
+        Where it was started without a run to continue, and has sent no state since, it is that of the run that it is a
+        copy of. Empty where there is none. Damage is noted, also in the run. Raises OSError where MLflow is away; the
+        call can be repeated.
         """
         with self._shared.lock:
             trial = self._trial(key)
             if state := trial.kept.state():
                 return state
-            run_id = trial.known_run
-        if not run_id or (trial.new and not trial.sent.slot):  # else a new one would wait for an MLflow that is away
+            own = trial.known_run if trial.sent.slot or not trial.new else None
+            run_id = own or trial.kept.about.source
+        if not run_id:  # a new one need not wait for an MLflow that is away
             return b""
         try:
             stored = self.store.state(run_id)
         except Exception as error:
-            if is_refusal(error):
+            if not is_refusal(error):
+                raise ConnectionError(f"MLflow does not answer: {one_line(error)}") from error
+            if own:
                 raise
-            raise ConnectionError(f"MLflow does not answer: {one_line(error)}") from error
-        trial.sent.slot = stored.slot
+            return b""  # what it is a copy of is gone
+        if own:
+            trial.sent.slot = stored.slot
         if stored.damaged:
             used = (
                 f"{stored.slot}, the one before, is used" if stored.content else "there is no other, so it starts anew"
@@ -236,22 +255,21 @@ class Tracker:
         left = self._left()
         return len(left), sum(len(trial.answered) for trial in left)
 
-    def _take_over(self) -> None:
-        """Take over what earlier processes left in the spool."""
-        for folder in filter(lambda each: is_key(each.name), sorted(self.spool.glob("*/"))):
-            try:
-                # without this file, its process died before the trial had begun, or after it was delivered
-                if not (folder / TRIAL_FILE).exists():
-                    shutil.rmtree(folder)
-                    continue
-                # in the middle of a study they are its own: Ray has started its Tracker again
-                trial = Tracked(Spooled.left_in(folder), inherited=not self.experiment)
-            except (ValueError, OSError) as error:
-                line = f"{folder} cannot be read and is left alone: {one_line(error)}"
-                self._shared.put_down(folder.name, "", line)
+
+def _take_over(spool: Path, shared: Shared, *, inherited: bool) -> None:
+    """Take over what earlier processes left in the spool."""
+    for folder in filter(lambda each: is_key(each.name), sorted(spool.glob("*/"))):
+        try:
+            # without this file, its process died before the trial had begun, or after it was delivered
+            if not (folder / TRIAL_FILE).exists():
+                shutil.rmtree(folder)
                 continue
-            self._shared.news(trial)
-            if garbled := trial.kept.garbled():  # all of a snapshot are of one epoch: none of it is used
-                trial.kept.files = {}
-                what = f"{', '.join(garbled)} in the spool is damaged; what MLflow has from before is used"
-                self._shared.damaged(trial, what)
+            trial = Tracked(Spooled.left_in(folder), inherited=inherited)
+        except (ValueError, OSError) as error:
+            shared.put_down(folder.name, "", f"{folder} cannot be read and is left alone: {one_line(error)}")
+            continue
+        shared.news(trial)
+        if garbled := trial.kept.garbled():  # all of a snapshot are of one epoch: none of it is used
+            trial.kept.files = {}
+            what = f"{', '.join(garbled)} in the spool is damaged; what MLflow has from before is used"
+            shared.damaged(trial, what)

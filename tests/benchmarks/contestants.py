@@ -21,12 +21,13 @@ from sweeps.decisions.others import Other
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.records import Known, Task, Terms
 from sweeps.decisions.rules import RULES
-from sweeps.decisions.search_run import SearchRun, teach
+from sweeps.decisions.search_run import SearchRun, share
 from sweeps.study import Choice, Search, Space, Study, Whole
 from tests.benchmarks.simulation import Job, Seen, simulate
 
 TRIALS, CONFIRMED = 64, 3
 ANOTHER = 1000  # added to the seed of a search of before
+BEFORE = "before"  # the study of that search
 
 
 def quiet() -> None:
@@ -54,7 +55,7 @@ class Ours:
         run.drawing.sampler = replace(run.drawing.sampler, seed=seed)
         self.run = run
         if taught:
-            teach(run, _stored(seen, ANOTHER + seed, taught))
+            share(run, _stored(seen, ANOTHER + seed, taught), BEFORE)  # of its own study, so that none is taken over
         self._begun: dict[str, Task] = {}  # the task of each trial that has told of the epochs before
 
     def next(self) -> Job | None:
@@ -93,7 +94,7 @@ def _stored(seen: Seen, seed: int, trials: int) -> list[Other]:
     before = Ours(seen, seed, trials=trials)
     simulate(before)
     draws = before.run.draws.values()
-    return [Other(draw.key, draw.values, Known(draw.state, draw.history, "", draw.reason, "before")) for draw in draws]
+    return [Other(draw.key, draw.values, Known(draw.state, draw.history, "", draw.reason, BEFORE)) for draw in draws]
 
 
 class Peer(ABC):

@@ -50,6 +50,7 @@ def test_a_search_that_has_trials_to_draw_looks_for_others_to_learn_from(monkeyp
     base = Trial("shapes", CNN(conv_layers=1))
     space = Space({"training.lr": Choice((0.01, 0.1))})
     first, chance = Search("first", space, trials=2), Search("chance", space, trials=2, sampler="random")
+    timed = Search("timed", space, trials=2, constraint={"seconds": 9})
     looked = []
     monkeypatch.setattr("sweeps.course.inside", lambda *asked: looked.append(asked) or ["found"])
     store = SimpleNamespace(patiently=lambda look, _: look())
@@ -62,6 +63,7 @@ def test_a_search_that_has_trials_to_draw_looks_for_others_to_learn_from(monkeyp
     assert others(first, [one]) == ["found"]
     assert looked == [(store, space, base, None, {"0"})]
     assert others(first, [one, two]) == ()  # it has all its trials
-    assert others(chance, []) == ()
+    assert others(chance, []) == ["found"]  # it learns nothing, and may draw what is trained
+    assert others(timed, []) == ()
     assert others(first, [], fresh=True) == ()
-    assert len(looked) == 1
+    assert len(looked) == 2

@@ -48,12 +48,17 @@ class Cluster:
         break_after=10**6,
         failing=None,
         winding_up=False,
+        others=(),
     ):
         study = Study("s", BASE, (stage,))
-        self.agenda = Agenda(study, terms(image_shape=image_shape), lambda _: None, known, drawn)
+        shared = {each.key: each.known.history for each in others}
+        self.agenda = Agenda(
+            study, terms(image_shape=image_shape), lambda _: None, known, drawn, others=lambda *_: others
+        )
         self.width, self.failing = width, failing
         self.winding_up, self.wound_up = winding_up, set()
-        self.store = {key: (each.history, each.status) for key, each in (known or {}).items()}
+        self.store = {key: (found, "") for key, found in shared.items()}
+        self.store |= {key: (each.history, each.status) for key, each in (known or {}).items()}
         self.drawn = {each.key: each for each in (drawn or {}).get(stage.name, ())}
         self.epochs = 0
         self.run(break_after)
@@ -75,11 +80,14 @@ class Cluster:
     def started(self, task):
         known = self.store.get(task.key, (History({}), ""))[0]
         if task.tags:
-            number, attempt, among = (int(task.tags.get(name, "0")) for name in ("number", "attempt", "among"))
-            self.drawn[task.key] = Drawn(task.key, number, attempt, json.loads(task.tags["draw"]), among)
+            self.keep_drawn(task)
         so_far = {seed: list(known.records.get(seed, ())) for seed in {*task.seeds, *known.seeds}}
         self.store[task.key] = (known, Status.RUNNING)
         return task, so_far
+
+    def keep_drawn(self, task):
+        number, attempt, *more = (int(task.tags.get(name, "0")) for name in ("number", "attempt", "among", "taken"))
+        self.drawn[task.key] = Drawn(task.key, number, attempt, json.loads(task.tags["draw"]), *more)
 
     def step(self, task, so_far) -> bool:
         trial = task.cell.trial
@@ -111,6 +119,10 @@ class Cluster:
 
     def again(self, stage, **how):
         """A new start after this one, with what the store has."""
+        for task in self.agenda.ledger.taken:
+            if task.key not in self.drawn:
+                self.keep_drawn(task)
+                self.store[task.key] = (task.history, "censored")
         known = {
             key: Known(status, whole, "run", "Diverged: x" if status == "failed" else None)
             for key, (whole, status) in self.store.items()

@@ -43,3 +43,13 @@ def test_where_a_trial_was_drawn_changes_nothing_and_nothing_is_wanted():
     assert books.scores == {0: {}, 1: {2: 0.6}}
     assert books.limits == {0: 2, 1: 4}
     assert (books.ready(), books.due(), books.due()) == (1, (1, 4), None)
+
+
+def test_a_trial_that_others_have_run_stands_at_its_highest_rung_or_runs_on_to_the_first():
+    books = Patient(4, 3)
+    books.adopt(0, {1: 0.5})
+    books.adopt(1, {1: 0.5, 2: 0.6, 3: 0.7})
+    books.adopt(2, {1: 0.5, 2: 0.6, 3: 0.7, 4: 0.8, 5: 0.9})
+    assert books.scores == {0: {}, 1: {2: 0.6}, 2: {2: 0.6, 4: 0.8}}
+    assert books.limits == {0: 2, 1: 2, 2: 4}
+    assert (books.ready(), books.due(), books.due()) == (1, (0, 2), None)

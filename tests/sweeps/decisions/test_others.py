@@ -6,11 +6,12 @@ import pytest
 
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.drawing import Drawing
-from sweeps.decisions.others import Other, in_words, learned, learns, lessons, standing
+from sweeps.decisions.others import Other, in_words, learned, learns, lent, lessons, shares, standing, trained_elsewhere
 from sweeps.decisions.records import Known
+from sweeps.decisions.samplers import Sampler
 from sweeps.decisions.status import Status
 from sweeps.study import Search, Stage, Study
-from tests.sweeps.decisions.cluster import BASE, SPACE, quality, search
+from tests.sweeps.decisions.cluster import BASE, SPACE, Cluster, quality, search
 from tests.sweeps.outcomes import history, terms
 from trainables.history import History
 
@@ -149,6 +150,7 @@ def test_who_taught_is_a_decision_and_a_sentence():
 def test_seconds_of_another_machine_teach_nothing_nor_does_chance_learn(how, does):
     stage = search(**how)
     assert learns(stage) is does
+    assert shares(stage) is (does or how["sampler"] == "random")
     assert isinstance(stage, Search)
     agenda = Agenda(Study("s", BASE, (stage,)), TERMS, lambda _: None, others=lambda *_: [other(point(1), 0.5)])
     assert bool(agenda.decisions) is does
@@ -185,3 +187,88 @@ def test_a_search_after_a_stage_learns_once_that_is_decided_by_where_it_starts()
         agenda.advance()
     assert asked == [("find", 5)]
     assert [each["decision"] for each in agenda.decisions["find"]] == ["learned"]
+
+
+def test_lent_is_what_of_other_studies_has_run_in_full_or_with_the_screenings_seed_alone():
+    def seeds(layers, study="grid", status=Status.DONE, **curves):
+        each = other(point(layers), study=study, status=status)
+        rows = {int(seed[1:]): history(scores).records[0] for seed, scores in curves.items()}
+        return replace(each, known=replace(each.known, history=History(rows)))
+
+    full = [0.5] * 9
+    cases = {
+        "in full": seeds(1, s0=full),
+        "with other seeds": seeds(2, s0=full, s1=[0.4], s2=full),
+        "paused": seeds(3, status=Status.CENSORED, s0=[0.5, 0.6]),
+        "paused, and to be trained along": seeds(4, status=Status.CENSORED, s0=[0.5], s1=[0.5]),
+        "another seed": seeds(4, s1=full),
+        "nothing": seeds(4, status=Status.CENSORED),
+        "under way": seeds(4, status=Status.RUNNING, s0=full),
+        "failed": seeds(4, status=Status.FAILED, s0=full),
+        "our own": seeds(4, study="mine", s0=full),
+        "nobody knows whose": seeds(4, study="", s0=full),
+    }
+    taken = [each.key for each in list(cases.values())[:3]]
+    assert list(lent(search(), cases.values(), "mine", 9)) == taken
+    assert lent(search(constraint={"seconds": 5}), cases.values(), "mine", 9) == {}
+
+
+def whole(values, epochs=9, seeds=1, study="grid") -> Other:
+    """A trial as the test's cluster trains it."""
+    scores = [quality(BASE.with_values(values), epoch) for epoch in range(1, epochs + 1)]
+    each = other(values, *scores, study=study, status=Status.DONE if epochs == 9 else Status.CENSORED)
+    return replace(each, known=replace(each.known, history=history(*[scores] * seeds)))
+
+
+def test_what_is_drawn_and_was_trained_elsewhere_is_not_trained_again():
+    alone = Cluster(search())
+    stored = [whole(draw.values) for draw in alone.search.draws.values()]
+    beside = Cluster(search(), others=stored)
+    assert beside.epochs == 2 * 2 * 9  # the confirmation of two with two fresh seeds; nothing is screened
+    assert list(beside.search.draws) == list(alone.search.draws)
+    assert beside.result.winner.outcome.key == alone.result.winner.outcome.key
+    assert beside.search.confirmed[0].history.seeds == (0, 1, 2)
+    assert trained_elsewhere(beside.search.decisions) == 12 * 9
+    [words] = in_words(beside.search.decisions)
+    assert words == (
+        "Taken over from other studies, with 108 epochs that are not counted here: 12 trials of grid. They go on in "
+        "runs of their own."
+    )
+    # those confirmed were run on; of the others the store is to have runs of the study's own
+    assert len(beside.agenda.ledger.taken) == 12
+    assert len(beside.agenda.reused) == 10
+    # with the seeds that confirm there is nothing left to train
+    assert Cluster(search(), others=[whole(each.values, seeds=3) for each in stored]).epochs == 0
+
+
+def test_a_trial_taken_over_half_way_stands_at_its_rung_and_goes_on_from_where_it_was_left(thirds):  # noqa: ARG001
+    alone = Cluster(search(4))
+    worst, *_, best = sorted(alone.search.draws.values(), key=lambda draw: quality(draw.cell.trial, 1))
+    # rungs at 1, 3 and 9: of four the best one runs on to 3, and two are confirmed with two seeds
+    assert alone.epochs == 4 + 2 + 36
+    beside = Cluster(search(4), others=[whole(worst.values, epochs=2), whole(best.values, epochs=4)])
+    assert beside.epochs == 2 + 36
+    again = {draw.key: draw for draw in beside.search.draws.values()}
+    assert len(again[worst.key].scores) == 2
+    assert beside.search.screening.rule.scores[worst.number].keys() == {1}
+    assert beside.search.screening.rule.scores[best.number].keys() >= {1, 3}
+    assert (again[best.key].taken, again[worst.key].taken) == (4, 2)
+    resumed = beside.again(search(4))
+    assert resumed.epochs == 0
+
+
+def test_one_of_the_studys_own_is_not_taken_from_elsewhere():
+    stored = [whole(draw.values, study="s") for draw in Cluster(search()).search.draws.values()]
+    beside = Cluster(search(), others=stored)
+    assert (beside.agenda.ledger.taken, trained_elsewhere(beside.search.decisions)) == ([], 0)
+
+
+def test_what_the_search_has_drawn_itself_is_told_once(monkeypatch):
+    values = point(1)
+    drawn = drawing(first=(values,))
+    drawn.lessons = lessons(drawn, [whole(values), whole(point(2))])
+    told, points = [], iter([values, None])
+    monkeypatch.setattr(Sampler, "suggest", lambda _, known, *__: told.append(known) or next(points))
+    drawn.new()
+    drawn.new()
+    assert [[each.number for each in known] for known in told] == [[-2, -1], [-1, 0]]

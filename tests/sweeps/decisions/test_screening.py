@@ -87,3 +87,25 @@ def test_what_fails_is_dropped_and_what_ran_in_full_is_noted_without_a_next_rung
     ]
     assert screening.rule.ranking() == [1]
     assert screening.rule.dropped == {0}
+
+
+def test_what_another_study_has_trained_is_judged_at_the_rung_to_which_it_has_come(screening, drawn):
+    draws = [draw(0, 0.5), draw(1, 0.4), draw(2, 0.6, 0.7)]
+    drawn |= {each.key: each for each in draws}
+    for each in draws[:2]:
+        screening.begin(each)
+        assert not screening.goes_on(each, 1)
+        each.running = False
+    assert screening.ready() == 0
+    screening.begin(draws[2])
+    draws[2].running = False
+    screening.adopt(draws[2], {"study": "grid", "trained": 7})
+    assert screening.decisions[-1] == {
+        "decision": "taken",
+        "number": 2,
+        "scores": [0.6, 0.7],
+        "study": "grid",
+        "trained": 7,
+    }
+    assert screening.ready() == 1  # the best of three at the first rung
+    assert screening.promoted() is draws[2]

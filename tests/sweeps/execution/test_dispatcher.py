@@ -9,12 +9,14 @@ import pytest
 import ray
 
 from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.others import Other
+from sweeps.decisions.records import Known
 from sweeps.decisions.status import Status
 from sweeps.execution.bound import Bound
 from sweeps.execution.dispatcher import RESTARTS, Dispatcher
 from sweeps.execution.messages import Failure, NewRecords, Place, Progress
 from sweeps.execution.tracker_actor import TrackerActor
-from sweeps.study import Stage, Study
+from sweeps.study import Choice, Search, Space, Stage, Study
 from tests.sweeps.outcomes import history, record, terms
 from trainables.config import CNN, Training, Trial
 from trainables.footprint import Images
@@ -41,7 +43,10 @@ class Notes:
 
     def __init__(self):
         self.calls = []
-        self.finish = SimpleNamespace(remote=lambda *arguments: self.calls.append(("finish", *arguments)))
+        self.finish, self.copy = self._remote("finish"), self._remote("copy")
+
+    def _remote(self, name):
+        return SimpleNamespace(remote=lambda *arguments: self.calls.append((name, *arguments)))
 
     def __getattr__(self, name):
         return lambda *arguments: self.calls.append((name, *arguments))
@@ -491,3 +496,30 @@ def test_who_is_to_give_way_with_its_last_epoch_ends_as_always(dispatcher):
     train(dispatcher, order, 0.5, 0.6)
     dispatcher.ended(order.key, None)
     assert dispatcher.agenda.outcomes[order.key].status == Status.DONE
+
+
+def test_what_a_search_takes_over_from_another_study_gets_a_run_of_its_own_and_no_worker():
+    base, space = STUDY.baseline, Space({"training.lr": Choice((0.1, 0.2))})
+    find = Search("find", space, trials=2, sampler="grid", confirm=1, rule="none")
+    key = terms().key(base.with_values({"training.lr": 0.1}))
+    known = Known(Status.DONE, history([0.5, 0.6]), "run 7", study="grid")
+    others = [Other(key, {"training.lr": 0.1}, known)]
+    agenda = Agenda(Study("s", base, (find,)), terms(images=100), lambda _: None, others=lambda *_: others)
+    parents = {"find": {"parent": "run 1"}}
+    dispatcher = Dispatcher(
+        agenda,
+        TrackerActor(Notes()),
+        Notes(),
+        {"study": "s"},
+        gpu=0.0,
+        images=Images((3, 32, 32), 10, 100),
+        parents=parents,
+    )
+    order = begin(dispatcher)
+    assert order.trial.training.lr == 0.2  # the other one
+    [(call, copied, made, *rest)] = dispatcher.tracker.handle.calls
+    assert (call, copied, rest) == ("copy", key, [Status.DONE, SCORES])
+    assert (made.run_id, made.source, made.name) == (None, "run 7", "find: #0")
+    tags = {name: made.tags[name] for name in ("study", "parent", "stage", "number", "taken")}
+    assert tags == {"study": "s", "parent": "run 1", "stage": "find", "number": "0", "taken": "2"}
+    assert (agenda.ledger.taken, agenda.reused) == ([], [key])

@@ -3,7 +3,7 @@ from dataclasses import replace
 from sweeps.decisions.records import Drawn, Known, Task
 from sweeps.decisions.stages import Cell
 from sweeps.decisions.status import Status
-from sweeps.execution.orders import order
+from sweeps.execution.orders import entry, order
 from trainables.config import CNN, Training, Trial
 from trainables.history import History
 
@@ -45,3 +45,14 @@ def test_a_known_trial_goes_on_in_its_run():
 def test_a_search_s_draw_is_among_the_tags():
     tags = order(replace(TASK, drawn=Drawn("0" * 64, 3, 5, {"training.lr": 0.1})), "cpu", {}).entry.tags
     assert (tags["number"], tags["attempt"], tags["draw"]) == ("3", "5", '{"training.lr": 0.1}')
+
+
+def test_a_search_goes_on_from_another_studys_trial_in_a_run_of_its_own():
+    drawn = Drawn("0" * 64, 3, 5, {"training.lr": 0.1}, taken=4)
+    for study, has in (("s", ("run 7", None)), ("grid", (None, "run 7")), ("", ("run 7", None))):
+        known = Known(Status.DONE, History({}), "run 7", study=study)
+        made = entry(replace(TASK, known=known, drawn=drawn), {"study": "s"})
+        assert (made.run_id, made.source) == has
+        assert made.tags["taken"] == "4"
+        in_a_grid = entry(replace(TASK, known=known), {"study": "s"})
+        assert (in_a_grid.run_id, in_a_grid.source) == ("run 7", None)

@@ -70,6 +70,7 @@ def test_what_is_on_disk_has_the_form_that_it_always_had(trial):
             "time": 1700000000000,
             "worker": "worker",
             "dataset": {},
+            "source": None,
         },
         "outcome": {"status": "running", "reason": None, "time": 1700000000000, "scores": {}},
     }

@@ -245,9 +245,9 @@ def test_a_search_s_draws_come_back_by_stage_and_no_one_else_s(store: Store) -> 
 def test_whatever_is_done_to_a_draw_s_tags_it_is_read_or_left_out_with_a_word() -> None:
     tags = {"key": KEY, "stage": "first", "number": "1", "attempt": "3", "draw": '{"lr": 0.1}'}
     assert _drawn(tags) == ("first", Drawn(KEY, 1, 3, {"lr": 0.1}))
-    tags["among"] = "8"
-    assert _drawn(tags) == ("first", Drawn(KEY, 1, 3, {"lr": 0.1}, 8))
-    for name in ("number", "attempt", "among", "draw"):
+    tags |= {"among": "8", "taken": "2"}
+    assert _drawn(tags) == ("first", Drawn(KEY, 1, 3, {"lr": 0.1}, 8, 2))
+    for name in ("number", "attempt", "among", "taken", "draw"):
         damage = any_of(tags[name].encode())
         whole, refused = survey(damage, lambda text, name=name: _drawn({**tags, name: text.decode(errors="replace")}))
         assert len(refused) > 20
