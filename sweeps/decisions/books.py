@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sweeps.decisions.space import Space
+    from sweeps.decisions.told import Told
 
 Promotion = tuple[int, int]  # a trial's number, and the epoch it is to run on to
 Values = Mapping[str, Any]  # a point of the search's space
@@ -48,6 +49,9 @@ class Books:
 
     def no_more(self) -> None:
         """Take it; whoever is promotable is so all the same."""
+
+    def teach(self, others: Sequence[Told]) -> None:
+        """Take it; only the sampler learns from others."""
 
     def first(self, number: int, values: Mapping[str, Any] = {}) -> int:  # noqa: ARG002 (for rules that learn from them)
         """Take a new trial; return its first rung."""

@@ -16,14 +16,18 @@ from sweeps.decisions.freeze_thaw import FreezeThaw
 from sweeps.decisions.rules import ASHA
 from sweeps.decisions.space import Space
 from sweeps.decisions.threads import one_thread
+from sweeps.decisions.told import Told
 
 MOST = 500  # of many trials the model is told of the best: it is exact, and grows with the cube of what it is told
 
 
-def candidates(space: Space, ranked: Sequence[Draw], diverged: Sequence[Draw], count: int) -> list[Draw]:
+def candidates(
+    space: Space, ranked: Sequence[Draw], diverged: Sequence[Draw], count: int, others: Sequence[Told] = ()
+) -> list[Draw]:
     """Return so many of these trials, of which all have a score and the best come first.
 
-    Those that `diverged` tell the model where it is bad. Where there are too few to tell it anything, the first ones.
+    Those that `diverged` tell the model where it is bad, and `others` what these have seen in the space. Where the
+    search's own are too few to tell it anything, the first ones.
     """
     if len(ranked) <= count or len(ranked) + len(diverged) < FreezeThaw.LEAST:
         return list(ranked[:count])
@@ -32,14 +36,15 @@ def candidates(space: Space, ranked: Sequence[Draw], diverged: Sequence[Draw], c
     shown, bad = ranked[:MOST], diverged[:MOST]
     points, epochs = Coordinates(space), ranked[0].epochs
     ladder = (*ASHA.rungs(epochs), epochs)
-    rows = points.rows([draw.values for draw in (*shown, *bad)])
-    curves = [_told(draw, ladder) for draw in shown] + [{}] * len(bad)
+    rows = points.rows([*(draw.values for draw in (*shown, *bad)), *(each.values for each in others)])
+    curves = [_told(draw.scores, ladder) for draw in shown] + [{}] * len(bad)
+    taught, failed = [_told(each.scores, ladder) for each in others], range(len(shown), len(curves))
     with one_thread():
-        found = Forecast(rows, points.draws, curves, range(len(shown), len(rows)), {}, ladder)
+        found = Forecast(rows, points.draws, curves, failed, {}, ladder, taught)
         return [shown[row] for row in found.best_together(count)]
 
 
-def _told(draw: Draw, ladder: Sequence[int]) -> Mapping[int, float]:
+def _told(scores: Mapping[int, float], ladder: Sequence[int]) -> Mapping[int, float]:
     """Return the scores that the model is told of: at these epochs, and the last."""
-    told = {*ladder, max(draw.scores)}
-    return {epoch: score for epoch, score in draw.scores.items() if epoch in told and math.isfinite(score)}
+    told = {*ladder, max(scores, default=0)}
+    return {epoch: score for epoch, score in scores.items() if epoch in told and math.isfinite(score)}

@@ -25,7 +25,7 @@ class Forecast:
     Trials go by their row in `rows`, the points at which they were drawn; `draws` as in Coordinates. `curves` are their
     scores by epoch, at least one of them; `running` says to which epoch some run now. Those that `failed` count as bad
     after an epoch as the worst that was seen. `ladder` are the epochs at which trials may pause, the last one the full
-    number.
+    number. `taught` are curves of others, at the rows behind: the model knows them, and asks nothing of them.
     """
 
     def __init__(
@@ -36,11 +36,13 @@ class Forecast:
         failed: Collection[int],
         running: Mapping[int, int],
         ladder: Sequence[int],
+        taught: Sequence[Mapping[int, float]] = (),
     ) -> None:
         self.ladder = ladder
         self.started = torch.tensor([row for row, curve in enumerate(curves) if curve])
         self.last = torch.tensor([max(curve, default=0) for curve in curves])
-        seen = [(row, epoch, score) for row, curve in enumerate(curves) for epoch, score in sorted(curve.items())]
+        known = enumerate((*curves, *taught))
+        seen = [(row, epoch, score) for row, curve in known for epoch, score in sorted(curve.items())]
         scores = warped(np.array([score for _, _, score in seen]))
         places = [(row, epoch) for row, epoch, _ in seen] + [(row, ladder[0]) for row in sorted(failed)]
         observed = Seen(*_columns(places), torch.tensor([*scores, *[scores.min()] * len(failed)]))
@@ -60,7 +62,7 @@ class Forecast:
     def best_points(self, rows: np.ndarray) -> tuple[list[int], float]:
         """Return which of these points are best for a new trial, the best first, and what it promises per epoch."""
         posterior = self.posterior.beside(torch.from_numpy(rows))
-        places = torch.arange(len(rows)) + len(self.last)
+        places = torch.arange(len(rows)) + len(self.posterior.points)
         means, deviations = posterior.mean_and_deviation(places, self.ladder[-1])
         gaps = self.expected[self.started].max() - means
         close = torch.argsort(-_gain(gaps, deviations), stable=True)[:FINALISTS]

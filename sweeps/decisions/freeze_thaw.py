@@ -20,6 +20,7 @@ from sweeps.decisions.coordinates import Coordinates
 from sweeps.decisions.dimensions import Choice, Dimension
 from sweeps.decisions.space import Space
 from sweeps.decisions.threads import one_thread
+from sweeps.decisions.told import Told
 
 if TYPE_CHECKING:
     from sweeps.decisions.forecast import Forecast
@@ -44,7 +45,7 @@ class FreezeThaw(Books):
     one of these epochs, and as bad as the worst that was seen; one whose score is no number is not run on.
     """
 
-    LEAST = 8  # trials that have shown something before the model is asked
+    LEAST = 8  # trials, others' too, that have shown something before the model is asked
 
     def __init__(self, epochs: int, trials: int, space: Space | None = None) -> None:
         super().__init__(epochs, trials, space)
@@ -54,12 +55,17 @@ class FreezeThaw(Books):
         self.space, self.coordinates = space, Coordinates(space) if space else None
         self.points: dict[int, Values] = {}  # at which trials were drawn, those that failed too
         self.closed = False  # no new trial can be drawn
+        self.others: Sequence[Told] = ()  # what the model knows besides
         self._state: object = None  # to which there are answers
         self._answers: dict[str, Any] = {}
 
     def wants(self) -> Iterable[Values]:
         """Return the points at which a new trial promises most per epoch; none before the model can tell."""
         return self._step.points
+
+    def teach(self, others: Sequence[Told]) -> None:
+        """Have the model know of others' trials: it may be asked as soon as one of the search's own shows anything."""
+        self.others, self._state = others, None
 
     def no_more(self) -> None:
         """Spend on the trials there are what was kept for new ones."""
@@ -120,10 +126,11 @@ class FreezeThaw(Books):
         curves = [_finite(self.scores.get(number, {})) for number in rows]
         failed = [rows[number] for number in self.dropped if number in rows]
         running = {rows[number]: to for number, to in self.limits.items() if to not in self.scores[number]}
-        points = self._coordinates([self.points[number] for number in rows])
+        taught = [_finite(each.scores) for each in self.others]
+        points = self._coordinates([*(self.points[number] for number in rows), *(each.values for each in self.others)])
         draws = self.coordinates.draws if self.coordinates else np.zeros(0, int)
         with one_thread():
-            return Forecast(points, draws, curves, failed, running, steps(self.epochs))
+            return Forecast(points, draws, curves, failed, running, steps(self.epochs), taught)
 
     def _coordinates(self, points: Sequence[Values]) -> np.ndarray:
         return self.coordinates.rows(points) if self.coordinates else np.zeros((len(points), 0))
@@ -159,7 +166,7 @@ class FreezeThaw(Books):
 
     def _next_step(self) -> Step:
         affordable, drawable = self._affordable(), self._drawable
-        shown = len(self._shown()) + len(self.dropped)
+        shown = len(self._shown()) + len(self.dropped) + len(self.others)
         if not (affordable or drawable) or (drawable and shown < self.LEAST) or not self._shown():
             return Step()
         with one_thread():

@@ -29,6 +29,7 @@ from trainables.errors import UserError
 LEARNED = "learned"  # the decision that says from whom
 MOST = 1000  # others' trials that are told: a draw takes about 0.3 s then, and the driver makes it
 MOST_OF_GP = 200  # likewise of a Gaussian process, whose draws take 0.6 s then (README.md)
+MOST_CURVES = 100  # likewise of the model of curves
 UNTAUGHT = ("random", "grid")  # samplers that learn from nothing
 
 
@@ -83,6 +84,12 @@ def lessons(drawing: Drawing, others: Iterable[Other]) -> dict[str, Told]:
             known = replace(known, scores={at: score for at, score in known.scores.items() if at <= paused[key]})
         told[key] = known
     return _evenly(told, MOST_OF_GP if drawing.sampler.name == "gp" else MOST)
+
+
+def for_model(drawing: Drawing) -> list[Told]:
+    """Return what the model of learning curves is told of others' trials, those drawn by the search itself aside."""
+    left = {key: told for key, told in drawing.lessons.items() if key not in drawing.draws and told.scores}
+    return list(_evenly(left, MOST_CURVES).values())
 
 
 def standing(curves: Mapping[str, Mapping[int, float]], epochs: int) -> dict[str, int]:

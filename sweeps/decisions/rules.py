@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
 from sweeps.decisions.books import Books, Promotion, Values, ladder
 from sweeps.decisions.freeze_thaw import FreezeThaw
 from sweeps.decisions.space import Space
+from sweeps.decisions.told import Told
 from trainables.errors import UserError, suggest
 
 
@@ -34,6 +35,9 @@ class Rule(Protocol):
 
     def no_more(self) -> None:
         """Take it that no new trial can be drawn."""
+
+    def teach(self, others: Sequence[Told]) -> None:
+        """Take what others have seen of trials in the search's space, before the search's own are asked for."""
 
     def first(self, number: int, values: Mapping[str, Any] = {}) -> int:
         """Take a new trial, which was drawn at the point `values`; return the epoch to which it runs first."""

@@ -17,7 +17,7 @@ from sweeps.decisions.confirmation import Confirmation
 from sweeps.decisions.drawing import SCREENING, Draw, Drawing
 from sweeps.decisions.labels import counted
 from sweeps.decisions.ledger import Ledger
-from sweeps.decisions.others import Other, learned, learns, lent, lessons
+from sweeps.decisions.others import Other, for_model, learned, learns, lent, lessons
 from sweeps.decisions.outcome import Outcome, diverged
 from sweeps.decisions.records import Decision, Drawn, StageResult, Task
 from sweeps.decisions.screening import Screening
@@ -249,6 +249,7 @@ def share(run: SearchRun, others: Sequence[Other], study: str) -> None:
     run.ledger.lent = lent(run.stage, others, study, run.drawing.start.training.epochs)
     if learns(run.stage):
         run.drawing.lessons = lessons(run.drawing, others)
+        run.screening.rule.teach(for_model(run.drawing))
         run.screening.decisions += learned(others, run.drawing.lessons)
 
 
@@ -316,7 +317,8 @@ def _to_confirm(run: SearchRun) -> list[Draw]:
     ranked = [d for d in run.ranking() if not d.reason and d.scores and not run.drawing.broken(d)]
     bad = [draw for draw in run.draws.values() if diverged(draw.reason)]
     several = len(run.stage.objectives) > 1
-    chosen = ranked[:count] if several else candidates(run.stage.space, ranked, bad, count)
+    known = for_model(run.drawing)
+    chosen = ranked[:count] if several else candidates(run.stage.space, ranked, bad, count, known)
     if set(chosen) != set(before):
         run.screening.decisions.append({"decision": "confirm", "numbers": [draw.number for draw in chosen]})
     for draw in chosen:

@@ -168,8 +168,7 @@ class Tracker:
             if own:
                 raise
             return b""  # what it is a copy of is gone
-        if own:
-            trial.sent.slot = stored.slot
+        trial.sent.slot = stored.slot
         if stored.damaged:
             used = (
                 f"{stored.slot}, the one before, is used" if stored.content else "there is no other, so it starts anew"

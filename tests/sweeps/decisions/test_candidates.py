@@ -6,6 +6,8 @@ from sweeps.decisions import candidates as module
 from sweeps.decisions.candidates import candidates
 from sweeps.decisions.drawing import Draw
 from sweeps.decisions.stages import Cell
+from sweeps.decisions.status import Status
+from sweeps.decisions.told import Told
 from sweeps.study import Real, Space
 from tests.sweeps.outcomes import history
 from trainables.config import Training, Trial
@@ -64,6 +66,21 @@ def test_what_diverged_beside_a_trial_speaks_against_it():
 
 
 def test_between_rungs_the_last_score_counts_and_a_score_that_is_no_number_does_not():
-    told = module._told(draw(0, 0.5, 0.1, 0.2), (1, 3, 4))
+    told = module._told(draw(0, 0.5, 0.1, 0.2).scores, (1, 3, 4))
     assert told == {1: 0.1, 2: 0.2}
-    assert module._told(draw(0, 0.5, 0.1, 0.2, 0.3, float("nan")), (1, 3, 4)) == {1: 0.1, 3: 0.3}
+    assert module._told(draw(0, 0.5, 0.1, 0.2, 0.3, float("nan")).scores, (1, 3, 4)) == {1: 0.1, 3: 0.3}
+
+
+def test_of_two_that_show_the_same_the_one_is_confirmed_whose_like_came_to_more_elsewhere():
+    places = (0.05, 0.95, 0.5, 0.3, 0.7, 0.45, 0.55, 0.6)
+    ends = (0.6, 0.6, 0.1, 0.3, 0.3, 0.2, 0.2, 0.2)
+
+    def chosen(good):
+        others = []
+        for number, place in enumerate((0.04, 0.06, 0.94, 0.96)):
+            top = 0.95 if abs(place - good) < 0.1 else 0.62
+            scores = {1: 0.3, 3: 0.6, 10: top - 0.02, 15: top}
+            others.append(Told(number - 4, {"training.momentum": place}, Status.DONE, scores))
+        return numbers(candidates(SPACE, drawn(places, ends), (), 1, others))
+
+    assert (chosen(0.05), chosen(0.95)) == ([0], [1])

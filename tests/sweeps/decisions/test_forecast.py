@@ -113,3 +113,15 @@ def test_scores_above_the_median_set_the_scale_and_those_far_below_are_drawn_in(
 def test_where_nothing_is_above_the_median_the_deviation_is_the_scale():
     np.testing.assert_allclose(warped(np.array([0.0, 1.0, 1.0])), [-math.log1p(1 / np.std([0, 1, 1])), 0, 0])
     np.testing.assert_allclose(warped(np.array([0.3, 0.3])), [0, 0])
+
+
+def test_what_others_have_seen_moves_what_is_expected_and_is_asked_nothing():
+    """As if the others were trials of one's own, but for whose end can be the best."""
+    whole = made()
+    taught = Forecast(ROWS, np.zeros(1, int), CURVES[:3], (), {}, LADDER, CURVES[3:])
+    assert taught.expected.tolist() == whole.expected[:3].tolist()
+    assert taught.started.tolist() == [0, 1, 2]
+    assert sorted(taught.best_together(6)) == [0, 1, 2]
+    assert whole.expected[:5].argmax() < 3  # so that the gap to the best is the same
+    new = np.array([[0.05], [0.5], [0.95]])
+    assert taught.best_points(new) == whole.best_points(new)

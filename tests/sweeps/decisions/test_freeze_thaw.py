@@ -11,6 +11,8 @@ from sweeps.decisions import freeze_thaw
 from sweeps.decisions.forecast import Forecast
 from sweeps.decisions.freeze_thaw import FreezeThaw, halving, proposals, steps
 from sweeps.decisions.rules import make, resume
+from sweeps.decisions.status import Status
+from sweeps.decisions.told import Told
 from sweeps.study import Choice, Real, Space, When, Whole
 
 LINE = Space({"x": Real(0, 1)})
@@ -293,3 +295,33 @@ def test_the_model_has_one_thread_as_trials_have_the_cores(monkeypatch):
         torch.set_num_threads(before)
     assert len(seen) >= 3
     assert set(seen) == {1}
+
+
+def test_what_others_have_seen_says_whose_like_comes_up_late():
+    scores, points = crossing()
+    others = [Told(n - 4, points[n], Status.DONE, scores[n]) for n in range(4)]
+
+    def first_due(taught):
+        rule = FreezeThaw(15, 40, LINE)
+        rule.no_more()
+        resume(rule, {n - 4: scores[n] for n in range(4, 8)}, {n - 4: points[n] for n in range(4, 8)})
+        if taught:
+            rule.ranking()  # asked before, it is to forget what it said
+            rule.teach(others)
+        assert sorted(rule.ranking()) == [0, 1, 2, 3]
+        return rule.due()[0]
+
+    assert first_due(taught=False) in (2, 3)
+    assert first_due(taught=True) in (0, 1)
+
+
+def test_taught_by_enough_it_chooses_new_points_as_soon_as_one_trial_has_shown_something():
+    scores, points = crossing()
+    rule, taught = FreezeThaw(15, 40, LINE), FreezeThaw(15, 40, LINE)
+    taught.teach([Told(n - 7, points[n], Status.CENSORED, scores[n]) for n in range(7)])
+    assert tuple(taught.wants()) == ()
+    for each in (rule, taught):
+        each.first(0, points[7])
+        each.note(0, 1, scores[7][1])
+    assert tuple(rule.wants()) == ()
+    assert next(iter(taught.wants()))["x"] < 0.3

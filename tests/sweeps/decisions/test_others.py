@@ -6,8 +6,19 @@ import pytest
 
 from sweeps.decisions.agenda import Agenda
 from sweeps.decisions.drawing import Drawing
-from sweeps.decisions.others import Other, in_words, learned, learns, lent, lessons, shares, standing, trained_elsewhere
-from sweeps.decisions.records import Known
+from sweeps.decisions.others import (
+    Other,
+    for_model,
+    in_words,
+    learned,
+    learns,
+    lent,
+    lessons,
+    shares,
+    standing,
+    trained_elsewhere,
+)
+from sweeps.decisions.records import Drawn, Known
 from sweeps.decisions.samplers import Sampler
 from sweeps.decisions.status import Status
 from sweeps.study import Search, Stage, Study
@@ -255,6 +266,45 @@ def test_a_trial_taken_over_half_way_stands_at_its_rung_and_goes_on_from_where_i
     assert (again[best.key].taken, again[worst.key].taken) == (4, 2)
     resumed = beside.again(search(4))
     assert resumed.epochs == 0
+    # of the best one the first epoch is there, and the two that it runs on for are trained
+    assert Cluster(search(4), others=[whole(best.values, epochs=1)]).epochs == 3 + 2 + 36
+
+
+def test_what_the_search_has_run_on_itself_is_as_its_own_when_it_is_resumed(thirds):  # noqa: ARG001
+    values = point(1)
+    key = TERMS.key(BASE.with_values(values))
+    known = {key: replace(whole(values, epochs=4).known, study="s")}
+
+    def next_of(taken):
+        drawn = {"find": [Drawn(key, 0, 0, values, taken=taken)]}
+        return Agenda(Study("s", BASE, (search(),)), TERMS, lambda _: None, known, drawn).next().key
+
+    assert next_of(taken=2) == key  # it broke off on its way from 3 to 9
+    assert next_of(taken=0) == key
+    assert next_of(taken=4) != key  # nobody here has had it run past 3
+
+
+def test_what_a_grid_of_the_study_goes_on_with_is_not_taken_over():
+    values = point(1)
+    stored = whole(values)
+    study, known = Study("s", BASE, (search(first=(values,)),)), {stored.key: stored.known}
+    agenda = Agenda(study, TERMS, lambda _: None, known, others=lambda *_: [stored])
+    assert agenda.next().key == stored.key
+    assert agenda.ledger.taken == []
+
+
+def test_the_rule_and_who_chooses_the_candidates_know_of_others(monkeypatch):
+    asked = []
+
+    def chosen(*given):
+        asked.append(given[-1])
+        return given[1][:2]
+
+    monkeypatch.setattr("sweeps.decisions.search_run.candidates", chosen)
+    known = [whole(point(1, lr)) for lr in (0.01, 0.02, 0.03)]
+    done = Cluster(search(sampler="tpe", rule="freeze-thaw"), others=known)
+    assert [each.values["training.lr"] for each in done.search.screening.rule.others] == [0.01, 0.02, 0.03]
+    assert [each.values["training.lr"] for each in asked[0]] == [0.01, 0.02, 0.03]
 
 
 def test_one_of_the_studys_own_is_not_taken_from_elsewhere():
@@ -272,3 +322,15 @@ def test_what_the_search_has_drawn_itself_is_told_once(monkeypatch):
     drawn.new()
     drawn.new()
     assert [[each.number for each in known] for known in told] == [[-2, -1], [-1, 0]]
+
+
+def test_the_model_of_curves_is_told_of_some_evenly_and_of_none_that_the_search_has_drawn(monkeypatch):
+    drawn = drawing(first=(point(1, 0.01),))
+    known = [whole(point(1, lr)) for lr in (0.01, 0.02, 0.03, 0.04)]
+    broken = other(point(2, 0.05), status=Status.FAILED, reason="Diverged: the training loss became nan")
+    drawn.lessons = lessons(drawn, [*known, broken])
+    assert [told.values["training.lr"] for told in for_model(drawn)] == [0.01, 0.02, 0.03, 0.04]
+    drawn.new()
+    assert [told.values["training.lr"] for told in for_model(drawn)] == [0.02, 0.03, 0.04]
+    monkeypatch.setattr("sweeps.decisions.others.MOST_CURVES", 2)
+    assert [told.values["training.lr"] for told in for_model(drawn)] == [0.02, 0.04]

@@ -6,6 +6,8 @@ import pytest
 
 import sweeps.reporting.leaderboard
 from sweeps.decisions.agenda import under_way
+from sweeps.decisions.others import Other
+from sweeps.decisions.records import Known
 from sweeps.decisions.status import Status
 from sweeps.reporting.leaderboard import (
     SIDE_BY_SIDE,
@@ -185,3 +187,15 @@ def test_what_is_beyond_a_bound_is_marked_and_counted_and_on_no_front():
     )
     assert {row[1].partition(", ")[2] for row in leaderboard(beyond, None).rows} == {"beyond a bound"}
     assert front(beyond).rows == ()
+
+
+def test_epochs_of_other_studies_are_not_counted(found):
+    drawn = list(found.draws.values())
+    lent = [
+        Other(draw.key, draw.values, Known(Status.CENSORED, draw.history.cut((0,), 1), "run", study="grid"))
+        for draw in drawn
+    ]
+    beside = Cluster(search(27, seeds=2, confirm=2), others=lent)
+    first, spent, *_ = account(beside.search)
+    assert "27 trials drawn" in first
+    assert spent.startswith(f"Screening and confirmation took {beside.epochs} epochs;")

@@ -117,15 +117,16 @@ def test_a_copy_that_goes_on_starts_from_the_others_state_and_never_from_an_olde
     assert store.files(source) == in_mlflow(snapshot(2), "b")
 
 
+@pytest.mark.parametrize("at", ["files", "attach"])
 def test_a_copy_that_broke_off_is_completed(
-    tracker: Callable[..., Tracker], store: Store, source: str, monkeypatch: pytest.MonkeyPatch
+    tracker: Callable[..., Tracker], store: Store, source: str, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
     with monkeypatch.context() as broken:
 
         def fails(*_: Any) -> None:
             raise ConnectionError("MLflow is away")
 
-        broken.setattr(Store, "attach", fails)
+        broken.setattr(Store, at, fails)
         writer = tracker()
         writer.copy(KEY, entry(source), Status.CENSORED, {})
         assert len(writer.drain(0.5)) == 1

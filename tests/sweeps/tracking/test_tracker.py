@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from sweeps.decisions.status import Status
 from sweeps.tracking import delivery
@@ -428,3 +429,13 @@ def test_trials_and_findings_that_were_left_are_delivered_together(
 def test_importing_it_does_not_import_mlflow() -> None:
     code = "import sys, sweeps.tracking.tracker; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=False).returncode == 0
+
+
+def test_a_run_that_was_to_be_continued_and_is_gone_is_no_new_beginning(
+    tracker: Callable[..., Tracker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery.Delivery, "deliver", lambda *_: None)
+    writer = tracker()
+    start(writer, run_id="f" * 32)
+    with pytest.raises(MlflowException, match="not found"):
+        writer.state(KEY)
