@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 
 from sweeps.tracking.artifacts import folder_of
 from sweeps.tracking.connection import is_refusal, one_line
+from sweeps.tracking.entry import COPY_OF, TO_COPY
 from sweeps.tracking.sending import ITEMS_PER_CALL, Sending
 from sweeps.tracking.snapshot import NEWEST
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-
-TO_COPY = "to_copy"  # the tag, while the run named there is not copied in whole
-COPY_OF = "copy_of"  # and thereafter
 
 
 def tags(source: str | None) -> dict[str, str]:

@@ -27,7 +27,7 @@ from sweeps.decisions.status import Status
 from sweeps.tracking import copying
 from sweeps.tracking.artifacts import Artifacts, folder_of
 from sweeps.tracking.connection import is_refusal, one_line
-from sweeps.tracking.entry import PARENT, continued
+from sweeps.tracking.entry import PARENT, WENT_ON, continued
 from sweeps.tracking.origin import data_input
 from sweeps.tracking.runs import MLFLOW_STATUS, Runs, is_ahead
 from sweeps.tracking.sending import Sending
@@ -209,6 +209,7 @@ class Delivery:
 
         trial, client = self.trial, self.store.client
         tags = {**about.tags, "key": about.key, "status": Status.RUNNING.value}
+        tags |= {WENT_ON: "yes"} if about.source and about.worker else {}
         run, before = self.runs.find(about), trial.run_id or about.run_id
         if before and (run is None or run.info.run_id != before):
             self.shared.note(trial, f"run {before}", "was deleted in MLflow; the trial goes on in another run")

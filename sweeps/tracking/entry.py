@@ -12,6 +12,9 @@ from sweeps.decisions.space import Space
 from trainables.config import CNN, Trial
 
 PARENT = "mlflow.parentRunId"
+TO_COPY = "to_copy"  # the tag of a run that begins as a copy of another, while that is not copied in whole
+COPY_OF = "copy_of"  # and thereafter
+WENT_ON = "copy_went_on"  # and of one that has been trained on since: it has more than the other
 PLACE = ("stage", "value", PARENT)  # the tags that say where a trial belongs
 BETWEEN = re.compile("(?<=[^e])-")  # a tuple's entries; the dash of 1e-05 is none
 

@@ -22,6 +22,7 @@ from sweeps.decisions.status import Status
 from sweeps.tracking import snapshot
 from sweeps.tracking.artifacts import Artifacts, Unreadable, folder_of
 from sweeps.tracking.connection import Connection, one_line, pages
+from sweeps.tracking.entry import COPY_OF, TO_COPY, WENT_ON
 from sweeps.tracking.snapshot import WITNESS, StoredCurves, StoredState, Witness
 from sweeps.tracking.spool import check_name
 from trainables.errors import UserError, suggest
@@ -89,8 +90,8 @@ class Store(Connection):
     def trials(self, keys: Iterable[str] | None, study: str | None = None) -> dict[str, StoredTrial]:
         """Return the trials with these keys that any experiment has, with their curves; for None all, without curves.
 
-        With `study` only those of its own experiment. Of several runs with one key it is the most complete, then the
-        latest. A store that cannot be read is a UserError.
+        With `study` only those of its own experiment. Of several runs with one key it is the most complete, then one
+        that is no mere copy, then the latest. A store that cannot be read is a UserError.
         """
         wanted = None if keys is None else set(keys)
         with self.readable():
@@ -242,7 +243,9 @@ class Store(Connection):
             raise UserError(f"MLflow at {self.uri} has no run {run_id}: {one_line(error)}") from error
 
     def best_runs(self, wanted: set[str] | None, experiments: list[str]) -> dict[str, Run]:
-        """Return of each wanted trial (None: of all) the most complete run that counts, the latest of equals."""
+        """Return of each wanted trial (None: of all) the most complete run that counts; of equals one that is no
+        mere copy, then the latest.
+        """
         # MLflow's filters know no OR, and no IN for tags: a few keys are asked for one by one, many are picked out of
         # all.
         one_by_one = wanted is not None and len(wanted) <= 25
@@ -314,5 +317,7 @@ def _name(run: Run) -> str:
     return run.info.run_name or run.info.run_id
 
 
-def _completeness(run: Run) -> tuple[int, int]:
-    return COMPLETENESS[Status(run.data.tags["status"])], run.info.end_time or run.info.start_time
+def _completeness(run: Run) -> tuple[int, bool, int]:
+    tags = run.data.tags
+    original = WENT_ON in tags or not (TO_COPY in tags or COPY_OF in tags)
+    return COMPLETENESS[Status(tags["status"])], original, run.info.end_time or run.info.start_time

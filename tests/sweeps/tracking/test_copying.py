@@ -72,7 +72,7 @@ def test_the_copy_has_all_that_the_other_has_and_that_one_stays_as_it_is(
     assert [each[:2] for each in losses(store, source)] == [(1, 1.0), (2, 0.5)]
     tags = run.data.tags
     assert (tags["copy_of"], tags["newest_state"], tags["draw"]) == (source, "state/b.zip", "{}")
-    assert "to_copy" not in tags
+    assert not {"to_copy", "copy_went_on"} & tags.keys()
     assert (tags["status"], run.info.status) == ("censored", "KILLED")
     stored = store.trials([KEY], "study")[KEY]
     assert (stored.run_id, stored.curves and len(stored.curves["seeds"]["0"])) == (run.info.run_id, 2)
@@ -113,6 +113,7 @@ def test_a_copy_that_goes_on_starts_from_the_others_state_and_never_from_an_olde
     writer.finish(KEY, Status.DONE, scores=SCORES)
     assert writer.drain(20) == []
     [run] = runs(store, "study")
+    assert run.data.tags["copy_went_on"] == "yes"
     assert store.files(run.info.run_id) == in_mlflow(snapshot(3), "a")  # the older state, of the copy, is gone
     assert store.files(source) == in_mlflow(snapshot(2), "b")
 

@@ -203,6 +203,19 @@ def test_of_runs_with_one_key_the_most_complete_counts(store: Store) -> None:
     assert store.trials([KEY])[KEY].run_id == run_id
 
 
+@pytest.mark.parametrize("tag", ["copy_of", "to_copy"])
+def test_of_those_as_complete_the_one_counts_that_is_no_copy(store: Store, tag: str) -> None:
+    create(store, KEY, "censored")
+    copy = create(store, KEY, "done", "search", **{tag: "f" * 32})
+    assert store.trials([KEY])[KEY].run_id == copy
+    run_id = create(store, KEY, "done")
+    create(store, KEY, "done", "search", **{tag: "f" * 32})
+    assert store.trials([KEY])[KEY].run_id == run_id
+    assert store.trials([KEY], "search")[KEY].run_id != run_id
+    went_on = create(store, KEY, "done", "search", **{tag: "f" * 32, "copy_went_on": "yes"})
+    assert store.trials([KEY])[KEY].run_id == went_on
+
+
 def test_a_superseded_run_counts_as_nothing(store: Store) -> None:
     runs = [create(store, KEY, "done"), create(store, KEY, "censored"), create(store, OTHER, "done")]
     store.supersede([KEY])
