@@ -12,7 +12,7 @@ from rich.console import Console
 
 from sweeps import examining, preparing
 from sweeps.decisions.acts import Act, Steered
-from sweeps.decisions.agenda import Agenda, LookUp, keep_failures
+from sweeps.decisions.agenda import Agenda, LookUp, take_as_it_stands
 from sweeps.decisions.others import Other, shares
 from sweeps.decisions.records import Decision, Drawn, Known, Terms
 from sweeps.decisions.stages import Search
@@ -131,7 +131,7 @@ class Course:
                 raise UserError(f"{self.store.uri} has no trial of {self.study.name} on this data")
             steered, look_up = Steered.of(self.acts), stored.look_up
             agenda = Agenda(self.study, self.terms, lambda _: None, *stored.earlier, steered=steered, look_up=look_up)
-            keep_failures(agenda)
+            take_as_it_stands(agenda)
             trials = examining.winners(self.store, agenda) if self.prepared.jobs else {}
             asked = examining.questions(agenda, self.prepared.jobs, trials)
             answers = examining.known(asked, self.store, self.folder, self.say)

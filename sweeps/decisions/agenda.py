@@ -21,7 +21,7 @@ from sweeps.decisions.others import Other
 from sweeps.decisions.outcome import Outcome
 from sweeps.decisions.records import Decision, Drawn, Known, OnStage, StageResult, Task, Terms
 from sweeps.decisions.scatter import spread
-from sweeps.decisions.search_run import SearchRun, share
+from sweeps.decisions.search_run import SearchRun, ends_used_up, share
 from sweeps.decisions.search_run import tasks as drawn
 from sweeps.decisions.stage_run import StageRun
 from sweeps.decisions.stages import AnyStage, Search, Stage
@@ -240,9 +240,13 @@ class Agenda:
         self._on_stage(result)
 
 
-def keep_failures(agenda: Agenda) -> None:
-    """Take the trials that failed in earlier runs as they ended then, in place of running them again."""
+def take_as_it_stands(agenda: Agenda) -> None:
+    """Take what earlier runs have come to, where nothing is to be run: trials that failed have ended, and so have
+    searches whose space is used up.
+    """
     ledger = agenda.ledger
+    while any(ends_used_up(run) for run in agenda._under_way() if isinstance(run, SearchRun)):
+        agenda.advance()
     while failed := [task for task in ledger.queue if task.known and task.known.status == Status.FAILED]:
         for task in failed:
             ledger.queue.remove(task)

@@ -7,6 +7,7 @@ winner is the best that has.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -251,6 +252,19 @@ def share(run: SearchRun, others: Sequence[Other], study: str) -> None:
         run.drawing.lessons = lessons(run.drawing, others)
         run.screening.rule.teach(for_model(run.drawing))
         run.screening.decisions += learned(others, run.drawing.lessons)
+
+
+def ends_used_up(run: SearchRun) -> bool:
+    """Have a search that nobody is to draw for go on to its end where its space holds no more; return whether it does.
+
+    So it may be where earlier runs have had the best of these very draws confirmed.
+    """
+    had_all = run.drawing.left and any(draw.among == len(run.draws) for draw in run.draws.values())
+    if not had_all or copy.deepcopy(run.drawing).new():
+        return False
+    run.drawing.used_up = True
+    run._move_on()
+    return True
 
 
 def tasks(run: SearchRun) -> list[Task]:

@@ -28,7 +28,7 @@ from rich.console import Console
 
 from analysis.report import Column, Table
 from sweeps.decisions import judge, stopping
-from sweeps.decisions.agenda import Agenda, keep_failures
+from sweeps.decisions.agenda import Agenda, take_as_it_stands
 from sweeps.decisions.drawing import Drawing
 from sweeps.decisions.planning import plan_study
 from sweeps.decisions.records import Known
@@ -227,7 +227,7 @@ def keeping_failures(trials: int) -> Run:
     found = agenda(trials, stored(trials, Status.FAILED))
 
     def run() -> None:
-        keep_failures(found)
+        take_as_it_stands(found)
         assert len(found.failed) == trials
 
     return run

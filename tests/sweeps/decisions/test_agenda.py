@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.decisions.agenda import Agenda, keep_failures, searches, under_way
+from sweeps.decisions.agenda import Agenda, searches, take_as_it_stands, under_way
 from sweeps.decisions.outcome import Yardstick
 from sweeps.decisions.records import Drawn, Known
 from sweeps.study import Choice, Search, Space, Stage, Study, Whole
@@ -509,7 +509,7 @@ def test_what_failed_before_is_kept_as_it_was_where_nothing_is_to_be_run():
     known = {task.key: Known("failed", history([0.5]), "run", "it broke")}
     agenda = Agenda(STUDY, terms(), lambda _: None, known)
     assert task.key not in agenda.outcomes
-    keep_failures(agenda)
+    take_as_it_stands(agenda)
     found = agenda.outcomes[task.key]
     assert (found.status, found.reason, found.history.epochs) == ("failed", "it broke", 1)
     assert agenda.next().key != task.key

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from sweeps.decisions import rules
-from sweeps.decisions.agenda import Agenda
+from sweeps.decisions.agenda import Agenda, take_as_it_stands
 from sweeps.decisions.ledger import Ledger
 from sweeps.decisions.records import Drawn, Known, Task
 from sweeps.decisions.samplers import Sampler
@@ -558,3 +558,29 @@ def test_where_all_are_beyond_a_bound_none_wins():
     result = run.result()
     assert result.winner is None
     assert len(result.outcomes) == 3
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
+def test_where_nothing_is_to_be_run_a_used_up_space_has_ended_the_search_too(sampler):
+    few = Space({"model.conv_layers": Whole(1, 2), "training.batch_size": Choice((16, 32))})
+
+    def stage(space, trials):
+        return Search("find", space, trials=trials, sampler=sampler, rule="none", confirm=1, seeds=1)
+
+    first = Cluster(stage(few, 12))
+
+    def stands(again):
+        known = {key: Known(status, whole, "run") for key, (whole, status) in first.store.items()}
+        study, drawn = Study("s", BASE, (again,)), {"find": list(first.drawn.values())}
+        agenda = Agenda(study, terms(), lambda _: None, known, drawn)
+        assert not agenda.over
+        take_as_it_stands(agenda)
+        return agenda
+
+    found = stands(stage(few, 12))
+    assert found.over
+    assert found.results[0].winner.outcome.key == first.result.winner.outcome.key
+    more = Space({"model.conv_layers": Whole(1, 2), "training.batch_size": Choice((16, 32, 64))})
+    wider = stands(stage(more, 12))
+    assert not wider.over
+    assert len(wider._runs["find"].draws) == 4
