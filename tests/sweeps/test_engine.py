@@ -312,6 +312,9 @@ def test_a_search_pauses_promotes_confirms_and_goes_on_longer(tmp_path, images):
     assert status == 0, said
     assert "4 trials drawn by tpe" in said
     assert "The sampler also learned from what was stored in its space: 1 trial of other." in said
+    assert "Taken over from other studies, with 4 epochs that are not counted here: 1 trial of other." in said
+    lender = bench.runs("other")["one: 4"]
+    assert [run.data.tags.get("copy_of") for run in bench.runs().values()].count(lender.info.run_id) == 1
     rows = bench.rows("find")
     assert len(rows) == 4
     assert [row["validation acc %_n"] for row in rows] == ["2", "1", "1", "1"]  # the winner first, with all its seeds
@@ -349,7 +352,8 @@ def test_a_search_pauses_promotes_confirms_and_goes_on_longer(tmp_path, images):
     whole = [json.loads(line) for line in (folder / "find-decisions.jsonl").read_text().splitlines()]
     assert whole[: len(decisions) + 1] == [*decisions, {"decision": "resumed"}]
     assert most_under_way(whole[len(decisions) :]) <= 1
-    assert "number" not in bench.runs("other")["one: 4"].data.tags  # the same trial as #0, in a study of its own
+    lent = bench.runs("other")["one: 4"]  # the same trial as #0, in a study of its own
+    assert lent.data.to_dictionary() == lender.data.to_dictionary()
 
 
 def most_under_way(decisions) -> int:
@@ -359,7 +363,7 @@ def most_under_way(decisions) -> int:
         if each["decision"] in ("first", "due"):
             most = max(most, len(under_way))
             under_way.add(each["number"])
-        elif each["decision"] == "drop" or each.get("runs_on_to", 0) is None:
+        elif each["decision"] in ("drop", "taken") or each.get("runs_on_to", 0) is None:
             under_way.discard(each["number"])
     return most
 
